@@ -12,7 +12,6 @@ interface TopicStats {
   /** End offsets of all partitions together. */
   end: number;
   lag: number;
-  /** Records a second. */
   published_per_second: number;
   consumed_per_second: number;
 }

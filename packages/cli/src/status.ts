@@ -96,7 +96,6 @@ function inWords({ ok, since, error, before }: PartHealth): string {
 
 interface CameraState {
   state: string;
-  /** Why it sends no frames. */
   error?: string;
   /** Which of its fallback URLs is read, from 1. */
   fallback?: number;

@@ -8,7 +8,6 @@ import type { Command } from 'commander';
 import { serverOf, type Target } from './running.ts';
 import { targetCommand } from './stage.ts';
 
-/** What `/predict` answers for one frame. */
 type Result = Seen | { frame_number: number; error: string };
 type Seen = { frame_number: number; width: number; height: number; detections: Detection[] };
 

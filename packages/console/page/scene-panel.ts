@@ -10,7 +10,6 @@ import { Trails } from './trails.ts';
 const UNWRITABLE =
   'To draw zones and lines here, start the console with STREAMS_FILE, the list of the streams.';
 
-/** A zone or a line of the scene. */
 interface Known {
   kind: ShapeKind;
   name: string;

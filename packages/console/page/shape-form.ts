@@ -2,7 +2,6 @@ import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { ShapeDraft, StreamScene } from '../src/api.ts';
 import { button, h, selectOf, setText } from './dom.ts';
 
-/** Texts for the shapes, and how many points each has. */
 export const KINDS = {
   zone: {
     title: 'Zone',

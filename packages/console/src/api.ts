@@ -85,7 +85,6 @@ export interface StageFlow {
   name: string;
   /** Its task, for people. */
   does: string;
-  /** The topic that it reads; `null` for ingest. */
   reads: string | null;
   /** Whether every frame passes this stage on its way to the bucket. */
   carriesFrames: boolean;
@@ -122,7 +121,6 @@ export interface Histogram {
   counts: number[];
 }
 
-/** Estimated size of an export with pictures. */
 export interface ExportSize {
   frames: number;
   bytes: number;
@@ -135,7 +133,6 @@ export interface EventsPage {
   events: StoredEvent[];
   /** The cursor of the next page; absent on the last page. */
   cursor?: string;
-  /** Number of all matching events. */
   total: number;
 }
 
@@ -150,7 +147,6 @@ export interface Gap {
   to: number;
   /** Frames that ingest numbered in this time, and that are not stored. */
   missing: number;
-  /** Whether ingest restarted in this time. */
   restarted: boolean;
 }
 
@@ -163,7 +159,6 @@ export interface History extends Timeline {
   /** Newest first. `total_events` is the number of all of them. */
   events: SceneEvent[];
   total_events: number;
-  /** Whether the whole range was read. */
   complete: boolean;
 }
 
@@ -188,7 +183,6 @@ export interface FailedPage {
   cursor?: string;
 }
 
-/** A change of all failed records that a filter selects. */
 export interface FailedBulk {
   action: 'redrive' | 'delete';
   stage?: string;

@@ -15,7 +15,6 @@ interface Client {
   stream: string | undefined;
   /** The newest frames of each stream that were not sent to the client yet, as JSON, oldest first. */
   pending: Map<string, string[]>;
-  /** Characters of all waiting frames. */
   length: number;
   isBlocked: boolean;
   /** The last state of the streams that was sent to it, as JSON. */

@@ -22,7 +22,6 @@ import type { RoutesOptions } from './routes-options.ts';
 /** Events of one page, and most events that a request may ask for. */
 const PAGE = 100;
 const MOST = 1_000;
-/** Most events in a timeline. */
 const SHOWN = 500;
 const MAX_BINS = 240;
 /** The live view calls a stream silent after this long, milliseconds. */

@@ -107,7 +107,6 @@ export function startMonitor(options: {
       const { parts } = health;
       return parts.detect && note ? { ...parts, detect: { ...parts.detect, note } } : parts;
     },
-    /** Records in `failed/` by stage. */
     get failed() {
       return failed;
     },

@@ -24,7 +24,6 @@ export async function lastStored(tables: Tables, stream: string): Promise<FoundF
   return undefined;
 }
 
-/** A stored frame by its stream, capture time and number. */
 export async function findStored(
   tables: Tables,
   { streamId, capturedAt, frameNumber }: { streamId: string; capturedAt: number; frameNumber: number },

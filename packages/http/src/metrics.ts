@@ -3,7 +3,6 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { refusePages } from './origin.ts';
 import { createHttp } from './server.ts';
 
-/** A registry with prom-client's metrics of the process. */
 export function processRegistry(): Registry {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -46,7 +45,6 @@ const adder =
 export const addGauge = adder(Gauge);
 export const addCounter = adder(Counter);
 
-/** `GET /metrics` for Prometheus. */
 export function serveMetrics(app: FastifyInstance, registry: Registry): void {
   app.get('/metrics', { schema: { summary: 'Prometheus metrics' } as object }, (_request, reply) => {
     reply.type(registry.contentType);

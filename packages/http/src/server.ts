@@ -18,18 +18,14 @@ export interface HttpOptions {
   requestMs: number;
   /** Largest body, bytes. */
   maxBodyBytes: number;
-  /** The variable that sets this limit, if there is one. */
   bodySetting?: string;
-  /** Connections at the same time. */
   maxConnections?: number;
   /**
    * Turns an error of the server's work into an answer. Without it, or without its answer, the client gets 'internal
    * error'.
    */
   explain?: (error: Error) => HttpError | undefined;
-  /** Called for each request that is refused or fails. */
   onError?: (error: Error, answer: HttpError, request: FastifyRequest) => void;
-  /** Fastify's own settings. */
   fastify?: FastifyServerOptions;
 }
 

@@ -12,11 +12,8 @@ export interface FailedFilter {
   stream?: string | undefined;
   /** Failure code, as in docs/failures.md. */
   code?: string | undefined;
-  /** Text that the reason holds. */
   reason?: string | undefined;
-  /** Failed at this time or later. */
   from?: Date | undefined;
-  /** Failed before this time. */
   to?: Date | undefined;
 }
 

@@ -16,7 +16,6 @@ interface ReplayOptions {
   /** Every key is written under this folder, so that nothing of the first run is touched. */
   folder: string;
   s3Prefix: string;
-  /** How annotated frames are stored. */
   form: Value<'STORE'>;
   /** JPEG quality of annotated pictures, 1 to 100. */
   quality?: number | undefined;
@@ -31,7 +30,6 @@ interface ReplayOptions {
   progress(done: number): void;
 }
 
-/** The event source that the events name. */
 const SOURCE = { eventSourceArn: 'arn:aws:kafka:local:000000000000:cluster/replay', bootstrapServers: '' };
 
 /**

@@ -24,7 +24,6 @@ export function stretchAround(streamId: string, at: number, settings: ClipSettin
   };
 }
 
-/** An annotated picture as it is stored. */
 export interface StoredPicture {
   /** Epoch milliseconds. */
   capturedAt: number;

@@ -22,7 +22,6 @@ export const MEDIA_TYPES: Record<Format, [type: string, extension: string]> = {
   'yolo-tar': ['application/x-tar', 'yolo.tar'],
 };
 
-/** Frames of one search. */
 const PAGE = 1_000;
 const READS = 8;
 const BLOCK = 512;

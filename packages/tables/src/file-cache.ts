@@ -100,7 +100,6 @@ async function isParquet(path: string, bytes: number): Promise<boolean> {
   return buffer.toString() === 'PAR1';
 }
 
-/** One version of an object. */
 function nameOf({ key, etag }: ListedObject): string {
   return `${etag} ${key}`;
 }

@@ -10,7 +10,6 @@ export interface FoundFrame extends FrameFacts {
   archive?: { key: string; offset: number; length: number };
 }
 
-/** The frames with these keys, in the order of the keys. */
 export async function detailsOf(
   { database, rows }: Sources,
   keys: readonly Row[],

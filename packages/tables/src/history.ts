@@ -8,7 +8,6 @@ export interface Sources extends Disposable {
   database: Database;
   /** SQL of the table's rows in the range of the query, or in a part of it. */
   rows: (table: FrameTable, range?: Range) => Promise<string>;
-  /** Begin of the range that was read. */
   from: number;
 }
 
@@ -22,7 +21,6 @@ export interface Gap {
   to: number;
   /** Frames that ingest numbered in this time, and that are not stored. */
   missing: number;
-  /** Whether ingest restarted in this time. */
   restarted: boolean;
 }
 

@@ -29,7 +29,6 @@ export function rootOf(streamId: string): Root {
   return { folder: `detections/${streamId}/`, part: partOf(streamId) };
 }
 
-/** A folder of the objects of an hour. */
 export interface Folder {
   prefix: string;
   /** `date=.../hour=..` */
@@ -215,7 +214,6 @@ function stepsOf({ from, to }: Range, stepMs: number, most: number): number[] | 
   return Array.from({ length: Math.max(0, count) }, (_, index) => (first + index) * stepMs);
 }
 
-/** The last time before `to`. */
 function lastOf({ to }: Pick<Range, 'to'>): number {
   return Math.min(Math.max(0, to - 1), MAX_TIME);
 }

@@ -118,7 +118,6 @@ async function mergeDay(merging: Merging, day: number): Promise<boolean> {
   return mergeFile(merging, { table: 'events', key, rows: 'FROM part', former, same });
 }
 
-/** A file in the version that was read. */
 interface Former {
   etag: string;
   bytes: number;
@@ -162,7 +161,6 @@ async function fileOf(merging: Merging, hour: string) {
 interface Merge {
   table: TableName;
   key: string;
-  /** SQL of the new rows. */
   rows: string;
   former: Former | undefined;
   /** SQL of whether a row of `part` replaces a row of `old`. */

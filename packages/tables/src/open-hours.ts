@@ -37,7 +37,6 @@ interface OpenHour {
 
 /** The rows of open hours that a query reads. They are kept until this is disposed of. */
 export interface OpenRows extends Disposable {
-  /** Begin of the range that was read. */
   from: number;
   /** SQL of the rows; `undefined` when there are none. */
   sql: string | undefined;

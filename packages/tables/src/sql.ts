@@ -16,9 +16,7 @@ export interface Query {
   streams?: readonly string[] | undefined;
   /** Frames that show any of these. */
   classes?: readonly string[] | undefined;
-  /** Frames that show this track. */
   track?: string | undefined;
-  /** Frames that show something in this zone. */
   zone?: string | undefined;
   /** Only the frame of each track that shows it with the highest confidence. */
   perTrack?: boolean | undefined;
