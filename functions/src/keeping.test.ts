@@ -90,12 +90,16 @@ function wanted(frames: readonly DetectedFrame[]): string[] {
     .sort();
 }
 
-/** Two streams in one partition, in which something is seen now and then. */
+/** Two streams in one partition, in which something is seen now and then. The clock of one of them is set at times. */
 function scenario(random: Random): DetectedFrame[] {
   const whats = [...Array(60).fill(undefined), 'person', 'car', 'event'] as const;
-  return Array.from({ length: 400 }, (_, index) =>
-    frameOf(index % 3 ? 'gate' : 'yard', index, whats[random.integer(0, whats.length - 1)]),
-  );
+  const steps = [...Array(200).fill(0), -600_000, 300_000] as const;
+  let ahead = 0;
+  return Array.from({ length: 400 }, (_, index) => {
+    const frame = frameOf(index % 3 ? 'gate' : 'yard', index, whats[random.integer(0, whats.length - 1)]);
+    ahead += steps[random.integer(0, steps.length - 1)];
+    return { ...frame, capturedAt: frame.capturedAt + (index % 3 ? ahead : 0) };
+  });
 }
 
 describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) => {

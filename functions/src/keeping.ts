@@ -1,6 +1,7 @@
 import type { Config } from '@video-pipeline/config';
 import { type DetectedFrame, decodeSeenFrame, type SeenFrame, withPictures } from '@video-pipeline/frame';
 import type { Tail, TailRecord } from '@video-pipeline/kafka';
+import { cutRuns } from '@video-pipeline/storage';
 import { sourceOf, spansOf } from './history.ts';
 import { byStream, type Received } from './records.ts';
 
@@ -60,12 +61,33 @@ export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
     times.some((time) => time - rule.beforeMs <= capturedAt && capturedAt <= time + rule.afterMs);
 
   async function chooseStream(frames: readonly Received<DetectedFrame>[]) {
-    const first = frames.reduce((one, other) =>
-      other.frame.capturedAt < one.frame.capturedAt ? other : one,
-    );
+    const [first] = frames;
+    let times = first && memory.timesOf(first);
+    const choices = [];
+    // A run ends where the clock was set back, and before a frame that was put back from `failed/`.
+    const goesOn = (run: typeof frames, { frame }: Received<DetectedFrame>) =>
+      frame.capturedAt >= (run.at(-1)?.frame.capturedAt ?? 0);
+    for (const run of cutRuns(frames, goesOn)) {
+      const choice = await chooseRun(run, times);
+      choices.push(choice);
+      times = choice.times;
+    }
+    return {
+      streamId: first?.frame.streamId ?? '',
+      kept: choices.flatMap(({ kept }) => kept),
+      earlier: choices.flatMap((one) => one.earlier),
+      times: times ?? [],
+    };
+  }
+
+  /** @param remembered times of interest before the run; undefined if they are not known */
+  async function chooseRun(
+    [first, ...others]: readonly [Received<DetectedFrame>, ...Received<DetectedFrame>[]],
+    remembered: readonly number[] | undefined,
+  ) {
+    const frames = [first, ...others].map(({ frame }) => frame);
     const begin = first.frame.capturedAt;
-    const own = frames.filter(({ frame }) => isOfInterest(frame)).map(({ frame }) => frame.capturedAt);
-    const remembered = memory.timesOf(first);
+    const own = frames.filter(isOfInterest).map(({ capturedAt }) => capturedAt);
     const before = remembered?.filter((time) => time < begin) ?? [];
     // What an earlier time of interest covers was kept with its own batch.
     const uncovered = Math.max(Math.min(...own) - rule.beforeMs, Math.max(...before) + rule.afterMs + 1);
@@ -75,11 +97,11 @@ export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
     const times = [...known, ...own];
     const covering = remembered ? before : known;
     const left = seen.filter((frame) => isNear(frame, own) && !isNear(frame, covering));
+    const end = frames.at(-1)?.capturedAt ?? begin;
     return {
-      streamId: first.frame.streamId,
-      kept: frames.map(({ frame }) => frame).filter((frame) => isNear(frame, times)),
+      kept: frames.filter((frame) => isNear(frame, times)),
       earlier: left.length > 0 ? await earlier.withPictures(left) : [],
-      times: times.filter((time) => time > Math.max(...times) - rule.beforeMs - rule.afterMs - REMEMBERED_MS),
+      times: times.filter((time) => time > end - rule.beforeMs - rule.afterMs - REMEMBERED_MS),
     };
   }
 
@@ -152,6 +174,8 @@ export function earlierFrom(tail: Pick<Tail, 'newest' | 'before' | 'at'>, detect
       for await (const one of records) {
         const seen = one.key?.toString() === streamId ? seenIn(one) : undefined;
         if (!seen || seen.capturedAt >= end) continue;
+        // The newest references are of this batch.
+        if ('picture' in seen && seen.picture.offset >= record.offset) continue;
         if (seen.capturedAt < since) {
           if (++older === OLDER) break;
           continue;

@@ -64,10 +64,10 @@ describe('an archive', () => {
     expect(packArchive([item(1), item(2)]).body).toEqual(packArchive([item(1), item(2)]).body);
   });
 
-  test('ends where it would span more than a minute, whatever the order of the frames', () => {
-    const far = [item(0), item(700), item(1), item(-9_000), item(599)];
+  test('ends with its hour and where it would span more than a minute, whatever the order of the frames', () => {
+    const far = [item(10), item(710), item(11), item(-9_000), item(609), item(9)];
     const cut = cutForArchives(far).map((run) => run.map(({ frame }) => frame.frameNumber));
-    expect(cut).toEqual([[-9_000], [0, 1, 599], [700]]);
+    expect(cut).toEqual([[-9_000], [9], [10, 11, 609], [710]]);
   });
 });
 

@@ -1,4 +1,11 @@
-import { annotatedKey, archiveSpanOf, capturedAtOf, type Frame, hourFolder } from '@video-pipeline/frame';
+import {
+  annotatedKey,
+  archiveSpanOf,
+  capturedAtOf,
+  type Frame,
+  HOUR_MS,
+  hourFolder,
+} from '@video-pipeline/frame';
 import { createTar } from 'nanotar';
 import { type ByteRange, type ListedObject, objectsOf, type Part, type Reader } from './reader.ts';
 import { indexOfSegment, SEGMENT_HEAD, SEGMENT_PICTURES } from './segment.ts';
@@ -31,10 +38,18 @@ type ArchivedPicture = Part & {
 /** Index entry of a picture. `offset` counts from the end of the index. */
 type IndexEntry = [capturedAt: number, frameNumber: number, offset: number, length: number];
 
-/** Sorts one stream's pictures by capture time, and cuts them where an archive would span more than ARCHIVE_SPAN_MS. */
+/**
+ * Sorts one stream's pictures by capture time. Cuts them at the end of an hour, as each hour has a folder of its own, and
+ * where an archive would span more than ARCHIVE_SPAN_MS.
+ */
 export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: readonly Item[]): Item[][] {
   const inOrder = items.toSorted((a, b) => a.frame.capturedAt - b.frame.capturedAt);
-  return cut(inOrder, ([first], { frame }) => frame.capturedAt - first.frame.capturedAt < ARCHIVE_SPAN_MS);
+  const hourOf = ({ frame }: Item) => Math.floor(frame.capturedAt / HOUR_MS);
+  return cutRuns(
+    inOrder,
+    ([first], item) =>
+      hourOf(first) === hourOf(item) && item.frame.capturedAt - first.frame.capturedAt < ARCHIVE_SPAN_MS,
+  );
 }
 
 type Sized = { frame: Archivable['frame'] & Pick<Frame, 'width' | 'height'> };
@@ -43,12 +58,15 @@ type Sized = { frame: Archivable['frame'] & Pick<Frame, 'width' | 'height'> };
 export function cutForSegments<Item extends Sized>(items: readonly Item[]): Item[][] {
   const isAlike = (a: Item, b: Item) => a.frame.width === b.frame.width && a.frame.height === b.frame.height;
   return cutForArchives(items).flatMap((some) =>
-    cut(some, (run, item) => isAlike(run[0], item) && run.length < SEGMENT_PICTURES),
+    cutRuns(some, (run, item) => isAlike(run[0], item) && run.length < SEGMENT_PICTURES),
   );
 }
 
 /** Cuts items, in their order, into runs. A run ends before the first item that does not fit into it. */
-function cut<Item>(items: readonly Item[], fits: (run: [Item, ...Item[]], item: Item) => boolean): Item[][] {
+export function cutRuns<Item>(
+  items: readonly Item[],
+  fits: (run: readonly [Item, ...Item[]], item: Item) => boolean,
+): [Item, ...Item[]][] {
   const runs: [Item, ...Item[]][] = [];
   for (const item of items) {
     const run = runs.at(-1);
