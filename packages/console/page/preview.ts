@@ -1,6 +1,6 @@
 import type { FrameFacts } from '../src/api.ts';
 import { button, getJson, h, setText, streamPath } from './dom.ts';
-import { summary, timeOf } from './format.ts';
+import { dateTime, summary, timeOf } from './format.ts';
 import { frameUrl, onMissing } from './picture.ts';
 import { storedBoxes } from './stored-boxes.ts';
 import { storedVideo } from './stored-video.ts';
@@ -8,20 +8,30 @@ import { storedVideo } from './stored-video.ts';
 /** How long the pointer must rest before its picture is fetched, milliseconds. */
 const REST_MS = 40;
 
+/** Step of the playhead by an arrow key, milliseconds; less on a short chart. */
+const STEP_MS = 1_000;
+
 /**
- * The picture of one stream at the pointer's time, and its video from there on. Only the newest request is fetched.
+ * The picture of one stream at the pointer's time, its video from there on, and the playhead. Only the newest request
+ * is fetched.
  * @param streams nothing is shown unless it is one
+ * @param range times at the two ends of the playhead's way, epoch ms
  */
-export function preview([stream = '', ...others]: readonly string[], signal: AbortSignal) {
+export function preview(
+  [stream = '', ...others]: readonly string[],
+  { from, to }: { from: number; to: number },
+  signal: AbortSignal,
+) {
   const picture = h('img', { className: 'frame', alt: '', hidden: true });
   const text = h(
     'p',
     { className: 'dim', role: 'status' },
-    'Point at the chart to see the picture of that time, click to play from there.',
+    'Point at the chart to see the picture of that time, click or drag the playhead to play from there.',
   );
   const player = storedVideo(stream, (frame, at) => {
     boxes.show(frame);
-    text.replaceChildren(timeOf(at), ` ${summary(frame?.detections ?? [])}`);
+    mark(at);
+    text.replaceChildren(timeOf(at), frame ? ` ${summary(frame.detections)}` : '');
   });
   const boxes = storedBoxes(picture, player.video);
   let now = 0;
@@ -33,7 +43,17 @@ export function preview([stream = '', ...others]: readonly string[], signal: Abo
     h('div', { className: 'bar' }, playing, boxes.toggle),
     text,
   );
-  element.hidden = stream === '' || others.length > 0;
+  // Its value comes last: the browser fits it into the range.
+  const playhead = h('input', {
+    ...{ type: 'range', className: 'playhead', ariaLabel: 'Playhead' },
+    ...{ min: from, max: to, step: Math.min(STEP_MS, (to - from) / 100), value: from },
+    oninput: () => {
+      mark(playhead.valueAsNumber);
+      rest(playhead.valueAsNumber);
+    },
+    onchange: () => play(playhead.valueAsNumber),
+  });
+  element.hidden = playhead.hidden = stream === '' || others.length > 0;
   let wanted: number | undefined;
   let busy = false;
   let isPlaying = false;
@@ -43,6 +63,7 @@ export function preview([stream = '', ...others]: readonly string[], signal: Abo
     busy = true;
     now = wanted;
     wanted = undefined;
+    mark(now);
     try {
       const frame = await getJson<FrameFacts>(`${streamPath(stream)}/near/${now}`, { signal });
       if (isPlaying) return;
@@ -67,12 +88,23 @@ export function preview([stream = '', ...others]: readonly string[], signal: Abo
     text.append(` ${reason}`);
   });
   signal.addEventListener('abort', player.stop);
-  return { element, show, play };
+  return { element, playhead, show, play };
+
+  /** Puts the playhead at a time, unless a hand holds it. */
+  function mark(time: number): void {
+    if (!playhead.matches(':active')) playhead.value = String(time);
+    playhead.ariaValueText = dateTime(time);
+  }
 
   function show(time: number): void {
-    if (element.hidden || isPlaying) return;
+    if (!element.hidden && !isPlaying) rest(time);
+  }
+
+  /** Shows the picture of this time, unless another one is asked for at once. */
+  function rest(time: number): void {
     clearTimeout(timer);
     timer = window.setTimeout(() => {
+      if (isPlaying) stop();
       wanted = time;
       void next();
     }, REST_MS);

@@ -40,6 +40,11 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
     ended.abort();
     ended = asked;
     const seen = new Map<number, FrameSize>();
+    /** Capture time of the picture on the screen. */
+    let shown: number | undefined;
+    const tell = () => {
+      if (shown !== undefined && !signal.aborted) show(seen.get(shown), shown);
+    };
     const source = new MediaSource();
     video.src = URL.createObjectURL(source);
     signal.addEventListener('abort', () => URL.revokeObjectURL(video.src));
@@ -48,25 +53,28 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
     video.onended = () => void play(hour + HOUR_MS).catch(() => {});
     const onPicture: VideoFrameRequestCallback = (_now, { mediaTime }) => {
       if (signal.aborted) return;
-      const at = hour + Math.round(mediaTime * 1000);
-      show(seen.get(at), at);
+      shown = hour + Math.round(mediaTime * 1000);
+      tell();
       video.requestVideoFrameCallback(onPicture);
     };
     video.requestVideoFrameCallback(onPicture);
     await happened(source, 'sourceopen', signal);
     const buffer = source.addSourceBuffer(TYPE);
-    const append = async ({ name }: Segment) => {
-      const track = request(`${folder}/${name.replace(/mp4$/, 'vtt')}`, signal)
-        .then((response) => response.text())
-        .catch(() => '');
-      const media = await request(`${folder}/${name}`, signal);
-      buffer.appendBuffer(await media.arrayBuffer());
-      await happened(buffer, 'updateend', signal);
+    const readTrack = async (name: string) => {
+      const track = await request(`${folder}/${name.replace(/mp4$/, 'vtt')}`, signal);
       // Each cue is a line of JSON.
-      for (const cue of (await track).split('\n').filter((line) => line.startsWith('{'))) {
+      for (const cue of (await track.text()).split('\n').filter((line) => line.startsWith('{'))) {
         const frame: FrameFacts = JSON.parse(cue);
         seen.set(frame.captured_at, frame);
       }
+      tell();
+    };
+    const append = async ({ name }: Segment) => {
+      // The picture does not wait for what was seen in it, which a search may have to find.
+      readTrack(name).catch(() => {});
+      const media = await request(`${folder}/${name}`, signal);
+      buffer.appendBuffer(await media.arrayBuffer());
+      await happened(buffer, 'updateend', signal);
       skipGap(video);
     };
     const [begin, ...rest] = segments.slice(first) as [Segment, ...Segment[]];

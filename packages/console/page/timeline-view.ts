@@ -21,7 +21,7 @@ export function timelineView(root: HTMLElement, { query: asked }: Opened): () =>
   const chart = h('div', { role: 'img', ariaLabel: 'Detections over time' });
   const legend = h('div', { className: 'bar num' });
   const rest = h('div');
-  const preview = previewOf(streams, ended.signal);
+  const preview = previewOf(streams, { from, to }, ended.signal);
   const go = (start: number, end: number) => {
     const next = new URLSearchParams(streams.map((stream) => ['stream', stream]));
     next.set('from', exactTime(Math.max(0, start)));
@@ -43,7 +43,7 @@ export function timelineView(root: HTMLElement, { query: asked }: Opened): () =>
     timelineForm(asked, from, to),
     h('div', { className: 'bar' }, ...buttons),
     status,
-    h('div', { className: 'charted' }, h('div', {}, chart, legend), preview.element),
+    h('div', { className: 'charted' }, h('div', {}, chart, preview.playhead, legend), preview.element),
     rest,
   );
   const load = async () => {
