@@ -57,6 +57,8 @@ export class IngestStream {
   readonly #clock = new CaptureClock();
   readonly #isActive: (at: number) => boolean;
   readonly #failover: Failover;
+  /** Where the camera said that it goes on: for the next reading alone. */
+  #location: string | undefined;
   #finished: Promise<void> | undefined;
 
   constructor(spec: StreamSpec, context: StreamContext) {
@@ -101,6 +103,7 @@ export class IngestStream {
         stats.reconnects += 1;
         continue;
       }
+      this.#location = error.location;
       const wait = this.#failover.next(outcome !== 'ended' && stats.decoded > before, error.permanent);
       stats.state = 'waiting';
       stats.lastError = error.message;
@@ -150,7 +153,8 @@ export class IngestStream {
     let source: Source | undefined;
     try {
       stats.state = 'connecting';
-      const own = { damage: stats.damaged, relay: this.#context.relay };
+      const own = { damage: stats.damaged, relay: this.#context.relay, location: this.#location };
+      this.#location = undefined;
       source = await this.#open(this.#failover.url, stallSeconds, signal, own);
       stats.decoder = source.device;
       const start = source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now());
@@ -179,7 +183,7 @@ export class IngestStream {
     url: string,
     timeoutSeconds: number,
     signal: AbortSignal,
-    own: Pick<SourceOptions, 'damage' | 'relay'> = {},
+    own: Pick<SourceOptions, 'damage' | 'relay' | 'location'> = {},
   ): Promise<Source> {
     const source = await openSource(url, { ...this.spec, timeoutSeconds, ...own }, signal);
     signal.addEventListener('abort', () => source.interrupt());

@@ -7,9 +7,9 @@ import { encodeSegment } from '../../functions/src/clip-encoder.ts';
 import { clipJpegs, detectedFrame } from '../e2e/console-fixture.ts';
 import { type ConsoleTabs, describeInChromium, openConsole } from '../e2e/console-tabs.ts';
 
-/** Pictures of one segment, and milliseconds from one to the next: 288 segments an hour, of 12.5 s each. */
+/** Pictures of one segment, and milliseconds from one to the next: 72 segments an hour, of 50 s each. */
 const PICTURES = 25;
-const INTERVAL_MS = 500;
+const INTERVAL_MS = 2_000;
 const SEGMENT_MS = PICTURES * INTERVAL_MS;
 const SIZE = { width: 1280, height: 720 };
 const DAY = Math.floor(Date.now() / DAY_MS) * DAY_MS - DAY_MS;
@@ -110,7 +110,7 @@ async function shownAfter(page: Page, act: () => Promise<void>): Promise<number>
           ({ timeStamp }) => {
             const wanted = playhead.valueAsNumber / 1000;
             const look: VideoFrameRequestCallback = (_now, { mediaTime, expectedDisplayTime }) => {
-              if (Math.abs((wanted % 3600) - mediaTime) < 1) resolve(expectedDisplayTime - timeStamp);
+              if (Math.abs((wanted % 3600) - mediaTime) <= 2) resolve(expectedDisplayTime - timeStamp);
               else video?.requestVideoFrameCallback(look);
             };
             video?.requestVideoFrameCallback(look);

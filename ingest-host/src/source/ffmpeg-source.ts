@@ -171,7 +171,9 @@ export class FFmpegSource implements Source {
       const ended = !(await this.#readPacket(stream));
       const isKey = !ended && this.#packet.isKeyframe;
       // A file has it at the start of a fragment, if at all.
-      if (!ended && (gate || isKey)) offset = reportedOffset(this.#packet, seconds) ?? offset;
+      // What a recorder reports is of now, at times.
+      const isReported = gate ? gate.recordedAt === undefined : isKey;
+      if (!ended && isReported) offset = reportedOffset(this.#packet, seconds) ?? offset;
       if (isKey && gate) next = listed(gate, stampOf(this.#packet.pts) * seconds) ?? next;
       const packetTime = this.#isUntimed ? this.#now : stampOf(this.#packet.pts) * seconds;
       if (packetTime > this.#last) this.#last = packetTime;

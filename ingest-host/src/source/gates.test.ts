@@ -1,12 +1,15 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { startFakeServer } from '../../../test/support/fake-server.ts';
+import { authorizationOf } from './authorization.ts';
 import { HttpGate } from './http-gate.ts';
 import { isRecording } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
 import { RtspGate } from './rtsp-gate.ts';
+import { openTunnel } from './rtsp-tunnel.ts';
 
 /** A camera that counts who comes. */
 async function startCamera() {
@@ -94,10 +97,10 @@ test.each(['destination=10.0.0.9;port=5000-5001', 'destination=239.1.1.1', 'unic
   },
 );
 
-/** A gate between FFmpeg and a camera, whose ends a test plays. @param user with its @ */
-async function joined(user = '') {
+/** A gate between FFmpeg and a camera, whose ends a test plays. @param user with its @ @param part of the URL, with its # */
+async function joined(user = '', part = '') {
   const camera = await startCamera();
-  const gate = await RtspGate.open(new URL(`rtsp://${user}${camera.place}/x`));
+  const gate = await RtspGate.open(new URL(`rtsp://${user}${camera.place}/x${part}`));
   const ffmpeg = connect(Number(new URL(gate.address).port), '127.0.0.1');
   onTestFinished(() => {
     gate.close();
@@ -160,6 +163,87 @@ test.each([
   const start = '$\x01\x00\x0e\x80\x60\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07\x65\x01';
   const report = '$\x00\x00\x08\x80\xc8\x00\x01\x00\x00\x00\x07';
   expect(await say(camera, start + report, ffmpeg)).toBe(report);
+});
+
+test('of sessions that a camera begins for each track, all are asked to play, and FFmpeg knows of one', async () => {
+  const { ffmpeg, camera, say } = await joined();
+  for (const track of [1, 2]) {
+    const transport = `Transport: RTP/AVP/TCP;unicast;interleaved=${2 * track - 2}-${2 * track - 1}`;
+    await say(ffmpeg, `SETUP rtsp://h/x/${track} RTSP/1.0\r\nCSeq: ${track}\r\n${transport}\r\n\r\n`, camera);
+    const answer = `RTSP/1.0 200 OK\r\nCSeq: ${track}\r\nSession: s${track};timeout=60\r\n${transport}\r\n\r\n`;
+    await say(camera, answer, ffmpeg);
+  }
+  const play = 'PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 3\r\nSession: s1\r\nRange: npt=0-\r\n\r\n';
+  ffmpeg.write(play);
+  let asked = '';
+  camera.on('data', (bytes) => {
+    asked += bytes;
+  });
+  await expect.poll(() => asked).toBe(play + play.replace('s1', 's2'));
+  const playing = 'RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: s1\r\n\r\n';
+  const report = '$\x01\x00\x08\x80\xc8\x00\x01\x00\x00\x00\x07';
+  camera.write(playing + playing.replace('s1', 's2') + report, 'latin1');
+  let came = '';
+  ffmpeg.on('data', (bytes) => {
+    came += bytes.toString('latin1');
+  });
+  await expect.poll(() => came).toBe(playing + report);
+});
+
+test.each([
+  ['', 'a=range:clock=20261125T070000Z-20261125T071000.5Z\r\n'],
+  ['#clock=20261125T070000Z-20261125T071000.5Z', ''],
+])('of a recording, the stretch of time in %j or %j is played', async (part, line) => {
+  const { gate, ffmpeg, camera, say } = await joined('', part);
+  await say(ffmpeg, DESCRIBE, camera);
+  const body = (range: string) => `v=0\r\n${range}m=video 0 RTP/AVP 96\r\n`;
+  const answer = (range: string) =>
+    `RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: ${body(range).length}\r\n\r\n${body(range)}`;
+  expect(await say(camera, answer(line), ffmpeg)).toBe(answer('a=range:npt=0-600.5\r\n'));
+  const play = (range: string) => `PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 2\r\nRange: ${range}\r\n\r\n`;
+  const asked = await say(ffmpeg, play('npt=0.000-'), camera);
+  expect(asked).toBe(play('clock=20261125T070000Z-20261125T071000.5Z'));
+  expect(gate.recordedAt).toBe(Date.UTC(2026, 10, 25, 7));
+});
+
+test('a camera that goes on at another place is obeyed, and where that is stands in the error', async () => {
+  const { gate, ffmpeg, camera, say } = await joined();
+  const redirect = 'REDIRECT rtsp://h/x RTSP/1.0\r\nCSeq: 9\r\nLocation: rtsp://h2:8554/y\r\n\r\n';
+  const ended = once(ffmpeg, 'close');
+  expect(await say(camera, redirect, camera)).toBe('RTSP/1.0 200 OK\r\nCSeq: 9\r\n\r\n');
+  ffmpeg.resume();
+  await ended;
+  expect(gate.problem).toMatchObject({ location: 'rtsp://h2:8554/y', permanent: false });
+});
+
+test('the POST of a tunnel is sent again where each nonce is good for one request', async () => {
+  let nonce = 0;
+  let down: ServerResponse | undefined;
+  const camera = createHttpServer((request, response) => {
+    const [, given] = /nonce="(\d+)"/.exec(request.headers.authorization ?? '') ?? [];
+    nonce += 1;
+    if (given !== String(nonce - 1)) {
+      const challenge = `Digest realm="x", nonce="${nonce}", stale=true`;
+      return void response.writeHead(401, { 'www-authenticate': challenge }).end();
+    }
+    if (request.method === 'POST')
+      return void request.on('data', (text) => down?.write(Buffer.from(String(text), 'base64')));
+    down = response.writeHead(200, { 'content-type': 'application/x-rtsp-tunnelled' });
+    down.flushHeaders();
+  }).listen(0, '127.0.0.1');
+  await once(camera, 'listening');
+  const { port } = camera.address() as AddressInfo;
+  const authorization = authorizationOf(new URL('rtsp://admin:p@h/'));
+  const gone = new AbortController();
+  onTestFinished(() => {
+    gone.abort();
+    camera.closeAllConnections();
+    camera.close();
+  });
+  const tunnel = await openTunnel({ host: '127.0.0.1', port, tls: false }, '/x', authorization, gone.signal);
+  tunnel.on('error', () => {}).write(DESCRIBE);
+  const [echo] = await once(tunnel, 'data');
+  expect(String(echo)).toBe(DESCRIBE);
 });
 
 const PAGE =

@@ -69,13 +69,15 @@ async function openHttp(url: string, options: SourceOptions, signal?: AbortSigna
 async function openRtsp(given: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
   let url = parsed(given);
   const hosts = new AllowedHosts(url, options.hosts);
+  if (options.location !== undefined) url = redirected(options.location, url, hosts);
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
     const gate = await RtspGate.open(url, options);
     try {
       return await openThrough(gate, options, signal);
     } catch (error) {
-      if (gate.location === undefined) throw error;
-      url = redirected(gate.location, url, hosts);
+      const { location } = error as SourceError;
+      if (location === undefined) throw error;
+      url = redirected(location, url, hosts);
     }
   }
   throw new SourceError(`open: it redirects more than ${MAX_REDIRECTS} times`, true);
@@ -89,7 +91,8 @@ async function openThrough(gate: RtspGate, options: SourceOptions, signal?: Abor
     timeout: String(Math.round(timeoutSeconds * 1e6)),
     allowed_media_types: audio ? 'video+audio' : 'video',
   });
-  return await FFmpegSource.open({ ...input, gate, onPacket: () => gate.onPacket() }, signal);
+  const hasEnd = () => gate.recordedAt !== undefined;
+  return await FFmpegSource.open({ ...input, gate, onPacket: () => gate.onPacket(), hasEnd }, signal);
 }
 
 /** @throws SourceError when the redirect leads to a host that is not allowed */

@@ -1,4 +1,7 @@
+import type { Socket } from 'node:net';
+import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
 import { type Gap, isKeyOfH265, markOf, typeOfH265 } from './nal-units.ts';
+import type { Damage, SourceOptions } from './source.ts';
 
 /** Bytes of the frame header before each packet, with channel and length (RFC 2326, 10.12). */
 export const FRAMING = 4;
@@ -56,6 +59,48 @@ export function separateRtp(
     channels.set(channel, pictures);
     pictures.push(framed);
   };
+}
+
+/**
+ * @param relayOf who gets the packets of a framed packet's channel, too
+ * @returns a handler of a camera's framed packets. It passes RTP on to `client` by complete pictures, and RTCP at once.
+ */
+export function passPictures(
+  client: Socket,
+  {
+    codecs,
+    relayOf,
+    losses,
+    damage,
+  }: {
+    codecs: () => ReadonlyMap<number, string>;
+    relayOf: (framed: Buffer) => SourceOptions['relay'];
+    losses: { gaps: number };
+    damage: Damage | undefined;
+  },
+): (framed: Buffer) => void {
+  const events: RtpEvents = {
+    picture(packets, mark) {
+      const relay = packets[0] && relayOf(packets[0]);
+      relay?.rtp(packets.map((one) => one.subarray(FRAMING)));
+      // A UDP sender can't be paused: pictures are dropped instead.
+      if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return false;
+      client.cork();
+      for (const packet of mark ? [mark, ...packets] : packets) client.write(packet);
+      client.uncork();
+      return true;
+    },
+    gap() {
+      losses.gaps += 1;
+    },
+    lost() {
+      if (damage) damage.lost += 1;
+    },
+  };
+  return separateRtp(codecs, events, (report) => {
+    relayOf(report)?.rtcp(report.subarray(FRAMING));
+    client.write(report);
+  });
 }
 
 /**

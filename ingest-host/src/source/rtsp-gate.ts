@@ -4,11 +4,19 @@ import type { Duplex } from 'node:stream';
 import { type Message, RtspSplitter } from '@video-pipeline/camera';
 import { connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
+import { type ClockRange, clockRange, inPositions, withRange } from './clock-range.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
-import { codecsOf, FRAMING, isRecording, type RtpEvents, separateRtp } from './rtp-pictures.ts';
+import { codecsOf, FRAMING, isRecording, passPictures } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
-import { channelsOf, parseRequest, type RequestMessage, valuesOf, withTransport } from './rtsp-headers.ts';
+import {
+  channelsOf,
+  parseRequest,
+  type RequestMessage,
+  sessionOf,
+  valuesOf,
+  withTransport,
+} from './rtsp-headers.ts';
 import { openTunnel } from './rtsp-tunnel.ts';
 import type { Damage, SourceOptions, Transport } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
@@ -21,6 +29,8 @@ interface Request extends RequestMessage {
   repeats?: number;
   /** For a SETUP: the track's UDP sockets, if its packets do not come over this connection. */
   track?: UdpTrack;
+  /** The same request for a further session, of which FFmpeg does not know. */
+  isCopy?: boolean;
 }
 
 /** A connection of FFmpeg, and the connection to the camera. */
@@ -28,11 +38,16 @@ interface Line {
   client: Socket;
   camera: Duplex;
   asked: Request[];
+  /** Ids of the camera's sessions: one, but for cameras that begin one for each track. */
+  sessions: Set<string>;
   /** UDP tracks by RTP channel. */
   tracks: Map<number, UdpTrack>;
   /** Channels of the track that is relayed. */
   relayed: readonly number[];
 }
+
+const redirection = (message: string, head: string) =>
+  new SourceError(message, false, false, valuesOf(head, 'location')[0]);
 
 /**
  * A local proxy between FFmpeg and an RTSP camera (RFC 2326). It sends the password, which FFmpeg never gets, handles
@@ -50,14 +65,13 @@ export class RtspGate implements Gate {
   #own = '';
   readonly #udp = new Set<UdpTrack>();
   readonly #authorization: Authorization | undefined;
+  #range: ClockRange | undefined;
   #codecs: ReadonlyMap<number, string> = new Map();
   #bytes = 0;
   gaps = 0;
   problem: SourceError | undefined;
   /** Whether it is a recording, by its session description. */
   hasEnd = false;
-  /** Target of the camera's redirect. */
-  location: string | undefined;
 
   private constructor(url: URL, { transport, damage, relay, track = 0 }: RtspOptions) {
     this.#url = url;
@@ -67,6 +81,7 @@ export class RtspGate implements Gate {
     this.#relay = relay;
     this.#track = track;
     this.#authorization = authorizationOf(url);
+    this.#range = clockRange(url.hash);
   }
 
   static async open(url: URL, options: RtspOptions = { transport: 'tcp' }): Promise<RtspGate> {
@@ -80,6 +95,10 @@ export class RtspGate implements Gate {
   /** URL for FFmpeg. */
   get address(): string {
     return `${this.#own}${this.#url.pathname}${this.#url.search}`;
+  }
+
+  get recordedAt(): number | undefined {
+    return this.#range?.begin;
   }
 
   onPacket(): void {
@@ -114,7 +133,7 @@ export class RtspGate implements Gate {
     if (client.destroyed) return void camera.destroy();
     camera.once('error', (error) => this.#end(client, connectionError(error)));
     camera.once('close', () => client.end());
-    const line: Line = { client, camera, asked: [], tracks: new Map(), relayed: [] };
+    const line: Line = { client, camera, asked: [], sessions: new Set(), tracks: new Map(), relayed: [] };
     const reports = (framed: Buffer) => {
       const track = line.tracks.get((framed[1] ?? 0) & 0xfe);
       if (track) track.report(framed.subarray(FRAMING));
@@ -157,35 +176,11 @@ export class RtspGate implements Gate {
     });
   }
 
-  /** @returns a handler of the camera's packets. It passes RTP on by complete pictures, and RTCP at once. */
+  /** @returns a handler of the camera's packets */
   #pictures(line: Line): (framed: Buffer) => void {
-    const { client } = line;
-    const relayed = (framed: Buffer | undefined) => line.relayed.includes(framed?.[1] ?? -1);
-    const events: RtpEvents = {
-      picture: (packets, mark) => {
-        if (relayed(packets[0])) this.#relay?.rtp(packets.map((one) => one.subarray(FRAMING)));
-        // A UDP sender can't be paused: pictures are dropped instead.
-        if (client.writableLength > MAX_BYTES_WITHOUT_PACKET) return false;
-        client.cork();
-        for (const packet of mark ? [mark, ...packets] : packets) client.write(packet);
-        client.uncork();
-        return true;
-      },
-      gap: () => {
-        this.gaps += 1;
-      },
-      lost: () => {
-        if (this.#damage) this.#damage.lost += 1;
-      },
-    };
-    return separateRtp(
-      () => this.#codecs,
-      events,
-      (report) => {
-        if (relayed(report)) this.#relay?.rtcp(report.subarray(FRAMING));
-        client.write(report);
-      },
-    );
+    const relayOf = (framed: Buffer) => (line.relayed.includes(framed[1] ?? -1) ? this.#relay : undefined);
+    const [codecs, damage] = [() => this.#codecs, this.#damage];
+    return passPictures(line.client, { codecs, relayOf, losses: this, damage });
   }
 
   /** @throws SourceError */
@@ -201,6 +196,10 @@ export class RtspGate implements Gate {
       request.uri = `${this.#url.protocol}//${this.#url.host}${request.uri.slice(this.#own.length)}`;
     if (request.method === 'SETUP' && this.#transport === 'udp') request.track = await this.#openTrack(line);
     this.#send(line, request);
+    const session = sessionOf(head);
+    for (const other of session && request.method !== 'SETUP' ? line.sessions : [])
+      if (other !== session)
+        this.#send(line, { ...request, rest: request.rest.replace(session, other), isCopy: true });
   }
 
   /** @param head of the answer that names a multicast group; without it, the track is unicast */
@@ -225,7 +224,8 @@ export class RtspGate implements Gate {
     const more = authorization ? `Authorization: ${authorization}\r\n` : '';
     const wanted = track ? `unicast;client_port=${track.ports}` : 'multicast';
     const isUdp = track || this.#transport === 'udp_multicast';
-    const headers = isUdp ? withTransport(rest, `RTP/AVP;${wanted}`) : rest;
+    const ranged = method === 'PLAY' && this.#range ? withRange(rest, this.#range) : rest;
+    const headers = isUdp ? withTransport(ranged, `RTP/AVP;${wanted}`) : ranged;
     camera.write(`${method} ${uri} RTSP/1.0\r\n${more}${headers.replace(/^\r\n/, '')}`, 'latin1');
   }
 
@@ -233,8 +233,12 @@ export class RtspGate implements Gate {
   async #answer(line: Line, { head, body }: Message): Promise<void> {
     const [, status, reason = ''] = /^RTSP\/1\.\d (\d+) ?(.*)/.exec(head) ?? [];
     const code = Number(status);
-    // A request of the camera, which checks whether this end is alive (RFC 2326, 10.8).
-    if (!status) return void line.camera.write(`RTSP/1.0 200 OK\r\nCSeq: ${valuesOf(head, 'cseq')}\r\n\r\n`);
+    // A request of the camera: whether this end is alive, or to go on at another place (RFC 2326, 10.8, 10.10).
+    if (!status) {
+      line.camera.write(`RTSP/1.0 200 OK\r\nCSeq: ${valuesOf(head, 'cseq')}\r\n\r\n`);
+      if (head.startsWith('REDIRECT ')) throw redirection('the camera goes on at another place', head);
+      return;
+    }
     // The camera needs more time.
     if (code < 200) return;
     const request = line.asked.shift();
@@ -243,10 +247,8 @@ export class RtspGate implements Gate {
       return this.#send(line, { ...request, repeats: (request.repeats ?? 0) + 1 });
     if (code === 461 && request?.method === 'SETUP' && this.#transport === 'auto' && !request.track)
       return this.#send(line, { ...request, track: await this.#openTrack(line) });
-    if (code >= 300 && code < 400) {
-      [this.location] = valuesOf(head, 'location');
-      throw new SourceError(`open: it redirects (${code})`);
-    }
+    if (code >= 300 && code < 400) throw redirection(`open: it redirects (${code})`, head);
+    if (request?.isCopy) return;
     // A camera may refuse all other methods.
     if (request && /^(DESCRIBE|SETUP|PLAY)$/.test(request.method))
       this.problem =
@@ -255,8 +257,11 @@ export class RtspGate implements Gate {
       this.#relay?.begin(body, this.#track);
       this.#codecs = codecsOf(body);
       this.hasEnd = isRecording(body);
+      this.#range ??= clockRange(body);
+      if (this.#range) return void line.client.write(inPositions(head, body, this.#range), 'latin1');
     }
     const isSetUp = request?.method === 'SETUP' && code === 200;
+    if (isSetUp) line.sessions.add(sessionOf(head));
     if (isSetUp && this.#transport === 'udp_multicast') request.track = await this.#openTrack(line, head);
     line.client.write(`${isSetUp ? this.#setUp(line, request, head) : head}\r\n\r\n${body}`, 'latin1');
   }

@@ -22,6 +22,11 @@ export function valuesOf(head: string, name: string): string[] {
     .map((line) => line.slice(name.length + 1).trim());
 }
 
+/** Id of the session, without how long it is kept (RFC 2326, 12.37); empty without one. */
+export function sessionOf(head: string): string {
+  return (valuesOf(head, 'session')[0] ?? '').replace(/\s*;.*/, '');
+}
+
 const TRANSPORT = /\r\ntransport:[^\r\n]*/i;
 
 /** @param head the start of a message, or its headers @returns it with another Transport header */

@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type ClientRequest, type IncomingMessage, request } from 'node:http';
-import { Duplex, Transform } from 'node:stream';
+import { Duplex, Writable } from 'node:stream';
 import { connectTo, type Target } from '@video-pipeline/outbound';
 import type { Authorization } from './authorization.ts';
 import { SourceError, statusError } from './source-error.ts';
 
 const TYPE = 'application/x-rtsp-tunnelled';
+/** Messages to the camera that are sent again after a refusal, at most. It refuses at the first, if at all. */
+const MAX_SENT = 8;
 
 /**
  * RTSP tunnelled through HTTP, as in QuickTime, FFmpeg and GStreamer. The camera's messages are the answer to a GET.
@@ -52,15 +54,45 @@ export async function openTunnel(
     if (statusCode === 200) throw new SourceError('open: what is there tunnels no RTSP through HTTP', true);
     throw statusError(statusCode, `GET was answered ${statusCode} ${statusMessage}`);
   }
-  // The length is that of Apple's client: the body may be longer, and the camera sends no answer.
-  const post = ask('POST', { 'content-type': TYPE, 'content-length': '32767' });
-  post.flushHeaders();
-  const encoder = new Transform({
-    transform: (bytes: Buffer, _encoding, done) => done(null, bytes.toString('base64')),
+  let post: ClientRequest;
+  /** What was sent, as a POST that is refused at first is sent again. */
+  const sent: string[] = [];
+  const encoder = new Writable({
+    write(bytes: Buffer, _encoding, done) {
+      const text = bytes.toString('base64');
+      if (sent.length < MAX_SENT) sent.push(text);
+      // A POST that is refused drops it.
+      post.write(text, () => done());
+    },
+    destroy(error, done) {
+      post.destroy();
+      done(error);
+    },
   });
-  encoder.pipe(post);
-  encoder.once('close', () => post.destroy());
   const tunnel = Duplex.from({ readable: answer, writable: encoder });
-  post.once('error', (error) => tunnel.destroy(error));
+  const send = (repeats: number) => {
+    // The length is that of Apple's client: the body may be longer, and the camera answers only what it refuses.
+    post = ask('POST', { 'content-type': TYPE, 'content-length': '32767' });
+    post.once('error', (error) => tunnel.destroy(error));
+    post.once('response', (refusal: IncomingMessage) => {
+      const { statusCode = 0, statusMessage = '', headersDistinct } = refusal.resume();
+      if (statusCode < 300) return;
+      try {
+        const challenges = headersDistinct['www-authenticate'] ?? [];
+        if (statusCode !== 401 || !authorization?.challenge(challenges, repeats))
+          throw statusError(statusCode, `POST was answered ${statusCode} ${statusMessage}`);
+        post
+          .removeAllListeners('error')
+          .on('error', () => {})
+          .destroy();
+        send(repeats + 1);
+      } catch (error) {
+        tunnel.destroy(error as Error);
+      }
+    });
+    post.flushHeaders();
+    for (const text of sent) post.write(text);
+  };
+  send(0);
   return tunnel;
 }

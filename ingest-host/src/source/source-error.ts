@@ -10,10 +10,14 @@ export class SourceError extends Error {
   /** Whether every retry would fail: a file without a picture, for example. */
   readonly isFinal: boolean;
 
-  constructor(message: string, permanent = false, isFinal = false) {
+  /** Where the camera goes on with the stream, as it says. */
+  readonly location: string | undefined;
+
+  constructor(message: string, permanent = false, isFinal = false, location?: string) {
     super(message);
     this.permanent = permanent;
     this.isFinal = isFinal;
+    this.location = location;
   }
 }
 

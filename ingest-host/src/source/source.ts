@@ -70,6 +70,8 @@ export interface SourceOptions {
   audio?: boolean;
   /** Further hosts that redirects and lists may refer to: `host` or `host:port`. */
   hosts?: readonly string[] | undefined;
+  /** Where an RTSP camera said that it goes on with the stream. */
+  location?: string | undefined;
   /** Number of the video track, from 0; default: FFmpeg's choice of the best. */
   track?: number | undefined;
   /** How often a snapshot is requested, seconds; default 1. */
