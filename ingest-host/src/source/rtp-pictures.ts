@@ -9,7 +9,7 @@ const HEADER = 12;
 /** Larger numbers are no payload types (RFC 3550, 5.1). */
 const MAX_TYPE = 127;
 
-export interface RtpEvents {
+interface RtpEvents {
   /**
    * @param packets framed, all of one picture
    * @param mark for the decoder, framed: what was lost before the picture
@@ -46,7 +46,7 @@ function isReport(framed: Buffer): boolean {
  * @param codecs called when the first packet has come
  * @returns a handler of framed packets. It passes RTP on by complete pictures of each channel, and RTCP at once.
  */
-export function separateRtp(
+function separateRtp(
   codecs: () => ReadonlyMap<number, string>,
   events: RtpEvents,
   onReport: (framed: Buffer) => void,
