@@ -9,6 +9,7 @@ import { performance } from 'node:perf_hooks';
 import { HOUR_MS, hourFolder } from '@video-pipeline/frame';
 import { Tables } from '@video-pipeline/tables';
 import { openDatabase } from '../../packages/tables/src/duckdb.ts';
+import { FORM } from '../../packages/tables/src/merge.ts';
 import { manifestKey, partOf, tableKey } from '../../packages/tables/src/schema.ts';
 import { startBucket } from './bucket.ts';
 import { npmScript, positiveInteger } from './options.ts';
@@ -55,10 +56,11 @@ for (let hour = 0; hour < hours; hour++) {
     const folder = hourFolder(begin);
     const path = join(writer.folder, 'table.parquet');
     for (const table of ['frames', 'detections'] as const) {
-      await writer.run(
-        `COPY (${TABLES[table]}) TO '${path}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE 40_960)`,
-        { stream, hour: folder, begin: String(begin) },
-      );
+      await writer.run(`COPY (${TABLES[table]}) TO '${path}' (${FORM})`, {
+        stream,
+        hour: folder,
+        begin: String(begin),
+      });
       const body = await readFile(path);
       bytes += body.length;
       const key = tableKey(table, folder, partOf(stream));

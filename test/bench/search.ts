@@ -13,6 +13,7 @@ import { compact, KEPT, type Query, Tables } from '@video-pipeline/tables';
 import { InvalidArgumentError } from 'commander';
 import pipelineRun from '../../docs/measured/pipeline.json' with { type: 'json' };
 import { randomOf } from '../support/random.ts';
+import { measureBigHour } from './big-hour.ts';
 import { startBucket } from './bucket.ts';
 import { npmScript } from './options.ts';
 
@@ -281,6 +282,7 @@ if (hours > half) {
   extrapolate(smaller, await measure(hours));
 }
 await stop();
+await measureBigHour();
 
 /** By the line through both sizes. */
 function extrapolate(one: ReadonlyMap<string, Measured>, two: ReadonlyMap<string, Measured>): void {

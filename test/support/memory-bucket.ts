@@ -7,6 +7,7 @@ import type {
   ListPage,
   MergedObject,
   PageOptions,
+  Part,
   StoredObject,
   VersionedStore,
 } from '@video-pipeline/storage';
@@ -31,11 +32,14 @@ export class MemoryBucket implements VersionedStore {
     return keys.length > limit && last ? { objects, next: last.key } : { objects };
   }
 
-  async read(key: string): Promise<Buffer> {
+  async read(key: string, part?: Part): Promise<Buffer> {
     this.reads++;
     const object = this.objects.get(key);
     if (!object) throw new NoSuchKey({ message: key, $metadata: {} });
-    return object.body;
+    if (!part || !('offset' in part)) return object.body;
+    if (part.etag !== undefined && part.etag !== object.etag)
+      throw Object.assign(new Error(key), { name: 'PreconditionFailed' });
+    return object.body.subarray(part.offset, part.offset + part.length);
   }
 
   async save(key: string, path: string): Promise<number> {

@@ -4,6 +4,8 @@ import { NoSuchKey } from '@aws-sdk/client-s3';
 export interface ByteRange {
   offset: number;
   length: number;
+  /** Only of this version of the object. */
+  etag?: string;
 }
 
 /** A picture of an object: its bytes, or which picture of a video segment it is, from 0. */
@@ -37,7 +39,7 @@ export interface Reader {
   /**
    * Reads an object, or a part of it. A part of a video segment is returned as a JPEG. A picture in an archive or a
    * segment can also be read by the key that it would have as an object of its own.
-   * @throws an error that {@link isMissing} recognises
+   * @throws an error that {@link isMissing} recognises, or {@link isChanged} where the version is not there any more
    */
   read(key: string, part?: Part): Promise<Buffer>;
 }
@@ -69,6 +71,11 @@ export class ObjectTooLargeError extends Error {
 
 export function isMissing(error: unknown): boolean {
   return error instanceof NoSuchKey;
+}
+
+/** Whether an error says that the object is there in another version than the one that was asked for. */
+export function isChanged(error: unknown): boolean {
+  return (error as Error).name === 'PreconditionFailed';
 }
 
 /** The result of a read; `undefined` if there is no such object. */

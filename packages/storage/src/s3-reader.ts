@@ -23,7 +23,8 @@ export function createReader(
   const Bucket = settings.S3_BUCKET;
   const get = async (Key: string, range?: ByteRange): Promise<Buffer> => {
     const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
-    const { Body, ContentLength = 0 } = await client.send(new GetObjectCommand({ Bucket, Key, Range }));
+    const command = new GetObjectCommand({ Bucket, Key, Range, IfMatch: range?.etag });
+    const { Body, ContentLength = 0 } = await client.send(command);
     if (ContentLength > MAX_BYTES) {
       (Body as Readable | undefined)?.destroy();
       throw new ObjectTooLargeError(`${Key} has ${ContentLength} bytes, over ${MAX_BYTES}`);

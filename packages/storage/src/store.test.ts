@@ -6,7 +6,7 @@ import type { MSKRecord } from '@video-pipeline/frame';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { createPutFailed } from './put-failed.ts';
-import { isMissing } from './reader.ts';
+import { isChanged, isMissing } from './reader.ts';
 import { createReader } from './s3-reader.ts';
 import { createStore, s3Config } from './store.ts';
 
@@ -76,6 +76,11 @@ test('an object is kept as a file, and is gone once removed', async () => {
   expect(await reader.save('kept/a', path)).toBe(4);
   expect(await readFile(path, 'utf8')).toBe('text');
   await rm(path);
+  const { objects } = await reader.page('kept/');
+  const part = { offset: 1, length: 2, etag: objects[0]?.etag ?? '' };
+  expect(String(await reader.read('kept/a', part))).toBe('ex');
+  await store.put({ key: 'kept/a', body: 'other', contentType: 'text/plain' });
+  await expect(reader.read('kept/a', part)).rejects.toSatisfy(isChanged);
   await store.remove(['kept/a']);
   expect(isMissing(await reader.save('kept/a', path).catch((error) => error))).toBe(true);
 });

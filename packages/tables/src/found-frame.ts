@@ -1,7 +1,9 @@
 import type { FrameFacts } from '@video-pipeline/frame';
 import type { Row } from './duckdb.ts';
-import type { Sources } from './history.ts';
-import { FRAME_ID, type FrameTable } from './schema.ts';
+import { mayBeOf, timesOf } from './fitting.ts';
+import type { RowGroup } from './footer.ts';
+import { COLUMNS, FRAME_ID, type FrameTable } from './schema.ts';
+import type { Sources } from './sources.ts';
 import { IN_RANGE } from './sql.ts';
 
 export interface FoundFrame extends FrameFacts {
@@ -24,7 +26,14 @@ export async function detailsOf(
   const times = ids.map(({ captured_at }) => captured_at);
   const range = { from: Math.min(...times), to: Math.max(...times) + 1 };
   const values = { from: String(range.from), to: String(range.to), ids: JSON.stringify(ids) };
-  const shown = async (table: FrameTable) => `SELECT t.* FROM (${await rows(table, range)}) t
+  const mayMatch = (group: RowGroup) => {
+    const { from, to } = timesOf(group);
+    return ids.some((id) => id.captured_at >= from && id.captured_at < to && mayBeOf(group, id.stream_id));
+  };
+  const streams = ids.map(({ stream_id }) => stream_id);
+  const read = (table: FrameTable) =>
+    rows({ table, columns: Object.keys(COLUMNS[table]), range, streams, mayMatch });
+  const shown = async (table: FrameTable) => `SELECT t.* FROM (${await read(table)}) t
     SEMI JOIN (SELECT unnest(from_json($ids, '${ID_TYPE}'), recursive := true)) USING (${FRAME_ID})
     WHERE ${IN_RANGE}`;
   const [ofFrames, ofDetections] = await Promise.all([shown('frames'), shown('detections')]);

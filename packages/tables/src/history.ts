@@ -1,15 +1,6 @@
-import type { Database } from './duckdb.ts';
-import type { Range } from './listings.ts';
-import type { FrameTable } from './schema.ts';
-import { hitsOf, IN_RANGE, oneOf, type Query, valuesOf } from './sql.ts';
-
-/** What a query reads. It stays valid until it is disposed of. */
-export interface Sources extends Disposable {
-  database: Database;
-  /** SQL of the table's rows in the range of the query, or in a part of it. */
-  rows: (table: FrameTable, range?: Range) => Promise<string>;
-  from: number;
-}
+import { FRAME_COLUMNS } from './schema.ts';
+import type { Sources } from './sources.ts';
+import { hitsOf, IN_RANGE, type Need, oneOf, type Query, valuesOf } from './sql.ts';
 
 /** Rows by a name over time: detections by class, or frames by stream. */
 export type Counts = { bin: number; name: string; count: number }[];
@@ -33,16 +24,21 @@ type Binned = Query & { binMs: number };
 const binned = (query: Binned) => ({ ...valuesOf(query, query.from, query.to), bin: String(query.binMs) });
 const whereOf = ({ streams }: Query) => `${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}`;
 
+/** What is read to count, and to find gaps. */
+export const COUNTED: Need = { table: 'detections', columns: ['stream_id', 'captured_at', 'class_name'] };
+export const COUNTED_FRAMES: Need = { table: 'frames', columns: ['stream_id', 'captured_at'] };
+const GAPS: Need = { table: 'frames', columns: [...FRAME_COLUMNS, 'session'] };
+
 /** How many rows of a table there are in each bin, by the name in one of its columns. */
 export async function countBy(
   column: string,
-  table: FrameTable,
+  need: Need,
   { database, rows }: Sources,
   query: Binned,
   signal: AbortSignal,
 ): Promise<Counts> {
   const found = await database.run(
-    `SELECT ${BIN}, ${column} AS name, count(*) AS count FROM (${await rows(table)})
+    `SELECT ${BIN}, ${column} AS name, count(*) AS count FROM (${await rows(need)})
      WHERE ${whereOf(query)} GROUP BY ALL ORDER BY ALL`,
     binned(query),
     signal,
@@ -73,7 +69,7 @@ export async function gapsOf(
     `SELECT * FROM (
        SELECT stream_id, lag(captured_at) OVER w AS since, captured_at AS until,
          frame_number - lag(frame_number) OVER w - 1 AS missing, "session" <> lag("session") OVER w AS restarted
-       FROM (${await rows('frames')}) WHERE ${whereOf(query)}
+       FROM (${await rows(GAPS)}) WHERE ${whereOf(query)}
        WINDOW w AS (PARTITION BY stream_id ORDER BY captured_at, frame_number))
      WHERE until - since > $longer::BIGINT ORDER BY since LIMIT ${MAX_GAPS}`,
     { ...valuesOf(query, query.from, query.to), longer: String(longerMs) },

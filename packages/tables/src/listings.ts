@@ -8,7 +8,6 @@ import {
   type PageOptions,
   type Reader,
 } from '@video-pipeline/storage';
-import { sizeOf } from './lines.ts';
 import { dateFolder, EVENTS, type FrameTable, HOURS, manifestKey, partOf } from './schema.ts';
 
 /** Epoch ms, `from` included, `to` not. */
@@ -84,7 +83,7 @@ export async function listHeld(bucket: Pick<Reader, 'page'>, range: Range): Prom
   return new Set(manifests.map(({ key }) => key));
 }
 
-/** The files of a table that {@link filesOf} chooses from. */
+/** The files of a table that {@link spansOf} chooses from. */
 export function listFiles(
   bucket: Pick<Reader, 'page'>,
   table: FrameTable,
@@ -94,42 +93,25 @@ export function listFiles(
   return listHours(bucket, `tables/${table}/`, { from: day, to });
 }
 
-/** The files for the range, the newest first. A file holds the hours of its day from its own until the next file of its part begins. */
-export function filesOf(objects: readonly ListedObject[], { from, to }: Range): ListedObject[] {
-  const first = hourFolder(Math.max(0, from));
-  const last = lastHourOf({ to });
-  const found: ListedObject[] = [];
-  const before = new Map<string, ListedObject>();
-  for (const object of objects) {
-    const [, , date = '', name, part = ''] = object.key.split('/');
-    const hour = `${date}/${name}`;
-    if (hour > first && hour <= last) found.push(object);
-    else if (hour <= first && first.startsWith(date)) before.set(part, object);
-  }
-  return [...before.values(), ...found].reverse();
+/** A file of the tables, and the time that its rows may be of. */
+export interface Span extends Range {
+  object: ListedObject;
 }
 
 /**
- * @param tables the files of each table
- * @returns begin of the latest part of a range whose files have at most so many bytes; the last hour is always in it
+ * The files for the range, those that reach furthest first. A file holds the hours of its day from its own until the next
+ * file of its part begins.
  */
-export function fittingFrom(
-  tables: readonly (readonly ListedObject[])[],
-  { from, to }: Range,
-  bytes: number,
-): number {
-  const fits = (hour: number) => {
-    const range = { from: Math.max(from, hour * HOUR_MS), to };
-    return sizeOf(tables.flatMap((objects) => filesOf(objects, range))) <= bytes;
-  };
-  let first = Math.floor(from / HOUR_MS);
-  let last = fits(first) ? first : Math.floor(lastOf({ to }) / HOUR_MS);
-  while (first < last) {
-    const middle = Math.floor((first + last) / 2);
-    if (fits(middle)) last = middle;
-    else first = middle + 1;
-  }
-  return Math.max(from, first * HOUR_MS);
+export function spansOf(objects: readonly ListedObject[], { from, to }: Range): Span[] {
+  const next = new Map<string, number>();
+  const spans = objects.toReversed().map((object): Span => {
+    const [, , date = '', hour, part = ''] = object.key.split('/');
+    const begin = startOf(`${date}/${hour}`);
+    const until = next.get(date + part) ?? begin - (begin % DAY_MS) + DAY_MS;
+    next.set(date + part, begin);
+    return { object, from: begin, to: until };
+  });
+  return spans.filter((span) => span.from < to && span.to > from).sort((a, b) => b.to - a.to);
 }
 
 /** Folders of objects not in the tables yet, the newest first. */
@@ -221,6 +203,12 @@ function lastOf({ to }: Pick<Range, 'to'>): number {
 /** @returns `date=.../hour=..` of the last time before `to` */
 function lastHourOf(range: Pick<Range, 'to'>): string {
   return hourFolder(lastOf(range));
+}
+
+/** @param hour `date=.../hour=..` @returns epoch ms */
+export function startOf(hour: string): number {
+  const [, date, name] = /^date=(.+)\/hour=(\d\d)$/.exec(hour) ?? [];
+  return Date.parse(`${date}T${name}:00:00Z`);
 }
 
 /** Work that is awaited later. If it never is, its error is dropped. */

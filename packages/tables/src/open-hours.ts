@@ -3,7 +3,7 @@ import type { FolderReader, ListedObject } from '@video-pipeline/storage';
 import { QueryError } from './cursor.ts';
 import type { Database } from './duckdb.ts';
 import { byStored, insertLines, KINDS, type Kind, loadsOf, sizeOf } from './lines.ts';
-import { begun, type Folder, listNdjson, openFolders, type Range, type Root } from './listings.ts';
+import { begun, type Folder, listNdjson, openFolders, type Range, type Root, startOf } from './listings.ts';
 
 /** Limits on what a page reads. The rest is left to the next page. */
 export interface Limits {
@@ -11,8 +11,10 @@ export interface Limits {
   readingMs: number;
   /** NDJSON whose rows are kept, bytes. The database spills to the disk what exceeds its memory. */
   keptBytes: number;
-  /** The tables' files, bytes. As many are kept on the disk. */
+  /** What is read of the tables' files, bytes. As many are kept on the disk. */
   fileBytes: number;
+  /** The end of such a file that is read first, bytes: it names the classes, and has the footer of a small file. */
+  tailBytes: number;
   /** Longest time of a query, milliseconds. */
   deadlineMs: number;
 }
@@ -20,6 +22,7 @@ export const LIMITS: Limits = {
   readingMs: 2_000,
   keptBytes: 1024 ** 3,
   fileBytes: 1024 ** 3,
+  tailBytes: 32 * 1024,
   deadlineMs: 20_000,
 };
 export const ASK_LESS = 'ask for fewer streams or a shorter time';
@@ -178,10 +181,4 @@ export class OpenHours {
     }
     return kept <= this.#limits.keptBytes;
   }
-}
-
-/** @param hour `date=.../hour=..` @returns epoch ms */
-function startOf(hour: string): number {
-  const [, date, name] = /^date=(.+)\/hour=(\d\d)$/.exec(hour) ?? [];
-  return Date.parse(`${date}T${name}:00:00Z`);
 }

@@ -68,7 +68,8 @@ export type FrameTable = Exclude<TableName, 'events'>;
 export const HOURS = Array.from({ length: 24 }, (_, hour) => `hour=${String(hour).padStart(2, '0')}`);
 
 /** Columns that identify a frame, in whichever object its line lies. */
-export const FRAME_ID = 'stream_id, captured_at, frame_number';
+export const FRAME_COLUMNS: readonly string[] = ['stream_id', 'captured_at', 'frame_number'];
+export const FRAME_ID = FRAME_COLUMNS.join(', ');
 
 /** SQL: whether a row `line` of `fresh` and a row of `old` are of the same frame. */
 export function sameFrame(fresh: string): string {

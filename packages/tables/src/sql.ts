@@ -1,7 +1,10 @@
 import type { Cursor } from './cursor.ts';
 import { fileList } from './duckdb.ts';
+import type { Wanted } from './file-cache.ts';
+import type { Range } from './listings.ts';
 import {
   COLUMNS,
+  FRAME_COLUMNS,
   FRAME_ID,
   type FrameTable,
   newestOf,
@@ -28,30 +31,49 @@ export interface Query {
   cursor?: string | undefined;
 }
 
+/** Rows of a table that a statement reads. */
+export interface Need {
+  table: FrameTable;
+  /** Columns that it uses. */
+  columns: readonly string[];
+  /** Only rows with one of these values, by the name of a column. */
+  values?: Wanted['values'];
+  /** Only rows of this time. Left out: of the whole range of the query. */
+  range?: Range;
+  /** Only rows of these streams. Left out: of those of the query. */
+  streams?: readonly string[];
+  /** Only row groups that may have such rows. */
+  mayMatch?: Wanted['mayMatch'];
+}
+/** SQL of the rows, with these columns alone. */
+export type Rows = (need: Need) => Promise<string>;
+
+const listOf = (columns: Iterable<string>) => [...columns].map((name) => `"${name}"`).join(', ');
+
 /** SQL of a table's rows in these files. */
-export function storedRows(table: TableName, paths: readonly string[]): string {
+export function storedRows(
+  table: TableName,
+  paths: readonly string[],
+  columns: readonly string[] = Object.keys(COLUMNS[table]),
+): string {
   // A file that is older than a column lacks that column.
-  const columns = Object.entries(COLUMNS[table]).map(([name, type]) => `NULL::${type} AS "${name}"`);
-  const none = `SELECT ${columns.join(', ')} WHERE false`;
-  if (paths.length === 0) return none;
-  return `SELECT * FROM read_parquet(${fileList(paths)}, union_by_name = true) UNION ALL BY NAME ${none}`;
+  const typed = Object.entries(COLUMNS[table]).map(([name, type]) => `NULL::${type} AS "${name}"`);
+  const none = `SELECT ${typed.join(', ')} WHERE false`;
+  if (paths.length === 0) return `SELECT ${listOf(columns)} FROM (${none})`;
+  return `SELECT ${listOf(columns)} FROM (FROM read_parquet(${fileList(paths)}, union_by_name = true) UNION ALL BY NAME ${none})`;
 }
 
 /**
- * SQL of a table's rows in these files and of the lines `raw`, which were read after the files were written. If both
- * have a frame, the one that was stored last counts.
+ * SQL of the rows `stored` of a table and of the lines `raw`, which were read after its files were written. If both have
+ * a frame, the one that was stored last counts.
+ * @param frames SQL of the ids of stored frames, and of when they were stored
  */
-export function withRaw(
-  table: FrameTable,
-  paths: readonly string[],
-  frames: readonly string[],
-  raw: string,
-): string {
+export function withRaw({ table, columns }: Need, stored: string, frames: string, raw: string): string {
   return `WITH read AS (${newestOf(`(FROM ${raw} WHERE ${inRange('line.captured_at')})`)}),
-    fresh AS (FROM read WHERE NOT EXISTS (FROM (${storedRows('frames', frames)}) AS old
+    fresh AS (FROM read WHERE NOT EXISTS (FROM (${frames}) AS old
       WHERE ${sameFrame('read')} AND old.stored_at > read.stored_at))
-    ${ROWS_OF[table]('fresh')} UNION ALL BY NAME SELECT * FROM (${storedRows(table, paths)}) AS old
-    WHERE ${IN_RANGE} AND NOT EXISTS (FROM fresh WHERE ${sameFrame('fresh')})`;
+    SELECT ${listOf(columns)} FROM (${ROWS_OF[table]('fresh')} UNION ALL BY NAME SELECT * FROM (${stored}) AS old
+    WHERE ${IN_RANGE} AND NOT EXISTS (FROM fresh WHERE ${sameFrame('fresh')}))`;
 }
 
 /** SQL of the condition that a time lies in the range of a query. */
@@ -77,12 +99,30 @@ function isOfAnything({ classes, track, zone, perTrack, confidence }: Query): bo
   return !classes?.length && track === undefined && zone === undefined && !perTrack && confidence === 0;
 }
 
+/** What is read to find the frames of a query. */
+export function hitsNeed(query: Query): Need {
+  if (isOfAnything(query)) return { table: 'frames', columns: FRAME_COLUMNS };
+  const { classes = [], track, zone, perTrack, confidence } = query;
+  const also = {
+    class_name: classes.length > 0,
+    confidence: confidence > 0 || perTrack,
+    track_id: track !== undefined || perTrack,
+    zones: zone !== undefined,
+  };
+  const columns = Object.entries(also).flatMap(([name, isUsed]) => (isUsed ? [name] : []));
+  return {
+    table: 'detections',
+    columns: [...FRAME_COLUMNS, ...columns],
+    values: {
+      ...(classes.length > 0 && { class_name: classes }),
+      ...(track !== undefined && { track_id: [track] }),
+    },
+  };
+}
+
 /** SQL of the detections that match a query. */
-async function shownOf(
-  { streams, classes, track, zone, confidence }: Query,
-  rows: (table: FrameTable) => Promise<string>,
-): Promise<string> {
-  return `FROM (${await rows('detections')}) WHERE ${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}
+function shownOf({ streams, classes, track, zone, confidence }: Query, rows: string): string {
+  return `FROM (${rows}) WHERE ${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}
     AND ${confidence > 0 ? 'confidence >= $confidence' : 'true'} AND ${oneOf('class_name', 'class', classes)}
     AND ${track === undefined ? 'true' : 'track_id = $track'}
     AND ${zone === undefined ? 'true' : 'list_contains(zones, $zone)'}`;
@@ -94,10 +134,11 @@ const oneATrack = (shown: string) => `SELECT DISTINCT stream_id, best.captured_a
   ${shown} GROUP BY stream_id, coalesce(track_id, captured_at || ' ' || frame_number))`;
 
 /** SQL of the ids of the frames that a query finds. */
-export async function hitsOf(query: Query, rows: (table: FrameTable) => Promise<string>): Promise<string> {
+export async function hitsOf(query: Query, rows: Rows): Promise<string> {
+  const read = await rows(hitsNeed(query));
   if (isOfAnything(query))
-    return `SELECT ${FRAME_ID} FROM (${await rows('frames')}) WHERE ${IN_RANGE} AND ${oneOf('stream_id', 'stream', query.streams)}`;
-  const shown = await shownOf(query, rows);
+    return `SELECT ${FRAME_ID} FROM (${read}) WHERE ${IN_RANGE} AND ${oneOf('stream_id', 'stream', query.streams)}`;
+  const shown = shownOf(query, read);
   return query.perTrack ? oneATrack(shown) : `SELECT DISTINCT ${FRAME_ID} ${shown}`;
 }
 

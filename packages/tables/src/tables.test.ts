@@ -1,17 +1,19 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { annotatedKey, DAY_MS, detectionsKey, eventKey, HOUR_MS, lateKey } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
+import { type ByteRange, isChanged, type ListedObject } from '@video-pipeline/storage';
 import fc from 'fast-check';
-import { expect, onTestFinished, test, vi } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
 import type { CompactOptions } from './compact.ts';
-import { openDatabase } from './duckdb.ts';
+import { fileList, openDatabase } from './duckdb.ts';
 import { FileCache } from './file-cache.ts';
+import { mayBeOf, timesOf } from './fitting.ts';
+import { CLASS_LIST, type RowGroup } from './footer.ts';
 import {
   compact,
   type EventPage,
@@ -38,6 +40,10 @@ const CHANGES = [
 ];
 /** Enough time on a busy machine, too. */
 const AMPLE = { ...LIMITS, readingMs: 60_000 };
+/** The tables' files are read in parts, however small they are. */
+const IN_PARTS = { ...AMPLE, tailBytes: 64 };
+/** A page reads some row groups. */
+const FEW = { ...IN_PARTS, fileBytes: 4_000 };
 /** Random cases of the search; more are tried now and then: `SEARCH_CASES=200`. */
 const CASES = Number(process.env.SEARCH_CASES ?? 6);
 /** No listing is kept: each query sees what was stored just now. */
@@ -244,8 +250,8 @@ test(
         fc.array(step, { minLength: 2, maxLength: 6 }),
         fc.array(query, { minLength: 3, maxLength: 3 }),
         // Without time, a read takes one load. The space is enough for one open hour and the rest on the disk. Or each
-        // page reads the files of one hour.
-        fc.constantFrom(AMPLE, { ...AMPLE, readingMs: 0, keptBytes: 40_000 }, { ...AMPLE, fileBytes: 1 }),
+        // page reads what was captured in a few minutes.
+        fc.constantFrom(AMPLE, IN_PARTS, { ...IN_PARTS, readingMs: 0, keptBytes: 40_000 }, FEW),
         fc.constantFrom(NOT_KEPT, { ...NOT_KEPT, manifestsMs: 60_000 }),
         // The hours of a day share a file, or each has its own if no later hour is stored yet.
         fc.constantFrom(1024 ** 2, 1),
@@ -258,11 +264,11 @@ test(
           const check = async (query: Query) => {
             const asked = { ...query, from: query.from + shift, to: query.to + shift };
             // The best frame of a track needs the whole range.
-            if (limits.fileBytes === 1) asked.perTrack = undefined;
+            if (limits === FEW) asked.perTrack = undefined;
             const expected = plainScan(bucket, asked);
             const { frames, total } = await everyPage(tables, asked);
             expect(frames).toEqual(expected);
-            if (limits !== AMPLE) return;
+            if (limits.readingMs === 0 || limits === FEW) return;
             expect(total).toBe(expected.length);
             const counts = await tables.histogram(asked, 7 * 60_000);
             const binOf = ({ captured_at }: FoundFrame) =>
@@ -653,9 +659,17 @@ test('files that are too many for a page are left for the next one, and a questi
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1, 2], 6);
   await compact(bucket, { now: START + 5 * HOUR_MS, fileBytes: 1 });
+  const minutes = [100, 160].map(
+    (minute): Shot => ({ stream: 'yard', minute, number: 99, seen: seenAs('cat') }),
+  );
+  await store(bucket, minutes, 9_000);
+  await compact(bucket, { now: START + 5 * HOUR_MS, fileBytes: 1 });
   const tables = new Tables(bucket, NOT_KEPT, { ...LIMITS, fileBytes: 1 });
   const asked = { confidence: 0, from: START, to: START + 5 * HOUR_MS, limit: 2_000 };
-  expect(await tables.search(asked)).toMatchObject({ frames: [], searched_to: START + 4.5 * HOUR_MS });
+  const first = await tables.search(asked);
+  expect(first.total).toBeUndefined();
+  expect(first.frames.length).toBeGreaterThan(0);
+  expect(first.searched_to).toBeGreaterThan(START + 2 * HOUR_MS);
   expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
   const refused = 'the tables hold over 0 MiB of it: ask for fewer streams or a shorter time';
   await expect(tables.search({ ...asked, perTrack: true })).rejects.toThrow(refused);
@@ -690,10 +704,10 @@ test('a question that takes too long says what to ask instead', async () => {
   const tables = new Tables(bucket, NOT_KEPT, { ...LIMITS, deadlineMs: 500 });
   await tables.warm();
   const asked = { confidence: 0, from: START, to: START + 5 * HOUR_MS, limit: 5 };
-  const { save } = bucket;
-  bucket.save = async (...args) => {
+  const { read } = bucket;
+  bucket.read = async (...args) => {
     await sleep(600);
-    return save.apply(bucket, args);
+    return read.apply(bucket, args);
   };
   await expect(tables.search(asked)).rejects.toThrow(
     new QueryError('no answer within 0.5 s: ask for fewer streams or a shorter time'),
@@ -742,28 +756,118 @@ test('what comes into the tables between two questions is missing in neither', a
   await tables.close();
 });
 
-test('files that a question reads stay until it is answered, whatever others ask', async () => {
+/** Detections of three row groups, the columns of which are told from others. */
+async function threeGroups() {
+  const database = await openDatabase();
+  const path = join(database.folder, 'three.parquet');
+  await database.run(
+    `COPY (SELECT 'camera-' || n // 2048 AS stream_id, n AS captured_at, n % 7 AS frame_number,
+       CASE WHEN n = 5000 THEN 'o''brien \u72d7' ELSE 'car' END AS class_name, random() AS x1 FROM range(6144) t(n))
+     TO '${path}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE 2048)`,
+  );
   const bucket = new MemoryBucket();
-  for (const key of ['a', 'b']) await bucket.put({ key, body: `${key}PAR1` });
+  await bucket.put({ key: 'a', body: await readFile(path) });
   const { objects } = await bucket.page('');
-  const folder = await mkdtemp(join(tmpdir(), 'file-cache-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const files = new FileCache(bucket, folder, 1);
   const { signal } = new AbortController();
-  const first = files.use();
-  const [path = ''] = await first.paths(objects.slice(0, 1), signal);
-  using second = files.use();
-  await second.paths(objects.slice(1), signal);
-  expect(await readFile(path, 'utf8')).toBe('aPAR1');
-  first[Symbol.dispose]();
-  await second.paths(objects.slice(1), signal);
-  // Nor does what was fetched by half stay.
-  bucket.save = async (_, path) => {
-    await writeFile(path, 'half');
-    throw new Error('cut off');
+  return { database, bucket, object: objects[0] as ListedObject, signal };
+}
+const everyGroup = { columns: ['class_name'], mayMatch: () => true };
+
+test('of a file only the wanted columns and row groups are read, and each is a file that the database reads', async () => {
+  const { database, bucket, object, signal } = await threeGroups();
+  using files = new FileCache(bucket, database.folder, 1e6, 256).use();
+  const read = vi.spyOn(bucket, 'read');
+  const wanted = {
+    columns: ['captured_at', 'class_name'],
+    mayMatch: (group: RowGroup) => mayBeOf(group, 'camera-1') || timesOf(group).from > 4_000,
   };
-  await expect(second.paths(objects.slice(0, 1), signal)).rejects.toThrow('cut off');
-  expect(await readdir(folder)).toHaveLength(1);
+  const paths = await files.paths([object], wanted, signal);
+  expect(paths).toHaveLength(2);
+  const sql = (columns: string) => `SELECT ${columns} FROM read_parquet(${fileList(paths)})`;
+  const [row] = await database.run(sql('count(*) AS n, min(captured_at) AS least, max(captured_at) AS most'));
+  expect(row).toEqual({ n: 4096n, least: 2048n, most: 6143n });
+  expect(await database.run(`${sql('captured_at')} WHERE class_name = 'o''brien \u72d7'`)).toEqual([
+    { captured_at: 5000n },
+  ]);
+  // A column that was not asked for is no data, and not zeros.
+  await expect(database.run(sql('sum(x1)'))).rejects.toThrow();
+  const bytes = read.mock.calls.reduce((sum, [, part]) => sum + (part as ByteRange).length, 0);
+  expect(bytes).toBeLessThan(object.size / 2);
+  // What is there is not read again; another column alone is.
+  read.mockClear();
+  expect(await files.paths([object], wanted, signal)).toEqual(paths);
+  expect(read).not.toHaveBeenCalled();
+  await files.paths([object], { ...wanted, columns: ['x1', 'class_name'] }, signal);
+  expect((await database.run(sql('sum(x1) AS sum')))[0]?.sum).toBeGreaterThan(1_000);
+  // Which row groups have a value is known by their filters.
+  const withClass = async (...names: string[]) =>
+    (await files.groups(object, { ...everyGroup, values: { class_name: names } })).map(({ index }) => index);
+  expect(await withClass('dog')).toEqual([]);
+  expect(await withClass('dog', "o'brien \u72d7")).toEqual([2]);
+  expect(await withClass('car')).toEqual([0, 1, 2]);
+  await database.close();
+});
+
+test('a class that never occurs costs one small read a file, and a file without its list of classes is searched', async () => {
+  const bucket = new MemoryBucket();
+  for (const hour of [0, 1, 2])
+    await store(
+      bucket,
+      Array.from(
+        { length: 300 },
+        (_, number): Shot => ({ stream: 'yard', minute: 60 * hour, number, seen: seenAs('cat') }),
+      ),
+      hour,
+    );
+  await compact(bucket, { now: START + 5 * HOUR_MS, fileBytes: 1 });
+  const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, tailBytes: 512 });
+  const find = async (of: Tables, name: string) => (await of.search({ ...allOf, classes: [name] })).total;
+  const read = vi.spyOn(bucket, 'read');
+  expect(await find(tables, 'dog')).toBe(0);
+  const parts = read.mock.calls.map(([key, part]) => [
+    key.split('/')[1],
+    (part as ByteRange | undefined)?.length,
+  ]);
+  expect(parts.filter(([table]) => table !== undefined)).toEqual(Array(3).fill(['detections', 512]));
+  expect(await find(tables, 'cat')).toBe(900);
+  await tables.close();
+  // As files were written before, and where there are too many classes.
+  for (const [key, { body }] of bucket.objects)
+    if (key.startsWith('tables/detections/'))
+      await bucket.put({
+        key,
+        body: Buffer.from(
+          body.toString('latin1').replace(CLASS_LIST, 'x'.repeat(CLASS_LIST.length)),
+          'latin1',
+        ),
+      });
+  const older = new Tables(bucket, NOT_KEPT, { ...AMPLE, tailBytes: 512 });
+  expect([await find(older, 'dog'), await find(older, 'cat')]).toEqual([0, 900]);
+  await older.close();
+});
+
+test('files that a question reads stay until it is answered, whatever others ask', async () => {
+  const { database, bucket, object, signal } = await threeGroups();
+  const files = new FileCache(bucket, database.folder, 1, 256);
+  const kept = async () => (await readdir(database.folder)).filter((name) => name.startsWith('rows-')).length;
+  const first = files.use();
+  await first.paths([object], { ...everyGroup, mayMatch: ({ index }) => index === 0 }, signal);
+  using second = files.use();
+  await second.paths([object], { ...everyGroup, mayMatch: ({ index }) => index === 1 }, signal);
+  expect(await kept()).toBe(2);
+  first[Symbol.dispose]();
+  await second.paths([], everyGroup, signal);
+  expect(await kept()).toBe(1);
+  await database.close();
+});
+
+test('a version that is replaced while it is read is no mixture', async () => {
+  const { database, bucket, object, signal } = await threeGroups();
+  using files = new FileCache(bucket, database.folder, 1e6, 256).use();
+  await files.groups(object, everyGroup);
+  await bucket.put({ key: 'a', body: Buffer.alloc(object.size, 1) });
+  await expect(files.paths([object], everyGroup, signal)).rejects.toSatisfy(isChanged);
+  await database.close();
 });
 
 test('of a database no folder stays behind, however its process ends; closing gives up what runs', async () => {

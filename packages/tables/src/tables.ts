@@ -1,29 +1,18 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { DAY_MS } from '@video-pipeline/frame';
-import type { FolderReader } from '@video-pipeline/storage';
+import { type FolderReader, isChanged, isMissing } from '@video-pipeline/storage';
 import { type Cursor, cursorOf, encodeCursor, endOf, QueryError } from './cursor.ts';
-import { type Database, openDatabase } from './duckdb.ts';
+import { openDatabase } from './duckdb.ts';
 import { type EventPage, type EventQuery, eventsOf } from './events.ts';
 import { FileCache } from './file-cache.ts';
 import { detailsOf, type FoundFrame } from './found-frame.ts';
-import { type Counts, countBy, type Gap, gapsOf, hitCounts, type Sources } from './history.ts';
-import {
-  begun,
-  EVENT_ROOT,
-  filesOf,
-  fittingFrom,
-  KEPT,
-  listFiles,
-  listHeld,
-  listHours,
-  type Range,
-  remembering,
-  rootOf,
-} from './listings.ts';
+import { COUNTED, COUNTED_FRAMES, type Counts, countBy, type Gap, gapsOf, hitCounts } from './history.ts';
+import { begun, EVENT_ROOT, KEPT, listHeld, listHours, type Range, remembering } from './listings.ts';
 import { ASK_LESS, LIMITS, OpenHours } from './open-hours.ts';
-import { COLUMNS, FRAME_ID, type FrameTable, ORDER } from './schema.ts';
-import { hitsOf, NEWEST_FIRST, pageOf, type Query, storedRows, valuesOf, withRaw } from './sql.ts';
+import { COLUMNS, FRAME_ID, ORDER } from './schema.ts';
+import { type Engine, openSources, type Sources } from './sources.ts';
+import { hitsNeed, hitsOf, NEWEST_FIRST, type Need, pageOf, type Query, valuesOf } from './sql.ts';
 
 interface Page {
   /** The newest first. */
@@ -38,13 +27,6 @@ interface Page {
 
 /** A range in bins of equal length. */
 type Bins = Range & { binMs: number };
-
-interface Engine {
-  database: Database;
-  files: FileCache;
-  openHours: OpenHours;
-  openEvents: OpenHours;
-}
 
 /**
  * Answers queries about what is stored: from the tables for the hours that they hold, from NDJSON for later hours.
@@ -79,29 +61,31 @@ export class Tables {
     const until = this.#bounded(signal);
     // The best frame of a track can only be chosen from the whole range.
     const to = query.perTrack ? query.to : endOf(query, cursor);
-    using sources = await this.#sources({ ...query, to }, until, query.perTrack);
-    const { database, rows, from } = sources;
-    const complete = from <= query.from;
-    if (query.perTrack && !complete) {
-      const again = query.cursor ?? encodeCursor({ captured_at: query.to });
-      return { frames: [], searched_to: from, cursor: again };
-    }
-    const counted = !cursor && complete;
-    const keys = await database.run(
-      pageOf(query, await hitsOf(query, rows), counted),
-      valuesOf(query, from, to, cursor),
-      until,
-    );
-    const more = keys.length > query.limit;
-    const frames = await detailsOf(sources, keys.slice(0, query.limit), until);
-    const last = frames.at(-1);
-    const next: Cursor | undefined = more && last ? last : complete ? undefined : { captured_at: from };
-    return {
-      frames,
-      searched_to: more && last ? last.captured_at : from,
-      ...(next && { cursor: encodeCursor(next) }),
-      ...(counted && { total: Number(keys[0]?.total ?? 0) }),
-    };
+    const asked = { ...query, to };
+    return this.#asked(asked, [hitsNeed(query)], until, query.perTrack, async (sources) => {
+      const { database, rows, from } = sources;
+      const complete = from <= query.from;
+      if (query.perTrack && !complete) {
+        const again = query.cursor ?? encodeCursor({ captured_at: query.to });
+        return { frames: [], searched_to: from, cursor: again };
+      }
+      const counted = !cursor && complete;
+      const keys = await database.run(
+        pageOf(query, await hitsOf(query, rows), counted),
+        valuesOf(query, from, to, cursor),
+        until,
+      );
+      const more = keys.length > query.limit;
+      const frames = await detailsOf(sources, keys.slice(0, query.limit), until);
+      const last = frames.at(-1);
+      const next: Cursor | undefined = more && last ? last : complete ? undefined : { captured_at: from };
+      return {
+        frames,
+        searched_to: more && last ? last.captured_at : from,
+        ...(next && { cursor: encodeCursor(next) }),
+        ...(counted && { total: Number(keys[0]?.total ?? 0) }),
+      };
+    });
   }
 
   /** Detections by class, in bins of equal length from `from` on; whether the whole range was read. No streams: all. */
@@ -112,16 +96,18 @@ export class Tables {
   ): Promise<{ counts: Counts; complete: boolean }> {
     const until = this.#bounded(signal);
     const query = { streams, confidence: 0, limit: 0, ...range };
-    using sources = await this.#sources(query, until);
-    const counts = await countBy('class_name', 'detections', sources, query, until);
-    return { counts, complete: sources.from <= range.from };
+    return this.#asked(query, [COUNTED], until, false, async (sources) => ({
+      counts: await countBy('class_name', COUNTED, sources, query, until),
+      complete: sources.from <= range.from,
+    }));
   }
 
   /** Number of frames that a search finds in each bin, all bins of equal length. */
   async histogram(query: Query, binMs: number, signal?: AbortSignal): Promise<number[]> {
     const until = this.#bounded(signal);
-    using sources = await this.#whole(query, until);
-    return await hitCounts(sources, { ...query, binMs }, until);
+    return this.#whole(query, [hitsNeed(query)], until, (sources) =>
+      hitCounts(sources, { ...query, binMs }, until),
+    );
   }
 
   /** What is stored over time. No streams: all. @param longerMs only longer gaps are returned, for one stream only */
@@ -133,31 +119,29 @@ export class Tables {
   ): Promise<{ counts: Counts; frames: Counts; gaps: Gap[]; complete: boolean }> {
     const until = this.#bounded(signal);
     const query = { streams, confidence: 0, limit: 0, ...range };
-    using sources = await this.#sources(query, until);
-    return {
-      counts: await countBy('class_name', 'detections', sources, query, until),
-      frames: await countBy('stream_id', 'frames', sources, query, until),
+    return this.#asked(query, [COUNTED, COUNTED_FRAMES], until, false, async (sources) => ({
+      counts: await countBy('class_name', COUNTED, sources, query, until),
+      frames: await countBy('stream_id', COUNTED_FRAMES, sources, query, until),
       gaps: streams.length === 1 ? await gapsOf(sources, query, longerMs, until) : [],
       complete: sources.from <= range.from,
-    };
+    }));
   }
 
   /** The result of a search as a Parquet file with the detections' columns. @returns its path; the caller removes it */
   async parquet(query: Query, signal?: AbortSignal): Promise<string> {
     const until = this.#bounded(signal);
-    using sources = await this.#whole(query, until);
-    const { database, rows, from } = sources;
-    const hits = `SELECT * FROM (${await hitsOf(query, rows)}) ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit)}`;
-    const path = join(database.folder, `export-${randomUUID()}.parquet`);
-    const columns = Object.keys(COLUMNS.detections).join(', ');
-    await database.run(
-      `COPY (SELECT ${columns} FROM (${await rows('detections')}) SEMI JOIN (${hits})
-         USING (${FRAME_ID}) ORDER BY ${ORDER.detections})
-       TO '${path.replaceAll("'", "''")}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
-      valuesOf(query, from, query.to),
-      until,
-    );
-    return path;
+    const all: Need = { table: 'detections', columns: Object.keys(COLUMNS.detections) };
+    return this.#whole(query, [hitsNeed(query), all], until, async ({ database, rows, from }) => {
+      const hits = `SELECT * FROM (${await hitsOf(query, rows)}) ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit)}`;
+      const path = join(database.folder, `export-${randomUUID()}.parquet`);
+      await database.run(
+        `COPY (FROM (${await rows(all)}) SEMI JOIN (${hits}) USING (${FRAME_ID}) ORDER BY ${ORDER.detections})
+         TO '${path.replaceAll("'", "''")}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
+        valuesOf(query, from, query.to),
+        until,
+      );
+      return path;
+    });
   }
 
   /** @throws QueryError, also after the longest time of a query; or whatever `signal` is aborted with */
@@ -174,7 +158,8 @@ export class Tables {
     using files = engine.files.use();
     using open = await openEvents.read([EVENT_ROOT], range, held, until);
     const { from } = open;
-    const paths = await files.paths(await listed, until);
+    const wanted = { columns: Object.keys(COLUMNS.events), mayMatch: () => true };
+    const paths = await files.paths(await listed, wanted, until);
     const { events, total } = await eventsOf(database, range, { paths, open, cursor }, until);
     const shown = events.slice(0, query.limit);
     const last = events.length > query.limit ? shown.at(-1) : undefined;
@@ -193,9 +178,10 @@ export class Tables {
   }
 
   #open(): Promise<Engine> {
+    const { fileBytes, tailBytes } = this.#limits;
     this.#engine ??= openDatabase({ eachFileIsNew: true }).then((database) => ({
       database,
-      files: new FileCache(this.#bucket, database.folder, this.#limits.fileBytes),
+      files: new FileCache(this.#bucket, database.folder, fileBytes, tailBytes),
       openHours: new OpenHours(this.#kept.open, database, 'lines', this.#limits),
       openEvents: new OpenHours(this.#kept.open, database, 'events', this.#limits),
     }));
@@ -205,52 +191,40 @@ export class Tables {
     return this.#engine;
   }
 
-  /** The sources of the whole range: each round reads on where the one before stopped. */
-  async #whole(query: Query, signal: AbortSignal): Promise<Sources> {
+  /** Answers from the whole range: each round reads on where the one before stopped. */
+  async #whole<Answer>(
+    query: Query,
+    needs: readonly Need[],
+    signal: AbortSignal,
+    work: (sources: Sources) => Promise<Answer>,
+  ): Promise<Answer> {
     for (;;) {
-      const sources = await this.#sources(query, signal, true);
-      if (sources.from <= query.from) return sources;
-      sources[Symbol.dispose]();
+      const done = await this.#asked(query, needs, signal, true, async (sources) =>
+        sources.from <= query.from ? [await work(sources)] : [],
+      );
+      if (done.length > 0) return done[0] as Answer;
     }
   }
 
-  async #sources(query: Query, signal: AbortSignal, whole = false): Promise<Sources> {
-    const asked = query.streams?.length ? query.streams : undefined;
-    const [engine, held, streams] = await Promise.all([
-      this.#open(),
-      listHeld(this.#kept.manifests, query),
-      asked ?? this.streams(),
-    ]);
-    const roots = streams.map(rootOf);
-    const parts = asked && new Set(roots.map(({ part }) => part));
-    const isWanted = ({ key }: { key: string }) => !parts || parts.has(key.at(-'.parquet'.length - 1) ?? '');
-    // The files are listed after the manifests, which the compactor writes last. So none of a named hour is missing.
-    const list = async (table: FrameTable) => (await listFiles(this.#bucket, table, query)).filter(isWanted);
-    const lists = begun(Promise.all([list('frames'), list('detections')]));
-    using stack = new DisposableStack();
-    const files = stack.use(engine.files.use());
-    const open = stack.use(await engine.openHours.read(roots, query, held, signal, whole));
-    const [frames, detections] = await lists;
-    const { fileBytes } = this.#limits;
-    const fitting = fittingFrom([frames, detections], query, fileBytes);
-    if (whole && fitting > query.from)
-      throw new QueryError(
-        `the tables hold over ${Math.round(fileBytes / 1024 ** 2)} MiB of it: ${ASK_LESS}`,
-      );
-    const from = Math.max(open.from, fitting);
-    const pathsOf = (table: FrameTable, range: Range) =>
-      files.paths(filesOf({ frames, detections }[table], range), signal);
-    const sources = {
-      database: engine.database,
-      from,
-      async rows(table: FrameTable, range: Range = { from, to: query.to }) {
-        if (!open.sql) return storedRows(table, await pathsOf(table, range));
-        const [paths, frames] = await Promise.all([pathsOf(table, range), pathsOf('frames', range)]);
-        return withRaw(table, paths, frames, open.sql);
-      },
-    };
-    const read = stack.move();
-    return { ...sources, [Symbol.dispose]: () => read.dispose() };
+  /** Answers from a query's sources. @param needs what the query reads, if no part of the tables is to be read again */
+  async #asked<Answer>(
+    query: Query,
+    needs: readonly Need[],
+    signal: AbortSignal,
+    whole: boolean | undefined,
+    work: (sources: Sources) => Promise<Answer>,
+  ): Promise<Answer> {
+    return again(async () => {
+      const [engine, held, streams] = await Promise.all([
+        this.#open(),
+        listHeld(this.#kept.manifests, query),
+        query.streams?.length ? query.streams : this.streams(),
+      ]);
+      const bucket = this.#bucket;
+      const asked = { bucket, held, streams, query, needs, whole, limits: this.#limits };
+      using sources = await openSources(engine, asked, signal);
+      return await work(sources);
+    });
   }
 
   /** Ends a query that takes too long. Files that it has read stay, so that the next one needs less time. */
@@ -260,5 +234,19 @@ export class Tables {
     const reason = new QueryError(`no answer within ${deadlineMs / 1_000} s: ${ASK_LESS}`);
     setTimeout(() => late.abort(reason), deadlineMs).unref();
     return signal ? AbortSignal.any([signal, late.signal]) : late.signal;
+  }
+}
+
+/** How often a query begins anew. */
+const ATTEMPTS = 3;
+
+/** Works again when a file of the tables was replaced meanwhile, or is gone. */
+async function again<Answer>(work: () => Promise<Answer>): Promise<Answer> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt === ATTEMPTS || !(isChanged(error) || isMissing(error))) throw error;
+    }
   }
 }

@@ -1,0 +1,77 @@
+import { inParallel, type ListedObject } from '@video-pipeline/storage';
+import type { Files, Wanted } from './file-cache.ts';
+import type { RowGroup } from './footer.ts';
+import { LISTINGS, type Range, type Span, spansOf } from './listings.ts';
+
+/** What a row costs at least, bytes: the time in which the database reads it is that of so many bytes of all columns. */
+export const ROW_BYTES = 24;
+/** A page reads at least so much of what is stored, milliseconds. */
+const LEAST_MS = 300_000;
+
+/** When frames of a row group were captured, epoch ms. */
+export function timesOf({ bounds }: Pick<RowGroup, 'bounds'>): Range {
+  const [least, most] = bounds.get('captured_at') ?? [];
+  if (!least || !most) return { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY };
+  return { from: Number(least.readBigInt64LE()), to: Number(most.readBigInt64LE()) + 1 };
+}
+
+/** Whether a row group may have frames of the stream. */
+export function mayBeOf({ bounds }: Pick<RowGroup, 'bounds'>, streamId: string): boolean {
+  const [least, most] = bounds.get('stream_id') ?? [];
+  return !least || !most || (streamId >= least.toString() && streamId <= most.toString());
+}
+
+/** The files of a table, and what is needed of them. */
+interface Asked {
+  objects: readonly ListedObject[];
+  wanted: Wanted;
+}
+
+/**
+ * @returns begin of the latest part of a range of which at most so many bytes are wanted, or as many as the newest minutes
+ * take. Footers that reach less far are not read.
+ */
+export async function fittingFrom(
+  files: Pick<Files, 'groups'>,
+  tables: readonly Asked[],
+  range: Range,
+  bytes: number,
+  signal: AbortSignal,
+): Promise<number> {
+  const spans = tables
+    .flatMap(({ objects, wanted }) => spansOf(objects, range).map((span) => ({ ...span, wanted })))
+    .sort((a, b) => b.to - a.to);
+  const parts: { until: number; bytes: number }[] = [];
+  let sum = 0;
+  for (let first = 0; first < spans.length; first += LISTINGS) {
+    if (sum > bytes) {
+      parts.push({ until: (spans[first] as Span).to, bytes: Number.POSITIVE_INFINITY });
+      break;
+    }
+    await inParallel(spans.slice(first, first + LISTINGS), LISTINGS, async ({ object, wanted }) => {
+      signal.throwIfAborted();
+      for (const group of await files.groups(object, wanted)) {
+        const part = { until: Math.min(range.to, timesOf(group).to), bytes: costOf(group, wanted) };
+        parts.push(part);
+        sum += part.bytes;
+      }
+    });
+  }
+  parts.sort((a, b) => b.until - a.until);
+  let held = 0;
+  const beyond = parts.find((part) => {
+    held += part.bytes;
+    return held > bytes;
+  });
+  if (!beyond) return range.from;
+  const newest = (parts[0] as { until: number }).until;
+  return Math.max(range.from, Math.min(beyond.until, newest - LEAST_MS));
+}
+
+function costOf({ rows, chunks }: RowGroup, { columns }: Wanted): number {
+  const wanted = columns.flatMap((column) => chunks.get(column) ?? []);
+  return Math.max(
+    rows * ROW_BYTES,
+    wanted.reduce((sum, { length }) => sum + length, 0),
+  );
+}

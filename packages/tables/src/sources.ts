@@ -1,0 +1,100 @@
+import type { FolderReader, ListedObject } from '@video-pipeline/storage';
+import { QueryError } from './cursor.ts';
+import type { Database } from './duckdb.ts';
+import type { FileCache, Wanted } from './file-cache.ts';
+import { fittingFrom, mayBeOf, timesOf } from './fitting.ts';
+import { begun, listFiles, type Range, rootOf, spansOf } from './listings.ts';
+import { ASK_LESS, type Limits, type OpenHours } from './open-hours.ts';
+import { FRAME_COLUMNS, type FrameTable, partOf } from './schema.ts';
+import { type Need, type Query, type Rows, storedRows, withRaw } from './sql.ts';
+
+export interface Engine {
+  database: Database;
+  files: FileCache;
+  openHours: OpenHours;
+  openEvents: OpenHours;
+}
+
+/** What a query reads. */
+export interface Sources {
+  database: Database;
+  rows: Rows;
+  /** Begin of the range that was read. */
+  from: number;
+}
+
+interface Asked {
+  bucket: FolderReader;
+  /** Keys of the manifests of the range. */
+  held: ReadonlySet<string>;
+  /** Those of the query, or all. */
+  streams: readonly string[];
+  query: Query;
+  /** What the query reads of its whole range. */
+  needs: readonly Need[];
+  /** The query needs its whole range. */
+  whole: boolean | undefined;
+  limits: Limits;
+}
+
+/** Lists and chooses what a query reads, the newest first. @throws QueryError when there is too much, and it needs all */
+export async function openSources(
+  { database, files: cache, openHours }: Omit<Engine, 'openEvents'>,
+  { bucket, held, streams, query, needs, whole, limits }: Asked,
+  signal: AbortSignal,
+): Promise<Sources & Disposable> {
+  const roots = streams.map(rootOf);
+  const asked = query.streams?.length ? query.streams : undefined;
+  // The files are listed after the manifests, which the compactor writes last. So none of a named hour is missing.
+  const list = async (table: FrameTable) => ofStreams(await listFiles(bucket, table, query), asked);
+  const lists = begun(Promise.all([list('frames'), list('detections')]));
+  using stack = new DisposableStack();
+  const files = stack.use(cache.use());
+  const open = stack.use(await openHours.read(roots, query, held, signal, whole));
+  const [frames, detections] = await lists;
+  const objects = { frames, detections };
+  const wantedOf = (need: Need, { from, to }: Range): Wanted => ({
+    ...need,
+    mayMatch(group) {
+      const times = timesOf(group);
+      const isNear = times.from < to && times.to > from;
+      const isAsked = !asked || asked.some((stream) => mayBeOf(group, stream));
+      return isNear && isAsked && need.mayMatch?.(group) !== false;
+    },
+  });
+  const { fileBytes } = limits;
+  const tables = needs.map((need) => ({ objects: objects[need.table], wanted: wantedOf(need, query) }));
+  const fitting = await fittingFrom(files, tables, query, fileBytes, signal);
+  if (whole && fitting > query.from)
+    throw new QueryError(`the tables hold over ${Math.round(fileBytes / 1024 ** 2)} MiB of it: ${ASK_LESS}`);
+  const from = Math.max(open.from, fitting);
+  const stored = async (need: Need) => {
+    const { range: part = { from, to: query.to } } = need;
+    const range = { from: Math.max(from, part.from), to: Math.min(part.to, query.to) };
+    const spans = spansOf(ofStreams(objects[need.table], need.streams), range).map(({ object }) => object);
+    return storedRows(need.table, await files.paths(spans, wantedOf(need, range), signal), need.columns);
+  };
+  const times = 'min(line.captured_at) AS first, max(line.captured_at) AS last';
+  const [raw] = open.sql ? await database.run(`SELECT ${times} FROM ${open.sql}`, {}, signal) : [];
+  const rawRange = { from: Number(raw?.first), to: Number(raw?.last) + 1 };
+  const read = stack.move();
+  return {
+    database,
+    from,
+    async rows(need) {
+      const { sql } = open;
+      if (!sql) return stored(need);
+      const known = { ...need, columns: [...new Set([...FRAME_COLUMNS, ...need.columns])] };
+      const columns = [...FRAME_COLUMNS, 'stored_at'];
+      const ids: Need = { table: 'frames', columns, range: rawRange };
+      return withRaw(known, await stored(known), await stored(ids), sql);
+    },
+    [Symbol.dispose]: () => read.dispose(),
+  };
+}
+
+/** The files of the parts to which these streams belong. Left out: all. */
+function ofStreams(objects: ListedObject[], streams: readonly string[] | undefined): ListedObject[] {
+  const parts = streams && new Set(streams.map(partOf));
+  return objects.filter(({ key }) => !parts || parts.has(key.at(-'.parquet'.length - 1) ?? ''));
+}
