@@ -211,6 +211,7 @@ const OURS: Record<string, string[]> = {
     'arn:aws:iam::*:role/video-pipeline-*',
     'arn:aws:iam::*:instance-profile/video-pipeline-*',
     'arn:aws:iam::*:instance-profile/NetworkNat*',
+    'arn:aws:iam::*:instance-profile/NetworkBastion*',
   ],
   s3: [
     ...['video-pipeline-*', 'sst-asset-*', 'sst-state-*'].flatMap((name) => [
