@@ -52,6 +52,14 @@ test('an object is stored with its type and metadata, and overwrites the one bef
   });
 });
 
+test('an empty object is stored without a warning', async () => {
+  const warn = vi.spyOn(console, 'warn').mockReturnValue();
+  await createStore(settings()).put({ key: 'empty', body: '', contentType: 'text/plain' });
+  expect(await read('empty')).toMatchObject({ body: '' });
+  expect(warn).not.toHaveBeenCalled();
+  warn.mockRestore();
+});
+
 test('what is stored is listed, a page at a time and from any key on, and read', async () => {
   const store = createStore(settings());
   const keys = ['list/a', 'list/b', 'list/c'];

@@ -97,7 +97,9 @@ export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIA
     { key, body, contentType, metadata, storageClass }: StoredObject,
     condition: { IfMatch?: string; IfNoneMatch?: string } = {},
   ) => {
-    const object = { Bucket, Key: key, Body: body, ContentType: contentType, StorageClass: storageClass };
+    // The SDK takes an empty string for a stream of unknown length, and prints a warning for each.
+    const Body = body || Buffer.alloc(0);
+    const object = { Bucket, Key: key, Body, ContentType: contentType, StorageClass: storageClass };
     await client.send(
       new PutObjectCommand({ ...object, ...(metadata ? { Metadata: metadata } : {}), ...condition }),
     );
