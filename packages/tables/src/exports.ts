@@ -56,6 +56,15 @@ export async function* exported(
   } else yield* inPieces(textOf[format](framesOf(pages)));
 }
 
+/** The frames that a search finds, `query.limit` at most, of as many pages as that takes. */
+export function foundFrames(
+  tables: Pick<Tables, 'search'>,
+  query: Query,
+  signal?: AbortSignal,
+): Promise<FoundFrame[]> {
+  return Array.fromAsync(framesOf(pagesOf(tables, query, () => {}, signal)));
+}
+
 async function* framesOf(pages: AsyncIterable<FoundFrame[]>): AsyncGenerator<FoundFrame> {
   for await (const page of pages) yield* page;
 }

@@ -1,3 +1,4 @@
+import { constants } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -8,15 +9,20 @@ import {
   type ListedObject,
   type Reader,
 } from '@video-pipeline/storage';
-import { endOf, mayHold, type RowGroup } from './footer.ts';
+import { mayHold, type RowGroup } from './footer.ts';
 import { type Footer, NEAR_TAILS, readFooter, whole } from './object-footer.ts';
 
-/** Objects, and parts of each, that are read at the same time. */
-const READS = { objects: 8, parts: 4 };
+/** Objects that a query reads at the same time. */
+const OBJECTS = 8;
+/** Parts of objects that all queries together read at the same time. Each is held in memory. */
+const READS = 16;
 /** Most bytes of one read, unless a part is larger. */
 const READ_BYTES = 2 * 1024 * 1024;
 /** Footers that are kept in memory, bytes, and how long. */
-const FOOTERS = { bytes: 32 * 1024 * 1024, ttlMs: 3_600_000 };
+const FOOTERS = { bytes: 64 * 1024 * 1024, ttlMs: 3_600_000 };
+/** Filters that are kept in memory, bytes. */
+const FILTER_BYTES = 64 * 1024 * 1024;
+
 /** What a query needs of a table. */
 export interface Wanted {
   columns: readonly string[];
@@ -29,7 +35,7 @@ export interface Wanted {
 /** The files that a query reads. They are kept until this is disposed of. */
 export interface Files extends Disposable {
   /** Row groups of an object with rows that may be wanted. */
-  groups(object: ListedObject, wanted: Wanted): Promise<readonly RowGroup[]>;
+  groups(object: ListedObject, wanted: Wanted, signal?: AbortSignal): Promise<readonly RowGroup[]>;
   /** Paths of Parquet files with the columns of the objects' rows that may be wanted. Objects that are gone are left out. */
   paths(objects: readonly ListedObject[], wanted: Wanted, signal: AbortSignal): Promise<string[]>;
 }
@@ -37,7 +43,6 @@ export interface Files extends Disposable {
 /** A row group as a file. */
 interface Kept {
   path: string;
-  group: RowGroup;
   /** Columns that are in it. The others are holes. */
   columns: Set<string>;
   bytes: number;
@@ -55,9 +60,13 @@ export class FileCache {
   readonly #kept = new Map<string, Kept>();
   /** What each query uses that runs. */
   readonly #used = new Set<ReadonlySet<Kept>>();
-  /** Of each object the work that ends last. */
-  readonly #turns = new Map<string, Promise<unknown>>();
   readonly #footer: (name: string) => Promise<Footer>;
+  /** By the object's version and where it lies. */
+  readonly #filters = new Map<string, Buffer>();
+  #filterBytes = 0;
+  /** The last of the reads that wait for each other. */
+  readonly #lanes = new Array<Promise<unknown>>(READS).fill(Promise.resolve());
+  #reads = 0;
   #count = 0;
   #bytes = 0;
 
@@ -75,21 +84,21 @@ export class FileCache {
     const used = new Set<Kept>();
     this.#used.add(used);
     return {
-      groups: async (object, wanted) => {
+      groups: async (object, wanted, signal) => {
         const footer = await this.#footerOf(object);
-        return footer ? this.#groups(object, footer, wanted) : [];
+        return footer ? this.#groups(object, footer, wanted, signal) : [];
       },
       paths: async (objects, wanted, signal) => {
-        const paths = await inParallel(objects, READS.objects, async (object) => {
+        const paths = await inParallel(objects, OBJECTS, async (object) => {
           signal.throwIfAborted();
           const footer = await this.#footerOf(object);
           if (!footer) return [];
-          const groups = await this.#groups(object, footer, wanted);
-          return this.#inTurn(object.key, async () => {
-            const all = await this.#keptOf(object, groups, used);
-            await this.#fill(footer, all, wanted.columns, signal);
-            return all.map(({ path }) => path);
-          });
+          const groups = await this.#groups(object, footer, wanted, signal);
+          // Two queries that want the same columns read them once.
+          const copies = { groups, columns: wanted.columns, used };
+          const copied = footer.turn.then(() => this.#copy(object, footer, copies, signal));
+          footer.turn = copied.catch(() => {});
+          return copied;
         });
         await this.#makeRoom();
         return paths.flat();
@@ -103,107 +112,104 @@ export class FileCache {
   }
 
   /** @returns row groups with rows that may be wanted */
-  async #groups(object: ListedObject, footer: Footer, { mayMatch, values = {} }: Wanted) {
-    const { classes, filters } = footer;
+  async #groups(
+    object: ListedObject,
+    footer: Footer,
+    { mayMatch, values = {} }: Wanted,
+    signal: AbortSignal | undefined,
+  ): Promise<RowGroup[]> {
+    const { classes } = footer;
     if (classes && values.class_name && !values.class_name.some((name) => classes.has(name))) return [];
     let groups = (await footer.groups()).filter(mayMatch);
     for (const [column, of] of Object.entries(values)) {
+      const nameOf = (range?: ByteRange) => `${object.etag} ${object.key} ${range?.offset}`;
       const ranges = groups.flatMap((group) => group.filters.get(column) ?? []);
-      await this.#each(
-        footer,
-        ranges.filter((range) => !filters.has(range)),
-        (of, { offset }, bytes) => {
-          for (const range of of)
-            filters.set(range, bytes.subarray(range.offset - offset, range.offset - offset + range.length));
-        },
-      );
+      const missing = ranges.filter((range) => !this.#filters.has(nameOf(range)));
+      await this.#each(footer, missing, signal, (some, cut) => {
+        for (const range of some) this.#keepFilter(nameOf(range), cut(range));
+      });
       groups = groups.filter((group) => {
-        const filter = filters.get(group.filters.get(column) as ByteRange);
+        const filter = this.#filters.get(nameOf(group.filters.get(column)));
         return !filter || whole(object.key, () => mayHold(filter, of));
       });
     }
     return groups;
   }
 
-  /** Reads ranges of an object. Those that lie close together are read at once. */
+  /** A filter that is dropped too early costs time alone: its row group is read. */
+  #keepFilter(name: string, bytes: Buffer): void {
+    if (this.#filterBytes > FILTER_BYTES) {
+      this.#filters.clear();
+      this.#filterBytes = 0;
+    }
+    // Without what was read with it.
+    this.#filters.set(name, Buffer.from(bytes));
+    this.#filterBytes += bytes.length;
+  }
+
+  /** Reads ranges of an object. Those that lie close together are read at once. `cut` gives a part of what was read. */
   async #each<Range extends ByteRange>(
     { read }: Footer,
     ranges: readonly Range[],
-    take: (of: readonly Range[], part: ByteRange, bytes: Buffer) => unknown,
-    signal?: AbortSignal,
+    signal: AbortSignal | undefined,
+    take: (some: readonly Range[], cut: (range: ByteRange) => Buffer) => unknown,
   ): Promise<void> {
     const parts = together(ranges, NEAR_TAILS * this.#tailBytes);
-    await inParallel(parts, READS.parts, async ({ of, ...part }) => {
+    const work = async ({ of, ...part }: (typeof parts)[number]) => {
       signal?.throwIfAborted();
-      await take(of, part, await read(part));
+      const bytes = await read(part);
+      const cut = ({ offset, length }: ByteRange) =>
+        bytes.subarray(offset - part.offset, offset - part.offset + length);
+      await take(of, cut);
+    };
+    await inParallel(parts, READS, (part) => {
+      const lane = this.#reads++ % READS;
+      const done = (this.#lanes[lane] as Promise<unknown>).then(() => work(part));
+      this.#lanes[lane] = done.catch(() => {});
+      return done;
     });
   }
 
-  /** Work on an object waits for the work before. */
-  async #inTurn<Result>(key: string, work: () => Promise<Result>): Promise<Result> {
-    const done = (this.#turns.get(key) ?? Promise.resolve()).then(work);
-    const turn = done.catch(() => {});
-    this.#turns.set(key, turn);
-    try {
-      return await done;
-    } finally {
-      if (this.#turns.get(key) === turn) this.#turns.delete(key);
-    }
-  }
-
-  /** Row groups of an object as files, which the query uses from now on. */
-  async #keptOf(object: ListedObject, groups: readonly RowGroup[], used: Set<Kept>): Promise<Kept[]> {
+  /** Makes files of row groups, and reads the columns that they lack. The query uses them from now on. @returns their paths */
+  async #copy(
+    object: ListedObject,
+    footer: Footer,
+    { groups, columns, used }: { groups: readonly RowGroup[]; columns: readonly string[]; used: Set<Kept> },
+    signal: AbortSignal,
+  ): Promise<string[]> {
     const all: Kept[] = [];
+    const missing: (ByteRange & { kept: Kept })[] = [];
     for (const group of groups) {
+      signal.throwIfAborted();
       const name = `${object.etag} ${object.key} ${group.index}`;
-      const kept = this.#kept.get(name) ?? (await this.#create(group));
+      const path = join(this.#folder, `rows-${this.#count++}.parquet`);
+      const kept: Kept = this.#kept.get(name) ?? { path, columns: new Set(), bytes: 0 };
       used.add(kept);
       this.#kept.delete(name);
       this.#kept.set(name, kept);
       all.push(kept);
+      if (kept.bytes === 0) await this.#write(kept, group.footer(), footer.offset);
+      const lacking = columns.filter((column) => !kept.columns.has(column));
+      const chunks = lacking.flatMap((column) => group.chunks.get(column) ?? []);
+      missing.push(...chunks.map((range) => ({ ...range, kept })));
     }
-    return all;
-  }
-
-  /** Reads the columns that the files lack. */
-  async #fill(
-    footer: Footer,
-    all: readonly Kept[],
-    columns: readonly string[],
-    signal: AbortSignal,
-  ): Promise<void> {
-    const lacking = (kept: Kept) => columns.filter((column) => !kept.columns.has(column));
-    const ranges = all.flatMap((kept) =>
-      lacking(kept)
-        .flatMap((column) => kept.group.chunks.get(column) ?? [])
-        .map((range) => ({ ...range, kept })),
-    );
-    await this.#each(
-      footer,
-      ranges,
-      async (of, { offset }, bytes) => {
-        for (const [kept, some] of Map.groupBy(of, (range) => range.kept)) {
-          // What lies between two columns is written with them.
-          const [first, last] = [some[0], some.at(-1)] as [ByteRange, ByteRange];
-          const rows = bytes.subarray(first.offset - offset, last.offset + last.length - offset);
-          await using file = await open(kept.path, 'r+');
-          await file.write(rows, 0, rows.length, first.offset - kept.group.shift);
-          kept.bytes += rows.length;
-          this.#bytes += rows.length;
-        }
-      },
-      signal,
-    );
+    await this.#each(footer, missing, signal, async (some, cut) => {
+      for (const [kept, of] of Map.groupBy(some, (range) => range.kept)) {
+        // What lies between two columns is written with them.
+        const [first, last] = [of[0], of.at(-1)] as [ByteRange, ByteRange];
+        const length = last.offset + last.length - first.offset;
+        await this.#write(kept, cut({ offset: first.offset, length }), first.offset);
+      }
+    });
     for (const kept of all) for (const column of columns) kept.columns.add(column);
+    return all.map(({ path }) => path);
   }
 
-  async #create(group: RowGroup): Promise<Kept> {
-    const path = join(this.#folder, `rows-${this.#count++}.parquet`);
-    const footer = group.footer();
-    await using file = await open(path, 'wx');
-    await file.write(footer, 0, footer.length, endOf(group) - group.shift);
-    this.#bytes += footer.length;
-    return { path, group, columns: new Set(), bytes: footer.length };
+  async #write(kept: Kept, bytes: Buffer, at: number): Promise<void> {
+    await using file = await open(kept.path, constants.O_CREAT | constants.O_WRONLY);
+    await file.write(bytes, 0, bytes.length, at);
+    kept.bytes += bytes.length;
+    this.#bytes += bytes.length;
   }
 
   async #makeRoom(): Promise<void> {

@@ -1,7 +1,7 @@
 import { inParallel, type ListedObject } from '@video-pipeline/storage';
 import type { Files, Wanted } from './file-cache.ts';
 import type { RowGroup } from './footer.ts';
-import { LISTINGS, type Range, type Span, spansOf } from './listings.ts';
+import { LISTINGS, type Range, spansOf } from './listings.ts';
 
 /** What a row costs at least, bytes: the time in which the database reads it is that of so many bytes of all columns. */
 export const ROW_BYTES = 24;
@@ -11,14 +11,16 @@ const LEAST_MS = 300_000;
 /** When frames of a row group were captured, epoch ms. */
 export function timesOf({ bounds }: Pick<RowGroup, 'bounds'>): Range {
   const [least, most] = bounds.get('captured_at') ?? [];
-  if (!least || !most) return { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY };
+  if (least?.length !== 8 || most?.length !== 8)
+    return { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY };
   return { from: Number(least.readBigInt64LE()), to: Number(most.readBigInt64LE()) + 1 };
 }
 
-/** Whether a row group may have frames of the stream. */
+/** Whether a row group may have frames of the stream. Bounds may be cut within a character, and are sorted by bytes. */
 export function mayBeOf({ bounds }: Pick<RowGroup, 'bounds'>, streamId: string): boolean {
   const [least, most] = bounds.get('stream_id') ?? [];
-  return !least || !most || (streamId >= least.toString() && streamId <= most.toString());
+  const id = Buffer.from(streamId);
+  return !least || !most || (id.compare(least) >= 0 && id.compare(most) <= 0);
 }
 
 /** The files of a table, and what is needed of them. */
@@ -43,20 +45,22 @@ export async function fittingFrom(
     .sort((a, b) => b.to - a.to);
   const parts: { until: number; bytes: number }[] = [];
   let sum = 0;
-  for (let first = 0; first < spans.length; first += LISTINGS) {
-    if (sum > bytes) {
-      parts.push({ until: (spans[first] as Span).to, bytes: Number.POSITIVE_INFINITY });
-      break;
-    }
-    await inParallel(spans.slice(first, first + LISTINGS), LISTINGS, async ({ object, wanted }) => {
+  let first = 0;
+  for (; first < spans.length; first += LISTINGS) {
+    const next = spans.slice(first, first + LISTINGS);
+    // What reaches the end of the range may be the newest, however much there is.
+    if (sum > bytes && !next.some(({ to }) => to >= range.to)) break;
+    await inParallel(next, LISTINGS, async ({ object, wanted }) => {
       signal.throwIfAborted();
-      for (const group of await files.groups(object, wanted)) {
+      for (const group of await files.groups(object, wanted, signal)) {
         const part = { until: Math.min(range.to, timesOf(group).to), bytes: costOf(group, wanted) };
         parts.push(part);
         sum += part.bytes;
       }
     });
   }
+  const unread = spans[first];
+  if (unread) parts.push({ until: unread.to, bytes: Number.POSITIVE_INFINITY });
   parts.sort((a, b) => b.until - a.until);
   let held = 0;
   const beyond = parts.find((part) => {

@@ -1,5 +1,6 @@
 import type { ByteRange } from '@video-pipeline/storage';
 import { readBloomFilter, sbbfContains } from 'hyparquet/src/bloom.js';
+import { deserializeTCompactProtocol, readVarInt, readZigZagBigInt } from 'hyparquet/src/thrift.js';
 import { xxhash64 } from 'hyparquet/src/xxhash.js';
 
 /** Rows of a Parquet file that can be read without the others: a part of each column. */
@@ -13,9 +14,7 @@ export interface RowGroup {
   bounds: ReadonlyMap<string, readonly [Buffer, Buffer]>;
   /** Where the filters are that tell which values a column can't have. */
   filters: ReadonlyMap<string, ByteRange>;
-  /** How much nearer to the begin its chunks lie in a file of this row group alone, bytes. */
-  shift: number;
-  /** The end of that file. */
+  /** The end of a file that has this row group alone, where it lies in the whole file. */
   footer(): Buffer;
 }
 
@@ -31,241 +30,126 @@ export function footerBytes(tail: Buffer): number {
 }
 
 /** Types of Thrift's compact protocol: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md */
-const TYPES = { true: 1, false: 2, byte: 3, double: 7, binary: 8, list: 9, set: 10, struct: 12 };
-
-/** Head of a list of one struct. */
-const ONE_STRUCT = Buffer.of((1 << 4) | TYPES.struct);
-
-/** A place in Thrift's compact protocol. */
-class Thrift {
-  readonly bytes: Buffer;
-  at: number;
-
-  constructor(bytes: Buffer, at = 0) {
-    this.bytes = bytes;
-    this.at = at;
-  }
-
-  byte(): number {
-    const byte = this.bytes[this.at++];
-    if (byte === undefined) throw new RangeError('the footer is cut off');
-    return byte;
-  }
-
-  varint(): number {
-    let [value, scale] = [0, 1];
-    for (;;) {
-      const byte = this.byte();
-      value += (byte & 0x7f) * scale;
-      if (byte < 0x80) return value;
-      scale *= 0x80;
-    }
-  }
-
-  integer(): number {
-    const value = this.varint();
-    return value % 2 ? -(value + 1) / 2 : value / 2;
-  }
-
-  binary(): Buffer {
-    const length = this.varint();
-    if (this.at + length > this.bytes.length) throw new RangeError('the footer is cut off');
-    this.at += length;
-    return this.bytes.subarray(this.at - length, this.at);
-  }
-
-  /** @returns how many elements follow, and their type */
-  list(): [count: number, type: number] {
-    const head = this.byte();
-    return [head >> 4 === 15 ? this.varint() : head >> 4, head & 15];
-  }
-
-  /** Calls `read` at the value of each field. A value that it does not read is skipped. @param from where the field begins */
-  fields(read: (id: number, type: number, from: number) => void): void {
-    for (let id = 0; ; ) {
-      const from = this.at;
-      const head = this.byte();
-      if (head === 0) return;
-      id = head >> 4 ? id + (head >> 4) : this.integer();
-      const begin = this.at;
-      read(id, head & 15, from);
-      if (this.at === begin) this.#skip(head & 15);
-    }
-  }
-
-  #skip(type: number): void {
-    if (type === TYPES.true || type === TYPES.false) return;
-    if (type === TYPES.byte) this.at += 1;
-    else if (type === TYPES.double) this.at += 8;
-    else if (type === TYPES.binary) this.binary();
-    else if (type === TYPES.struct) this.fields(() => {});
-    else if (type === TYPES.list || type === TYPES.set) {
-      const [count, of] = this.list();
-      // In a list a boolean is a byte.
-      for (let i = 0; i < count; i++) this.#skip(of <= TYPES.false ? TYPES.byte : of);
-    } else if (type < TYPES.double) this.varint();
-    else throw new Error(`type ${type} of Thrift`);
-  }
+const TYPES = { true: 1, false: 2, integer: 5, long: 6, binary: 8, list: 9, struct: 12 };
+/** A value as hyparquet reads it. */
+type Value = boolean | number | bigint | Uint8Array | Value[] | Struct;
+interface Struct {
+  [field: `field_${number}`]: Value | undefined;
 }
 
-/** An integer as a Thrift value. */
-function integer(value: number): Buffer {
-  const bytes = [];
-  let rest = value * 2;
-  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) bytes.push((rest % 0x80) | 0x80);
-  return Buffer.from([...bytes, rest]);
-}
+const readerOf = (bytes: Buffer, offset = 0) => ({
+  view: new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength),
+  offset,
+});
 
 /**
- * Fields of the footer: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
- */
-const FILE = { rows: 3, groups: 4 };
-const GROUP = { columns: 1, rows: 3, offset: 5 };
-const CHUNK = { offset: 2, column: 3 };
-const COLUMN = { path: 3, bytes: 7, data: 9, dictionary: 11, bounds: 12, filter: 14, filterBytes: 15 };
-const BOUNDS = { most: 5, least: 6 };
-
-/** A part of the footer, as it is but for what is replaced. */
-class Copy {
-  readonly #bytes: Buffer;
-  readonly #pieces: Buffer[] = [];
-  #done: number;
-
-  constructor(bytes: Buffer, from: number) {
-    this.#bytes = bytes;
-    this.#done = from;
-  }
-
-  replace(from: number, to: number, by: Buffer): void {
-    this.#pieces.push(this.#bytes.subarray(this.#done, from), by);
-    this.#done = to;
-  }
-
-  end(to: number): Buffer {
-    return Buffer.concat([...this.#pieces, this.#bytes.subarray(this.#done, to)]);
-  }
-}
-
-/**
- * @param footer without what comes after it
+ * Fields: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+ * @param footer without what comes after it @param offset where it lies in the file
  * @throws Error when it is damaged
  */
-export function rowGroupsOf(footer: Buffer): RowGroup[] {
-  const thrift = new Thrift(footer);
+export function rowGroupsOf(footer: Buffer, offset: number): RowGroup[] {
+  const reader = readerOf(footer);
+  /** Each footer begins with its version, schema, number of rows and row groups, all of which are required. */
+  const expectNext = (type: number) => {
+    if (footer[reader.offset++] !== ((1 << 4) | type)) throw new Error('no footer of Parquet');
+  };
+  const readCount = () => {
+    const count = footer.readUInt8(reader.offset++) >> 4;
+    return count === 15 ? readVarInt(reader) : count;
+  };
+  expectNext(TYPES.integer);
+  readVarInt(reader);
+  expectNext(TYPES.list);
+  for (let left = readCount(); left > 0; left--) deserializeTCompactProtocol(reader);
+  const head = footer.subarray(0, reader.offset);
+  expectNext(TYPES.long);
+  readZigZagBigInt(reader);
+  expectNext(TYPES.list);
   const groups: RowGroup[] = [];
-  let [rows, list] = [
-    [0, 0],
-    [0, 0],
-  ] as [number, number][];
-  /** The footer of a file of one row group, which lies here. */
-  const footerOf = (at: number, shift: number, count: number) => {
-    const own = new Copy(footer, 0);
-    own.replace(...(rows as [number, number]), integer(count));
-    const copied = readGroup(new Thrift(footer, at), shift, new Copy(footer, at)).text;
-    own.replace(...(list as [number, number]), Buffer.concat([ONE_STRUCT, copied]));
-    const body = own.end(footer.length);
+  for (let left = readCount(); left > 0; left--) {
+    const at = reader.offset;
+    const group = groupOf(deserializeTCompactProtocol(reader), offset);
+    groups.push({ ...group, index: groups.length, footer: () => footerOf(at) });
+  }
+  const rest = footer.subarray(reader.offset);
+  const footerOf = (at: number) => {
+    const group = deserializeTCompactProtocol(readerOf(footer, at));
+    // The filters stay behind.
+    for (const { field_3: column } of group.field_1)
+      Object.assign(column, { field_14: undefined, field_15: undefined });
+    const own = Buffer.from(fieldsOf({ field_3: group.field_3, field_4: [group] }, 2));
     // The magic twice: the length stands over the first.
     const trailer = Buffer.alloc(TRAILER_BYTES, MAGIC);
-    trailer.writeUInt32LE(body.length);
-    return Buffer.concat([body, trailer]);
+    trailer.writeUInt32LE(head.length + own.length + rest.length);
+    return Buffer.concat([head, own, rest, trailer]);
   };
-  thrift.fields((id) => {
-    const from = thrift.at;
-    if (id === FILE.rows) {
-      thrift.integer();
-      rows = [from, thrift.at];
-    } else if (id === FILE.groups) {
-      let end = MAGIC.length;
-      for (let [count] = thrift.list(); count > 0; count--) {
-        const [at, shift] = [thrift.at, end - MAGIC.length];
-        const { group } = readGroup(thrift, shift);
-        groups.push({ ...group, index: groups.length, shift, footer: () => footerOf(at, shift, group.rows) });
-        end = Math.max(end, endOf(group));
-      }
-      list = [from, thrift.at];
-    }
-  });
   return groups;
 }
 
-/** Where the last of its chunks ends. */
-export function endOf({ chunks }: Pick<RowGroup, 'chunks'>): number {
-  return Math.max(...[...chunks.values()].flat().map(({ offset, length }) => offset + length));
-}
-
-/** @returns also its part of the footer, changed for a file where it lies `shift` bytes nearer to the begin, if there is a `copy` */
-function readGroup(thrift: Thrift, shift: number, copy?: Copy) {
+/** @param end where the chunks and filters of all row groups end */
+function groupOf(
+  { field_1: columns, field_3: rows }: ReturnType<typeof deserializeTCompactProtocol>,
+  end: number,
+) {
   const chunks = new Map<string, ByteRange[]>();
   const bounds = new Map<string, readonly [Buffer, Buffer]>();
   const filters = new Map<string, ByteRange>();
-  let rows = 0;
-  const shifted = () => {
-    const from = thrift.at;
-    const offset = thrift.integer();
-    copy?.replace(from, thrift.at, integer(Math.max(0, offset - shift)));
-    return offset;
-  };
-  const column = () => {
-    let [name, begin, length] = ['', Number.POSITIVE_INFINITY, 0];
-    const filter = { offset: 0, length: 0 };
-    /** The filters stay behind. Their fields begin here, after the field `last`. */
-    let [cut, last] = [-1, 0];
-    thrift.fields((id, type, from) => {
-      if (id === COLUMN.path) [name = ''] = texts(thrift);
-      else if (id === COLUMN.bytes) length = thrift.integer();
-      else if (id === COLUMN.data || id === COLUMN.dictionary) begin = Math.min(begin, shifted());
-      else if (id === COLUMN.bounds) {
-        const [least, most] = boundsAt(thrift);
-        if (least && most) bounds.set(name, [least, most]);
-      }
-      if (id === COLUMN.filter) filter.offset = thrift.integer();
-      else if (id === COLUMN.filterBytes) filter.length = thrift.integer();
-      else {
-        // A field is numbered by its distance from the one before.
-        if (cut >= 0) copy?.replace(cut, from + 1, Buffer.of(((id - last) << 4) | type));
-        [cut, last] = [-1, id];
-        return;
-      }
-      if (cut < 0) cut = from;
-    });
-    if (cut >= 0) copy?.replace(cut, thrift.at - 1, Buffer.alloc(0));
-    chunks.set(name, [...(chunks.get(name) ?? []), { offset: begin, length }]);
-    if (filter.length > 0) filters.set(name, filter);
-  };
-  thrift.fields((id) => {
-    if (id === GROUP.rows) rows = thrift.integer();
-    else if (id === GROUP.offset) shifted();
-    else if (id === GROUP.columns) {
-      const [count] = thrift.list();
-      for (let i = 0; i < count; i++)
-        thrift.fields((field) => {
-          if (field === CHUNK.offset) shifted();
-          else if (field === CHUNK.column) column();
-        });
-    }
-  });
-  return { group: { rows, chunks, bounds, filters }, text: copy?.end(thrift.at) ?? Buffer.alloc(0) };
+  for (const { field_3: column } of columns) {
+    const { field_3: path, field_7: length, field_9: data, field_11: dictionary, field_12: of } = column;
+    const { field_14: filter, field_15: filterLength } = column;
+    const name = Buffer.from(path[0]).toString();
+    const chunk = { offset: Number(dictionary > 0 ? dictionary : data), length: Number(length) };
+    if (!(chunk.offset > 0 && chunk.length >= 0 && chunk.offset + chunk.length <= end))
+      throw new RangeError('a chunk is cut off');
+    chunks.set(name, [...(chunks.get(name) ?? []), chunk]);
+    const { field_5: most, field_6: least } = of ?? {};
+    if (least && most) bounds.set(name, [Buffer.from(least), Buffer.from(most)]);
+    // Some writers don't say how long a filter is; it begins with its length.
+    if (filter > 0 && filter < end)
+      filters.set(name, { offset: Number(filter), length: filterLength || end - Number(filter) });
+  }
+  return { rows: Number(rows), chunks, bounds, filters };
 }
 
-function texts(thrift: Thrift): string[] {
-  const [count] = thrift.list();
-  return Array.from({ length: count }, () => thrift.binary().toString());
+/** Fields of a struct in Thrift's compact protocol. @param before number of the field before the first */
+function fieldsOf(struct: Struct, before = 0): number[] {
+  let last = before;
+  return Object.entries(struct).flatMap(([name, value]) => {
+    if (value === undefined) return [];
+    const id = Number(name.slice('field_'.length));
+    const [type, bytes] = encoded(value);
+    // A field is numbered by its distance from the one before, if that is small.
+    const head = id - last < 16 ? [((id - last) << 4) | type] : [type, ...varint(2 * id)];
+    last = id;
+    return [...head, ...bytes];
+  });
 }
 
-function boundsAt(thrift: Thrift): [least: Buffer | undefined, most: Buffer | undefined] {
-  let least: Buffer | undefined;
-  let most: Buffer | undefined;
-  thrift.fields((id) => {
-    if (id === BOUNDS.least) least = thrift.binary();
-    else if (id === BOUNDS.most) most = thrift.binary();
-  });
-  return [least, most];
+function encoded(value: Value): [type: number, bytes: number[]] {
+  // A boolean is told by its type.
+  if (typeof value === 'boolean') return [value ? TYPES.true : TYPES.false, []];
+  if (typeof value === 'number' || typeof value === 'bigint') {
+    const whole = BigInt(value);
+    const type = typeof value === 'number' ? TYPES.integer : TYPES.long;
+    return [type, varint(whole < 0n ? -2n * whole - 1n : 2n * whole)];
+  }
+  if (value instanceof Uint8Array) return [TYPES.binary, [...varint(value.length), ...value]];
+  if (!Array.isArray(value)) return [TYPES.struct, [...fieldsOf(value), 0]];
+  const all = value.map(encoded);
+  const head = 0xf0 | (all[0]?.[0] ?? TYPES.struct);
+  return [TYPES.list, [head, ...varint(all.length), ...all.flatMap(([, bytes]) => bytes)]];
+}
+
+function varint(value: number | bigint): number[] {
+  const bytes: number[] = [];
+  let rest = BigInt(value);
+  for (; rest >= 0x80n; rest >>= 7n) bytes.push(Number(rest & 0x7fn) | 0x80);
+  return [...bytes, Number(rest)];
 }
 
 /** @param filter a column's filter, from its begin @returns whether a row may have one of these values */
 export function mayHold(filter: Buffer, values: readonly string[]): boolean {
-  const view = new DataView(filter.buffer, filter.byteOffset, filter.byteLength);
-  const read = readBloomFilter({ view, offset: 0 });
+  const read = readBloomFilter(readerOf(filter));
   return !read || values.some((value) => sbbfContains(read.blocks, xxhash64(Buffer.from(value))));
 }
 
@@ -285,6 +169,8 @@ export function classesOf(tail: Buffer): ReadonlySet<string> | undefined {
   // Names of others come before it, and the list itself is encoded. So the last place is the right one.
   const at = tail.lastIndexOf(CLASS_LIST);
   if (at < 0) return undefined;
-  const text = new Thrift(tail, at + CLASS_LIST.length + 1).binary().toString();
+  const reader = readerOf(tail, at + CLASS_LIST.length + 1);
+  const length = readVarInt(reader);
+  const text = tail.toString('latin1', reader.offset, reader.offset + length);
   return text ? new Set(JSON.parse(Buffer.from(text, 'base64url').toString())) : undefined;
 }

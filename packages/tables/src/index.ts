@@ -1,7 +1,7 @@
 export { type Compacted, compact } from './compact.ts';
 export { QueryError } from './cursor.ts';
 export type { EventPage, EventQuery } from './events.ts';
-export { exported, FORMATS, type Format, MEDIA_TYPES } from './exports.ts';
+export { exported, FORMATS, type Format, foundFrames, MEDIA_TYPES } from './exports.ts';
 export type { FoundFrame } from './found-frame.ts';
 export type { Counts } from './history.ts';
 export { KEPT, listHours } from './listings.ts';

@@ -1,48 +1,54 @@
 import type { ByteRange, ListedObject, Reader } from '@video-pipeline/storage';
-import { classesOf, endOf, footerBytes, type RowGroup, rowGroupsOf, TRAILER_BYTES } from './footer.ts';
+import { classesOf, footerBytes, type RowGroup, rowGroupsOf, TRAILER_BYTES } from './footer.ts';
 
 /** An object of so many tails is read whole. Parts of one that lie closer together are read at once. */
 export const NEAR_TAILS = 8;
 const REMEDY = "remove it and its day's manifests, and run compact with --all";
+/** A footer that is parsed takes so many times its bytes. */
+const PARSED = 4;
 
 /** What one version of an object says of itself. */
 export interface Footer {
+  /** Where it begins, and the columns' parts end. */
+  offset: number;
   /** Classes that its detections have; `undefined` where it does not say. */
   classes: ReadonlySet<string> | undefined;
   groups(): Promise<RowGroup[]>;
   read(range: ByteRange): Promise<Buffer>;
-  /** Filters of columns that were asked for. */
-  filters: Map<ByteRange, Buffer>;
+  /** The last work on copies of the object: the next one waits for it. */
+  turn: Promise<unknown>;
+  /** What it takes in memory. */
   bytes: number;
 }
 
 /** @param tailBytes of the object that are read first @throws an error that names the object if it is no whole Parquet file */
 export async function readFooter(
   bucket: Pick<Reader, 'read'>,
-  object: ListedObject,
+  { key, size, etag }: ListedObject,
   tailBytes: number,
 ): Promise<Footer> {
-  const { key, size } = object;
   const length = size <= NEAR_TAILS * tailBytes ? size : tailBytes;
-  const tail = await readPart(bucket, object, { offset: size - length, length });
+  const from = size - length;
+  const fetch = async (range: ByteRange) => {
+    const part = range.length > 0 ? await bucket.read(key, { ...range, etag }) : Buffer.alloc(0);
+    if (part.length !== range.length) throw damaged(key);
+    return part;
+  };
+  const tail = await fetch({ offset: from, length });
   const bytes = whole(key, () => footerBytes(tail));
   const offset = size - TRAILER_BYTES - bytes;
   if (offset < 0) throw damaged(key);
-  const from = size - length;
   const read = async (range: ByteRange) => {
     const at = range.offset - from;
-    return at < 0 ? readPart(bucket, object, range) : tail.subarray(at, at + range.length);
+    return at < 0 ? fetch(range) : tail.subarray(at, at + range.length);
   };
-  let groups: Promise<RowGroup[]> | undefined;
   const parse = async () => {
     const footer = await read({ offset, length: bytes });
-    return whole(key, () => {
-      const found = rowGroupsOf(footer);
-      if (found.some((group) => !(endOf(group) <= offset))) throw new RangeError('a chunk is cut off');
-      return found;
-    });
+    return whole(key, () => rowGroupsOf(footer, offset));
   };
+  let groups: Promise<RowGroup[]> | undefined;
   return {
+    offset,
     classes: whole(key, () => classesOf(tail)),
     groups() {
       groups ??= parse();
@@ -51,20 +57,10 @@ export async function readFooter(
       });
       return groups;
     },
-    filters: new Map(),
     read,
-    bytes: bytes + length,
+    turn: Promise.resolve(),
+    bytes: length + PARSED * bytes,
   };
-}
-
-async function readPart(
-  bucket: Pick<Reader, 'read'>,
-  { key, etag }: ListedObject,
-  { offset, length }: ByteRange,
-): Promise<Buffer> {
-  const part = length > 0 ? await bucket.read(key, { offset, length, etag }) : Buffer.alloc(0);
-  if (part.length !== length) throw damaged(key);
-  return part;
 }
 
 /** What is read of the bytes of an object. @throws Error that names the object where they are damaged */

@@ -124,8 +124,7 @@ export class OpenHours {
       this.#work = work.catch(() => {});
       const end = await work;
       if (end === 'read') continue;
-      // A batch that began in this hour may end in the next one.
-      const from = Math.min(range.to, Math.max(range.from, startOf(hour) + 2 * HOUR_MS));
+      const from = Math.min(range.to, startOf(hour) + HOUR_MS);
       if (end === 'no time' || (from < range.to && !whole) || this.#isAskedByOthers(reading)) return from;
       const most = `${Math.round(this.#limits.keptBytes / 1024 ** 2)} MiB`;
       throw new QueryError(

@@ -12,13 +12,14 @@ import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
 import type { CompactOptions } from './compact.ts';
 import { fileList, openDatabase } from './duckdb.ts';
 import { FileCache } from './file-cache.ts';
-import { mayBeOf, timesOf } from './fitting.ts';
+import { fittingFrom, mayBeOf, timesOf } from './fitting.ts';
 import { CLASS_LIST, type RowGroup } from './footer.ts';
 import {
   compact,
   type EventPage,
   type EventQuery,
   type FoundFrame,
+  foundFrames,
   type Query,
   QueryError,
   Tables,
@@ -26,7 +27,7 @@ import {
 import { portionsOf } from './lines.ts';
 import type { TableBucket } from './merge.ts';
 import { LIMITS } from './open-hours.ts';
-import { manifestKey, partOf } from './schema.ts';
+import { manifestKey, PART_NAMES, partOf } from './schema.ts';
 
 /** Half an hour before midnight: frames lie on both sides of it. */
 const START = Date.UTC(2026, 9, 24, 23, 30);
@@ -646,7 +647,7 @@ test('an hour that there is no room for is refused with what to ask instead, and
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0], 9);
   const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, keptBytes: 60_000 });
-  const asked = { confidence: 0, from: START, to: START + 2 * HOUR_MS, limit: 500 };
+  const asked = { confidence: 0, from: START, to: START + 1.5 * HOUR_MS, limit: 500 };
   await expect(tables.search(asked)).rejects.toThrow(
     'not in the tables yet of what was stored since 2026-10-25T00:00:00.000Z: ask for fewer streams or a shorter time',
   );
@@ -846,6 +847,47 @@ test('a class that never occurs costs one small read a file, and a file without 
   await older.close();
 });
 
+test('of which streams a row group may be is told by bytes, as bounds are sorted, and wherever they are cut', () => {
+  const between = (least: Buffer, most: Buffer) => ({
+    bounds: new Map([['stream_id', [least, most] as const]]),
+  });
+  expect(mayBeOf(between(Buffer.from('\uff5e'), Buffer.from('\u{1f600}')), '\u{1f415}')).toBe(true);
+  expect(mayBeOf(between(Buffer.from('\u72d7').subarray(0, 2), Buffer.from('z')), '\u72d7')).toBe(false);
+  expect(mayBeOf(between(Buffer.from('\u72d7').subarray(0, 2), Buffer.of(0xff)), '\u72d7')).toBe(true);
+  expect(mayBeOf({ bounds: new Map() }, 'yard')).toBe(true);
+  const short = new Map([['captured_at', [Buffer.of(1), Buffer.of(2)] as const]]);
+  expect(timesOf({ bounds: short })).toEqual(timesOf({ bounds: new Map() }));
+});
+
+test('a page that many files of both tables could fill ends before the range does, and reads its newest part', async () => {
+  const at = (minute: number) => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigInt64LE(BigInt(START + minute * 60_000));
+    return bytes;
+  };
+  const bounds = new Map([['captured_at', [at(0), at(20)] as const]]);
+  const group = {
+    index: 0,
+    rows: 1,
+    chunks: new Map(),
+    bounds,
+    filters: new Map(),
+    footer: () => Buffer.of(),
+  };
+  const objects = PART_NAMES.map((part) => ({
+    key: `tables/frames/date=2026-10-24/hour=00/part-${part}.parquet`,
+    etag: '',
+    stored: 0,
+    size: 1,
+  }));
+  const one = { objects, wanted: everyGroup };
+  const range = { from: START - HOUR_MS, to: START + 25 * 60_000 };
+  const groups = async () => [group];
+  const { signal } = new AbortController();
+  const from = await fittingFrom({ groups }, [one, one], range, 24 * 10, signal);
+  expect(from).toBe(START + 15 * 60_000 + 1);
+});
+
 test('files that a question reads stay until it is answered, whatever others ask', async () => {
   const { database, bucket, object, signal } = await threeGroups();
   const files = new FileCache(bucket, database.folder, 1, 256);
@@ -861,6 +903,33 @@ test('files that a question reads stay until it is answered, whatever others ask
   await database.close();
 });
 
+test('several questions at once hold no more parts of files in memory than one', async () => {
+  const { database, bucket, object, signal } = await threeGroups();
+  const { body } = bucket.objects.get('a') as { body: Buffer };
+  for (let n = 0; n < 20; n++) await bucket.put({ key: `b${n}`, body });
+  const { objects } = await bucket.page('b');
+  const cache = new FileCache(bucket, database.folder, 1e9, 64);
+  const footers = cache.use();
+  for (const one of objects) await footers.groups(one, everyGroup);
+  const { read } = bucket;
+  let [reading, most] = [0, 0];
+  bucket.read = async (...args) => {
+    most = Math.max(most, ++reading);
+    await sleep(1);
+    reading -= 1;
+    return read.apply(bucket, args);
+  };
+  const questions = [objects.slice(0, 10), objects.slice(10)].map(async (some) => {
+    using files = cache.use();
+    return await files.paths(some, everyGroup, signal);
+  });
+  expect((await Promise.all(questions)).flat()).toHaveLength(3 * 20);
+  expect(object.size).toBeGreaterThan(8 * 64);
+  expect(most).toBeGreaterThan(8);
+  expect(most).toBeLessThanOrEqual(16);
+  await database.close();
+});
+
 test('a version that is replaced while it is read is no mixture', async () => {
   const { database, bucket, object, signal } = await threeGroups();
   using files = new FileCache(bucket, database.folder, 1e6, 256).use();
@@ -868,6 +937,24 @@ test('a version that is replaced while it is read is no mixture', async () => {
   await bucket.put({ key: 'a', body: Buffer.alloc(object.size, 1) });
   await expect(files.paths([object], everyGroup, signal)).rejects.toSatisfy(isChanged);
   await database.close();
+});
+
+test('a file of events that is replaced while it is read does not fail the question', async () => {
+  const bucket = new MemoryBucket();
+  await keep(bucket, event(1));
+  await compact(bucket, { now: START + 3 * HOUR_MS });
+  const late = event(2, { at: event(1).at + 1 });
+  await keep(bucket, late);
+  const { read } = bucket;
+  bucket.read = async (...args) => {
+    bucket.read = read;
+    await compact(bucket, { now: START + 3 * HOUR_MS });
+    return bucket.read(...args);
+  };
+  const tables = new Tables(bucket, NOT_KEPT);
+  const asked = { from: START, to: START + HOUR_MS, limit: 5 };
+  expect((await tables.events(asked)).events).toEqual([late, event(1)]);
+  await tables.close();
 });
 
 test('of a database no folder stays behind, however its process ends; closing gives up what runs', async () => {
@@ -919,18 +1006,18 @@ test('what a question reads stays until it is answered, whatever others ask', as
   await tables.close();
 });
 
-test('a page that ends within an hour holds the frames of a batch that began in the hour before', async () => {
+test('a page without time for all open hours holds the hours that it read', async () => {
   const bucket = new MemoryBucket();
   const at = (minute: number, number: number): Shot => ({ stream: 'yard', minute, number, seen: [] });
-  const capturedAt = START + 29 * 60_000 + 1;
-  await bucket.put({
-    key: detectionsKey({ streamId: 'yard', capturedAt }, { topic: 'd', partition: 0, offset: 0 }),
-    body: [at(29, 1), at(31, 2)].map((shot) => `${lineOf(shot, 0)}\n`).join(''),
-  });
+  await store(bucket, [at(29, 1), at(31, 2)], 0);
   await store(bucket, [at(40, 3)], 2);
-  const tables = new Tables(bucket, NOT_KEPT, { ...LIMITS, readingMs: 0, keptBytes: 10_000 });
+  const tables = new Tables(bucket, NOT_KEPT, { ...LIMITS, readingMs: 0 });
   const asked = { confidence: 0, from: START, to: START + HOUR_MS, limit: 500 };
+  const { frames, searched_to } = await tables.search(asked);
+  expect(frames.map(({ frame_number }) => frame_number)).toEqual([3, 2]);
+  expect(searched_to).toBe(START + HOUR_MS / 2);
   expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
+  expect(await foundFrames(tables, { ...asked, limit: 3 })).toEqual(plainScan(bucket, asked));
   await tables.close();
 });
 

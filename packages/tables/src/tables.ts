@@ -146,8 +146,12 @@ export class Tables {
 
   /** @throws QueryError, also after the longest time of a query; or whatever `signal` is aborted with */
   async events(query: EventQuery, signal?: AbortSignal): Promise<EventPage> {
-    const cursor = cursorOf(query);
     const until = this.#bounded(signal);
+    return again(() => this.#events(query, until));
+  }
+
+  async #events(query: EventQuery, until: AbortSignal): Promise<EventPage> {
+    const cursor = cursorOf(query);
     // This query covers only what the page before left.
     const range = cursor?.stream_id === undefined ? { ...query, to: endOf(query, cursor) } : query;
     const [engine, held] = await Promise.all([this.#open(), listHeld(this.#kept.manifests, range)]);
