@@ -8,6 +8,7 @@ import {
   SEGMENT_PICTURES,
   stretchAround,
 } from '@video-pipeline/storage';
+import { foundFrames } from '@video-pipeline/tables';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { clipOf } from './clip.ts';
 import { type Asked, type AskedRequest, goneOf, streamOf } from './params.ts';
@@ -88,7 +89,7 @@ function addVideoRoutes(
     const range = { from, to: Math.min(to, from + SIDE_TRACK_MS) + 1 };
     // Frames of two overlapping segments may lie in it.
     const asked = { streams: [streamOf(request)], confidence: 0, ...range, limit: 2 * SEGMENT_PICTURES };
-    const { frames } = await options.tables.search(asked, goneOf(reply));
+    const frames = await foundFrames(options.tables, asked, goneOf(reply));
     return reply.type('text/vtt; charset=utf-8').send(sideTrackOf(frames, from));
   });
 }

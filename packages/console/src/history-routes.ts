@@ -2,7 +2,7 @@ import { eventKey, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { parseSceneEvent } from '@video-pipeline/scene';
 import { ifThere } from '@video-pipeline/storage';
-import type { Counts } from '@video-pipeline/tables';
+import { type Counts, foundFrames } from '@video-pipeline/tables';
 import type { FastifyInstance } from 'fastify';
 import type { EventsPage, FrameFacts, History, ReviewDraft, StoredEvent } from './api.ts';
 import {
@@ -93,8 +93,9 @@ export function addHistoryRoutes(
     const bins = Math.ceil((range.to - range.from) / bin_ms);
     const signal = goneOf(reply);
     const binned = { ...range, binMs: bin_ms };
-    const { counts, frames, gaps, complete } = await tables.history(streams, binned, SILENT_MS, signal);
-    const { events, total } = await tables.events({ ...range, streams, limit: SHOWN }, signal);
+    const { counts, frames, gaps, complete: read } = await tables.history(streams, binned, SILENT_MS, signal);
+    const { events, total, cursor } = await tables.events({ ...range, streams, limit: SHOWN }, signal);
+    const complete = read && (cursor === undefined || events.length === SHOWN);
     const [classes, stored] = [byName(counts, bins), byName(frames, bins)];
     return { from: range.from, bin_ms, bins, classes, stored, gaps, events, total_events: total, complete };
   });
@@ -104,9 +105,9 @@ export function addHistoryRoutes(
       const at = Math.min(Number(request.params.time), MAX_TIME - 1);
       const range = { from: Math.max(0, at - NEAR_MS), to: at + 1 };
       const asked = { streams: [streamOf(request)], confidence: 0, limit: 1, ...range };
-      const { frames } = await tables.search(asked, goneOf(reply));
-      if (!frames[0]) throw new HttpError(404, 'no frame of the minute before is stored');
-      return frames[0];
+      const [frame] = await foundFrames(tables, asked, goneOf(reply));
+      if (!frame) throw new HttpError(404, 'no frame of the minute before is stored');
+      return frame;
     },
   );
 }

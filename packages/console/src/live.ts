@@ -109,9 +109,9 @@ export class LiveFrames {
     return (this.#counts.get(streamId) ?? new ClassCounts()).query(now, minutes);
   }
 
-  /** Since when the timeline has counts of a stream, epoch ms. */
-  countedSince(streamId: string): number {
-    return this.#counts.get(streamId)?.since ?? Number.POSITIVE_INFINITY;
+  /** Whether the timeline has counts of a stream's bucket that begins then, epoch ms. */
+  isCounted(streamId: string, start: number): boolean {
+    return this.#counts.get(streamId)?.has(start) === true;
   }
 
   /** From capture to published detections, over the last 30 s; `null` without frames. */

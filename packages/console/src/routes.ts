@@ -51,11 +51,11 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   app.get<Asked>(`${stream}/timeline`, async (request) => {
     const id = streamOf(request);
     const timeline = live.timeline(id, number(request.query, 'minutes', 15, 1, 360));
-    const since = live.countedSince(id);
-    if (since <= timeline.from) return timeline;
+    const isCounted = (start: number) => live.isCounted(id, start);
+    if (isCounted(timeline.from)) return timeline;
     // Live counts are still useful while S3 does not answer.
     const before = await past(id).catch(() => undefined);
-    return before ? withPast(timeline, before, since) : timeline;
+    return before ? withPast(timeline, before, isCounted) : timeline;
   });
   app.get<Asked>(`${stream}/frames/${FRAME}.jpg`, (request, reply) => sendPicture(options, request, reply));
   app.get<Asked>(`${stream}/frames/${FRAME}.json`, (request) => frameFacts(options, request));

@@ -9,6 +9,13 @@ import type { RoutesOptions } from './routes-options.ts';
 import { createServer } from './server.ts';
 
 const NOW = Date.now();
+type Box = [number, number, number, number];
+
+/** For each class its detections in all bins. */
+function sumsOf(classes: Timeline['classes']): Record<string, number> {
+  const sum = (counts: number[]) => counts.reduce((all, count) => all + count, 0);
+  return Object.fromEntries(Object.entries(classes).map(([name, counts]) => [name, sum(counts)]));
+}
 
 /** The line that annotate stored of one frame. */
 async function store(
@@ -92,23 +99,22 @@ test('detections by class show what is stored from before the console started, a
   const { get, live } = await serve(bucket);
   const counts = async () => {
     const { classes } = (await get<Timeline>('/api/streams/yard/timeline?minutes=360')).body;
-    return Object.fromEntries(
-      Object.entries(classes).map(([name, bins]) => [name, bins.reduce((sum, count) => sum + count, 0)]),
-    );
+    return sumsOf(classes);
   };
   expect(await counts()).toEqual({ cat: 2, dog: 1 });
   // The console now sees the frame that is stored already, and a new one.
+  const dog = [{ class_id: 0, class_name: 'dog', confidence: 0.9, bbox: [0, 0, 1, 1] as Box }];
   const frame = { streamId: 'yard', session: 's', width: 1, height: 1, model: 'm', jpeg: Buffer.alloc(1) };
   for (const capturedAt of [NOW - 60_000, NOW - 1_000]) {
-    const detections = [
-      {
-        class_id: 0,
-        class_name: 'dog',
-        confidence: 0.9,
-        bbox: [0, 0, 1, 1] as [number, number, number, number],
-      },
-    ];
-    live.add({ ...frame, frameNumber: 7, capturedAt, detections }, NOW);
+    live.add({ ...frame, frameNumber: 7, capturedAt, detections: dog }, NOW);
   }
   expect(await counts()).toEqual({ cat: 2, dog: 2 });
+  // After the next start one frame is late, or dated ahead, and comes first.
+  for (const [index, capturedAt] of [NOW - 5.5 * HOUR_MS, NOW + HOUR_MS].entries()) {
+    const again = await serve(bucket);
+    for (const at of [capturedAt, NOW - 60_000])
+      again.live.add({ ...frame, frameNumber: 7, capturedAt: at, detections: dog }, NOW);
+    const { classes } = (await again.get<Timeline>('/api/streams/yard/timeline?minutes=360')).body;
+    expect(sumsOf(classes)).toEqual({ cat: 2, dog: 2 - index });
+  }
 });

@@ -1,6 +1,6 @@
 import { HOUR_MS } from '@video-pipeline/frame';
 import { cached } from '@video-pipeline/storage';
-import type { Counts, FoundFrame, Tables } from '@video-pipeline/tables';
+import { type Counts, type FoundFrame, foundFrames, type Tables } from '@video-pipeline/tables';
 import type { Timeline } from './api.ts';
 import { BUCKET_MS, KEEP_MS } from './timeline.ts';
 
@@ -18,8 +18,8 @@ export async function lastStored(tables: Tables, stream: string): Promise<FoundF
   const now = Date.now();
   for (const hours of STEPS) {
     const range = { from: Math.max(0, now - hours * HOUR_MS), to: now + HOUR_MS };
-    const { frames } = await tables.search({ streams: [stream], confidence: 0, ...range, limit: 1 });
-    if (frames[0]) return frames[0];
+    const [frame] = await foundFrames(tables, { streams: [stream], confidence: 0, ...range, limit: 1 });
+    if (frame) return frame;
   }
   return undefined;
 }
@@ -29,7 +29,8 @@ export async function findStored(
   { streamId, capturedAt, frameNumber }: { streamId: string; capturedAt: number; frameNumber: number },
 ): Promise<FoundFrame | undefined> {
   const range = { from: capturedAt, to: capturedAt + 1 };
-  const { frames } = await tables.search({ streams: [streamId], confidence: 0, ...range, limit: SAME_TIME });
+  const asked = { streams: [streamId], confidence: 0, ...range, limit: SAME_TIME };
+  const frames = await foundFrames(tables, asked);
   return frames.find(({ frame_number }) => frame_number === frameNumber);
 }
 
@@ -48,17 +49,20 @@ export function pastCounts(tables: Tables): (stream: string) => Promise<{ from: 
   );
 }
 
-/** Adds stored counts for the time before `since`, when the timeline's own counts begin. */
+/**
+ * Adds stored counts of the buckets that the timeline did not count itself. Its first bucket may be any one: a frame may be
+ * late, or dated ahead.
+ */
 export function withPast(
   timeline: Timeline,
   past: { from: number; counts: Counts },
-  since: number,
+  isCounted: (start: number) => boolean,
 ): Timeline {
   const { from, bin_ms, bins, classes } = timeline;
   for (const { bin, name, count } of past.counts) {
     const start = past.from + bin * BUCKET_MS;
     const at = Math.floor((start - from) / bin_ms);
-    if (start >= since || at < 0 || at >= bins) continue;
+    if (isCounted(start) || at < 0 || at >= bins) continue;
     classes[name] ??= new Array<number>(bins).fill(0);
     classes[name][at] = (classes[name][at] ?? 0) + count;
   }

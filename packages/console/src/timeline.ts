@@ -35,9 +35,9 @@ export class ClassCounts {
     while (this.#counts > MAX_COUNTS && this.#forgetFirst()) {}
   }
 
-  /** Begin of the oldest bucket, epoch ms. */
-  get since(): number {
-    return this.#buckets.keys().next().value ?? Number.POSITIVE_INFINITY;
+  /** @param start begin of a bucket, epoch ms @returns whether frames of it were counted */
+  has(start: number): boolean {
+    return this.#buckets.has(start);
   }
 
   /** Counts of the `minutes` before `now`, in at most 180 bins. */
