@@ -35,7 +35,7 @@ const sharing = {
 const SHARED = ['{packages,ingest-host}/**/src/**/*.test.ts'];
 /** They replace modules, count what a process has counted, or leave something running: each has a worker of its own. */
 const ALONE = [
-  'packages/{camera,local}/src/**/*.test.ts',
+  'packages/local/src/**/*.test.ts',
   'packages/event-source/src/metrics.test.ts',
   'ingest-host/src/report.test.ts',
 ];

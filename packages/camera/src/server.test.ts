@@ -3,9 +3,10 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { evenTimes, makeVideo, videoFolder } from '../../../test/support/video.ts';
-import { type CameraOptions, type Cameras, startCameras } from './server.ts';
+import type { Outlet } from './channel.ts';
+import { type CameraOptions, type Cameras, serveRtsp, startCameras } from './server.ts';
 
 const folder = await videoFolder();
 let clip: string;
@@ -244,4 +245,21 @@ test('a file that is no H.264 video is refused by name', async () => {
   const path = await makeVideo(folder.path('mjpeg.mp4'), { codec: 'mjpeg', times: evenTimes(3, 25) });
   await expect(startCameras({ clips: { yard: path } })).rejects.toThrow(/mjpeg\.mp4' has no H\.264 video/);
   await expect(startCameras({ clips: { yard: '/nowhere.mp4' } })).rejects.toThrow(/can't open video file/);
+});
+
+test('a picture that is due while the server closes breaks nothing, and then no more are sent', async () => {
+  let outlet: Outlet | undefined;
+  const stop = vi.fn();
+  const play = (to: Outlet) => {
+    outlet = to;
+    return { start() {}, stop };
+  };
+  const server = await serveRtsp(new Map([['yard', { describe: () => '', play }]]), {});
+  const one = await client(server.url);
+  const transport = 'RTP/AVP;unicast;client_port=40000-40001';
+  await one.request('SETUP', `${server.url}/yard/trackID=0`, { Transport: transport });
+  const closed = server.close();
+  expect(() => outlet?.sendRtp([Buffer.of(0)])).not.toThrow();
+  await closed;
+  expect(stop).toHaveBeenCalledOnce();
 });

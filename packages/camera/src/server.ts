@@ -76,10 +76,12 @@ export async function serveRtsp(
     url: `rtsp://${host.includes(':') ? `[${host}]` : host}:${address.port}`,
     async close() {
       const closed = once(server, 'close');
+      const left = [...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
       server.close();
       for (const socket of sockets) socket.destroy();
+      await Promise.all([closed, ...left]);
+      // Not earlier: what is played over UDP stops when its connection has closed.
       closeUdpPair(udp);
-      await closed;
     },
   };
 }
