@@ -79,11 +79,11 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
   const opening = openModels(options, {
     ...options,
     note: (line) => logger.info(line),
+    classThresholds: options.classThreshold,
     detector: {
       maxQueue: config.MAX_QUEUED_FRAMES,
       maxPixels: config.MAX_FRAME_PIXELS,
       resize: options.resize,
-      classThresholds: options.classThreshold,
       onWarmUpError: (error) => logger.error('the runtime failed at the warm-up for a new input size', error),
       ...metrics.observers,
     },
@@ -115,7 +115,9 @@ async function openModels(
 ): Promise<Pick<ModelSet, 'detectors' | 'close'>> {
   if (options.modelDir) {
     const set = await ModelSet.open(options.modelDir, {
-      load: (path) => loadDetector(path, load),
+      // Another model of the folder may have the class.
+      load: (path) =>
+        loadDetector(path, { ...load, onUnknownClass: (problem) => logger.warn(problem) }),
       log: logger,
     });
     set.watch(FOLDER_INTERVAL_MS);

@@ -25,8 +25,6 @@ export interface DetectorOptions extends Omit<DeviceUse, 'device' | 'pool'>, Pic
   model: ModelFile;
   pool: Runtime;
   device: string;
-  /** Thresholds by class name, 0..1. They replace the threshold of the request. */
-  classThresholds: ReadonlyMap<string, number>;
   /** Pictures with more pixels are refused before they are decoded. */
   maxPixels: number;
   /** Most pictures that may wait. A request that would exceed it is refused. */

@@ -185,8 +185,7 @@ export class Detector {
       });
       decoded = this.#observe('picture', started);
       request.signal.throwIfAborted();
-      const threshold = Math.min(request.threshold, ...this.#options.classThresholds.values());
-      inferred = this.#batcher.add({ picture, threshold, signal: request.signal });
+      inferred = this.#batcher.add({ picture, threshold: request.threshold, signal: request.signal });
     } catch (error) {
       if (error instanceof PictureError) return { error: error.message };
       throw error;
@@ -195,12 +194,9 @@ export class Detector {
     }
     const candidates = await inferred;
     this.#observe('batch', decoded);
-    const { classThresholds } = this.#options;
-    const detections = candidates
-      .filter(
-        ({ classId, score }) => score >= (classThresholds.get(this.#nameOf(classId)) ?? request.threshold),
-      )
-      .map((candidate) => toDetection(candidate, picture, this.#nameOf(candidate.classId)));
+    const detections = candidates.map((candidate) =>
+      toDetection(candidate, picture, this.#nameOf(candidate.classId)),
+    );
     return { width: picture.width, height: picture.height, detections };
   }
 

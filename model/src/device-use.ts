@@ -1,5 +1,5 @@
 import type { SuppressionOptions } from './heads/index.ts';
-import type { InferencePool } from './inference-pool.ts';
+import type { InferencePool, Reading } from './inference-pool.ts';
 import type { ModelFile } from './model-file.ts';
 import type { Precision } from './session.ts';
 
@@ -36,6 +36,7 @@ export interface StartOptions {
   /** The model. Its pool is used if it suits the device; otherwise the pool is closed. */
   model: ModelFile;
   suppression: SuppressionOptions;
+  classThresholds?: Reading['classThresholds'];
   candidates: number;
   select: Select;
   cpuThreads: number;

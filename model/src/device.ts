@@ -104,9 +104,11 @@ async function choose({ model, candidates, select }: StartOptions, byDefault: bo
   return onnx ? { onnx, selects: candidates } : { onnx: model.onnx };
 }
 
-function readyAs(use: DeviceUse, { model, suppression }: StartOptions, { selects }: Choice): DeviceUse {
+function readyAs(use: DeviceUse, options: StartOptions, { selects }: Choice): DeviceUse {
+  const { model, suppression, classThresholds } = options;
   const { head, metadata } = model;
-  use.pool.readAs({ head, suppression, keypoints: metadata.keypoints, ...(selects && { selects }) });
+  const reading = { head, suppression, classThresholds, keypoints: metadata.keypoints };
+  use.pool.readAs({ ...reading, ...(selects && { selects }) });
   return model.isQuantised ? { ...use, precision: 'int8' } : use;
 }
 

@@ -20,6 +20,8 @@ export interface WorkerSetup {
 export interface Reading {
   head: HeadName;
   suppression: SuppressionOptions;
+  /** Thresholds by class id, 0..1. They replace that of the frame. */
+  classThresholds?: ReadonlyMap<number, number> | undefined;
   /** Shape of a pose model's key points. */
   keypoints?: KeypointShape | undefined;
   /** How many candidates the model's graph chooses. Left out, the graph returns its own outputs. */

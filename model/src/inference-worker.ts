@@ -55,7 +55,7 @@ async function work(job: WorkerJob): Promise<void> {
 }
 
 function decode(
-  { head: name, selects, suppression, keypoints }: Reading,
+  { head: name, selects, suppression, keypoints, classThresholds = new Map() }: Reading,
   outputs: OutputTensor[],
   image: number,
   threshold: number,
@@ -63,7 +63,8 @@ function decode(
   cut: { count: number },
 ): Candidate[] {
   const [, inputHeight = 0, inputWidth = 0] = dims;
-  const options = { threshold, inputWidth, inputHeight, keypoints };
+  const least = Math.min(threshold, ...classThresholds.values());
+  const options = { threshold: least, inputWidth, inputHeight, keypoints };
   const head: Head = heads[name];
   const [first] = outputs;
   let candidates: Candidate[];
@@ -74,7 +75,11 @@ function decode(
   } else {
     candidates = head.decode(outputs, image, options);
   }
-  return (head.needsSuppression ? suppress : strongest)(candidates.filter(isSound), suppression);
+  // Before suppression: what is left out must neither hide another object nor take its place.
+  const wanted = candidates.filter(
+    (one) => isSound(one) && one.score >= (classThresholds.get(one.classId) ?? threshold),
+  );
+  return (head.needsSuppression ? suppress : strongest)(wanted, suppression);
 }
 
 /** Adds what the model says of the objects that are kept. Few points an object in a crowd: a record is limited. */

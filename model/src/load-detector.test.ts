@@ -2,9 +2,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { manyScans } from '../../test/support/many-scans.ts';
 import { type ColourModelOptions, writeColourModel } from '../test/colour-model.ts';
+import { writeConstantModel } from '../test/constant-model.ts';
 import type { PictureResult } from './detector.ts';
 import { type LoadOptions, loadDetector } from './load-detector.ts';
 import { GraphBuilder } from './onnx/graph-builder.ts';
@@ -27,7 +28,6 @@ const options: LoadOptions = {
     maxQueue: 100,
     maxPixels: 1e6,
     resize: 'fast',
-    classThresholds: new Map(),
     observe() {},
     observeBatch() {},
     observeCut() {},
@@ -127,7 +127,7 @@ test('the pictures of a client that has gone leave the queue', async () => {
 
 test('a class may have a threshold of its own', async () => {
   const classThresholds = new Map([['green', 1.1]]);
-  const results = await detect({}, { detector: { ...options.detector, classThresholds } });
+  const results = await detect({}, { classThresholds });
   const counts = results.map((result) => ('detections' in result ? result.detections.length : -1));
   expect(counts).toEqual([1, 0, 1, 0, 1]);
 });
@@ -137,12 +137,40 @@ test('a threshold of its own may also be under that of the request', async () =>
     .png()
     .toBuffer();
   const count = async (classThresholds: Map<string, number>) => {
-    const [result] = await detect({}, { detector: { ...options.detector, classThresholds } }, [dark]);
+    const [result] = await detect({}, { classThresholds }, [dark]);
     return result && 'detections' in result ? result.detections.length : -1;
   };
   expect(await count(new Map())).toBe(0);
   expect(await count(new Map([['red', 0.3]]))).toBe(1);
   expect(await count(new Map([['green', 0.3]]))).toBe(0);
+});
+
+test.each([
+  ['takes no place of another object', { maxDetections: 1 }],
+  ['hides no other object', { classAgnostic: true }],
+])('a box under the threshold of its class %s', async (_what, more) => {
+  // Boxes cx, cy, w, h, then the scores of two classes: of the same place, or nearly.
+  const values = Float32Array.of(80, 82, 80, 80, 40, 40, 40, 40, 0.9, 0, 0, 0.6);
+  const path = await writeConstantModel(join(folder, 'two.onnx'), {
+    outputs: [{ name: 'output0', values, dims: [1, 6, 2] }],
+    metadata: { task: 'detect', names: "{0: 'car', 1: 'person'}" },
+  });
+  const classThresholds = new Map([['car', 0.95]]);
+  const detector = await loadDetector(path, { ...options, ...more, head: 'yolov8', classThresholds });
+  const { signal } = new AbortController();
+  const [result] = await detector.detect({ pictures: pictures.slice(0, 1), threshold: 0.5, client: 'test', signal });
+  await detector.close();
+  expect(result).toMatchObject({ detections: [{ class_name: 'person', confidence: 0.6 }] });
+});
+
+test('a threshold for a class that the model does not have is refused, with the nearest name', async () => {
+  const classThresholds = new Map([['Gren', 0.4]]);
+  await expect(detect({}, { classThresholds })).rejects.toThrow(
+    "colours.onnx: it has no class 'Gren' for a threshold; the nearest is 'green'",
+  );
+  const onUnknownClass = vi.fn();
+  await detect({}, { classThresholds, onUnknownClass });
+  expect(onUnknownClass).toHaveBeenCalledOnce();
 });
 
 test('names come from a file when the model has none', async () => {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { rungsUpTo } from './batcher.ts';
+import { thresholdsById } from './class-thresholds.ts';
 import { Detector, type DetectorOptions } from './detector.ts';
 import { CPU_BATCH, GPU_BATCH, isOnGpu, startOn } from './device.ts';
 import type { Device, DeviceUse, Select } from './device-use.ts';
@@ -26,6 +27,10 @@ export interface LoadOptions {
   /** Overlap above which the weaker of two boxes is dropped, 0..1; left out, the model's own. */
   iou?: number;
   classAgnostic: boolean;
+  /** Thresholds by class name, 0..1. They replace those of the model's card, and that of the request. */
+  classThresholds?: ReadonlyMap<string, number>;
+  /** Called when a threshold is for a class that the model does not have; left out, the model is refused. */
+  onUnknownClass?: (problem: string) => void;
   select: Select;
   /** Most candidates of a picture that the graph returns. */
   candidates: number;
@@ -50,7 +55,7 @@ export function forTool(maxPixels: number, observe: LoadOptions['detector']['obs
     ...{ device: 'cpu', threads: 1, precision: 'f32', select: 'host' },
     ...{ candidates: 1000, classAgnostic: false, maxDetections: 300 },
     detector: {
-      ...{ maxQueue: Number.POSITIVE_INFINITY, maxPixels, resize: 'opencv', classThresholds: new Map() },
+      ...{ maxQueue: Number.POSITIVE_INFINITY, maxPixels, resize: 'opencv' },
       ...{ observe, observeBatch() {}, observeCut() {}, onWarmUpError() {} },
     },
   } satisfies LoadOptions;
@@ -80,18 +85,17 @@ async function load(path: string, options: LoadOptions): Promise<Detector> {
       classAgnostic: options.classAgnostic,
       maxDetections: options.maxDetections,
     };
+    const { confidence = {} } = model.evidence.card;
+    const byName = new Map([...Object.entries(confidence), ...(options.classThresholds ?? [])]);
+    const classThresholds = thresholdsById(byName, model, options.onUnknownClass);
     const { select, candidates, precision, note = () => {}, threads: cpuThreads } = options;
     const use = await startOn(options.device, {
-      ...{ model, suppression, select, candidates, cpuThreads, precision, note },
+      ...{ model, suppression, classThresholds, select, candidates, cpuThreads, precision, note },
     });
     const detector = new Detector({
       ...options.detector,
       ...use,
       model,
-      classThresholds: new Map([
-        ...Object.entries(model.evidence.card.confidence ?? {}),
-        ...options.detector.classThresholds,
-      ]),
       // A model with a fixed batch size always computes a full batch.
       batchSizes: model.batchSize ? [model.batchSize] : (options.batchSizes ?? use.batchSizes),
       batchDelayMs: options.batchDelay ?? use.batchDelayMs,

@@ -32,7 +32,7 @@ const open = async () => {
         classAgnostic: false,
         maxDetections: 300,
         detector: {
-          ...{ maxQueue: 1000, maxPixels: 1e6, resize: 'fast', classThresholds: new Map() },
+          ...{ maxQueue: 1000, maxPixels: 1e6, resize: 'fast' },
           observe() {},
           observeBatch() {},
           observeCut() {},

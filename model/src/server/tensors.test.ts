@@ -54,7 +54,7 @@ async function serve(tunesShapes: boolean): Promise<void> {
       batchSizes: [1],
       batchDelayMs: 0,
     },
-    ...{ maxQueue: 4, maxPixels: 1e6, resize: 'fast', classThresholds: new Map() },
+    ...{ maxQueue: 4, maxPixels: 1e6, resize: 'fast' },
     onWarmUpError() {},
     ...metrics.observers,
   });

@@ -36,7 +36,7 @@ const options: DetectorOptions = {
     batchSizes: [25, 50],
     batchDelayMs: 2_000,
   },
-  ...{ maxQueue: 2000, maxPixels: 1e6, resize: 'fast' as const, classThresholds: new Map() },
+  ...{ maxQueue: 2000, maxPixels: 1e6, resize: 'fast' as const },
   onWarmUpError() {},
   ...metrics.observers,
 };
