@@ -1,5 +1,5 @@
 import type { Candidate, Head } from './head.ts';
-import { argMax, boxesOf, classesOf, fromShares, rowsOf } from './rows.ts';
+import { argMax, boxesOf, classesOf, decodeRows, fromShares, rowsOf } from './rows.ts';
 
 /**
  * D-FINE, RT-DETR and others of the DETR family exported with raw outputs: boxes `[N, Q, 4]`, cx, cy, w, h as shares of
@@ -49,3 +49,13 @@ export const detrSoftmax: Head = {
 
 /** RF-DETR: the same outputs, pixels normalised by ImageNet's mean and deviation. */
 export const rfdetr: Head = { ...detr, preprocessing: { normalisation: 'imagenet', fit: 'stretch' } };
+
+/**
+ * RT-DETR as Ultralytics exports it: one output `[N, Q, 4 + C]`, for each query cx, cy, w, h as shares of the input's
+ * sides, then C scores 0..1. The best class of a query counts.
+ * @see https://github.com/ultralytics/ultralytics/blob/main/ultralytics/models/rtdetr/predict.py
+ */
+export const rtdetr: Head = {
+  ...detr,
+  decode: decodeRows({ hasObjectness: false, toBox: fromShares }),
+};

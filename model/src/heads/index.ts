@@ -1,15 +1,13 @@
 import { classify } from './classify.ts';
-import { detr, detrSoftmax, rfdetr } from './detr.ts';
+import { detr, detrSoftmax, rfdetr, rtdetr } from './detr.ts';
 import type { Head } from './head.ts';
 import { deepstream, end2end, rtdetrTop, yolov7Nms } from './listed.ts';
 import { end2endObb, yolov8Obb } from './obb.ts';
 import { end2endPose, yolov8Pose } from './pose.ts';
-import { rtdetr } from './rtdetr.ts';
 import { end2endSegment, yolov8Segment } from './segment.ts';
 import { boxesScores, dfine, efficientNms, mmdet, paddle, tfDetection, torchvision } from './separate.ts';
-import { yolov5 } from './yolov5.ts';
 import { yolov8, yolov8Rows } from './yolov8.ts';
-import { yolox, yoloxDecoded } from './yolox.ts';
+import { yolov5, yolox, yoloxDecoded } from './yolox.ts';
 
 export * from './head.ts';
 export * from './nms.ts';

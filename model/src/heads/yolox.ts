@@ -1,11 +1,10 @@
 import type { AnchorLayout, Head } from './head.ts';
 import { corners, decodeRows } from './rows.ts';
-import { yolov5 } from './yolov5.ts';
 
 /** Pixels between two cells, for each level in the order of the output. */
 export const STRIDES = [8, 16, 32];
 
-const anchors: AnchorLayout = {
+const cells: AnchorLayout = {
   ...{ isChannelsFirst: false, hasObjectness: true },
   toBox([dx, dy, w, h], anchor, { inputWidth, inputHeight }) {
     const { x, y, stride } = cellOf(anchor, inputWidth, inputHeight);
@@ -21,6 +20,20 @@ const anchors: AnchorLayout = {
 export const yolox: Head = {
   needsSuppression: true,
   preprocessing: { normalisation: 'bgr255', fit: 'corner' },
+  anchors: cells,
+  decode: decodeRows(cells),
+};
+
+const anchors: AnchorLayout = { ...cells, toBox: (values) => corners(...values) };
+
+/**
+ * YOLOv5, YOLOv7 and YOLOv6: one output `[N, A, 5 + C]`, for each anchor cx, cy, w, h in pixels, the objectness, and C
+ * scores of classes. A class's score must be multiplied by the objectness.
+ * @see https://github.com/ultralytics/yolov5/blob/master/utils/general.py `non_max_suppression`
+ */
+export const yolov5: Head = {
+  needsSuppression: true,
+  preprocessing: { normalisation: 'unit', fit: 'centre' },
   anchors,
   decode: decodeRows(anchors),
 };

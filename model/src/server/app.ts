@@ -1,8 +1,9 @@
-import { createHttp, refusePages, serveMetrics } from '@video-pipeline/http';
+import { createHttp, HttpError, refusePages, serveMetrics } from '@video-pipeline/http';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
+import { OverloadedError } from '../detector.ts';
+import { InferenceError } from '../inference-pool.ts';
 import { admitAtHeaders } from './admission.ts';
-import { explain } from './errors.ts';
 import { addOpenInference } from './open-inference.ts';
 import { addOpenApi, healthAnswers } from './openapi.ts';
 import { addPredict } from './predict.ts';
@@ -37,6 +38,13 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
   addSageMaker(app, service);
   await addOpenInference(app, service);
   return app;
+}
+
+function explain(error: Error): HttpError | undefined {
+  if (error instanceof OverloadedError) return new HttpError(429, error.message, 'MAX_QUEUED_FRAMES');
+  if (error instanceof InferenceError) return new HttpError(500, error.message);
+  if (error.name === 'TimeoutError') return new HttpError(504, 'the deadline of the request has passed');
+  return undefined;
 }
 
 function addHealth(app: FastifyInstance, service: Service): void {

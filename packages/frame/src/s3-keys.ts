@@ -53,13 +53,8 @@ export function archiveKey(
 }
 
 /** Key of a video segment. It is made as that of an archive. */
-export function segmentKey(
-  prefix: string,
-  first: Pick<Frame, 'streamId' | 'capturedAt'>,
-  last: Pick<Frame, 'capturedAt'>,
-  records: Place & { last: number },
-): string {
-  return archiveKey(prefix, first, last, records).replace(/tar$/, 'mp4');
+export function segmentKey(...archive: Parameters<typeof archiveKey>): string {
+  return archiveKey(...archive).replace(/tar$/, 'mp4');
 }
 
 /**

@@ -5,7 +5,7 @@ import { Agent, request } from 'undici';
 import { isRecord } from './answer.ts';
 import { type FrameResult, type InferenceClient, InferenceClientError } from './client.ts';
 import { decodeAnswer, encodeRequest } from './open-inference.ts';
-import { byStream, decodePredict, encodePredict } from './predict.ts';
+import { decodePredict, encodePredict } from './predict.ts';
 
 interface HttpClientOptions {
   /** Base URL of the inference server. */
@@ -56,16 +56,18 @@ export function createHttpClient(options: HttpClientOptions): InferenceClient {
   async function predict(frames: readonly Frame[]): Promise<FrameResult[]> {
     const results: FrameResult[] = new Array(frames.length);
     const headers = { 'content-type': 'application/json' };
-    for (const stream of byStream(frames)) {
-      const json = await call('predict', { headers, body: encodePredict(stream) });
+    const streams = Map.groupBy(frames.entries(), ([, { streamId }]) => streamId);
+    for (const [streamId, entries] of streams) {
+      const own = entries.map(([, frame]) => frame);
+      const json = await call('predict', { headers, body: encodePredict(streamId, own) });
       if (json === undefined) {
         speaksPredictAlone = false;
         throw new InferenceClientError(`${options.url} knows neither /v2/models nor /predict`, {
           status: 404,
         });
       }
-      for (const [index, result] of decodePredict(json, stream.frames, threshold).entries()) {
-        results[stream.positions[index] ?? index] = result;
+      for (const [index, result] of decodePredict(json, own, threshold).entries()) {
+        results[entries[index]?.[0] ?? index] = result;
       }
     }
     return results;

@@ -2,29 +2,8 @@ import type { Frame } from '@video-pipeline/frame';
 import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './client.ts';
 
-/** The frames of one stream, and their positions among all frames. */
-interface StreamFrames {
-  streamId: string;
-  frames: Frame[];
-  /** `positions[i]` is the position of `frames[i]`. */
-  positions: number[];
-}
-
-/** Groups frames by stream, since `/predict` accepts one stream at a time. */
-export function byStream(frames: readonly Frame[]): StreamFrames[] {
-  const streams = new Map<string, StreamFrames>();
-  for (const [position, frame] of frames.entries()) {
-    const { streamId } = frame;
-    const stream = streams.get(streamId) ?? { streamId, frames: [], positions: [] };
-    streams.set(streamId, stream);
-    stream.frames.push(frame);
-    stream.positions.push(position);
-  }
-  return [...streams.values()];
-}
-
-/** The body of `POST /predict`. */
-export function encodePredict({ streamId, frames }: StreamFrames): string {
+/** The body of `POST /predict`, which accepts one stream at a time. */
+export function encodePredict(streamId: string, frames: readonly Frame[]): string {
   return JSON.stringify({
     stream_id: streamId,
     frames: frames.map(({ frameNumber, jpeg }) => ({
