@@ -8,23 +8,24 @@ import type { StreamSpec } from './streams.ts';
 
 vi.mock('./source/open.ts');
 
-test('where a camera said that it goes on is tried next, and then the stream’s own URL again', async () => {
+const OWN = 'rtsp://h/x';
+const NEXT = 'rtsp://h2/y';
+const FALLBACK = 'rtsp://h3/z';
+test.each([
+  ['the stream’s own URL again', [], [[OWN], [OWN, NEXT], [OWN]]],
+  ['not in place of a fallback', [FALLBACK], [[OWN], [FALLBACK]]],
+])('where a camera said that it goes on is tried next, and then %s', async (_what, fallback, wanted) => {
   const { promise: enough, resolve } = Promise.withResolvers<void>();
-  const locations: (string | undefined)[] = [];
-  vi.mocked(openSource).mockImplementation(async (_url, { location }): Promise<Source> => {
-    if (locations.push(location) === 3) resolve();
-    throw new SourceError(
-      'it goes on there',
-      false,
-      false,
-      locations.length === 1 ? 'rtsp://h2/y' : undefined,
-    );
+  const tried: string[][] = [];
+  vi.mocked(openSource).mockImplementation(async (url, { location }): Promise<Source> => {
+    if (tried.push(location ? [url, location] : [url]) === wanted.length) resolve();
+    throw new SourceError('it goes on there', false, false, tried.length === 1 ? NEXT : undefined);
   });
   const context = { stats: createStats(), stallSeconds: 1, log: { info() {}, warn() {} } };
-  const spec = { id: 'yard', url: 'rtsp://h/x', frameRate: 10, fallbackSeconds: 1 };
-  const stream = new IngestStream(spec as StreamSpec, context as unknown as StreamContext);
+  const spec = { id: 'yard', url: OWN, fallback, frameRate: 10, fallbackSeconds: 1 };
+  const stream = new IngestStream(spec as unknown as StreamSpec, context as unknown as StreamContext);
   void stream.run();
   await enough;
   await stream.stop();
-  expect(locations).toEqual([undefined, 'rtsp://h2/y', undefined]);
+  expect(tried).toEqual(wanted);
 });

@@ -103,8 +103,9 @@ export class IngestStream {
         stats.reconnects += 1;
         continue;
       }
-      this.#location = error.location;
+      const { url } = this.#failover;
       const wait = this.#failover.next(outcome !== 'ended' && stats.decoded > before, error.permanent);
+      this.#location = this.#failover.url === url ? error.location : undefined;
       stats.state = 'waiting';
       stats.lastError = error.message;
       stats.reconnects += 1;

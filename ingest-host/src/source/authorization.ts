@@ -13,6 +13,11 @@ export function authorizationOf({ username, password }: URL): Authorization | un
   return new Authorization({ user: decoded(username), password: decoded(password) });
 }
 
+/** Whether the password of a URL may be sent to a host: its own alone, and if it was given for TLS, only over TLS. */
+export function mayGetPassword(of: URL, hostname: string, isSecure: boolean): boolean {
+  return of.hostname.toLowerCase() === hostname.toLowerCase() && (isSecure || !/s:$/.test(of.protocol));
+}
+
 /** A part of a URL, not percent-encoded; as it stands where its percents are none of UTF-8's. */
 export function decoded(text: string): string {
   try {

@@ -1,3 +1,5 @@
+import { withHeaders } from './rtsp-headers.ts';
+
 /** A stretch of a recording in absolute time (RFC 2326, 3.7), as replays of ONVIF devices have it. */
 export interface ClockRange {
   /** As in RTSP: `clock=20261125T070000Z-20261125T071000.5Z`. */
@@ -27,10 +29,5 @@ function timeOf(clock: string): number {
 export function inPositions(head: string, body: string, { seconds }: ClockRange): string {
   const rest = body.replace(/^a=range:.*\r?\n/gm, '');
   const own = rest.replace(/^m=/m, `a=range:npt=0-${seconds}\r\nm=`);
-  return `${head.replace(/(?<=\r\ncontent-length: *)\S+/i, String(own.length))}\r\n\r\n${own}`;
-}
-
-/** The headers of a PLAY of FFmpeg's, with this range. */
-export function withRange(headers: string, { text }: ClockRange): string {
-  return headers.replace(/(?<=\r\nrange: *)\S[^\r]*/i, text);
+  return `${withHeaders(head, { 'Content-Length': String(own.length) })}\r\n\r\n${own}`;
 }

@@ -19,13 +19,10 @@ export interface Input extends Pick<SourceOptions, 'track' | 'damage' | 'hwaccel
   url: string;
   /** Options of FFmpeg's demuxer and protocol. FFmpeg ignores unknown ones. */
   options: Record<string, string>;
-  /** Whether the video comes over a network: then only {@link checkDecoder}'s decoders are used. */
+  /** Whether the video comes over a network: not a file. Then only {@link checkDecoder}'s decoders are used. */
   foreign: boolean;
   /** Time of capture of the first picture, epoch milliseconds, if known better than from the container. */
   recordedAt?: number | undefined;
-  onPacket?(): void;
-  /** Whether the source is finite. Called once it is open. @param duration seconds @param container FFmpeg's demuxer */
-  hasEnd?(duration: number, container: string): boolean;
   /** Proxy of FFmpeg's connections; closed with the source. */
   gate?: Gate;
 }
@@ -34,7 +31,7 @@ export interface Input extends Pick<SourceOptions, 'track' | 'damage' | 'hwaccel
 export interface Gate {
   /** How often packets were lost. */
   readonly gaps?: number;
-  /** Whether it is a recording that comes in real time, until its duration is over. */
+  /** Whether it is a recording, read until its duration is over. */
   readonly hasEnd?: boolean;
   /** Why the gate refused or lost a connection; more precise than FFmpeg's error. */
   readonly problem: SourceError | undefined;
@@ -45,6 +42,14 @@ export interface Gate {
    * @returns wall clock minus presentation time, milliseconds, if the protocol gives it
    */
   wallClockOffset?(time: number): number | undefined;
+  /**
+   * Whether it is read as a file is: once, as fast as the pipeline allows. Called once the source is open.
+   * @param duration seconds
+   * @param container FFmpeg's demuxer
+   */
+  isFinite(duration: number, container: string): boolean;
+  /** Called for each packet that FFmpeg has read: limits count from the last one. */
+  onPacket(): void;
   close(): void;
 }
 
@@ -99,7 +104,7 @@ export class FFmpegSource implements Source {
   }
 
   async #open(): Promise<void> {
-    const { url, options, hasEnd } = this.#from;
+    const { url, options, foreign, gate } = this.#from;
     // Without this allocation an opening can't be interrupted: a camera that sends a byte now and then would block its
     // thread for ever.
     this.#input.allocContext();
@@ -109,10 +114,10 @@ export class FFmpegSource implements Source {
     this.#stream = stream;
     const container = this.#input.iformat?.name ?? '';
     this.#duration = Number(this.#input.duration) / 1e6;
-    this.#live = !hasEnd?.(this.#duration, container);
+    this.#live = foreign && !gate?.isFinite(this.#duration, container);
     this.#isUntimed = container === UNTIMED || hasFlag(this.#input, AVFMT_NOTIMESTAMPS);
     this.#decoder = await VideoDecoder.open(stream, {
-      foreign: this.#from.foreign,
+      foreign,
       inSegments: container.startsWith('hls'),
       damage: this.#from.damage,
       hwaccel: this.#from.hwaccel,
@@ -129,7 +134,7 @@ export class FFmpegSource implements Source {
       videos = this.#videoStreams();
       this.#held = videos.some(({ index }) => index === this.#packet.streamIndex);
       if (!this.#held) this.#packet.unref();
-      this.#from.onPacket?.();
+      this.#from.gate?.onPacket();
     }
     if (track !== undefined) {
       const wanted = videos[track];
@@ -212,7 +217,7 @@ export class FFmpegSource implements Source {
       if (code < 0 && problem) throw problem;
       if (code < 0 && (new FFmpegError(code).isEOF || this.#isComplete)) return false;
       check(code, 'read');
-      this.#from.onPacket?.();
+      this.#from.gate?.onPacket();
       if (this.#packet.streamIndex === stream.index) return true;
       this.#packet.unref();
     }

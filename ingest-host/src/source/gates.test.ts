@@ -98,9 +98,9 @@ test.each(['destination=10.0.0.9;port=5000-5001', 'destination=239.1.1.1', 'unic
 );
 
 /** A gate between FFmpeg and a camera, whose ends a test plays. @param user with its @ @param part of the URL, with its # */
-async function joined(user = '', part = '') {
+async function joined(user = '', part = '', options?: Parameters<typeof RtspGate.open>[1]) {
   const camera = await startCamera();
-  const gate = await RtspGate.open(new URL(`rtsp://${user}${camera.place}/x${part}`));
+  const gate = await RtspGate.open(new URL(`rtsp://${user}${camera.place}/x${part}`), options);
   const ffmpeg = connect(Number(new URL(gate.address).port), '127.0.0.1');
   onTestFinished(() => {
     gate.close();
@@ -165,24 +165,45 @@ test.each([
   expect(await say(camera, start + report, ffmpeg)).toBe(report);
 });
 
-test('of sessions that a camera begins for each track, all are asked to play, and FFmpeg knows of one', async () => {
+test('a camera that asks without end, and reads no answer, is left', async () => {
+  const { gate, ffmpeg, camera } = await joined();
+  camera.pause();
+  ffmpeg.resume();
+  const request = `OPTIONS * RTSP/1.0\r\nCSeq: ${'1'.repeat(30_000)}\r\n\r\n`;
+  // It sends pictures, too.
+  for (let sent = 0; sent < 1_000 && !gate.problem; sent += 1) {
+    camera.write(request);
+    gate.onPacket();
+    await new Promise(setImmediate);
+  }
+  expect(gate.problem?.message).toContain('reads no answer');
+});
+
+test('a request before the SETUP of a group is passed on as it is', async () => {
+  const { ffmpeg, camera, say } = await joined('', '', { transport: 'udp_multicast' });
+  expect(await say(ffmpeg, DESCRIBE, camera)).toBe(DESCRIBE);
+});
+
+test.each([['s1', 's2'], ['3', '4']])('of sessions that a camera begins for each track, all are asked to play, and FFmpeg knows of one: %s, %s', async (...ids) => {
   const { ffmpeg, camera, say } = await joined();
-  for (const track of [1, 2]) {
+  for (const track of [1, 2, 3]) {
     const transport = `Transport: RTP/AVP/TCP;unicast;interleaved=${2 * track - 2}-${2 * track - 1}`;
     await say(ffmpeg, `SETUP rtsp://h/x/${track} RTSP/1.0\r\nCSeq: ${track}\r\n${transport}\r\n\r\n`, camera);
-    const answer = `RTSP/1.0 200 OK\r\nCSeq: ${track}\r\nSession: s${track};timeout=60\r\n${transport}\r\n\r\n`;
+    // The third belongs to the one before.
+    const session = ids[track - 1] ? `Session: ${ids[track - 1]};timeout=60\r\n` : '';
+    const answer = `RTSP/1.0 200 OK\r\nCSeq: ${track}\r\n${session}${transport}\r\n\r\n`;
     await say(camera, answer, ffmpeg);
   }
-  const play = 'PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 3\r\nSession: s1\r\nRange: npt=0-\r\n\r\n';
+  const play = `PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 3\r\nSession: ${ids[0]}\r\nRange: npt=0-\r\n\r\n`;
   ffmpeg.write(play);
   let asked = '';
   camera.on('data', (bytes) => {
     asked += bytes;
   });
-  await expect.poll(() => asked).toBe(play + play.replace('s1', 's2'));
-  const playing = 'RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: s1\r\n\r\n';
+  await expect.poll(() => asked).toBe(play + play.replace(`Session: ${ids[0]}`, `Session: ${ids[1]}`));
+  const playing = `RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: ${ids[0]}\r\n\r\n`;
   const report = '$\x01\x00\x08\x80\xc8\x00\x01\x00\x00\x00\x07';
-  camera.write(playing + playing.replace('s1', 's2') + report, 'latin1');
+  camera.write(playing + playing.replace(`Session: ${ids[0]}`, `Session: ${ids[1]}`) + report, 'latin1');
   let came = '';
   ffmpeg.on('data', (bytes) => {
     came += bytes.toString('latin1');
@@ -200,10 +221,14 @@ test.each([
   const answer = (range: string) =>
     `RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: ${body(range).length}\r\n\r\n${body(range)}`;
   expect(await say(camera, answer(line), ffmpeg)).toBe(answer('a=range:npt=0-600.5\r\n'));
-  const play = (range: string) => `PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 2\r\nRange: ${range}\r\n\r\n`;
-  const asked = await say(ffmpeg, play('npt=0.000-'), camera);
-  expect(asked).toBe(play('clock=20261125T070000Z-20261125T071000.5Z'));
-  expect(gate.recordedAt).toBe(Date.UTC(2026, 10, 25, 7));
+  const play = (range: string, more = '') =>
+    `PLAY rtsp://h/x RTSP/1.0\r\n${more}CSeq: 2\r\nRange: ${range}\r\n\r\n`;
+  const asked = play('clock=20261125T070000Z-20261125T071000.5Z', 'Require: onvif-replay\r\n');
+  expect(await say(ffmpeg, play('npt=0.000-'), camera)).toBe(asked);
+  // A recorder that is not ONVIF's.
+  const refusal = 'RTSP/1.0 551 Option not supported\r\nCSeq: 2\r\n\r\n';
+  expect(await say(camera, refusal, camera)).toBe(asked.replace('Require: onvif-replay\r\n', ''));
+  expect(gate).toMatchObject({ recordedAt: Date.UTC(2026, 10, 25, 7), hasEnd: true });
 });
 
 test('a camera that goes on at another place is obeyed, and where that is stands in the error', async () => {

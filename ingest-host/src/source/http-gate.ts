@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request as requestOver, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AllowedHosts, connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
-import { type Authorization, authorizationOf } from './authorization.ts';
+import { type Authorization, authorizationOf, mayGetPassword } from './authorization.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { type DatedSegment, datedSegments, SegmentClock } from './hls-list.ts';
 import { type Exchange, jpegTaker, passedOn, pickHeaders, type Taker } from './http-exchange.ts';
@@ -39,7 +39,7 @@ export class HttpGate implements Gate {
   #requests = 0;
   problem: SourceError | undefined;
   /** Whether the first answer named its length. */
-  hasLength = false;
+  #hasLength = false;
   /** Date of a list's first segment, epoch milliseconds. */
   recordedAt: number | undefined;
 
@@ -70,7 +70,12 @@ export class HttpGate implements Gate {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** Resets the counters of bytes and requests: they count from the last packet. */
+  // Finite are a list with an end, a container with a duration, and an answer with a length. The length of a list's
+  // answer means nothing, and cameras that push JPEGs state arbitrary lengths.
+  isFinite(duration: number, container: string): boolean {
+    return duration > 0 || (this.#hasLength && container !== 'hls' && container !== 'mpjpeg');
+  }
+
   onPacket(): void {
     this.#bytes = 0;
     this.#requests = 0;
@@ -133,9 +138,7 @@ export class HttpGate implements Gate {
     const tls = this.#secure.has(`${url.hostname}:${port}`);
     // Own socket: `connectTo` checks the addresses, which Node's client does not.
     const socket = connectTo({ host, port, tls });
-    // A password that was sent over TLS is not sent without it.
-    const isSafe = this.#url.protocol === 'http:' || tls;
-    const own = url.hostname === this.#url.hostname && isSafe ? this.#authorization : undefined;
+    const own = mayGetPassword(this.#url, url.hostname, tls) ? this.#authorization : undefined;
     const authorization = own?.header(method, path);
     const outgoing = requestOver({
       method,
@@ -178,7 +181,7 @@ export class HttpGate implements Gate {
     const text = `it was answered ${statusCode} ${statusMessage}${more}`;
     // A missing segment alone does not end the source. If the source ends then, this is the reason.
     this.problem = isGood || statusCode === 304 ? undefined : statusError(statusCode, text);
-    if (isGood) this.hasLength ||= headers['content-length'] !== undefined;
+    if (isGood) this.#hasLength ||= headers['content-length'] !== undefined;
     let take: Taker | undefined;
     const guarded = (step: () => void) => {
       try {
@@ -212,7 +215,7 @@ export class HttpGate implements Gate {
     const type = came.headers['content-type'] ?? '';
     const isJpeg = start.indexOf('ffd8ff', 0, 'hex') === 0;
     // Detected by content too: the stated type may be wrong.
-    const isOne = /^image\/jpe?g/i.test(type) || (isJpeg && (this.#period !== undefined || this.hasLength));
+    const isOne = /^image\/jpe?g/i.test(type) || (isJpeg && (this.#period !== undefined || this.#hasLength));
     if (start.toString('latin1', 0, 12).includes('#EXTM3U')) return this.#list(exchange, came);
     if (isOne || isJpeg || /^multipart\//i.test(type)) return this.#jpegs(exchange, came, isOne);
     return this.#unchanged(exchange, came);

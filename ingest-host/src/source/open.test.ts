@@ -62,3 +62,8 @@ test('another port of the host, however it is written, is named as such', () => 
     'another port of its host',
   );
 });
+
+test('a recording that has moved is read for the same stretch of time', () => {
+  const url = new URL('rtsp://cam/x#clock=20261125T070000Z-20261125T071000Z');
+  expect(redirected('rtsp://cam/y', url, new AllowedHosts(url)).hash).toBe(url.hash);
+});

@@ -1,4 +1,5 @@
 import { AllowedHosts, portOf, refuseHost, withoutBrackets } from '@video-pipeline/outbound';
+import { mayGetPassword } from './authorization.ts';
 import { optionsOf } from './ffmpeg-options.ts';
 import { FFmpegSource } from './ffmpeg-source.ts';
 import { openFile } from './file.ts';
@@ -51,18 +52,8 @@ async function openHttp(url: string, options: SourceOptions, signal?: AbortSigna
     // Without it FFmpeg 8.1 treats a closed connection as open, and can't read an MP4 with its index at the end.
     multiple_requests: '1',
   };
-  const source = await FFmpegSource.open(
-    {
-      ...foreign(gate.address, 'http,tcp,crypto', options, protocol),
-      gate,
-      onPacket: () => gate.onPacket(),
-      // Finite are a list with an end, a container with a duration, and an answer with a length. The length of a list's
-      // answer means nothing, and cameras that push JPEGs state arbitrary lengths.
-      hasEnd: (duration, container) =>
-        duration > 0 || (gate.hasLength && container !== 'hls' && container !== 'mpjpeg'),
-    },
-    signal,
-  );
+  const input = foreign(gate.address, 'http,tcp,crypto', options, protocol);
+  const source = await FFmpegSource.open({ ...input, gate }, signal);
   return source.live && source.format.container === 'hls' ? paced(source, signal) : source;
 }
 
@@ -91,8 +82,7 @@ async function openThrough(gate: RtspGate, options: SourceOptions, signal?: Abor
     timeout: String(Math.round(timeoutSeconds * 1e6)),
     allowed_media_types: audio ? 'video+audio' : 'video',
   });
-  const hasEnd = () => gate.recordedAt !== undefined;
-  return await FFmpegSource.open({ ...input, gate, onPacket: () => gate.onPacket(), hasEnd }, signal);
+  return await FFmpegSource.open({ ...input, gate }, signal);
 }
 
 /** @throws SourceError when the redirect leads to a host that is not allowed */
@@ -108,9 +98,10 @@ export function redirected(location: string, from: URL, hosts: AllowedHosts): UR
     throw new SourceError(`${place}, ${which}`, true);
   }
   if (!/^rtsps?:$/.test(to.protocol)) throw new SourceError(`${place}, which is not RTSP`, true);
-  // A password that was sent over TLS is not sent without it.
-  const isSafe = from.protocol === 'rtsp:' || to.protocol === 'rtsps:';
-  if (isOwn && isSafe && !to.username) [to.username, to.password] = [from.username, from.password];
+  // The stretch of a recording is that of the camera's own URL.
+  to.hash ||= from.hash;
+  if (mayGetPassword(from, to.hostname, to.protocol === 'rtsps:') && !to.username)
+    [to.username, to.password] = [from.username, from.password];
   return to;
 }
 

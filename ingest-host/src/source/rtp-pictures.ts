@@ -43,25 +43,7 @@ function isReport(framed: Buffer): boolean {
 }
 
 /**
- * @param codecs called when the first packet has come
- * @returns a handler of framed packets. It passes RTP on by complete pictures of each channel, and RTCP at once.
- */
-function separateRtp(
-  codecs: () => ReadonlyMap<number, string>,
-  events: RtpEvents,
-  onReport: (framed: Buffer) => void,
-): (framed: Buffer) => void {
-  const channels = new Map<number, RtpPictures>();
-  return (framed) => {
-    if (isReport(framed)) return onReport(framed);
-    const channel = framed[1] ?? 0;
-    const pictures = channels.get(channel) ?? new RtpPictures(codecs(), events);
-    channels.set(channel, pictures);
-    pictures.push(framed);
-  };
-}
-
-/**
+ * @param codecs called when the first packet of a channel has come
  * @param relayOf who gets the packets of a framed packet's channel, too
  * @returns a handler of a camera's framed packets. It passes RTP on to `client` by complete pictures, and RTCP at once.
  */
@@ -97,10 +79,18 @@ export function passPictures(
       if (damage) damage.lost += 1;
     },
   };
-  return separateRtp(codecs, events, (report) => {
-    relayOf(report)?.rtcp(report.subarray(FRAMING));
-    client.write(report);
-  });
+  const channels = new Map<number, RtpPictures>();
+  return (framed) => {
+    if (isReport(framed)) {
+      relayOf(framed)?.rtcp(framed.subarray(FRAMING));
+      client.write(framed);
+      return;
+    }
+    const channel = framed[1] ?? 0;
+    const pictures = channels.get(channel) ?? new RtpPictures(codecs(), events);
+    channels.set(channel, pictures);
+    pictures.push(framed);
+  };
 }
 
 /**

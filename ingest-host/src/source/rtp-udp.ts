@@ -1,6 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { isIP } from 'node:net';
+import { interleave } from '@video-pipeline/camera';
 import { FRAMING } from './rtp-pictures.ts';
 import { SourceError } from './source-error.ts';
 
@@ -78,16 +79,12 @@ export class UdpTrack {
    * @param onPacket called with framed packets, RTP packets in order
    */
   receive(channel: number, onPacket: (framed: Buffer) => void): void {
-    const framed = (number: number, packet: Buffer) => {
-      const header = Buffer.from([0x24, number, packet.length >> 8, packet.length & 0xff]);
-      return Buffer.concat([header, packet]);
-    };
     const from = (socket: Socket, take: (packet: Buffer) => void) =>
       socket.on('message', (packet, { address }) => {
         if (plain(address) === plain(this.#camera)) take(packet);
       });
-    from(this.#rtp, (packet) => packet.length >= 12 && this.#sort(framed(channel, packet), onPacket));
-    from(this.#rtcp, (packet) => onPacket(framed(channel + 1, packet)));
+    from(this.#rtp, (packet) => packet.length >= 12 && this.#sort(interleave([packet], channel), onPacket));
+    from(this.#rtcp, (packet) => onPacket(interleave([packet], channel + 1)));
   }
 
   /** @param ports the camera's own: `6000-6001` */

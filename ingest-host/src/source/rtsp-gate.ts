@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import { type Message, RtspSplitter } from '@video-pipeline/camera';
 import { connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
-import { type ClockRange, clockRange, inPositions, withRange } from './clock-range.ts';
+import { type ClockRange, clockRange, inPositions } from './clock-range.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
 import { codecsOf, FRAMING, isRecording, passPictures } from './rtp-pictures.ts';
@@ -15,10 +15,10 @@ import {
   type RequestMessage,
   sessionOf,
   valuesOf,
-  withTransport,
+  withHeaders,
 } from './rtsp-headers.ts';
 import { openTunnel } from './rtsp-tunnel.ts';
-import type { Damage, SourceOptions, Transport } from './source.ts';
+import type { SourceOptions, Transport } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
 
 type RtspOptions = Pick<SourceOptions, 'transport' | 'damage' | 'relay' | 'track'>;
@@ -46,9 +46,6 @@ interface Line {
   relayed: readonly number[];
 }
 
-const redirection = (message: string, head: string) =>
-  new SourceError(message, false, false, valuesOf(head, 'location')[0]);
-
 /**
  * A local proxy between FFmpeg and an RTSP camera (RFC 2326). It sends the password, which FFmpeg never gets, handles
  * redirects and error codes, and passes complete pictures to FFmpeg over TCP. FFmpeg itself would follow every
@@ -56,16 +53,16 @@ const redirection = (message: string, head: string) =>
  */
 export class RtspGate implements Gate {
   readonly #url: URL;
+  readonly #options: RtspOptions;
   readonly #transport: Transport;
-  readonly #damage: Damage | undefined;
-  readonly #relay: SourceOptions['relay'];
-  readonly #track: number;
   readonly #server = createServer((client) => void this.#serve(client));
   readonly #sockets = new Set<Duplex>();
   #own = '';
   readonly #udp = new Set<UdpTrack>();
   readonly #authorization: Authorization | undefined;
   #range: ClockRange | undefined;
+  /** Of a recording, whether the extensions of ONVIF's replay are asked for (ONVIF Streaming, 6). */
+  #isOnvif = true;
   #codecs: ReadonlyMap<number, string> = new Map();
   #bytes = 0;
   gaps = 0;
@@ -73,13 +70,12 @@ export class RtspGate implements Gate {
   /** Whether it is a recording, by its session description. */
   hasEnd = false;
 
-  private constructor(url: URL, { transport, damage, relay, track = 0 }: RtspOptions) {
+  private constructor(url: URL, options: RtspOptions) {
     this.#url = url;
+    this.#options = options;
     // TLS works with TCP only.
-    this.#transport = url.protocol === 'rtsps:' && transport !== 'http' ? 'tcp' : transport;
-    this.#damage = damage;
-    this.#relay = relay;
-    this.#track = track;
+    const isTcp = url.protocol === 'rtsps:' && options.transport !== 'http';
+    this.#transport = isTcp ? 'tcp' : options.transport;
     this.#authorization = authorizationOf(url);
     this.#range = clockRange(url.hash);
   }
@@ -101,13 +97,17 @@ export class RtspGate implements Gate {
     return this.#range?.begin;
   }
 
+  isFinite(): boolean {
+    return this.#range !== undefined;
+  }
+
   onPacket(): void {
     this.#bytes = 0;
   }
 
   close(): void {
     this.#server.close();
-    this.#relay?.end();
+    this.#options.relay?.end();
     for (const socket of this.#sockets) socket.destroy();
     for (const track of this.#udp) track.close();
     this.#udp.clear();
@@ -119,14 +119,17 @@ export class RtspGate implements Gate {
     this.#keep(client);
     const gone = new AbortController();
     client.once('close', () => gone.abort());
+    const { hostname, protocol, pathname, search } = this.#url;
+    const target = { host: withoutBrackets(hostname), port: portOf(this.#url), tls: protocol === 'rtsps:' };
     let camera: Duplex;
     try {
-      // No await before the listeners are added: a socket may fail at once.
-      const reached = this.#reach(gone.signal);
-      camera = reached instanceof Promise ? await reached : reached;
+      // A socket is not awaited: it may fail at once, before the listeners are added.
+      camera =
+        this.#transport === 'http'
+          ? await openTunnel(target, `${pathname}${search}`, this.#authorization, gone.signal)
+          : connectTo(target);
     } catch (error) {
-      this.#end(client, connectionError(error as Error));
-      return;
+      return this.#end(client, connectionError(error as Error));
     }
     this.#keep(camera);
     gone.signal.addEventListener('abort', () => camera.destroy());
@@ -143,31 +146,24 @@ export class RtspGate implements Gate {
     this.#read(camera, client, this.#pictures(line), (message) => this.#answer(line, message));
   }
 
-  #reach(signal: AbortSignal): Duplex | Promise<Duplex> {
-    const { hostname, protocol, pathname, search } = this.#url;
-    const target = { host: withoutBrackets(hostname), port: portOf(this.#url), tls: protocol === 'rtsps:' };
-    if (this.#transport !== 'http') return connectTo(target);
-    return openTunnel(target, `${pathname}${search}`, this.#authorization, signal);
-  }
-
   #read(
     from: Duplex,
     to: Duplex,
     onPacket: (framed: Buffer) => void,
-    onMessage: (message: Message) => void | Promise<void>,
+    onMessage: (message: Message) => Promise<void>,
   ): void {
     const fail = (error: unknown) => {
       this.#end(to, connectionError(error as Error));
       from.destroy();
       to.destroy();
     };
-    const splitter = new RtspSplitter(onPacket, (message) => {
-      Promise.resolve(onMessage(message)).catch(fail);
-    });
+    const splitter = new RtspSplitter(onPacket, (message) => void onMessage(message).catch(fail));
     to.on('drain', () => from.resume());
     from.on('data', (bytes) => {
       try {
-        this.#count(bytes.length);
+        this.#bytes += bytes.length;
+        if (this.#bytes > MAX_BYTES_WITHOUT_PACKET)
+          throw new SourceError(`${MAX_BYTES_WITHOUT_PACKET / 1024} KiB without a picture`, true);
         splitter.push(bytes);
       } catch (error) {
         fail(error);
@@ -178,16 +174,9 @@ export class RtspGate implements Gate {
 
   /** @returns a handler of the camera's packets */
   #pictures(line: Line): (framed: Buffer) => void {
-    const relayOf = (framed: Buffer) => (line.relayed.includes(framed[1] ?? -1) ? this.#relay : undefined);
-    const [codecs, damage] = [() => this.#codecs, this.#damage];
-    return passPictures(line.client, { codecs, relayOf, losses: this, damage });
-  }
-
-  /** @throws SourceError */
-  #count(bytes: number): void {
-    this.#bytes += bytes;
-    if (this.#bytes <= MAX_BYTES_WITHOUT_PACKET) return;
-    throw new SourceError(`${MAX_BYTES_WITHOUT_PACKET / 1024} KiB without a picture`, true);
+    const { relay, damage } = this.#options;
+    const relayOf = (framed: Buffer) => (line.relayed.includes(framed[1] ?? -1) ? relay : undefined);
+    return passPictures(line.client, { codecs: () => this.#codecs, relayOf, losses: this, damage });
   }
 
   async #ask(line: Line, { head }: Message): Promise<void> {
@@ -199,7 +188,7 @@ export class RtspGate implements Gate {
     const session = sessionOf(head);
     for (const other of session && request.method !== 'SETUP' ? line.sessions : [])
       if (other !== session)
-        this.#send(line, { ...request, rest: request.rest.replace(session, other), isCopy: true });
+        this.#send(line, { ...request, rest: withHeaders(request.rest, { Session: other }), isCopy: true });
   }
 
   /** @param head of the answer that names a multicast group; without it, the track is unicast */
@@ -220,23 +209,30 @@ export class RtspGate implements Gate {
   #send({ camera, asked }: Line, request: Request): void {
     asked.push(request);
     const { method, uri, rest, track } = request;
-    const authorization = this.#authorization?.header(method, uri);
-    const more = authorization ? `Authorization: ${authorization}\r\n` : '';
+    const isUdp = method === 'SETUP' && (track || this.#transport === 'udp_multicast');
     const wanted = track ? `unicast;client_port=${track.ports}` : 'multicast';
-    const isUdp = track || this.#transport === 'udp_multicast';
-    const ranged = method === 'PLAY' && this.#range ? withRange(rest, this.#range) : rest;
-    const headers = isUdp ? withTransport(ranged, `RTP/AVP;${wanted}`) : ranged;
-    camera.write(`${method} ${uri} RTSP/1.0\r\n${more}${headers.replace(/^\r\n/, '')}`, 'latin1');
+    const isReplay = this.#range && this.#isOnvif && /^(SETUP|PLAY)$/.test(method);
+    const headers = withHeaders(rest, {
+      Require: isReplay ? 'onvif-replay' : undefined,
+      Authorization: this.#authorization?.header(method, uri),
+      Range: method === 'PLAY' ? this.#range?.text : undefined,
+      Transport: isUdp ? `RTP/AVP;${wanted}` : undefined,
+    });
+    camera.write(`${method} ${uri} RTSP/1.0${headers}`, 'latin1');
   }
 
   /** @throws SourceError */
   async #answer(line: Line, { head, body }: Message): Promise<void> {
     const [, status, reason = ''] = /^RTSP\/1\.\d (\d+) ?(.*)/.exec(head) ?? [];
     const code = Number(status);
+    const { relay, track = 0 } = this.#options;
+    const redirection = (text: string) => new SourceError(text, false, false, valuesOf(head, 'location')[0]);
     // A request of the camera: whether this end is alive, or to go on at another place (RFC 2326, 10.8, 10.10).
     if (!status) {
       line.camera.write(`RTSP/1.0 200 OK\r\nCSeq: ${valuesOf(head, 'cseq')}\r\n\r\n`);
-      if (head.startsWith('REDIRECT ')) throw redirection('the camera goes on at another place', head);
+      if (line.camera.writableLength > MAX_BYTES_WITHOUT_PACKET)
+        throw new SourceError('it asks without end, and reads no answer');
+      if (head.startsWith('REDIRECT ')) throw redirection('the camera goes on at another place');
       return;
     }
     // The camera needs more time.
@@ -245,23 +241,28 @@ export class RtspGate implements Gate {
     const challenges = code === 401 ? valuesOf(head, 'www-authenticate') : undefined;
     if (request && challenges && this.#authorization?.challenge(challenges, request.repeats))
       return this.#send(line, { ...request, repeats: (request.repeats ?? 0) + 1 });
+    // A recorder that is not ONVIF's knows no such extensions (RFC 2326, 11.3.14).
+    if (code === 551 && request && this.#isOnvif) {
+      this.#isOnvif = false;
+      return this.#send(line, request);
+    }
     if (code === 461 && request?.method === 'SETUP' && this.#transport === 'auto' && !request.track)
       return this.#send(line, { ...request, track: await this.#openTrack(line) });
-    if (code >= 300 && code < 400) throw redirection(`open: it redirects (${code})`, head);
+    if (code >= 300 && code < 400) throw redirection(`open: it redirects (${code})`);
     if (request?.isCopy) return;
     // A camera may refuse all other methods.
     if (request && /^(DESCRIBE|SETUP|PLAY)$/.test(request.method))
       this.problem =
         code < 400 ? undefined : statusError(code, `${request.method} was answered ${code} ${reason}`);
     if (request?.method === 'DESCRIBE' && code === 200) {
-      this.#relay?.begin(body, this.#track);
+      relay?.begin(body, track);
       this.#codecs = codecsOf(body);
-      this.hasEnd = isRecording(body);
       this.#range ??= clockRange(body);
+      this.hasEnd = this.#range !== undefined || isRecording(body);
       if (this.#range) return void line.client.write(inPositions(head, body, this.#range), 'latin1');
     }
     const isSetUp = request?.method === 'SETUP' && code === 200;
-    if (isSetUp) line.sessions.add(sessionOf(head));
+    if (isSetUp && sessionOf(head)) line.sessions.add(sessionOf(head));
     if (isSetUp && this.#transport === 'udp_multicast') request.track = await this.#openTrack(line, head);
     line.client.write(`${isSetUp ? this.#setUp(line, request, head) : head}\r\n\r\n${body}`, 'latin1');
   }
@@ -273,7 +274,7 @@ export class RtspGate implements Gate {
     const asked = channelsOf(rest) ?? [0, 1];
     const channels = (track ? undefined : channelsOf(transport)) ?? asked;
     // FFmpeg asks for two channels for each track, in their order.
-    if (asked[0] >> 1 === this.#track) line.relayed = channels;
+    if (asked[0] >> 1 === (this.#options.track ?? 0)) line.relayed = channels;
     if (track) {
       // Packets and reports are exchanged with the camera's own address only, whatever it names.
       line.tracks.set(channels[0], track);
@@ -281,7 +282,7 @@ export class RtspGate implements Gate {
       const [ports] = /(?<=server_port=)\d+(-\d+)?/.exec(transport) ?? [];
       if (ports) track.sendTo(ports);
     }
-    return withTransport(head, `RTP/AVP/TCP;unicast;interleaved=${channels.join('-')}`);
+    return withHeaders(head, { Transport: `RTP/AVP/TCP;unicast;interleaved=${channels.join('-')}` });
   }
 
   #end(client: Duplex, problem: SourceError): void {

@@ -27,12 +27,21 @@ export function sessionOf(head: string): string {
   return (valuesOf(head, 'session')[0] ?? '').replace(/\s*;.*/, '');
 }
 
-const TRANSPORT = /\r\ntransport:[^\r\n]*/i;
-
-/** @param head the start of a message, or its headers @returns it with another Transport header */
-export function withTransport(head: string, transport: string): string {
-  const header = `\r\nTransport: ${transport}`;
-  return TRANSPORT.test(head) ? head.replace(TRANSPORT, header) : head + header;
+/**
+ * @param head the start of a message, or its headers
+ * @param values of its headers; one that is undefined stays as it is
+ */
+export function withHeaders(head: string, values: Record<string, string | undefined>): string {
+  let changed = head;
+  for (const [name, value] of Object.entries(values)) {
+    if (value === undefined) continue;
+    const line = `\r\n${name}: ${value}`;
+    const former = new RegExp(`\r\n${name}:[^\r\n]*`, 'i');
+    changed = former.test(changed)
+      ? changed.replace(former, () => line)
+      : changed.replace(/\r\n|$/, (end) => line + end);
+  }
+  return changed;
 }
 
 /** The two channels that a Transport header names, the smaller one first (RFC 2326, 12.39). */

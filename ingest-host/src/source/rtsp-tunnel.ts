@@ -70,29 +70,20 @@ export async function openTunnel(
     },
   });
   const tunnel = Duplex.from({ readable: answer, writable: encoder });
-  const send = (repeats: number) => {
+  const send = async (repeats: number): Promise<void> => {
     // The length is that of Apple's client: the body may be longer, and the camera answers only what it refuses.
     post = ask('POST', { 'content-type': TYPE, 'content-length': '32767' });
-    post.once('error', (error) => tunnel.destroy(error));
-    post.once('response', (refusal: IncomingMessage) => {
-      const { statusCode = 0, statusMessage = '', headersDistinct } = refusal.resume();
-      if (statusCode < 300) return;
-      try {
-        const challenges = headersDistinct['www-authenticate'] ?? [];
-        if (statusCode !== 401 || !authorization?.challenge(challenges, repeats))
-          throw statusError(statusCode, `POST was answered ${statusCode} ${statusMessage}`);
-        post
-          .removeAllListeners('error')
-          .on('error', () => {})
-          .destroy();
-        send(repeats + 1);
-      } catch (error) {
-        tunnel.destroy(error as Error);
-      }
-    });
     post.flushHeaders();
     for (const text of sent) post.write(text);
+    const [refusal] = (await once(post, 'response')) as [IncomingMessage];
+    const { statusCode = 0, statusMessage = '', headersDistinct } = refusal.resume();
+    if (statusCode < 300) return void post.once('error', (error) => tunnel.destroy(error));
+    const challenges = headersDistinct['www-authenticate'] ?? [];
+    if (statusCode !== 401 || !authorization?.challenge(challenges, repeats))
+      throw statusError(statusCode, `POST was answered ${statusCode} ${statusMessage}`);
+    post.destroy();
+    await send(repeats + 1);
   };
-  send(0);
+  send(0).catch((error) => tunnel.destroy(error));
   return tunnel;
 }

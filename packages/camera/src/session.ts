@@ -11,7 +11,7 @@ export interface UdpPair {
   rtcp: UdpSocket;
 }
 
-/** Carries packets inside the RTSP connection, each after `$`, its channel and its length (RFC 2326, 10.12). */
+/** Carries packets inside the RTSP connection. */
 export function interleavedOutlet(
   socket: Pick<Socket, 'writableLength' | 'write'>,
   [rtp, rtcp]: [number, number],
@@ -28,7 +28,8 @@ export function interleavedOutlet(
   };
 }
 
-function interleave(packets: Buffer[], channel: number): Buffer {
+/** Packets for an RTSP connection, each after `$`, its channel and its length (RFC 2326, 10.12). */
+export function interleave(packets: readonly Buffer[], channel: number): Buffer {
   const framed = Buffer.allocUnsafe(packets.reduce((sum, packet) => sum + 4 + packet.length, 0));
   let at = 0;
   for (const packet of packets) {
