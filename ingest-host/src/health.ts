@@ -2,7 +2,7 @@ import { addCounter, addGauge, metricsServer, type Sample } from '@video-pipelin
 import { Histogram, Registry } from 'prom-client';
 import type { StreamStats } from './stats.ts';
 
-type Row = [name: string, help: string, read: (one: StreamStats) => number];
+type Row<Value = number> = [name: string, help: string, read: (one: StreamStats) => Value];
 
 const COUNTERS: readonly Row[] = [
   [
@@ -36,11 +36,7 @@ const GAUGES: readonly Row[] = [
   ],
 ];
 
-const COUNTERS_BY_REASON: readonly [
-  name: string,
-  help: string,
-  read: (one: StreamStats) => Record<string, number>,
-][] = [
+const COUNTERS_BY_REASON: readonly Row<Record<string, number>>[] = [
   [
     'ingest_frames_dropped_total',
     'frames dropped: kafka did not accept them in time, or size: no JPEG within MAX_FRAME_BYTES',

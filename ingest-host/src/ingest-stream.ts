@@ -5,11 +5,11 @@ import { redact } from '@video-pipeline/telemetry';
 import { activeHours } from './active-hours.ts';
 import { CaptureClock } from './clock.ts';
 import { Failover } from './failover.ts';
-import { JpegEncoder, JpegError } from './jpeg.ts';
+import { JpegEncoder } from './jpeg.ts';
 import type { FrameLimit } from './limit.ts';
 import { MotionGate } from './motion-gate.ts';
 import { Patience } from './patience.ts';
-import { FilterError } from './picture-filter.ts';
+import { JpegError } from './picture-filter.ts';
 import type { Publisher } from './publisher.ts';
 import { Sampler } from './sampler.ts';
 import { fileOf } from './source/file.ts';
@@ -265,7 +265,7 @@ export class IngestStream {
       if (await gate.passes(picture.frame, picture.time)) return true;
     } catch (error) {
       // The encoder then reports the error.
-      if (error instanceof FilterError) return true;
+      if (error instanceof JpegError) return true;
       throw error;
     }
     stats.still += 1;

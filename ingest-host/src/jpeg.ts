@@ -5,9 +5,9 @@ import {
   AVCOL_RANGE_JPEG,
   FF_QP2LAMBDA,
 } from 'node-av/constants';
-import { Codec, CodecContext, FFmpegError, Packet, Rational } from 'node-av/lib';
+import { Codec, CodecContext, Packet, Rational } from 'node-av/lib';
 import { JpegBudget, scaledSize } from './jpeg-budget.ts';
-import { type Crop, FilterError, PictureFilter } from './picture-filter.ts';
+import { type Crop, check, JpegError, PictureFilter } from './picture-filter.ts';
 import { type View, type ViewOptions, viewOf } from './picture-view.ts';
 import { type Polygon, PrivacyMask } from './privacy-mask.ts';
 import type { RawFrame } from './raw-frame.ts';
@@ -27,11 +27,6 @@ export interface JpegShape extends ViewOptions {
   maxWidth?: number;
   /** Privacy masks: polygons that are painted over. Corners are shares of the region's sides, like those of zones. */
   masks?: readonly Polygon[] | undefined;
-}
-
-/** A picture that could not be made into a JPEG within the budget. */
-export class JpegError extends Error {
-  override readonly name = 'JpegError';
 }
 
 /** Encodes decoded pictures as JPEGs with FFmpeg's encoder, from YUV, within a byte budget. One for each stream. */
@@ -66,31 +61,15 @@ export class JpegEncoder {
       const { quantizer, scale } = this.#budget.setting;
       const { width, height } = scaledSize(shownWidth, crop.height, scale * limit);
       if (converted?.width !== width || converted.height !== height) {
-        converted = await this.#convert(picture, width, height, view, crop);
+        converted = await this.#filter.apply(picture, width, height, view, crop);
+        // Copied before painting: without a conversion the decoder still uses the same pixels.
+        if (this.#mask) check(converted.makeWritable(), 'mask');
+        this.#mask?.paint(converted);
       }
       const jpeg = await this.#encodeAt(converted, quantizer);
       const verdict = this.#budget.check(jpeg.length);
       if (verdict === 'fits') return { jpeg, width, height };
       if (verdict === 'impossible') throw new JpegError(`${width}x${height} takes ${jpeg.length} bytes`);
-    }
-  }
-
-  async #convert(
-    picture: RawFrame,
-    width: number,
-    height: number,
-    view: View,
-    crop: Crop,
-  ): Promise<RawFrame> {
-    try {
-      const converted = await this.#filter.apply(picture, width, height, view, crop);
-      // Copied before painting: without a conversion the decoder still uses the same pixels.
-      if (this.#mask) check(converted.makeWritable(), 'mask');
-      this.#mask?.paint(converted);
-      return converted;
-    } catch (cause) {
-      if (cause instanceof FilterError) throw new JpegError(cause.message, { cause });
-      throw cause;
     }
   }
 
@@ -148,7 +127,3 @@ function cropOf({ width, height }: View, region: JpegShape['region'] = WHOLE): C
 }
 
 const WHOLE = [0, 0, 1, 1] as const;
-
-function check(code: number, step: string): void {
-  if (code < 0) throw new JpegError(`${step}: ${FFmpegError.strerror(code)}`);
-}

@@ -34,7 +34,7 @@ export class MotionGate {
   /**
    * @param time presentation time, seconds
    * @returns whether to send the picture; if so, later pictures are compared with it
-   * @throws FilterError
+   * @throws JpegError
    */
   async passes(picture: RawFrame, time: number): Promise<boolean> {
     const small = await this.#filter.apply(picture, COLUMNS, ROWS);

@@ -38,8 +38,9 @@ export interface Crop {
   height: number;
 }
 
-export class FilterError extends Error {
-  override readonly name = 'FilterError';
+/** A picture that can't be made into a JPEG within the budget. */
+export class JpegError extends Error {
+  override readonly name = 'JpegError';
 }
 
 /**
@@ -62,7 +63,7 @@ export class PictureFilter {
    * @param view the picture as a player shows it; `crop` refers to its size
    * @param crop part of the view; default: all of it
    * @returns the converted picture; it belongs to the filter and is valid until the next call
-   * @throws FilterError
+   * @throws JpegError
    */
   async apply(
     picture: RawFrame,
@@ -110,7 +111,7 @@ export class PictureFilter {
     const [buffer, buffersink] = [Filter.getByName('buffer'), Filter.getByName('buffersink')];
     this.#source = (buffer && graph.createFilter(buffer, 'in', input)) ?? undefined;
     this.#sink = (buffersink && graph.createFilter(buffersink, 'out')) ?? undefined;
-    if (!this.#source || !this.#sink) throw new FilterError(`can't convert pictures of ${input}`);
+    if (!this.#source || !this.#sink) throw new JpegError(`can't convert pictures of ${input}`);
     // Named from the chain's point of view: its input is what the source puts out.
     check(graph.parsePtr(filters, end('out', this.#sink), end('in', this.#source)));
     check(graph.configSync());
@@ -139,7 +140,9 @@ function conversion(
   const isYuv = /^(yuv|nv|p0|y2|uyv|ayuv|vuy)/.test(name);
   const matrix = MATRICES.get(picture.colorSpace) ?? (picture.height >= HD_ROWS ? 'bt709' : 'bt470bg');
   // The scaler refuses an unknown matrix, even if it does not have to convert colours.
-  const known = isYuv && !SCALED.has(picture.colorSpace) ? ['setparams=colorspace=bt470bg'] : [];
+  const isScaled = MATRICES.has(picture.colorSpace) && !UNSCALED.includes(picture.colorSpace);
+  const isKnown = isScaled || picture.colorSpace === AVCOL_SPC_UNSPECIFIED;
+  const known = isYuv && !isKnown ? ['setparams=colorspace=bt470bg'] : [];
   if (PLANAR.test(name) || (isYuv && matrix === 'ycgco')) {
     const colours = `colorspace=${inputColours(matrix, isFull)}:${OUTPUT_COLOURS}`;
     return [...known, ...scaling, 'format=yuv420p', colours];
@@ -163,16 +166,8 @@ const MATRICES = new Map<number, string>([
   [AVCOL_SPC_BT2020_CL, 'bt2020nc'],
   [AVCOL_SPC_YCGCO, 'ycgco'],
 ]);
-/** Matrices that FFmpeg's scaler accepts. */
-const SCALED = new Set<number>([
-  AVCOL_SPC_BT709,
-  AVCOL_SPC_UNSPECIFIED,
-  AVCOL_SPC_FCC,
-  AVCOL_SPC_BT470BG,
-  AVCOL_SPC_SMPTE170M,
-  AVCOL_SPC_SMPTE240M,
-  AVCOL_SPC_BT2020_NCL,
-]);
+/** Those of them that FFmpeg's scaler refuses. */
+const UNSCALED: readonly number[] = [AVCOL_SPC_BT2020_CL, AVCOL_SPC_YCGCO];
 
 // Primaries and transfer are set to the same value on both sides: to convert them would take much longer, and would not
 // change a model's detections.
@@ -189,6 +184,7 @@ function end(name: string, filter: FilterContext): FilterInOut {
   return link;
 }
 
-function check(code: number | undefined): void {
-  if (code === undefined || code < 0) throw new FilterError(`filter: ${FFmpegError.strerror(code ?? 0)}`);
+/** @throws JpegError when `code` is one of FFmpeg's errors */
+export function check(code: number | undefined, step = 'filter'): void {
+  if (code === undefined || code < 0) throw new JpegError(`${step}: ${FFmpegError.strerror(code ?? 0)}`);
 }
