@@ -2,128 +2,109 @@ import swagger from '@fastify/swagger';
 import type { FastifyInstance } from 'fastify';
 import { precisions } from '../session.ts';
 
+/** The schema of an object. @param required names of the properties that it always has */
+function object(required: readonly string[], properties: object, description?: string) {
+  return { ...(description && { description }), type: 'object', required, properties };
+}
+
 /** A detection as {@link Detection} of `packages/frame`. */
-const detection = {
-  type: 'object',
-  required: ['class_id', 'class_name', 'confidence', 'bbox'],
-  properties: {
-    class_id: { type: 'integer', minimum: 0 },
-    class_name: { type: 'string' },
-    confidence: { type: 'number', minimum: 0, maximum: 1 },
-    bbox: {
-      type: 'array',
-      description: '[x1, y1, x2, y2] in pixels of the frame, origin top left',
-      items: { type: 'number' },
-      minItems: 4,
-      maxItems: 4,
-    },
-    polygon: {
-      type: 'array',
-      description:
-        "outline of the object's mask, or the corners of its oriented box, [x, y] in pixels of the frame; only from some models",
-      items: { type: 'array', items: { type: 'number' }, minItems: 2, maxItems: 2 },
-      minItems: 3,
-    },
-    keypoints: {
-      type: 'array',
-      description:
-        "key points in the model's order, [x, y] in pixels or [x, y, confidence]; only from models that give them",
-      items: { type: 'array', items: { type: 'number' }, minItems: 2, maxItems: 3 },
-    },
+const detection = object(['class_id', 'class_name', 'confidence', 'bbox'], {
+  class_id: { type: 'integer', minimum: 0 },
+  class_name: { type: 'string' },
+  confidence: { type: 'number', minimum: 0, maximum: 1 },
+  bbox: {
+    type: 'array',
+    description: '[x1, y1, x2, y2] in pixels of the frame, origin top left',
+    items: { type: 'number' },
+    minItems: 4,
+    maxItems: 4,
   },
-};
+  polygon: {
+    type: 'array',
+    description:
+      "outline of the object's mask, or the corners of its oriented box, [x, y] in pixels of the frame; only from some models",
+    items: { type: 'array', items: { type: 'number' }, minItems: 2, maxItems: 2 },
+    minItems: 3,
+  },
+  keypoints: {
+    type: 'array',
+    description:
+      "key points in the model's order, [x, y] in pixels or [x, y, confidence]; only from models that give them",
+    items: { type: 'array', items: { type: 'number' }, minItems: 2, maxItems: 3 },
+  },
+});
+
+const result = object(['frame_number'], {
+  frame_number: { type: 'integer' },
+  width: { type: 'integer' },
+  height: { type: 'integer' },
+  detections: { type: 'array', items: detection },
+  error: { type: 'string' },
+});
 
 /** The answer of `POST /predict`. */
-export const predictAnswer = {
-  description: 'one result a frame, in their order; a frame that is no picture has an error in its place',
-  type: 'object',
-  required: ['stream_id', 'model', 'results'],
-  properties: {
-    stream_id: { type: 'string' },
-    model: { type: 'string' },
-    results: {
-      type: 'array',
-      items: {
-        type: 'object',
-        required: ['frame_number'],
-        properties: {
-          frame_number: { type: 'integer' },
-          width: { type: 'integer' },
-          height: { type: 'integer' },
-          detections: { type: 'array', items: detection },
-          error: { type: 'string' },
-        },
-      },
-    },
-  },
-};
+export const predictAnswer = object(
+  ['stream_id', 'model', 'results'],
+  { stream_id: { type: 'string' }, model: { type: 'string' }, results: { type: 'array', items: result } },
+  'one result a frame, in their order; a frame that is no picture has an error in its place',
+);
 
-const health = (description: string) => ({
-  description,
-  type: 'object',
-  required: ['status'],
-  properties: {
-    status: { type: 'string', enum: ['healthy', 'unavailable', 'warming up'] },
-    model: { type: 'string', description: 'name of the default model' },
-    version: { type: 'string', description: "changes with the model file's content" },
-    device: { type: 'string', enum: ['cpu', 'openvino', 'cuda', 'tensorrt'] },
-    precision: { type: 'string', enum: precisions, description: 'what the runtime computes with' },
-    device_fallback: { type: 'string', description: 'why --device auto took the CPU' },
-  },
-});
+const health = {
+  status: { type: 'string', enum: ['healthy', 'unavailable', 'warming up'] },
+  model: { type: 'string', description: 'name of the default model' },
+  version: { type: 'string', description: "changes with the model file's content" },
+  device: { type: 'string', enum: ['cpu', 'openvino', 'cuda', 'tensorrt'] },
+  precision: { type: 'string', enum: precisions, description: 'what the runtime computes with' },
+  device_fallback: { type: 'string', description: 'why --device auto took the CPU' },
+};
 
 export const healthAnswers = {
-  200: health('the models run'),
-  503: health('the models are being warmed up, the server stops, or a model does not run'),
+  200: object(['status'], health, 'the models run'),
+  503: object(
+    ['status'],
+    health,
+    'the models are being warmed up, the server stops, or a model does not run',
+  ),
 };
 
-const errorAnswer = (description: string) => ({
-  description,
-  type: 'object',
-  required: ['error'],
-  properties: {
-    error: { type: 'string' },
-    limit: { type: 'string', description: 'the setting that was exceeded' },
-  },
+const error = {
+  error: { type: 'string' },
+  limit: { type: 'string', description: 'the setting that was exceeded' },
+};
+const errorAnswer = (description: string) => object(['error'], error, description);
+
+const tensor = object(['name', 'datatype', 'shape'], {
+  name: { type: 'string' },
+  datatype: { type: 'string', enum: ['BYTES', 'FP32'] },
+  shape: { type: 'array', items: { type: 'integer' } },
+  data: { type: 'array', items: { type: 'string' } },
 });
-
-const tensor = {
-  type: 'object',
-  required: ['name', 'datatype', 'shape'],
-  properties: {
-    name: { type: 'string' },
-    datatype: { type: 'string', enum: ['BYTES', 'FP32'] },
-    shape: { type: 'array', items: { type: 'integer' } },
-    data: { type: 'array', items: { type: 'string' } },
-  },
-};
+const tensors = { type: 'array', items: tensor };
 
 /** A model's metadata in the Open Inference Protocol. */
-export const modelAnswer = {
-  description: 'inputs and outputs of the model; -1 is any number of pictures',
-  type: 'object',
-  required: ['name', 'versions', 'platform', 'inputs', 'outputs'],
-  properties: {
+export const modelAnswer = object(
+  ['name', 'versions', 'platform', 'inputs', 'outputs'],
+  {
     name: { type: 'string' },
     versions: { type: 'array', items: { type: 'string' } },
     platform: { type: 'string' },
-    inputs: { type: 'array', items: tensor },
-    outputs: { type: 'array', items: tensor },
+    inputs: tensors,
+    outputs: tensors,
   },
-};
+  'inputs and outputs of the model; -1 is any number of pictures',
+);
 
 /** The answer to an inference request of the Open Inference Protocol. */
-export const inferAnswer = {
-  description: 'one element a picture, in their order: JSON with width, height and detections, or an error',
-  type: 'object',
-  required: ['model_name', 'model_version', 'outputs'],
-  properties: {
+export const inferAnswer = object(
+  ['model_name', 'model_version', 'outputs'],
+  {
     id: { type: 'string' },
     model_name: { type: 'string' },
     model_version: { type: 'string' },
     outputs: { type: 'array', items: { ...tensor, required: [...tensor.required, 'data'] } },
   },
-};
+  'one element a picture, in their order: JSON with width, height and detections, or an error',
+);
 
 /** Marks the inference routes: their bodies are read as bytes, and described here. */
 export const INFER_SUMMARY = 'Open Inference Protocol v2 inference, JSON or binary';
@@ -133,22 +114,15 @@ const inferBody = {
   required: true,
   content: {
     'application/json': {
-      schema: {
-        type: 'object',
-        required: ['inputs'],
-        properties: {
-          id: { type: 'string' },
-          parameters: {
-            type: 'object',
-            properties: { threshold: { type: 'number', minimum: 0, maximum: 1 } },
-          },
-          inputs: { type: 'array', minItems: 1, maxItems: 1, items: tensor },
-          outputs: {
-            type: 'array',
-            items: { type: 'object', required: ['name'], properties: { name: { type: 'string' } } },
-          },
+      schema: object(['inputs'], {
+        id: { type: 'string' },
+        parameters: {
+          type: 'object',
+          properties: { threshold: { type: 'number', minimum: 0, maximum: 1 } },
         },
-      },
+        inputs: { ...tensors, minItems: 1, maxItems: 1 },
+        outputs: { type: 'array', items: object(['name'], { name: { type: 'string' } }) },
+      }),
     },
     'application/octet-stream': { schema: { type: 'string', format: 'binary' } },
   },
