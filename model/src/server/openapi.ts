@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { precisions } from '../session.ts';
 
 /** The schema of an object. @param required names of the properties that it always has */
-function object(required: readonly string[], properties: object, description?: string) {
+export function object(required: readonly string[], properties: object, description?: string) {
   return { ...(description && { description }), type: 'object', required, properties };
 }
 

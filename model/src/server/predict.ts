@@ -1,7 +1,7 @@
 import { HttpError } from '@video-pipeline/http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { fromBase64 } from './base64.ts';
-import { errorAnswers, predictAnswer } from './openapi.ts';
+import { errorAnswers, object, predictAnswer } from './openapi.ts';
 import { detect, detectHeaders, detectorFor, type Service } from './service.ts';
 
 export interface PredictRequest {
@@ -11,26 +11,18 @@ export interface PredictRequest {
   threshold?: number;
 }
 
-export const predictBody = {
-  type: 'object',
-  required: ['stream_id', 'frames'],
-  properties: {
-    stream_id: { type: 'string' },
-    model: { type: 'string', description: 'name of a model; the default one without it' },
-    threshold: { type: 'number', minimum: 0, maximum: 1, description: 'detections under it are left out' },
-    frames: {
-      type: 'array',
-      items: {
-        type: 'object',
-        required: ['frame_number', 'frame_data'],
-        properties: {
-          frame_number: { type: 'integer', minimum: 0 },
-          frame_data: { type: 'string', description: 'a JPEG (or PNG, WebP) in base64' },
-        },
-      },
-    },
+export const predictBody = object(['stream_id', 'frames'], {
+  stream_id: { type: 'string' },
+  model: { type: 'string', description: 'name of a model; the default one without it' },
+  threshold: { type: 'number', minimum: 0, maximum: 1, description: 'detections under it are left out' },
+  frames: {
+    type: 'array',
+    items: object(['frame_number', 'frame_data'], {
+      frame_number: { type: 'integer', minimum: 0 },
+      frame_data: { type: 'string', description: 'a JPEG (or PNG, WebP) in base64' },
+    }),
   },
-} as const;
+});
 
 export function addPredict(app: FastifyInstance, service: Service): void {
   app.post<{ Body: PredictRequest }>(

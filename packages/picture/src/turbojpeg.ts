@@ -33,12 +33,8 @@ function load() {
   const library = koffi.load(path);
   const factor = koffi.struct('turbojpeg_factor', { num: 'int', denom: 'int' });
   return {
-    init: library.func('void *tj3Init(int)') as (kind: number) => Handle,
-    set: library.func('int tj3Set(void *, int, int)') as (
-      handle: Handle,
-      parameter: number,
-      value: number,
-    ) => number,
+    init: library.func('void *tj3Init(int)'),
+    set: library.func('int tj3Set(void *, int, int)'),
     setScale: library.func('tj3SetScalingFactor', 'int', ['void *', factor]),
     decompress: library.func('int tj3Decompress8(void *, void *, size_t, void *, int, int)'),
     decompressToYuv: library.func('int tj3DecompressToYUV8(void *, void *, size_t, void *, int)'),
