@@ -90,26 +90,20 @@ function idOf(value: unknown): string | undefined {
 /** Besides `id` and the scene, the ingest host checks the fields of an entry. */
 const streamWithScene = z.looseObject({ id: z.string(), scene: sceneConfigSchema.optional() });
 
-const streamEntry = z.looseObject({
+const listedStream = z.object({
   id: z.string(),
   name: z.string().optional(),
-  disabled: z.boolean().optional(),
+  disabled: z.boolean().default(false),
 });
-
 /** A stream in a list: its display name, and whether it is read. */
-export interface ListedStream {
-  id: string;
-  name?: string;
-  disabled: boolean;
-}
+export type ListedStream = z.output<typeof listedStream>;
 
 /**
  * Reads the streams of a list, including entries with other errors.
  * @throws StreamsError if the text is not a list
  */
 export function readStreamIds(text: string, where: string): ListedStream[] {
-  const { entries } = readStreamList(text, streamEntry, where);
-  return entries.map(({ id, name, disabled = false }) => ({ id, disabled, ...(name ? { name } : {}) }));
+  return readStreamList(text, listedStream, where).entries;
 }
 
 /**
