@@ -28,7 +28,8 @@ export function thresholdsById(
 /** Share of pairs of neighbouring letters that two names have in common (Dice's coefficient). */
 function likeness(one: string, other: string): number {
   const [a, b] = [pairsOf(one), pairsOf(other)];
-  return (2 * a.intersection(b).size) / (a.size + b.size);
+  const shared = [...a].filter((pair) => b.has(pair));
+  return (2 * shared.length) / (a.size + b.size);
 }
 
 function pairsOf(name: string): Set<string> {

@@ -116,8 +116,7 @@ async function openModels(
   if (options.modelDir) {
     const set = await ModelSet.open(options.modelDir, {
       // Another model of the folder may have the class.
-      load: (path) =>
-        loadDetector(path, { ...load, onUnknownClass: (problem) => logger.warn(problem) }),
+      load: (path) => loadDetector(path, { ...load, onUnknownClass: (problem) => logger.warn(problem) }),
       log: logger,
     });
     set.watch(FOLDER_INTERVAL_MS);

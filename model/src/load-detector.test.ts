@@ -158,7 +158,12 @@ test.each([
   const classThresholds = new Map([['car', 0.95]]);
   const detector = await loadDetector(path, { ...options, ...more, head: 'yolov8', classThresholds });
   const { signal } = new AbortController();
-  const [result] = await detector.detect({ pictures: pictures.slice(0, 1), threshold: 0.5, client: 'test', signal });
+  const [result] = await detector.detect({
+    pictures: pictures.slice(0, 1),
+    threshold: 0.5,
+    client: 'test',
+    signal,
+  });
   await detector.close();
   expect(result).toMatchObject({ detections: [{ class_name: 'person', confidence: 0.6 }] });
 });

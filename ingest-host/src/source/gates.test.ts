@@ -184,32 +184,42 @@ test('a request before the SETUP of a group is passed on as it is', async () => 
   expect(await say(ffmpeg, DESCRIBE, camera)).toBe(DESCRIBE);
 });
 
-test.each([['s1', 's2'], ['3', '4']])('of sessions that a camera begins for each track, all are asked to play, and FFmpeg knows of one: %s, %s', async (...ids) => {
-  const { ffmpeg, camera, say } = await joined();
-  for (const track of [1, 2, 3]) {
-    const transport = `Transport: RTP/AVP/TCP;unicast;interleaved=${2 * track - 2}-${2 * track - 1}`;
-    await say(ffmpeg, `SETUP rtsp://h/x/${track} RTSP/1.0\r\nCSeq: ${track}\r\n${transport}\r\n\r\n`, camera);
-    // The third belongs to the one before.
-    const session = ids[track - 1] ? `Session: ${ids[track - 1]};timeout=60\r\n` : '';
-    const answer = `RTSP/1.0 200 OK\r\nCSeq: ${track}\r\n${session}${transport}\r\n\r\n`;
-    await say(camera, answer, ffmpeg);
-  }
-  const play = `PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 3\r\nSession: ${ids[0]}\r\nRange: npt=0-\r\n\r\n`;
-  ffmpeg.write(play);
-  let asked = '';
-  camera.on('data', (bytes) => {
-    asked += bytes;
-  });
-  await expect.poll(() => asked).toBe(play + play.replace(`Session: ${ids[0]}`, `Session: ${ids[1]}`));
-  const playing = `RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: ${ids[0]}\r\n\r\n`;
-  const report = '$\x01\x00\x08\x80\xc8\x00\x01\x00\x00\x00\x07';
-  camera.write(playing + playing.replace(`Session: ${ids[0]}`, `Session: ${ids[1]}`) + report, 'latin1');
-  let came = '';
-  ffmpeg.on('data', (bytes) => {
-    came += bytes.toString('latin1');
-  });
-  await expect.poll(() => came).toBe(playing + report);
-});
+test.each([
+  ['s1', 's2'],
+  ['3', '4'],
+])(
+  'of sessions that a camera begins for each track, all are asked to play, and FFmpeg knows of one: %s, %s',
+  async (...ids) => {
+    const { ffmpeg, camera, say } = await joined();
+    for (const track of [1, 2, 3]) {
+      const transport = `Transport: RTP/AVP/TCP;unicast;interleaved=${2 * track - 2}-${2 * track - 1}`;
+      await say(
+        ffmpeg,
+        `SETUP rtsp://h/x/${track} RTSP/1.0\r\nCSeq: ${track}\r\n${transport}\r\n\r\n`,
+        camera,
+      );
+      // The third belongs to the one before.
+      const session = ids[track - 1] ? `Session: ${ids[track - 1]};timeout=60\r\n` : '';
+      const answer = `RTSP/1.0 200 OK\r\nCSeq: ${track}\r\n${session}${transport}\r\n\r\n`;
+      await say(camera, answer, ffmpeg);
+    }
+    const play = `PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 3\r\nSession: ${ids[0]}\r\nRange: npt=0-\r\n\r\n`;
+    ffmpeg.write(play);
+    let asked = '';
+    camera.on('data', (bytes) => {
+      asked += bytes;
+    });
+    await expect.poll(() => asked).toBe(play + play.replace(`Session: ${ids[0]}`, `Session: ${ids[1]}`));
+    const playing = `RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: ${ids[0]}\r\n\r\n`;
+    const report = '$\x01\x00\x08\x80\xc8\x00\x01\x00\x00\x00\x07';
+    camera.write(playing + playing.replace(`Session: ${ids[0]}`, `Session: ${ids[1]}`) + report, 'latin1');
+    let came = '';
+    ffmpeg.on('data', (bytes) => {
+      came += bytes.toString('latin1');
+    });
+    await expect.poll(() => came).toBe(playing + report);
+  },
+);
 
 test.each([
   ['', 'a=range:clock=20261125T070000Z-20261125T071000.5Z\r\n'],
