@@ -1,4 +1,4 @@
-import { DAY_MS, detectionsKey, factsOf, HOUR_MS, segmentKey } from '@video-pipeline/frame';
+import { annotatedKey, DAY_MS, detectionsKey, factsOf, HOUR_MS, segmentKey } from '@video-pipeline/frame';
 import { createReader, createStore, inParallel, packSegment } from '@video-pipeline/storage';
 import { compact } from '@video-pipeline/tables';
 import type { Page } from 'playwright-core';
@@ -7,68 +7,95 @@ import { encodeSegment } from '../../functions/src/clip-encoder.ts';
 import { clipJpegs, detectedFrame } from '../e2e/console-fixture.ts';
 import { type ConsoleTabs, describeInChromium, openConsole } from '../e2e/console-tabs.ts';
 
-/** Pictures of one segment, and milliseconds from one to the next: 72 segments an hour, of 50 s each. */
-const PICTURES = 25;
-const INTERVAL_MS = 2_000;
-const SEGMENT_MS = PICTURES * INTERVAL_MS;
+/** Pictures of one segment, and milliseconds from one to the next: 360 segments an hour, of 10 s each. */
+const PICTURES = 20;
+const INTERVAL_MS = 500;
 const SIZE = { width: 1280, height: 720 };
 const DAY = Math.floor(Date.now() / DAY_MS) * DAY_MS - DAY_MS;
+/** First one moment each of four hours that were never read, then other minutes of the last one. */
+const COLD = [9.3, 2.2, 21.6, 12.4].map((hours) => DAY + hours * HOUR_MS);
+const WARM = [5, -9, 20, 2, -3].map((minutes) => DAY + 12.4 * HOUR_MS + minutes * 60_000);
+const KEYS = 5;
 
-describeInChromium('a stored day of video', () => {
+describeInChromium('stored video of a day', () => {
   let tabs: ConsoleTabs;
   beforeAll(async () => {
+    console.time('set-up');
     tabs = await openConsole({ env: { STORE: 'video' } });
+    console.timeLog('set-up', 'console and browser are started');
     const { store, storage } = tabs.fixture;
     const [jpegs = []] = await clipJpegs(PICTURES, SIZE);
-    const pictures = jpegs.map((jpeg, i) => ({ capturedAt: DAY + i * INTERVAL_MS, jpeg }));
-    const first = await encodeSegment(pictures);
-    const segments = Array.from({ length: DAY_MS / SEGMENT_MS }, (_, i) => i);
-    await inParallel(segments, 16, async (segment) => {
-      const begin = DAY + segment * SEGMENT_MS;
-      const frames = pictures.map((_, i) => {
-        const number = segment * PICTURES + i;
-        return { ...detectedFrame('pier', number, begin + i * INTERVAL_MS, Buffer.of()), ...SIZE };
-      });
-      const [one, last] = [frames[0], frames.at(-1)];
-      if (!one || !last) return;
-      const place = { topic: 'detections', partition: 0, offset: one.frameNumber };
-      const key = segmentKey('annotated', one, last, { ...place, last: last.frameNumber });
-      const index = frames.map((frame): [number, number] => [frame.capturedAt, frame.frameNumber]);
-      const body = packSegment(movedTo(first, begin % HOUR_MS), { ...SIZE, frames: index });
-      await store.put({ key, body, contentType: 'video/mp4' });
-      const lines = frames.map((frame, i) =>
-        JSON.stringify({ ...factsOf(frame), annotated_key: `${key}#${i}`, video: { key, index: i } }),
-      );
-      const text = { body: lines.join('\n'), contentType: 'application/x-ndjson' };
-      await store.put({ key: detectionsKey(one, place), ...text });
-    });
+    const first = await encodeSegment(jpegs.map((jpeg, i) => ({ capturedAt: DAY + i * INTERVAL_MS, jpeg })));
+    for (const moment of COLD) await storeHour(store, Math.floor(moment / HOUR_MS) * HOUR_MS, first);
+    console.timeLog('set-up', `${COLD.length} hours are stored, segments of ${first.length} bytes`);
     await compact({ ...createReader(storage), ...createStore(storage) }, { all: true });
-  }, 600_000);
+    console.timeEnd('set-up');
+  }, 180_000);
   afterAll(() => tabs?.close());
 
   test('where the playhead is let go, the picture of that moment is shown in under a second', async () => {
     const range = new URLSearchParams({ from: iso(DAY), to: iso(DAY + DAY_MS) });
     const page = await tabs.open(`#/timeline?stream=pier&${range}`);
-    const playhead = page.getByRole('slider', { name: 'Playhead' });
-    await page.locator('.u-over').waitFor({ timeout: 60_000 });
-    // Hours that were never read, then other minutes of the last one, then seconds away.
-    const cold = [9.3, 17.6, 2.2, 21.9, 12.4].map((hours) => DAY + hours * HOUR_MS);
-    const warm = [5, -9, 20, 2, -3].map((minutes) => DAY + 12.4 * HOUR_MS + minutes * 60_000);
+    page.setDefaultTimeout(20_000);
+    await page.locator('.u-over').waitFor();
     const times: Record<string, number[]> = {};
-    for (const [kind, moments] of Object.entries({ cold, warm })) {
+    const seekAll = async (kind: string, acts: (() => Promise<void>)[]) => {
       times[kind] = [];
-      for (const moment of moments) times[kind].push(await seek(page, moment));
-    }
-    await playhead.focus();
-    times.key = [];
-    for (let step = 0; step < 5; step++)
-      times.key.push(await shownAfter(page, () => page.keyboard.press('ArrowRight')));
-    console.log('milliseconds from letting go to the picture', times);
+      for (const act of acts) times[kind].push(await shownAfter(page, act));
+      const sorted = times[kind].toSorted((a, b) => a - b);
+      const [median, worst] = [sorted[Math.floor(sorted.length / 2)], sorted.at(-1)];
+      console.log(`${kind}: milliseconds from letting go to the picture`, { median, worst }, times[kind]);
+    };
+    const dragTo = (moment: number) => () => drag(page, moment);
+    await seekAll('cold', COLD.map(dragTo));
+    await seekAll('warm', WARM.map(dragTo));
+    const playlists: string[] = [];
+    page.on('request', (one) => one.url().endsWith('.m3u8') && playlists.push(one.url()));
+    await page.getByRole('slider', { name: 'Playhead' }).focus();
+    await page.waitForFunction((seconds) => {
+      const { buffered, currentTime } = document.querySelector('video') as HTMLVideoElement;
+      return buffered.end(buffered.length - 1) - currentTime > seconds;
+    }, 2 * KEYS);
+    await seekAll('keys', new Array(KEYS).fill(() => page.keyboard.press('ArrowRight')));
+    expect(playlists).toEqual([]);
     expect(Math.max(...Object.values(times).flat())).toBeLessThan(1_000);
-  });
+  }, 180_000);
 });
 
 const iso = (time: number) => new Date(time).toISOString();
+
+/** An hour of one stream as STORE=video keeps it, each segment with the same pictures. */
+async function storeHour(
+  store: ConsoleTabs['fixture']['store'],
+  hour: number,
+  segment: Buffer,
+): Promise<void> {
+  const frames = Array.from({ length: HOUR_MS / INTERVAL_MS }, (_, i) => {
+    const capturedAt = hour + i * INTERVAL_MS;
+    return { ...detectedFrame('pier', (capturedAt - DAY) / INTERVAL_MS, capturedAt, Buffer.of()), ...SIZE };
+  });
+  const begins = frames.filter((_, i) => i % PICTURES === 0);
+  const lines = await inParallel(begins, 16, async (one) => {
+    const from = frames.indexOf(one);
+    const some = frames.slice(from, from + PICTURES);
+    const place = { topic: 'detections', partition: 0, offset: one.frameNumber };
+    const last = one.frameNumber + PICTURES - 1;
+    const key = segmentKey('annotated', one, some.at(-1) ?? one, { ...place, last });
+    const index = some.map((frame): [number, number] => [frame.capturedAt, frame.frameNumber]);
+    const body = packSegment(movedTo(segment, one.capturedAt - hour), { ...SIZE, frames: index });
+    await store.put({ key, body, contentType: 'video/mp4' });
+    return some.map((frame, i) =>
+      JSON.stringify({
+        ...factsOf(frame),
+        annotated_key: annotatedKey('annotated', frame),
+        video: { key, index: i },
+      }),
+    );
+  });
+  const place = { topic: 'detections', partition: 0, offset: frames[0]?.frameNumber ?? 0 };
+  const key = detectionsKey({ streamId: 'pier', capturedAt: hour }, place);
+  await store.put({ key, body: lines.flat().join('\n'), contentType: 'application/x-ndjson' });
+}
 
 /** The same segment at another time: `tfdt` says when a fragment begins (ISO/IEC 14496-12, 8.8.12). */
 function movedTo(mp4: Buffer, time: number): Buffer {
@@ -79,46 +106,50 @@ function movedTo(mp4: Buffer, time: number): Buffer {
   return moved;
 }
 
-/** Drags the playhead to a moment. @returns how long after it was let go the picture of that moment came, milliseconds */
-async function seek(page: Page, moment: number): Promise<number> {
-  const box = await page.getByRole('slider', { name: 'Playhead' }).boundingBox();
+/** Drags the playhead to a moment and lets it go. */
+async function drag(page: Page, moment: number): Promise<void> {
+  const playhead = page.getByRole('slider', { name: 'Playhead' });
+  const box = await playhead.boundingBox();
   if (!box) throw new Error('there is no playhead');
-  const knob = await page
-    .getByRole('slider', { name: 'Playhead' })
-    .evaluate(
-      (one) =>
-        (Number((one as HTMLInputElement).value) - Number((one as HTMLInputElement).min)) /
-        (Number((one as HTMLInputElement).max) - Number((one as HTMLInputElement).min)),
-    );
-  const x = (share: number) => box.x + 8 + share * (box.width - 16);
+  const x = (time: number) => box.x + 8 + ((time - DAY) / DAY_MS) * (box.width - 16);
   const y = box.y + box.height / 2;
-  await page.mouse.move(x(knob), y);
+  await page.mouse.move(x(Number(await playhead.inputValue())), y);
   await page.mouse.down();
-  await page.mouse.move(x((moment - DAY) / DAY_MS), y, { steps: 10 });
-  return shownAfter(page, () => page.mouse.up());
+  await page.mouse.move(x(moment), y, { steps: 10 });
+  await page.mouse.up();
 }
 
-/** @returns how long after what is done the picture of the playhead's time came, milliseconds */
+/** @returns how long after the playhead was set the picture of its time came, milliseconds */
 async function shownAfter(page: Page, act: () => Promise<void>): Promise<number> {
-  const shown = page.evaluate(
-    () =>
-      new Promise<number>((resolve) => {
-        const playhead = document.querySelector<HTMLInputElement>('.playhead');
-        const video = document.querySelector('video');
-        playhead?.addEventListener(
-          'change',
-          ({ timeStamp }) => {
-            const wanted = playhead.valueAsNumber / 1000;
-            const look: VideoFrameRequestCallback = (_now, { mediaTime, expectedDisplayTime }) => {
-              if (Math.abs((wanted % 3600) - mediaTime) <= 2) resolve(expectedDisplayTime - timeStamp);
-              else video?.requestVideoFrameCallback(look);
-            };
-            video?.requestVideoFrameCallback(look);
-          },
-          { once: true },
-        );
-      }),
-  );
+  // The page listens before anything is done: what is sent to it side by side may come in another order.
+  const waiting = await page.evaluateHandle(() => {
+    const playhead = document.querySelector('.playhead') as HTMLInputElement;
+    const video = document.querySelector('video') as HTMLVideoElement;
+    const { promise: shown, resolve, reject } = Promise.withResolvers<number>();
+    let wanted: number | undefined;
+    let seen: number | undefined;
+    const fail = () => {
+      const { readyState, currentTime, paused, hidden, error } = video;
+      const state = { wanted, seen, readyState, currentTime, paused, hidden, error: error?.message };
+      const said = document.querySelector('.preview p')?.textContent;
+      reject(new Error(`no picture of the playhead's time in 10 s: ${JSON.stringify(state)} ${said}`));
+    };
+    setTimeout(fail, 10_000);
+    const onChange = ({ timeStamp }: Event) => {
+      const seconds = (playhead.valueAsNumber / 1000) % 3600;
+      wanted = seconds;
+      const look: VideoFrameRequestCallback = (_now, { mediaTime, expectedDisplayTime }) => {
+        seen = mediaTime;
+        // A picture or two may be left out. What played before is earlier.
+        if (mediaTime > seconds - 0.1 && mediaTime < seconds + 2) resolve(expectedDisplayTime - timeStamp);
+        else video.requestVideoFrameCallback(look);
+      };
+      video.requestVideoFrameCallback(look);
+    };
+    playhead.addEventListener('change', onChange, { once: true });
+    shown.catch(() => {});
+    return { shown };
+  });
   await act();
-  return Math.round(await shown);
+  return Math.round(await waiting.evaluate(({ shown }) => shown));
 }

@@ -106,6 +106,15 @@ describeInChromium('stored pictures on the page', () => {
     };
     expect(await segmentAfter(drag)).toEqual(first);
     expect(Math.abs(Number(await playhead.inputValue()) - at)).toBeLessThan(5_000);
+    // What is loaded already is not asked for again.
+    await expect.poll(time, LONG).toBeGreaterThan(3_598);
+    await video.evaluate((one) => (one as HTMLVideoElement).pause());
+    const paused = await time();
+    const lists: string[] = [];
+    page.on('request', (one) => one.url().endsWith('.m3u8') && lists.push(one.url()));
+    await playhead.press('ArrowLeft');
+    await expect.poll(time, LONG).toBeLessThan(paused);
+    expect(lists).toEqual([]);
     expect(await segmentAfter(() => playhead.press('Home'))).toEqual(first);
     await page.mouse.click(box.x + box.width - 2, box.y + 20);
     await page.getByText('no video of this time is stored').waitFor(LONG);

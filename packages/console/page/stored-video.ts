@@ -8,37 +8,33 @@ const TYPE = 'video/mp4; codecs="avc1.42c034"';
 /** So much is fetched ahead of the picture that is shown, seconds. */
 const AHEAD = 20;
 
-interface Segment {
-  name: string;
-  /** Capture times of its first and last picture, epoch milliseconds. */
-  from: number;
-  to: number;
-}
-
 /**
  * Plays the video of a stream that STORE=video keeps, an hour's playlist after the other.
  * @param show called for each picture that is shown, with what was seen in it
  */
 export function storedVideo(streamId: string, show: (frame: FrameSize | undefined, at: number) => void) {
   const video = h('video', { className: 'frame', controls: true, muted: true, hidden: true });
-  let ended = new AbortController();
-  /** The newest request, which does not play yet. */
-  let asked = ended;
+  let asked = new AbortController();
+  /** The hour that plays, epoch milliseconds. */
+  let playing: number | undefined;
 
   /** @throws Error if no video of that time is stored, with the server's reason */
   async function play(time: number): Promise<void> {
+    const hour = Math.floor(time / HOUR_MS) * HOUR_MS;
+    const seconds = (time - hour) / 1000;
+    const isLoaded = loaded(video).some(({ start, end }) => start <= seconds && seconds < end);
+    if (hour === playing && isLoaded && !video.error) return playFrom(seconds);
     asked.abort();
+    playing = undefined;
     asked = new AbortController();
     const { signal } = asked;
-    const hour = Math.floor(time / HOUR_MS) * HOUR_MS;
     const [date, clock = ''] = new Date(hour).toISOString().split('T');
     const folder = `${streamPath(streamId)}/video/date=${date}/hour=${clock.slice(0, 2)}`;
     const playlist = await request(`${folder}/index.m3u8`, signal);
     const segments = segmentsOf(await playlist.text());
     const first = segments.findIndex(({ to }) => to >= time);
-    if (first < 0) throw new Error('no video of this time is stored');
-    ended.abort();
-    ended = asked;
+    const begin = segments[first];
+    if (!begin) throw new Error('no video of this time is stored');
     const seen = new Map<number, FrameSize>();
     /** Capture time of the picture on the screen. */
     let shown: number | undefined;
@@ -69,7 +65,7 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
       }
       tell();
     };
-    const append = async ({ name }: Segment) => {
+    const append = async (name: string) => {
       // The picture does not wait for what was seen in it, which a search may have to find.
       readTrack(name).catch(() => {});
       const media = await request(`${folder}/${name}`, signal);
@@ -77,46 +73,50 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
       await happened(buffer, 'updateend', signal);
       skipGap(video);
     };
-    const [begin, ...rest] = segments.slice(first) as [Segment, ...Segment[]];
-    await append(begin);
-    video.currentTime = (Math.max(time, begin.from) - hour) / 1000;
-    void video.play().catch(() => {});
+    await append(begin.name);
+    playing = hour;
+    playFrom(Math.max(seconds, (begin.from - hour) / 1000));
     const feed = async () => {
-      for (const segment of rest) {
-        while (endOf(video) - video.currentTime > AHEAD) await happened(video, 'timeupdate', signal);
-        await append(segment);
+      const isAhead = () => (loaded(video).at(-1)?.end ?? 0) - video.currentTime > AHEAD;
+      for (const { name } of segments.slice(first + 1)) {
+        while (isAhead()) await happened(video, 'timeupdate', signal);
+        await append(name);
       }
       source.endOfStream();
     };
     void feed().catch(() => {});
   }
 
+  /** @param seconds of the hour */
+  function playFrom(seconds: number): void {
+    video.currentTime = seconds;
+    void video.play().catch(() => {});
+  }
+
   function stop(): void {
     asked.abort();
-    ended.abort();
+    playing = undefined;
     video.pause();
     video.hidden = true;
   }
   return { video, play, stop };
 }
 
-function endOf({ buffered }: HTMLVideoElement): number {
-  return buffered.length > 0 ? buffered.end(buffered.length - 1) : 0;
+/** The stretches of media that are loaded, seconds. */
+function loaded({ buffered }: HTMLVideoElement): { start: number; end: number }[] {
+  const { length } = buffered;
+  return Array.from({ length }, (_, i) => ({ start: buffered.start(i), end: buffered.end(i) }));
 }
 
 /** Goes on with the next picture, where there is none for a while. */
 function skipGap(video: HTMLVideoElement): void {
-  const { buffered, currentTime } = video;
   if (video.readyState > HTMLMediaElement.HAVE_CURRENT_DATA) return;
-  for (let i = 0; i < buffered.length; i++) {
-    if (buffered.start(i) <= currentTime) continue;
-    video.currentTime = buffered.start(i);
-    return;
-  }
+  const next = loaded(video).find(({ start }) => start > video.currentTime);
+  if (next) video.currentTime = next.start;
 }
 
-/** The segments of a playlist. Their names begin with their capture times. */
-function segmentsOf(playlist: string): Segment[] {
+/** The segments of a playlist. Their names begin with the capture times of their first and last picture. */
+function segmentsOf(playlist: string): { name: string; from: number; to: number }[] {
   const names = playlist.split('\n').filter((line) => line.endsWith('.mp4'));
   return names.map((name) => {
     const [from = 0, to = 0] = name.split('-').map(Number);
