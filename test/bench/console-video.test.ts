@@ -56,7 +56,12 @@ describeInChromium('stored video of a day', () => {
       const { buffered, currentTime } = document.querySelector('video') as HTMLVideoElement;
       return buffered.end(buffered.length - 1) - currentTime > seconds;
     }, 2 * KEYS);
-    await seekAll('keys', new Array(KEYS).fill(() => page.keyboard.press('ArrowRight')));
+    const press = async () => {
+      // What plays on could come to the wanted picture by itself.
+      await page.evaluate(() => document.querySelector('video')?.pause());
+      await page.keyboard.press('ArrowRight');
+    };
+    await seekAll('keys', new Array(KEYS).fill(press));
     expect(playlists).toEqual([]);
     expect(Math.max(...Object.values(times).flat())).toBeLessThan(1_000);
   }, 180_000);
