@@ -8,6 +8,7 @@ import {
   CPU_TARGET,
   deployedStages,
   HOST_SIZES,
+  hasBastion,
   isPacked,
   lambdaOf,
   memoryOf,
@@ -97,17 +98,19 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
     (workers ? 0 : invocations * LOG_KB.invocation * 1e-6);
   const [detect, annotate] = [memoryOf(stage, 'detect'), memoryOf(stage, 'annotate')];
   const lambdaGbSeconds = (batches * (work.detect * detect + work.annotate * annotate)) / 1024;
-  const nat = network.nat === 'managed' ? PRICE.perHour.natGateway : PRICE.perHour.natInstance;
+  const { natGateway, smallInstance, publicAddress, interfaceEndpoint } = PRICE.perHour;
+  const nat = network.nat === 'managed' ? natGateway : smallInstance;
+  const endpoints = endpointsOf(stage).length;
+  // SageMaker is called through them, with the pictures.
+  const endpointGb = endpoints > 0 && stage.inference.backend !== 'eks' ? publishedGb : 0;
   const items = [
     { item: `Kafka (${stage.kafka.kind})`, usd: kafkaCost(stage) },
     { item: `inference (${stage.inference.backend})`, usd: inferenceCost(stage, batches, publishedGb) },
-    { item: `NAT (${network.nat})`, usd: network.zones * (nat + PRICE.perHour.publicAddress) * hours },
+    { item: `NAT (${network.nat})`, usd: network.zones * (nat + publicAddress) * hours },
+    { item: 'bastion of the tunnel', usd: hasBastion(network) ? (smallInstance + publicAddress) * hours : 0 },
     {
       item: 'interface endpoints',
-      usd:
-        endpointsOf(stage).length * network.zones * PRICE.perHour.interfaceEndpoint * hours +
-        (endpointsOf(stage).length > 0 && stage.inference.backend !== 'eks' ? publishedGb : 0) *
-          PRICE.perGb.interfaceEndpoint,
+      usd: endpoints * network.zones * interfaceEndpoint * hours + endpointGb * PRICE.perGb.interfaceEndpoint,
     },
     { item: `ingest (${ingest.capacity})`, usd: ingestCost(stage) },
     { item: 'transfer between zones', usd: transferUsd(stage, publishedGb) },
@@ -224,15 +227,13 @@ function kafkaCost(stage: Stage): number {
     const stored = gbPerHour * kafka.retentionHours * PRICE.perGbMonth.expressBroker;
     return brokers + gbPerHour * load.cameraHours * PRICE.perGb.expressWritten + stored;
   }
-  const share = hours / 730;
-  return brokers + kafka.brokers * kafka.volumeGb * PRICE.perGbMonth.broker * share;
+  return brokers + kafka.brokers * kafka.volumeGb * PRICE.perGbMonth.broker * (hours / MONTH_HOURS);
 }
 
 function inferenceCost({ inference, load }: Stage, batches: number, gigabytes: number): number {
   const hours = load.stageHours;
-  if (inference.backend === 'sagemaker-serverless') {
+  if (inference.backend === 'sagemaker-serverless')
     return batches * BATCH_SECONDS.serverlessInference * PRICE.serverlessInferenceSecond;
-  }
   if (inference.backend === 'sagemaker')
     return inference.replicas.min * PRICE.perHour[inference.instance] * hours;
   const node = inference.gpu.capacity[0] === 'spot' ? PRICE.perHour.gpuNodeSpot : PRICE.perHour.gpuNode;

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { Command, InvalidArgumentError } from 'commander';
+import { numberThat } from '@video-pipeline/lifecycle/parse-number';
+import { Command } from 'commander';
 import { runCanary } from './canary-command.ts';
 import { check } from './check.ts';
 import { modelDockerfile, stageOf } from './stages.ts';
@@ -16,6 +17,8 @@ const REGION = process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || 'us-e
 
 type Images = Partial<Record<'MODEL_IMAGE' | 'INGEST_IMAGE', string>>;
 
+const above0 = numberThat((value) => value > 0, 'a number above 0');
+const share = numberThat((value) => value > 0 && value <= 1, 'a number above 0, 1 at most');
 const program = new Command('deploy').description('Deploys the pipeline to AWS.');
 const stage = () => stageOf(program.opts<{ stage: string }>().stage).name;
 
@@ -71,18 +74,6 @@ try {
 } catch (error) {
   process.stderr.write(`deploy: ${error instanceof Error ? error.message : error}\n`);
   process.exitCode = 1;
-}
-
-function above0(text: string): number {
-  const value = Number(text);
-  if (!(value > 0)) throw new InvalidArgumentError('must be a number above 0');
-  return value;
-}
-
-function share(text: string): number {
-  if (!(Number(text) > 0 && Number(text) <= 1))
-    throw new InvalidArgumentError('must be a number above 0, 1 at most');
-  return Number(text);
 }
 
 async function deployCanary(
@@ -221,8 +212,10 @@ function showStatus(): void {
   const { inference, settings } = stageOf(stage());
   if (inference.backend === 'eks') {
     const kinds = `pods,svc,hpa${inference.autoscaler === 'keda' ? ',scaledobject' : ''}`;
-    run('aws', ['eks', 'update-kubeconfig', '--name', name, '--region', REGION]);
-    run('kubectl', ['get', kinds, '--namespace', 'video-pipeline']);
+    // Of its own: the current context of the user's kubectl stays.
+    const kubeconfig = ['--kubeconfig', join(ROOT, `.sst/kubeconfig-${stage()}`)];
+    run('aws', ['eks', 'update-kubeconfig', '--name', name, '--region', REGION, ...kubeconfig]);
+    run('kubectl', ['get', kinds, '--namespace', 'video-pipeline', ...kubeconfig]);
   }
   const list = (call: string, query: string) =>
     run('aws', [...call.split(' '), '--query', query, '--output', 'table', '--region', REGION]);

@@ -10,7 +10,8 @@ export const PRICE = {
     'kafka.m7g.large': 0.204,
     'express.m7g.large': 0.408,
     natGateway: 0.045,
-    natInstance: 0.0042,
+    // t4g.nano, of NAT instances and the bastion.
+    smallInstance: 0.0042,
     publicAddress: 0.005,
     interfaceEndpoint: 0.01,
     eks: 0.1,

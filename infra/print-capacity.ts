@@ -1,4 +1,5 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { numberThat } from '@video-pipeline/lifecycle/parse-number';
+import { Command, Option } from 'commander';
 import type { Workload } from './batches.ts';
 import { type Capacity, capacityOf } from './capacity.ts';
 import { totalUsd } from './costs.ts';
@@ -8,6 +9,7 @@ import { GPU_FPS } from './scaling.ts';
 
 /** Names every saving. */
 const ALL = 'all';
+const positive = numberThat((value) => value > 0 && value <= 1e6, 'a number from 0 to a million.');
 
 const {
   json,
@@ -42,13 +44,6 @@ const savings = names.flatMap((name) => (name === ALL ? ALL_SAVINGS : [name]));
 const workload: Workload = { ...rest, savings: [...new Set(savings)] };
 const capacity = capacityOf(workload);
 console.log(json ? JSON.stringify(capacity) : report(capacity));
-
-/** @throws InvalidArgumentError */
-function positive(text: string): number {
-  const value = Number(text);
-  if (value > 0 && value <= 1e6) return value;
-  throw new InvalidArgumentError('must be a number from 0 to a million.');
-}
 
 function report(result: Capacity): string {
   const { workload, detect, annotate, workers, kafka, limits } = result;

@@ -1,6 +1,14 @@
 import { mostNodes } from './kubernetes.ts';
 import { canaryOf, GPU_NODE } from './scaling.ts';
-import { COMPACTING, deployedStages, functionsOf, HOST_SIZES, runsAsTasks, type Stage } from './stages.ts';
+import {
+  COMPACTING,
+  deployedStages,
+  functionsOf,
+  HOST_SIZES,
+  hasBastion,
+  runsAsTasks,
+  type Stage,
+} from './stages.ts';
 
 /** One of AWS's quotas, and the stage's share of it. */
 export interface Quota {
@@ -37,85 +45,46 @@ export function quotasOf(stage: Stage, cameras: number): Quota[] {
   const workersVcpu = workers ? working * workers.tasks.max * Number.parseFloat(workers.cpu) : 0;
   const fargateVcpu = (capacity: 'fargate' | 'spot') =>
     (ingest.capacity === capacity ? taskVcpu : 0) + (workers?.capacity === capacity ? workersVcpu : 0);
-  const spotGpu = inference.backend === 'eks' && inference.gpu.capacity.includes('spot');
-  const nodes = inference.backend === 'eks' ? mostNodes({ inference, canary: canaryOf(inference) }) : 0;
-  const gpuVcpu = nodes * GPU_NODE.vcpus;
+  const gpuVcpu = (capacity: 'spot' | 'on-demand') =>
+    inference.backend === 'eks' && inference.gpu.capacity.includes(capacity)
+      ? mostNodes({ inference, canary: canaryOf(inference) }) * GPU_NODE.vcpus
+      : 0;
   const hostsVcpu = ingest.capacity === 'ec2' ? ingest.maxInstances * HOST_SIZES[ingest.instance].vcpu : 0;
   const otherVcpu =
     (inference.backend === 'eks' ? OTHER_NODES.count * OTHER_NODES.vcpu : 0) +
-    // Without NAT instances the bastion is an instance of its own.
-    (network.nat === 'ec2' ? network.zones : network.tunnel ? 1 : 0) * NAT_VCPU +
+    (network.nat === 'ec2' ? network.zones : Number(hasBastion(network))) * NAT_VCPU +
     hostsVcpu;
+  // Each function reserves one invocation for each partition.
+  const invocations = functionsOf(stage).length * kafka.partitions + COMPACTING;
   const quotas: Quota[] = [
-    { name: 'EC2-VPC Elastic IPs', service: 'ec2', code: 'L-0263D0A3', usual: 5, need: network.zones },
+    ec2('EC2-VPC Elastic IPs', 'L-0263D0A3', 5, network.zones),
     // A region has one VPC by default: it counts as in use.
-    { name: 'VPCs per Region', service: 'vpc', code: 'L-F678F1CE', usual: 5, need: 1 },
-    {
-      name: 'Concurrent executions',
-      service: 'lambda',
-      code: 'L-B99A9384',
-      usual: 1000,
-      // Each function reserves one invocation for each partition.
-      need: functionsOf(stage).length * kafka.partitions + COMPACTING,
-      besides: UNRESERVED,
-    },
-    {
-      name: 'Running On-Demand Standard instances',
-      service: 'ec2',
-      code: 'L-1216C47A',
-      usual: 5,
-      need: otherVcpu,
-    },
-    {
-      name: 'Running On-Demand G and VT instances',
-      service: 'ec2',
-      code: 'L-DB2E81BA',
-      usual: 0,
-      need: inference.backend === 'eks' && inference.gpu.capacity.includes('on-demand') ? gpuVcpu : 0,
-    },
-    {
-      name: 'All G and VT Spot Instance Requests',
-      service: 'ec2',
-      code: 'L-3819A6DF',
-      usual: 0,
-      need: spotGpu ? gpuVcpu : 0,
-    },
-    {
-      name: 'Fargate On-Demand vCPU resource count',
-      service: 'fargate',
-      code: 'L-3032A538',
-      usual: 6,
-      need: fargateVcpu('fargate'),
-    },
-    {
-      name: 'Fargate Spot vCPU resource count',
-      service: 'fargate',
-      code: 'L-36FBB829',
-      usual: 6,
-      need: fargateVcpu('spot'),
-    },
+    quota('vpc', 'VPCs per Region', 'L-F678F1CE', 5, 1),
+    { ...quota('lambda', 'Concurrent executions', 'L-B99A9384', 1000, invocations), besides: UNRESERVED },
+    ec2('Running On-Demand Standard instances', 'L-1216C47A', 5, otherVcpu),
+    ec2('Running On-Demand G and VT instances', 'L-DB2E81BA', 0, gpuVcpu('on-demand')),
+    ec2('All G and VT Spot Instance Requests', 'L-3819A6DF', 0, gpuVcpu('spot')),
+    quota('fargate', 'Fargate On-Demand vCPU resource count', 'L-3032A538', 6, fargateVcpu('fargate')),
+    quota('fargate', 'Fargate Spot vCPU resource count', 'L-36FBB829', 6, fargateVcpu('spot')),
     ...sageMakerQuotas(inference),
   ];
   return quotas.filter(({ need }) => need > 0);
 }
 
+function quota(service: string, name: string, code: string, usual: number, need: number): Quota {
+  return { name, service, code, usual, need };
+}
+
+const ec2 = (...row: [name: string, code: string, usual: number, need: number]) => quota('ec2', ...row);
+
 function sageMakerQuotas(inference: Stage['inference']): Quota[] {
   if (inference.backend === 'eks') return [];
-  const service = 'sagemaker';
-  if (inference.backend === 'sagemaker-serverless')
-    return [
-      {
-        name: 'Concurrency of serverless endpoints',
-        service,
-        code: 'L-96300102',
-        usual: 10,
-        need: inference.maxConcurrency,
-      },
-    ];
+  if (inference.backend === 'sagemaker-serverless') {
+    const { maxConcurrency } = inference;
+    return [quota('sagemaker', 'Concurrency of serverless endpoints', 'L-96300102', 10, maxConcurrency)];
+  }
   const { instance, replicas } = inference;
   // An update runs the new instances beside the old ones.
   const need = 2 * replicas.max;
-  return [
-    { name: `${instance} for endpoint usage`, service, code: ENDPOINT_CODES[instance], usual: 0, need },
-  ];
+  return [quota('sagemaker', `${instance} for endpoint usage`, ENDPOINT_CODES[instance], 0, need)];
 }

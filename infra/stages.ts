@@ -170,6 +170,9 @@ export function runsAsTasks({ functions }: Stage, { carriesFrames }: PipelineSta
   return carriesFrames && functions.workers !== undefined;
 }
 
+/** Whether the bastion is an instance of its own: beside NAT instances, the first of them is the bastion. */
+export const hasBastion = ({ nat, tunnel }: Stage['network']) => tunnel && nat === 'managed';
+
 /** Whether many pictures are one object. */
 export const isPacked = (store: Stage['settings']['STORE']) => store === 'archive' || store === 'video';
 

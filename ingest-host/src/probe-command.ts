@@ -1,8 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { expandVariables, readConfig, readSourceUrl } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
+import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 import { redact } from '@video-pipeline/telemetry';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import { runDiscover, runOnvif } from './onvif-command.ts';
@@ -20,6 +21,8 @@ interface Options {
   user?: string;
   json: boolean;
 }
+
+const positive = numberThat((value) => value > 0 && value <= 3600, 'over 0, and at most 3600.');
 
 await new Command('probe')
   .description(
@@ -83,12 +86,6 @@ async function run(given: string | undefined, options: Options, command: Command
       console.log(`${name.padEnd(12)}${text}`);
     console.log(`${'picture'.padEnd(12)}${path}, ${picture.width}x${picture.height}, ${picture.bytes} bytes`);
   }
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 3600)) throw new InvalidArgumentError('must be over 0, and at most 3600.');
-  return value;
 }
 
 /** Part of a file name: the camera's host, or the video file's name. */

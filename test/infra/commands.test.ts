@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { globSync, readFileSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -253,6 +253,16 @@ describe('npm run deploy', () => {
   test('-- build of a stage without a GPU takes no CUDA image', async () => {
     const { calls } = await run('deploy.ts', ['build', '--stage', 'mine']);
     expect(calls.join('\n')).not.toContain('Dockerfile.cuda');
+  });
+
+  test("-- status leaves the context of the user's kubectl as it is", async () => {
+    const { calls } = await run('deploy.ts', ['status', '--stage', 'staging']);
+    const kubeconfig = `--kubeconfig ${join(await realpath(dir), '.sst/kubeconfig-staging')}`;
+    const [written, asked] = calls;
+    expect(written).toMatch(/^aws eks update-kubeconfig /);
+    expect(written).toContain(kubeconfig);
+    expect(asked).toMatch(/^kubectl get pods/);
+    expect(asked).toContain(kubeconfig);
   });
 
   test('-- status of a stage without EKS asks no cluster', async () => {

@@ -222,6 +222,9 @@ test('the estimate names what the options cost', () => {
   // One m7g.xlarge for two tasks; a load balancer with three addresses and half a vCPU.
   expect(usd['ingest (ec2)']).toBeCloseTo(0.1632 * 730, 5);
   expect(usd.console).toBeCloseTo((0.0305 + 3 * 0.005 + 0.01975) * 730, 5);
+  // A t4g.nano with an address. A personal stage's bastion is its NAT instance.
+  expect(usd['bastion of the tunnel']).toBeCloseTo((0.0042 + 0.005) * 730, 5);
+  expect(estimate(stageOf('alice')).items.map(({ item }) => item)).not.toContain('bastion of the tunnel');
 });
 
 test('the console keeps a connection longer than its load balancer does, which would else meet a closed one', async () => {

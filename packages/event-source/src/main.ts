@@ -10,6 +10,7 @@ import {
   reportReady,
   waitForParent,
 } from '@video-pipeline/lifecycle';
+import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 import {
   createPutFailed,
   createStore,
@@ -151,11 +152,7 @@ async function loadHandler(file: string): Promise<Handler> {
 }
 
 function number(min: number, max: number) {
-  return (text: string): number => {
-    const value = Number(text);
-    if (text.trim() && value >= min && value <= max) return value;
-    throw new InvalidArgumentError(`must be a number from ${min} to ${max}`);
-  };
+  return numberThat((value) => value >= min && value <= max, `a number from ${min} to ${max}`);
 }
 
 function s3Url(text: string): { bucket: string; prefix: string } {

@@ -1,20 +1,12 @@
-import { InvalidArgumentError } from 'commander';
+import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 
-/** Reads an option's value. @throws InvalidArgumentError */
-export function positiveInteger(text: string): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < 1) {
-    throw new InvalidArgumentError('must be a whole number from 1 on.');
-  }
-  return value;
-}
+export const positiveInteger = numberThat(
+  (value) => Number.isSafeInteger(value) && value >= 1,
+  'a whole number from 1 on.',
+);
 
-/** Reads frames a second. @throws InvalidArgumentError */
-export function frameRate(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value <= 240)) throw new InvalidArgumentError('must be over 0, and 240 at most.');
-  return value;
-}
+/** Frames a second. */
+export const frameRate = numberThat((value) => value > 0 && value <= 240, 'over 0, and 240 at most.');
 
 /** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
 export const DIRECTORY = process.env.INIT_CWD ?? process.cwd();

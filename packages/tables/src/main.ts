@@ -2,9 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
 import { HOUR_MS } from '@video-pipeline/frame';
 import { onShutdown, reportReady, runCommand, waitForParent } from '@video-pipeline/lifecycle';
+import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 import { createReader, createStore, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { compact } from './compact.ts';
 import { LEAST_EXPIRE_DAYS } from './schema.ts';
 
@@ -14,10 +15,10 @@ const RETRY_MS = 60_000;
 
 const logger = createLogger('compact');
 
-function days(text: string): number {
-  if (/^\d{1,5}$/.test(text) && Number(text) >= LEAST_EXPIRE_DAYS) return Number(text);
-  throw new InvalidArgumentError(`must be a whole number from ${LEAST_EXPIRE_DAYS} on`);
-}
+const days = numberThat(
+  (value) => Number.isInteger(value) && value >= LEAST_EXPIRE_DAYS && value < 1e5,
+  `a whole number from ${LEAST_EXPIRE_DAYS} on`,
+);
 
 await runCommand(
   new Command('compact')

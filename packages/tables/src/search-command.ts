@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import { DAY_MS, isStreamId } from '@video-pipeline/frame';
 import { exitWithError, runCommand } from '@video-pipeline/lifecycle';
+import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { createReader } from '@video-pipeline/storage';
 import { Command, InvalidArgumentError, Option } from 'commander';
@@ -28,16 +29,11 @@ function stream(text: string, before: string[]): string[] {
   return [...before, text];
 }
 
-function share(text: string): number {
-  const value = Number(text);
-  if (text.trim() && value >= 0 && value <= 1) return value;
-  throw new InvalidArgumentError('must be from 0 to 1');
-}
-
-function count(text: string): number {
-  if (/^[1-9]\d{0,8}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('must be a whole number over 0');
-}
+const share = numberThat((value) => value >= 0 && value <= 1, 'from 0 to 1');
+const count = numberThat(
+  (value) => Number.isInteger(value) && value > 0 && value < 1e9,
+  'a whole number over 0',
+);
 
 /** Exit codes as shells have them. Without a handler, a signal would leave the folder of the database. */
 for (const [signal, code] of Object.entries({ SIGINT: 130, SIGTERM: 143 }))

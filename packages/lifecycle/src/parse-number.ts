@@ -1,0 +1,14 @@
+import { InvalidArgumentError } from 'commander';
+
+/**
+ * The parser of a command line's number.
+ * @param must what it must be, for a person
+ */
+export function numberThat(fits: (value: number) => boolean, must: string): (text: string) => number {
+  return (text) => {
+    // JavaScript takes an empty text for 0.
+    const value = text.trim() ? Number(text) : Number.NaN;
+    if (fits(value)) return value;
+    throw new InvalidArgumentError(`must be ${must}`);
+  };
+}
