@@ -107,7 +107,7 @@ export function capacityOf(workload: Workload): Capacity {
   const objects = store === 'video' ? Math.ceil(batch / streamsPerBatch / SEGMENT_PICTURES) : 1;
   const picturesPerFrame = isPacked(store) ? (objects * streamsPerBatch) / batch : keptOf(workload);
   const s3PutsPerSecond = framesPerSecond * (picturesPerFrame + streamsPerBatch / batch);
-  const ingestTasks = Math.ceil(ingestCores(workload) / (vcpuOf(stage) * TARGET));
+  const ingestTasks = Math.ceil(ingestCores(workload) / (Number.parseFloat(stage.ingest.cpu) * TARGET));
   const sized: Omit<Capacity, 'usdPerMonth' | 'limits'> = {
     workload,
     framesPerSecond,
@@ -149,21 +149,6 @@ function storedKb(workload: Workload, stage: Stage, perObject: number): number {
   const [, kb = Number.NaN] =
     Object.entries(video.videoKb).findLast(([frames]) => Number(frames) <= perObject) ?? [];
   return kb;
-}
-
-/** The most cameras that a kind of limits allows, and the limit that one more exceeds. */
-export function mostCameras(
-  kind: 'AWS' | 'production',
-  work: Omit<Workload, 'cameras'>,
-): { cameras: number; breaks: Limit } {
-  const broken = (cameras: number) =>
-    capacityOf({ ...work, cameras }).limits.find(
-      ({ what, need, limit }) => what.startsWith(kind) && need > limit,
-    );
-  let cameras = 1;
-  while (!broken(2 * cameras)) cameras *= 2;
-  for (let step = cameras; step >= 1; step /= 2) if (!broken(cameras + step)) cameras += step;
-  return { cameras, breaks: broken(cameras + 1) as Limit };
 }
 
 /** The fewest partitions that keep up, on average and in the fullest partition. */
@@ -265,8 +250,4 @@ function limitsOf(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage)
     { what: 'production: GPU pods', need: gpuPods, limit: pods },
   ];
   return limits.sort((a, b) => b.need / b.limit - a.need / a.limit);
-}
-
-function vcpuOf({ ingest }: Stage): number {
-  return Number.parseFloat(ingest.cpu);
 }

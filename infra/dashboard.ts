@@ -22,6 +22,11 @@ interface Names extends Watched {
   eksCluster?: string | undefined;
 }
 
+interface Graph {
+  title: string;
+  lines: Line[];
+}
+
 type Line =
   | { expression: string; label: string }
   | { metric: ReturnType<typeof awsMetric>; stat: string; label: string; id?: string; visible?: boolean };
@@ -31,141 +36,119 @@ const HEIGHT = 5;
 /** The dashboard's body: the way of a frame from top to bottom, with one row for each step. */
 export function dashboardBody(names: Names): string {
   const { name: stageName, settings } = names.stage;
-  const ours = (service: Service, name: MetricName, statistic: string): Line => ({
-    expression: acrossStreams(stageName, service, name, statistic),
-    label: `${service} ${name} ${statistic}`,
-  });
+  const ours = (statistic: 'Sum' | 'p50' | 'p95', service: Service, ...metrics: MetricName[]): Line[] =>
+    metrics.map((name) => ({
+      expression: acrossStreams(stageName, service, name, statistic),
+      label: `${service} ${name} ${statistic}`,
+    }));
+  const times = (service: Service, name: MetricName) => [
+    ...ours('p50', service, name),
+    ...ours('p95', service, name),
+  ];
   const stages = STAGES.filter(({ name }) => name in names.functions);
   const lambdas = stages.filter(({ name }) => names.functions[name]);
   const others = stages.filter(({ carriesFrames }) => !carriesFrames);
-  const ofLambda = (stage: StageName, metric: 'Errors' | 'Invocations' | 'Duration') => ({
-    metric: awsMetric('AWS/Lambda', metric, names.functions[stage] ?? ''),
-    stat: 'Sum',
-    label: `${stage} ${metric}`,
-  });
+  const ofLambda = (stage: StageName, metric: 'Errors' | 'Invocations' | 'Duration') =>
+    line(awsMetric('AWS/Lambda', metric, names.functions[stage] ?? ''), 'Sum', `${stage} ${metric}`);
   const lags = (metric: 'SumOffsetLag' | 'EstimatedMaxTimeLag') =>
-    stages.map((stage) => lag(names, metric, groupOf(stage, settings), topicOf(stage, settings)));
-  const rows: object[][] = [
+    stages.map((stage) => {
+      const [group, topic] = [groupOf(stage, settings), topicOf(stage, settings)];
+      return line(awsMetric('AWS/Kafka', metric, names.clusterName, group, topic), 'Maximum', group);
+    });
+  const rows: Graph[][] = [
     [
-      graph(names, 'Frames in: captured, still, thinned, published, dropped (each minute)', [
-        ours('ingest', 'FramesCaptured', 'Sum'),
-        ours('ingest', 'FramesStill', 'Sum'),
-        ours('ingest', 'FramesThinned', 'Sum'),
-        ours('ingest', 'FramesPublished', 'Sum'),
-        ours('ingest', 'FramesDropped', 'Sum'),
+      graph('Frames in: captured, still, thinned, published, dropped (each minute)', [
+        ...ours('Sum', 'ingest', 'FramesCaptured', 'FramesStill', 'FramesThinned'),
+        ...ours('Sum', 'ingest', 'FramesPublished', 'FramesDropped'),
       ]),
-      graph(names, 'Cameras opened again', [ours('ingest', 'Reconnects', 'Sum')]),
+      graph('Cameras opened again', ours('Sum', 'ingest', 'Reconnects')),
     ],
     [
-      graph(names, 'Lag: records that wait', lags('SumOffsetLag')),
-      graph(names, 'Lag: seconds behind', lags('EstimatedMaxTimeLag')),
+      graph('Lag: records that wait', lags('SumOffsetLag')),
+      graph('Lag: seconds behind', lags('EstimatedMaxTimeLag')),
     ],
     [
       graph(
-        names,
         'Frames in a batch',
         lambdas.flatMap(({ name, carriesFrames, counts: [frames] }) =>
           carriesFrames && frames ? batchSize(stageName, name, frames, names.functions[name] ?? '') : [],
         ),
       ),
-      graph(names, 'Inference time, ms', [
-        ours('detect', 'InferenceTime', 'p50'),
-        ours('detect', 'InferenceTime', 'p95'),
-      ]),
-      graph(names, 'Inference backend', backend(names)),
+      graph('Inference time, ms', times('detect', 'InferenceTime')),
+      graph('Inference backend', backend(names)),
     ],
     [
       graph(
-        names,
         'What each stage has done (each minute)',
-        FRAME_STAGES.flatMap(({ name, counts }) => counts.map((count) => ours(name, count, 'Sum'))),
+        FRAME_STAGES.flatMap(({ name, counts }) => ours('Sum', name, ...counts)),
       ),
-      graph(names, 'Capture to S3, ms', [
-        ours('annotate', 'CaptureToStored', 'p50'),
-        ours('annotate', 'CaptureToStored', 'p95'),
-      ]),
+      graph('Capture to S3, ms', times('annotate', 'CaptureToStored')),
     ],
     [
-      graph(names, 'Failures', [
-        ...STAGES.filter((one) => stages.includes(one) || isWithin(one, settings)).map(({ name }) =>
-          ours(name, 'FramesFailed', 'Sum'),
+      graph('Failures', [
+        ...STAGES.filter((one) => stages.includes(one) || isWithin(one, settings)).flatMap(({ name }) =>
+          ours('Sum', name, 'FramesFailed'),
         ),
         ...lambdas.map(({ name }) => ofLambda(name, 'Errors')),
       ]),
       graph(
-        names,
         'What costs: Lambda, invocations and ms',
         lambdas.flatMap(({ name }) => [ofLambda(name, 'Invocations'), ofLambda(name, 'Duration')]),
       ),
     ],
-    others.map(({ name, counts }) =>
-      graph(
-        names,
-        `${title(name)} (each minute)`,
-        counts.map((count) => ours(name, count, 'Sum')),
-      ),
-    ),
-    ...(names.page ? [consoleRow(names, names.page)] : []),
+    others.map(({ name, counts }) => graph(`${title(name)} (each minute)`, ours('Sum', name, ...counts))),
+    ...(names.page ? [consoleRow(names.page)] : []),
   ];
-  return JSON.stringify({ widgets: rows.flatMap(placeRow) });
+  return JSON.stringify({ widgets: rows.flatMap((row, index) => widgets(row, index, names.region)) });
 }
 
-function consoleRow(names: Names, { loadBalancer, targetGroup }: NonNullable<Names['page']>): object[] {
-  const line = (name: Parameters<typeof awsMetric<'AWS/ApplicationELB'>>[1], stat: string, of: string[]) => ({
-    metric: awsMetric('AWS/ApplicationELB', name, ...of),
-    stat,
-    label: name,
-  });
+function consoleRow({ loadBalancer, targetGroup }: NonNullable<Names['page']>): Graph[] {
+  type Name = Parameters<typeof awsMetric<'AWS/ApplicationELB'>>[1];
+  const ofDoor = (name: Name, stat: string, ...of: string[]) =>
+    line(awsMetric('AWS/ApplicationELB', name, loadBalancer, ...of), stat, name);
   return [
-    graph(names, 'Console: requests, errors, refused sign-ins', [
-      line('RequestCount', 'Sum', [loadBalancer, targetGroup]),
-      line('HTTPCode_Target_5XX_Count', 'Sum', [loadBalancer, targetGroup]),
-      line('ELBAuthFailure', 'Sum', [loadBalancer]),
+    graph('Console: requests, errors, refused sign-ins', [
+      ofDoor('RequestCount', 'Sum', targetGroup),
+      ofDoor('HTTPCode_Target_5XX_Count', 'Sum', targetGroup),
+      ofDoor('ELBAuthFailure', 'Sum'),
     ]),
-    graph(names, 'Console: time to answer, s', [
-      line('TargetResponseTime', 'p95', [loadBalancer, targetGroup]),
-    ]),
+    graph('Console: time to answer, s', [ofDoor('TargetResponseTime', 'p95', targetGroup)]),
   ];
 }
 
-function placeRow(widgets: object[], row: number): object[] {
-  const width = Math.floor(WIDTH / widgets.length);
-  return widgets.map((widget, column) => ({
-    ...widget,
+const graph = (title: string, lines: Line[]): Graph => ({ title, lines });
+
+const line = (metric: ReturnType<typeof awsMetric>, stat: string, label: string) => ({ metric, stat, label });
+
+/** The widgets of one row, side by side. */
+function widgets(graphs: Graph[], row: number, region: string): object[] {
+  const width = Math.floor(WIDTH / graphs.length);
+  return graphs.map(({ title, lines }, column) => ({
+    type: 'metric',
     x: column * width,
     y: row * HEIGHT,
     width,
     height: HEIGHT,
-  }));
-}
-
-function graph({ region }: Names, title: string, lines: Line[]): object {
-  return {
-    type: 'metric',
     properties: {
       title,
       region,
       view: 'timeSeries',
       period: 60,
-      metrics: lines.map((line, index) => {
-        if ('expression' in line) return [{ ...line, id: `e${index}` }];
-        const { metric, ...options } = line;
+      metrics: lines.map((one, index) => {
+        if ('expression' in one) return [{ ...one, id: `e${index}` }];
+        const { metric, ...options } = one;
         return [metric.namespace, metric.name, ...Object.entries(metric.dimensions).flat(), options];
       }),
       yAxis: { left: { min: 0 } },
     },
-  };
+  }));
 }
 
 /** Frames of all streams divided by invocations. */
 function batchSize(stage: string, service: Service, frames: MetricName, functionName: string): Line[] {
-  const invocations = {
-    metric: awsMetric('AWS/Lambda', 'Invocations', functionName),
-    stat: 'Sum',
-    visible: false,
-  };
+  const invocations = awsMetric('AWS/Lambda', 'Invocations', functionName);
   return [
-    { ...invocations, id: service, label: `${service} Invocations` },
+    { ...line(invocations, 'Sum', `${service} Invocations`), id: service, visible: false },
     {
       expression: `SUM(${acrossStreams(stage, service, frames, 'Sum')}) / ${service}`,
       label: `${service} frames a batch`,
@@ -173,33 +156,18 @@ function batchSize(stage: string, service: Service, frames: MetricName, function
   ];
 }
 
-function lag(
-  names: Names,
-  metric: 'SumOffsetLag' | 'EstimatedMaxTimeLag',
-  group: string,
-  topic: string,
-): Line {
-  return {
-    metric: awsMetric('AWS/Kafka', metric, names.clusterName, group, topic),
-    stat: 'Maximum',
-    label: group,
-  };
-}
-
 function backend({ eksCluster, endpoint }: Names): Line[] {
   if (endpoint) {
-    const line = (name: 'ModelLatency' | 'Invocations' | 'Invocation5XXErrors', stat: string) => ({
-      metric: awsMetric('AWS/SageMaker', name, endpoint, 'main'),
-      stat,
-      label: `${name} ${stat}`,
-    });
-    return [line('ModelLatency', 'p95'), line('Invocations', 'Sum'), line('Invocation5XXErrors', 'Sum')];
+    const ofEndpoint = (name: 'ModelLatency' | 'Invocations' | 'Invocation5XXErrors', stat: string) =>
+      line(awsMetric('AWS/SageMaker', name, endpoint, 'main'), stat, `${name} ${stat}`);
+    return [
+      ofEndpoint('ModelLatency', 'p95'),
+      ofEndpoint('Invocations', 'Sum'),
+      ofEndpoint('Invocation5XXErrors', 'Sum'),
+    ];
   }
   if (!eksCluster) return [];
-  const line = (name: 'pod_gpu_utilization' | 'service_number_of_running_pods') => ({
-    metric: awsMetric('ContainerInsights', name, eksCluster, 'video-pipeline', SERVICE),
-    stat: 'Average',
-    label: name,
-  });
-  return [line('pod_gpu_utilization'), line('service_number_of_running_pods')];
+  const ofPods = (name: 'pod_gpu_utilization' | 'service_number_of_running_pods') =>
+    line(awsMetric('ContainerInsights', name, eksCluster, 'video-pipeline', SERVICE), 'Average', name);
+  return [ofPods('pod_gpu_utilization'), ofPods('service_number_of_running_pods')];
 }

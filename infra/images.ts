@@ -1,3 +1,5 @@
+import { title } from './settings.ts';
+
 interface ImageSpec {
   /** Folder name in the registry, and prefix of the resources. */
   name: 'model' | 'ingest' | 'camera' | 'console' | 'worker';
@@ -13,14 +15,13 @@ interface ImageSpec {
  */
 export function createImage({ name, dockerfile, platform, prebuilt }: ImageSpec): $util.Output<string> {
   // The repository is created for a prebuilt image too: a repository with images can't be removed.
-  const title = `${name[0].toUpperCase()}${name.slice(1)}`;
-  const repository = new aws.ecr.Repository(`${title}Repository`, {
+  const repository = new aws.ecr.Repository(`${title(name)}Repository`, {
     name: `${$app.name}/${$app.stage}/${name}`,
     imageTagMutability: 'MUTABLE',
     imageScanningConfiguration: { scanOnPush: true },
     forceDelete: $app.removal === 'remove',
   });
-  new aws.ecr.LifecyclePolicy(`${title}RepositoryLifecycle`, {
+  new aws.ecr.LifecyclePolicy(`${title(name)}RepositoryLifecycle`, {
     repository: repository.name,
     policy: JSON.stringify({
       rules: [
@@ -34,7 +35,7 @@ export function createImage({ name, dockerfile, platform, prebuilt }: ImageSpec)
   });
   if (prebuilt) return $output(prebuilt);
   const login = aws.ecr.getAuthorizationTokenOutput({ registryId: repository.registryId });
-  const image = new dockerbuild.Image(`${title}Image`, {
+  const image = new dockerbuild.Image(`${title(name)}Image`, {
     context: { location: $cli.paths.root },
     dockerfile: { location: `${$cli.paths.root}/${dockerfile}` },
     platforms: [platform],

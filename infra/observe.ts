@@ -34,16 +34,8 @@ const QUERIES = {
 };
 
 /** Dashboard, alarms and their topic, saved queries. @returns the dashboard's address */
-export function createObservation({
-  stage,
-  kafka,
-  functions,
-  compactor,
-  ingest,
-  inference,
-  store,
-  page,
-}: Parts): $util.Output<string> {
+export function createObservation(parts: Parts): $util.Output<string> {
+  const { stage, kafka, functions, compactor, ingest, inference, store, page } = parts;
   const topic = new sst.aws.SnsTopic('Alarms');
   const { ALARM_EMAIL } = deployment();
   if (ALARM_EMAIL) {

@@ -70,14 +70,8 @@ export type Settings = Config<Settable>;
  * @throws ConfigError that names each wrong variable
  */
 export function settingsOf(given: Given, shell: NodeJS.ProcessEnv = process.env): Settings {
-  return readConfig(SETTABLE, textOf(given, shell));
-}
-
-function textOf(given: Given, shell: NodeJS.ProcessEnv): Record<string, string> {
-  const set = SETTABLE.map((name) => [name, shell[name] || given[name]] as const);
-  return Object.fromEntries(
-    set.flatMap(([name, value]) => (value === undefined ? [] : [[name, String(value)]])),
-  );
+  const set = SETTABLE.map((name) => [name, String(shell[name] || (given[name] ?? ''))]);
+  return readConfig(SETTABLE, Object.fromEntries(set));
 }
 
 /** Environment of a process: the variables of `names` that have a value in the stage. */

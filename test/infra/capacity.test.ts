@@ -5,7 +5,7 @@ import load from '../../docs/measured/load.json' with { type: 'json' };
 import pictures from '../../docs/measured/pictures.json' with { type: 'json' };
 import pipelineRun from '../../docs/measured/pipeline.json' with { type: 'json' };
 import type { Workload } from '../../infra/batches.ts';
-import { type Capacity, capacityOf, mostCameras } from '../../infra/capacity.ts';
+import { type Capacity, capacityOf } from '../../infra/capacity.ts';
 import { totalUsd } from '../../infra/costs.ts';
 import {
   fromKafkaFps,
@@ -150,6 +150,18 @@ test.each(ALL_SAVINGS)('what %s asks for is a row that can be deployed', (name) 
   );
   expect(settingsOf(Object.fromEntries(changed) as Given, {})).toMatchObject(Object.fromEntries(changed));
 });
+
+/** The most cameras that a kind of limits allows, and the limit that one more exceeds. */
+function mostCameras(kind: 'AWS' | 'production', work: Omit<Workload, 'cameras'>) {
+  const broken = (cameras: number) =>
+    capacityOf({ ...work, cameras }).limits.find(
+      ({ what, need, limit }) => what.startsWith(kind) && need > limit,
+    );
+  let cameras = 1;
+  while (!broken(2 * cameras)) cameras *= 2;
+  for (let step = cameras; step >= 1; step /= 2) if (!broken(cameras + step)) cameras += step;
+  return { cameras, breaks: broken(cameras + 1) as Capacity['limits'][number] };
+}
 
 test.each(['AWS', 'production'] as const)(
   'the limits of %s hold up to the number that is said, and no further',

