@@ -42,10 +42,11 @@ test('the way of a frame is one trace, from ingest over detect to S3', async () 
     detect: async (frames: readonly object[]) =>
       frames.map(() => ({ model: 'm', width: 64, height: 48, detections: [] })),
   };
-  const publish = createPublish(
-    async (_, records) => void (detected as unknown[]).push(...records),
-    'detections',
-  );
+  const send = async ({ messages }: { messages: readonly unknown[] }) => {
+    (detected as unknown[]).push(...messages);
+    return [];
+  };
+  const publish = createPublish({ send }, 'detections');
   await createDetect({ ...failures, detector, publish })(mskEvent('video-frames', [published as Records]));
   const annotate = createAnnotate({ ...failures, store, prefix: 'annotated', form: 'frames' });
   await annotate(mskEvent('detections', [detected as Records]));

@@ -29,13 +29,7 @@ import {
 import type { AnnotateFrames } from './annotate.ts';
 import { createDetector } from './canary.ts';
 import { putNoted } from './note-late.ts';
-import {
-  createPublish,
-  createSend,
-  FramesTooLargeError,
-  type Publish,
-  type PublishedFrame,
-} from './publish.ts';
+import { createPublish, FramesTooLargeError, type Publish, type PublishedFrame } from './publish.ts';
 import {
   byStream,
   decodeRecords,
@@ -227,7 +221,7 @@ const config = readConfig([
   ...SCENE_VARIABLES,
 ]);
 const kafka = connectKafka('detect', logger);
-const send = createSend(orderedProducer(kafka));
+const producer = orderedProducer(kafka);
 const store = createStore();
 const list = streamsFileOf(config);
 const hasScenes = SCENE_VARIABLES.some((name) => config[name] !== undefined);
@@ -236,7 +230,7 @@ const hasScenes = SCENE_VARIABLES.some((name) => config[name] !== undefined);
 export const handler = tracedHandler(
   createDetect({
     detector: createDetector(logger),
-    publish: createPublish(send, config.KAFKA_DETECTIONS_TOPIC),
+    publish: createPublish(producer, config.KAFKA_DETECTIONS_TOPIC),
     scenes: hasScenes
       ? createScenes({
           configs: isObjectUrl(list) ? followScenes(list, logger) : scenesReader(config, logger),
@@ -246,7 +240,7 @@ export const handler = tracedHandler(
           eventsTopic: config.KAFKA_EVENTS_TOPIC,
           clips: config.EVENT_CLIPS === 'on',
           tail: createTail(kafka),
-          send,
+          producer,
           logger,
         })
       : undefined,

@@ -31,7 +31,7 @@ import { mskEvent } from '../../test/support/msk-event.ts';
 import { createAnnotate, createAnnotateFrames } from './annotate.ts';
 import { createDetect } from './detect.ts';
 import { createKeeping, type Keeping } from './keeping.ts';
-import { createPublish, createSend } from './publish.ts';
+import { createPublish } from './publish.ts';
 import type { Scenes } from './scenes.ts';
 
 // A moment after the frames: what is hours older is late.
@@ -254,7 +254,7 @@ describe('detect', () => {
     const failed: string[] = [];
     const handler = createDetect({
       detector: seeing(() => good),
-      publish: createPublish(createSend({ connect: async () => {}, send }), 'detections'),
+      publish: createPublish({ send }, 'detections'),
       putFailed: async (_record, reason, { code } = {}) => void failed.push(`${code}: ${reason}`),
       logger,
     });
@@ -289,7 +289,7 @@ describe('detect that annotates, where pictures travel once', () => {
     const annotate = createAnnotateFrames({ ...rest, putFailed: putFailed('annotate') });
     const handler = createDetect({
       detector,
-      publish: createPublish(createSend({ connect: async () => {}, send }), 'detections'),
+      publish: createPublish({ send }, 'detections'),
       once: { annotate, prefix: 'annotated' },
       putFailed: putFailed('detect'),
       logger,
@@ -341,32 +341,15 @@ describe('detect that annotates, where pictures travel once', () => {
 });
 
 describe('publish', () => {
-  test('one send for all, waiting for every replica; connects again where that failed', async () => {
-    const connect = vi.fn(async () => {});
-    connect.mockRejectedValueOnce(new Error('no broker'));
+  test('one send for all', async () => {
     const send = vi.fn(async () => []);
-    const publish = createPublish(createSend({ connect, send }), 'detections');
-    await publish([]);
-    expect(connect).not.toHaveBeenCalled();
-    await expect(publish([frame('gate', 0)])).rejects.toThrow('no broker');
+    const publish = createPublish({ send }, 'detections');
     await publish([frame('gate', 0), frame('yard', 1)]);
     await publish([frame('gate', 1)]);
-    expect(connect).toHaveBeenCalledTimes(2);
     expect(send).toHaveBeenCalledTimes(2);
     const messages = [frame('gate', 0), frame('yard', 1)].map(encodeDetectedFrame);
-    expect(send).toHaveBeenNthCalledWith(1, { topic: 'detections', acks: -1, messages });
+    expect(send).toHaveBeenNthCalledWith(1, { topic: 'detections', messages });
   });
-});
-
-test('a batch that is too much for one send goes out in several, in order', async () => {
-  const send = vi.fn(async (_sent: { messages: { value: Buffer | string | null }[] }) => []);
-  const frames = [0, 1, 2].map((number) => ({
-    ...frame('gate', number),
-    jpeg: Buffer.alloc(1_800_000, number),
-  }));
-  await createPublish(createSend({ connect: async () => {}, send }), 'detections')(frames);
-  const firstBytes = send.mock.calls.map(([{ messages }]) => messages.map(({ value }) => value?.[0]));
-  expect(firstBytes).toEqual([[0, 1], [2]]);
 });
 
 describe('annotate', () => {

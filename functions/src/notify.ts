@@ -99,19 +99,14 @@ const config = readConfig([
 const logger = createLogger('notify');
 
 function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'mqtt' | 'bus'> {
-  const {
-    WEBHOOK_URL: url,
-    WEBHOOK_SECRET: secret,
-    WEBHOOK_ATTEMPTS: attempts,
-    EVENT_BUS_NAME: busName,
-  } = config;
+  const { WEBHOOK_URL: url, WEBHOOK_SECRET: secret, EVENT_BUS_NAME: busName } = config;
   if (url && !secret)
     logger.warn('events are posted unsigned: WEBHOOK_SECRET is not set, so that anyone can post such events');
   const mqtt = brokerOfEnvironment(logger, true);
   if (!url && !mqtt && !busName) throw new ConfigError('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME must be set');
   return {
     mqtt: mqtt && createMqttSink(mqtt.broker, mqtt.prefix),
-    webhook: url ? createWebhook({ url, secret, attempts }) : undefined,
+    webhook: url ? createWebhook({ url, secret, attempts: config.WEBHOOK_ATTEMPTS }) : undefined,
     bus: busName ? createBus(new EventBridgeClient({ region: config.AWS_REGION }), busName) : undefined,
   };
 }

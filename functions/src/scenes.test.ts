@@ -134,13 +134,16 @@ function startProcess(
     eventsTopic: 'events',
     clips: true,
     tail: topics.tail,
-    send: async (_topic, messages) => {
-      fail('before events');
-      const told: SceneEvent[] = messages.map(({ value }) => JSON.parse(String(value)));
-      // Whoever reads of an event finds it in the bucket, whatever happens from here on.
-      for (const event of told) expect(topics.kept.get(eventKey(event))).toEqual(event);
-      topics.events.push(...told);
-      fail('after events');
+    producer: {
+      send: async ({ messages }) => {
+        fail('before events');
+        const told: SceneEvent[] = messages.map(({ value }) => JSON.parse(String(value)));
+        // Whoever reads of an event finds it in the bucket, whatever happens from here on.
+        for (const event of told) expect(topics.kept.get(eventKey(event))).toEqual(event);
+        topics.events.push(...told);
+        fail('after events');
+        return [];
+      },
     },
   });
   const handler = createDetect({

@@ -6,7 +6,7 @@ import {
   type MSKEvent,
   recordsOf,
 } from '@video-pipeline/frame';
-import type { Tail } from '@video-pipeline/kafka';
+import type { Producer, Tail } from '@video-pipeline/kafka';
 import {
   type Filtered,
   parseSceneEvent,
@@ -21,7 +21,7 @@ import {
 import { emitMetrics, type Logger, rateOf } from '@video-pipeline/telemetry';
 import { appearancesOf } from './appearances.ts';
 import { createHistory, type Span, sourceOf, spansOf } from './history.ts';
-import type { PublishedFrame, Send } from './publish.ts';
+import type { PublishedFrame } from './publish.ts';
 import { byStream, type Received } from './records.ts';
 
 /** A batch after filtering and tracking, with the events found in it. */
@@ -52,7 +52,7 @@ interface ScenesDependencies {
   /** Whether each event gets a clip. The event then carries the clip's key. */
   clips: boolean;
   tail: Pick<Tail, 'newest'>;
-  send: Send;
+  producer: Pick<Producer, 'send'>;
   logger: Pick<Logger, 'warn'>;
 }
 
@@ -69,7 +69,7 @@ const NO_STATE = '';
 const PLAIN = sceneConfigSchema.parse({});
 
 export function createScenes(dependencies: ScenesDependencies): Scenes {
-  const { configs, allowedClasses, prefix, eventsTopic, clips, send, logger } = dependencies;
+  const { configs, allowedClasses, prefix, eventsTopic, clips, producer, logger } = dependencies;
   const history = createHistory();
   /** Streams whose rate was found too low to follow what moves. */
   const sparse = new Set<string>();
@@ -174,10 +174,8 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
         streams.map(async ([streamId, list]) => {
           const known = await publishedEvents(dependencies, streamId);
           const fresh = list.filter(({ event_id }) => !known.has(event_id));
-          await send(
-            eventsTopic,
-            fresh.map((one) => ({ key: streamId, value: JSON.stringify(one) })),
-          );
+          const messages = fresh.map((one) => ({ key: streamId, value: JSON.stringify(one) }));
+          await producer.send({ topic: eventsTopic, messages });
           if (fresh.length > 0) emitMetrics('detect', streamId, { Events: fresh.length });
         }),
       );

@@ -11,8 +11,8 @@ import {
   toLambdaRecord,
 } from '@video-pipeline/frame';
 import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
-import { openBucket, readTopic } from '@video-pipeline/recovery';
-import { createPutFailed, createStore } from '@video-pipeline/storage';
+import { readTopic } from '@video-pipeline/recovery';
+import { createPutFailed, createReader, createStore } from '@video-pipeline/storage';
 import { startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
 import { inject } from 'vitest';
@@ -50,7 +50,7 @@ export async function startRecoveryRig(endpoint?: string) {
     store,
     /** Publishes on topics of their own what ingest and detect would, and empties the bucket of all that was before. */
     async publish(frames: DetectedFrame[], pictures: Value<'PICTURES'> = 'twice') {
-      const [s3Prefix, bucket, admin] = [unique('run'), openBucket(storage), kafka.admin()];
+      const [s3Prefix, bucket, admin] = [unique('run'), createReader(storage), kafka.admin()];
       await bucket.remove(await Array.fromAsync(bucket.list('')));
       await admin.connect();
       const topics = { framesTopic: `frames-${s3Prefix}`, detectionsTopic: `detections-${s3Prefix}` };
@@ -69,7 +69,9 @@ export async function startRecoveryRig(endpoint?: string) {
         return pictures === 'once' ? encodeReference(frame, picture) : encodeDetectedFrame(frame);
       });
       await producer.send({ topic: topics.detectionsTopic, messages: detected });
-      return { ...topics, kafka, bucket, s3Prefix, pixels: true };
+      const [KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC] = [topics.framesTopic, topics.detectionsTopic];
+      const config = { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, S3_PREFIX: s3Prefix };
+      return { ...topics, config, kafka, bucket, s3Prefix, pixels: true };
     },
     async storeFrames(prefix: string, frames: DetectedFrame[], picture = (one: DetectedFrame) => one.jpeg) {
       for (const one of frames) {

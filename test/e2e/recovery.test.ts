@@ -216,19 +216,15 @@ test('a replay processes the frames of a time range again, into a folder of its 
   const before = await Array.fromAsync(options.bucket.list(''));
   const done = await replay({
     kafka: rig.kafka,
-    framesTopic: options.framesTopic,
+    config: { ...options.config, S3_PREFIX: 'annotated', STORE: 'frames', JPEG_QUALITY: 10, BATCH_SIZE: 2 },
     detector: {
       detect: async (batch) =>
         batch.map(({ width, height }) => ({ model: 'other', width, height, detections: [seen] })),
     },
     store: rig.store,
     folder: 'replay/one',
-    s3Prefix: 'annotated',
-    form: 'frames',
-    quality: 10,
     from: frames[1]?.capturedAt ?? 0,
     to: frames[4]?.capturedAt ?? 0,
-    batchSize: 2,
     logger: console,
     progress: () => {},
   });

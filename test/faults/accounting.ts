@@ -92,8 +92,8 @@ export async function account(
 }
 
 async function auditWhole({ kafka, bucket }: Rig): Promise<string[]> {
-  const topics = { framesTopic: FRAMES_TOPIC, detectionsTopic: DETECTIONS_TOPIC };
-  const report = await audit({ kafka, bucket, ...topics, s3Prefix: PREFIX, pixels: false });
+  const config = { KAFKA_TOPIC: FRAMES_TOPIC, KAFKA_DETECTIONS_TOPIC: DETECTIONS_TOPIC, S3_PREFIX: PREFIX };
+  const report = await audit({ kafka, bucket, config, pixels: false });
   if (isClean(report)) return [];
   const { missing, both, mixedUp } = report;
   return Object.entries({ missing, both, mixedUp }).flatMap(([what, ids]) =>

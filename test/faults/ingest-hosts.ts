@@ -3,7 +3,8 @@ import { join, resolve } from 'node:path';
 import { startCameras } from '@video-pipeline/camera';
 import { decodeFrame } from '@video-pipeline/frame';
 import type { Kafka } from '@video-pipeline/kafka';
-import { audit, type Bucket, readTopic } from '@video-pipeline/recovery';
+import { audit, readTopic } from '@video-pipeline/recovery';
+import type { Bucket } from '@video-pipeline/storage';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import { startChild } from '../../packages/local/src/supervisor/child.ts';
@@ -73,8 +74,8 @@ export async function accountForIngest(
   counted: ReadonlyMap<string, number>,
 ): Promise<{ wrong: string[]; frames: number; twice: number }> {
   // Nothing works on these frames: of the report, only what is lost before Kafka counts.
-  const topics = { framesTopic, detectionsTopic: 'none' };
-  const report = await audit({ kafka, bucket, ...topics, s3Prefix: 'none', pixels: false, counted });
+  const config = { KAFKA_TOPIC: framesTopic, KAFKA_DETECTIONS_TOPIC: 'none', S3_PREFIX: 'none' };
+  const report = await audit({ kafka, bucket, config, pixels: false, counted });
   const wrong = [...(report.lostBeforeKafka ?? ['the auditor compared nothing'])];
   const seen = new Set<string>();
   const newest = new Map<string, number>();

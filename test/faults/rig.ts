@@ -5,8 +5,7 @@ import { readConfig, type Value } from '@video-pipeline/config';
 import type { EncodedRecord } from '@video-pipeline/frame';
 import { connectKafka, consumerLag, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
 import { connectS3, ensureBucket, freePort, startS3Proxy } from '@video-pipeline/local';
-import { openBucket } from '@video-pipeline/recovery';
-import { indexOfSegment } from '@video-pipeline/storage';
+import { createReader, indexOfSegment } from '@video-pipeline/storage';
 import { startChild } from '../../packages/local/src/supervisor/child.ts';
 import { folderReader } from '../support/folder-reader.ts';
 import { addCrowds, asksForDetections } from './answers.ts';
@@ -190,7 +189,7 @@ export async function startRig(options: {
     files: folderReader(bucketFolder),
     bucketFolder,
     store,
-    bucket: openBucket(storage),
+    bucket: createReader(storage),
     /** Settings of the bucket, past the fault proxy. */
     storage,
     /** Annotated frames that S3 has acknowledged so far; sets the pace alone, proves nothing. */

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { cached } from '@video-pipeline/storage';
 import { type Font, parse } from 'opentype.js/dist/opentype.mjs';
 import sharp from 'sharp';
 
@@ -19,24 +20,18 @@ export const UNKNOWN = '?';
 
 /** Most text sizes in memory. The largest needs 4 MB, and the senders of pictures decide how many sizes there are. */
 const MAX_SIZES = 8;
-/** In the order of their first use. */
-const bySize = new Map<number, Promise<Glyphs>>();
 let font: Promise<Font> | undefined;
+const ofSize = async (size: string) => {
+  font ??= loadFont();
+  return render(await font, Number(size));
+};
+const bySize = cached(ofSize, Number.POSITIVE_INFINITY, MAX_SIZES);
 
 /**
  * The glyphs of the label font, rendered at first use. Neither system fonts nor fontconfig are needed: Lambda has none.
  * @param size height of the em square, pixels
  */
-export function loadGlyphs(size: number): Promise<Glyphs> {
-  let glyphs = bySize.get(size);
-  if (!glyphs) {
-    font ??= loadFont();
-    glyphs = font.then((loaded) => render(loaded, size));
-    bySize.set(size, glyphs);
-    if (bySize.size > MAX_SIZES) bySize.delete(bySize.keys().next().value as number);
-  }
-  return glyphs;
-}
+export const loadGlyphs = (size: number): Promise<Glyphs> => bySize(String(size));
 
 // B612 was drawn for the screens of airliners. The file holds the letters of ISO 8859-1.
 async function loadFont(): Promise<Font> {

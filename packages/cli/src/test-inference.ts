@@ -1,15 +1,14 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
-import { readConfig, urlBelow } from '@video-pipeline/config';
-import { type Detection, decodeFrame, type Frame } from '@video-pipeline/frame';
+import { readConfig } from '@video-pipeline/config';
+import type { FrameResult, InferenceClientError } from '@video-pipeline/inference-client';
 import { aligned, DIRECTORY, StartError } from '@video-pipeline/local/place';
 import type { Command } from 'commander';
 import { serverOf, type Target } from './running.ts';
 import { targetCommand } from './stage.ts';
 
-type Result = Seen | { frame_number: number; error: string };
-type Seen = { frame_number: number; width: number; height: number; detections: Detection[] };
+type Seen = Exclude<FrameResult, { error: string }>;
 
 interface Options extends Target {
   picture?: string;
@@ -25,71 +24,45 @@ export function inferenceCommand(): Command {
     .option('--output <file.jpg>', 'where the annotated picture goes', 'test-inference.jpg')
     .action(async ({ picture, output, json, ...target }: Options) => {
       const server = await serverOf('inference', target);
-      const jpeg = picture ? await readFile(resolve(DIRECTORY, picture)) : (await firstFrame()).jpeg;
+      const jpeg = picture ? await readFile(resolve(DIRECTORY, picture)) : await firstPicture();
       const began = performance.now();
-      const { model, result } = await predict(server, jpeg);
+      const result = await detect(server, jpeg);
       const milliseconds = Math.round(performance.now() - began);
       if ('error' in result) throw new StartError(`${server} can't use the picture: ${result.error}`);
       const file = resolve(DIRECTORY, output);
       const { annotateJpeg } = await import('@video-pipeline/functions');
       await writeFile(file, await annotateJpeg({ jpeg, ...result }, result.detections));
-      const answer = { model, milliseconds, ...result, annotated: file };
+      const answer = { ...result, milliseconds, annotated: file };
       console.log(json ? JSON.stringify(answer) : describe(answer));
     });
 }
 
-/** The first frame of a demo clip, decoded and encoded by ingest itself. */
-async function firstFrame(): Promise<Frame> {
+/** The first picture of a demo clip, decoded and encoded as by ingest. */
+async function firstPicture(): Promise<Buffer> {
   const [url = ''] = await fetchAsset(CLIPS, console.error);
-  const { MAX_FRAME_BYTES, JPEG_QUALITY, FRAME_RATE } = readConfig([
-    'MAX_FRAME_BYTES',
-    'JPEG_QUALITY',
-    'FRAME_RATE',
-  ]);
+  const { MAX_FRAME_BYTES, JPEG_QUALITY } = readConfig(['MAX_FRAME_BYTES', 'JPEG_QUALITY']);
   // Loaded only here: the other commands need neither FFmpeg nor an image library.
-  const { Ingest } = await import('@video-pipeline/ingest-host');
-  const frames: Frame[] = [];
-  const ingest = new Ingest(
-    async (records) => {
-      for (const { key, value, headers } of records)
-        frames.push(decodeFrame({ key: Buffer.from(key), value, headers }));
-    },
-    {
-      maxFrameBytes: MAX_FRAME_BYTES,
-      bufferSeconds: 1,
-      bufferBytes: MAX_FRAME_BYTES,
-      stallSeconds: 10,
-      maxFrames: 1,
-      log: { info() {}, warn: console.error, error: console.error },
-    },
-  );
-  await ingest.run([{ id: 'clip', url, frameRate: FRAME_RATE, quality: JPEG_QUALITY, transport: 'tcp' }]);
-  const [frame] = frames;
-  if (!frame) throw new StartError(`${url} gave no frame`);
-  return frame;
+  const { probe } = await import('@video-pipeline/ingest-host');
+  const encoding = { maxFrameBytes: MAX_FRAME_BYTES, quality: JPEG_QUALITY };
+  return (await probe(url, { transport: 'tcp', seconds: 0, timeoutSeconds: 10, ...encoding })).jpeg.jpeg;
 }
 
-async function predict(server: string, jpeg: Buffer): Promise<{ model: string; result: Result }> {
-  const body = {
-    stream_id: 'test-inference',
-    frames: [{ frame_number: 0, frame_data: jpeg.toString('base64') }],
-  };
-  let response: Response;
+async function detect(url: string, jpeg: Buffer): Promise<FrameResult> {
+  const config = readConfig(['INFERENCE_TIMEOUT_SECONDS', 'INFERENCE_CONFIDENCE_THRESHOLD']);
+  const timeoutMs = config.INFERENCE_TIMEOUT_SECONDS * 1000;
+  const { createHttpClient } = await import('@video-pipeline/inference-client');
+  const client = createHttpClient({ url, timeoutMs, threshold: config.INFERENCE_CONFIDENCE_THRESHOLD });
+  const frame = { streamId: 'test-inference', session: '', frameNumber: 0, capturedAt: 0, jpeg };
   try {
-    response = await fetch(urlBelow(server, 'predict'), {
-      method: 'POST',
-      headers: { 'content-type': 'application/json' },
-      body: JSON.stringify(body),
-    });
+    const [result] = await client.detect([{ ...frame, width: 0, height: 0 }]);
+    return result as FrameResult;
   } catch (cause) {
-    throw new StartError(`no inference server answers at ${server}`, { cause });
+    const { status, message } = cause as InferenceClientError;
+    throw new StartError(status ? message : `no inference server answers at ${url}: ${message}`, { cause });
   }
-  if (!response.ok) throw new StartError(`${server} answers ${response.status}: ${await response.text()}`);
-  const { model, results } = (await response.json()) as { model: string; results: [Result] };
-  return { model, result: results[0] };
 }
 
-function describe(answer: Seen & { model: string; milliseconds: number; annotated: string }): string {
+function describe(answer: Seen & { milliseconds: number; annotated: string }): string {
   const { model, milliseconds, width, height, detections, annotated } = answer;
   const rows = detections.map(({ class_name, confidence, bbox }) => [
     class_name,

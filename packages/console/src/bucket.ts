@@ -1,6 +1,5 @@
 import { S3Client } from '@aws-sdk/client-s3';
-import { type Bucket, openBucket } from '@video-pipeline/recovery/bucket';
-import { type StorageSettings, s3Config } from '@video-pipeline/storage';
+import { type Bucket, createReader, type StorageSettings, s3Config } from '@video-pipeline/storage';
 
 /** The bucket that the settings name, with short timeouts: a person waits for the page. Nothing is sent before use. */
 export function openArchiveBucket(settings: StorageSettings): Bucket {
@@ -10,5 +9,5 @@ export function openArchiveBucket(settings: StorageSettings): Bucket {
     // The page shows the timeout, and asks again.
     requestHandler: { connectionTimeout: 2_000, requestTimeout: 3_000, throwOnRequestTimeout: true },
   });
-  return openBucket(settings, client);
+  return createReader(settings, client);
 }

@@ -1,6 +1,5 @@
 import { claimedStream, LOST_BATCHES, positionOf } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
-import type { Bucket } from '@video-pipeline/recovery/bucket';
 import {
   FailedEntryError,
   type FailedFilter,
@@ -9,7 +8,7 @@ import {
   readFailedHead,
   redrive,
 } from '@video-pipeline/recovery/failed';
-import { ifThere, objectsOf } from '@video-pipeline/storage';
+import { type Bucket, ifThere, objectsOf } from '@video-pipeline/storage';
 import type { FailedBulkResult, FailedEntry, FailedPage } from './api.ts';
 
 const PAGE = 20;

@@ -1,8 +1,8 @@
 import { type Config, urlBelow } from '@video-pipeline/config';
 import type { Admin, Kafka } from '@video-pipeline/kafka';
 import { askGroup } from '@video-pipeline/kafka';
-import type { Bucket } from '@video-pipeline/recovery/bucket';
 import { FAILED_FOLDERS, STAGE_VARIABLES } from '@video-pipeline/stages';
+import type { Bucket } from '@video-pipeline/storage';
 import { askHttp, HealthWatch, type Logger, lowRateNote, type Probe } from '@video-pipeline/telemetry';
 import type { Flow, Health, Percentiles } from './api.ts';
 import { watchCameras } from './cameras.ts';

@@ -1,7 +1,6 @@
 import type { Config } from '@video-pipeline/config';
 import type { Origin } from '@video-pipeline/http';
-import type { Bucket } from '@video-pipeline/recovery/bucket';
-import type { ClipSettings } from '@video-pipeline/storage';
+import type { Bucket, ClipSettings } from '@video-pipeline/storage';
 import type { Tables } from '@video-pipeline/tables';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Access } from './access.ts';

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { startFakeCluster } from '../test/fake-cluster.ts';
 import { connectKafka } from './connect.ts';
 import { orderedProducer, TooLargeError } from './producer.ts';
@@ -141,6 +141,18 @@ test('an error that no retry cures is thrown, though the other partition took it
   });
   await expect(producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 3) })).rejects.toThrow(/authorized/i);
   expect(valuesOf(cluster.stored, 0)).toHaveLength(3);
+});
+
+test('a send connects, and the next one does so again where that failed', async () => {
+  const connect = vi.fn().mockRejectedValue(new Error('no broker'));
+  const producer = orderedProducer({ producer: () => ({ connect }) } as never);
+  expect(await producer.send({ topic: TOPIC, messages: [] })).toEqual([]);
+  expect(connect).not.toHaveBeenCalled();
+  for (const calls of [1, 2]) {
+    const sent = producer.send({ topic: TOPIC, messages: messagesOf(KEYS, 1) });
+    await expect(sent).rejects.toThrow('no broker');
+    expect(connect).toHaveBeenCalledTimes(calls);
+  }
 });
 
 test('records that are too large are refused by name, and all others of the send are there, in order', async () => {

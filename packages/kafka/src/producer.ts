@@ -30,8 +30,6 @@ export class TooLargeError extends Error {
 export interface Records {
   topic: string;
   messages: Message[];
-  /** Never less than every in-sync replica. */
-  acks?: -1;
 }
 
 /** Sends records, and knows for each whether Kafka has it. */

@@ -22,16 +22,7 @@ const command = new Command('audit')
   .action(async ({ pixels, json, ingestLog }: { pixels: boolean; json: boolean; ingestLog?: string[] }) => {
     const counted = ingestLog && (await readCounts(ingestLog));
     const { config, bucket, kafka } = await connectEnvironment('audit', ['bucket', 'kafka']);
-    const report = await audit({
-      kafka,
-      bucket,
-      framesTopic: config.KAFKA_TOPIC,
-      detectionsTopic: config.KAFKA_DETECTIONS_TOPIC,
-      s3Prefix: config.S3_PREFIX,
-      groupId: config.KAFKA_GROUP_ID,
-      pixels,
-      counted,
-    });
+    const report = await audit({ kafka, bucket, config, pixels, counted });
     bucket.close();
     console.log(json ? JSON.stringify(report) : describe(report));
     process.exitCode = isClean(report) ? 0 : 1;

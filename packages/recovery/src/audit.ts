@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Config } from '@video-pipeline/config';
 import {
   annotatedKey,
   type DetectedFrame,
@@ -13,8 +14,7 @@ import {
 } from '@video-pipeline/frame';
 import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, POLLER, type TopicVariable } from '@video-pipeline/stages';
-import { ifThere, pictureKeys } from '@video-pipeline/storage';
-import type { Bucket } from './bucket.ts';
+import { type Bucket, ifThere, pictureKeys } from '@video-pipeline/storage';
 import { readLostBatch } from './lost-batches.ts';
 import { samePicture } from './pixels.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
@@ -46,11 +46,8 @@ export interface AuditReport {
 interface AuditOptions {
   kafka: Kafka;
   bucket: Bucket;
-  framesTopic: string;
-  detectionsTopic: string;
-  s3Prefix: string;
-  /** Consumer groups whose offsets show which frames are on their way (KAFKA_GROUP_ID). Left out: none is. */
-  groupId?: string;
+  /** The consumer groups' offsets show which frames are on their way. Without a group, none is. */
+  config: Config<'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'S3_PREFIX'> & Partial<Config<'KAFKA_GROUP_ID'>>;
   /** Also compares each stored picture with its frame: reads every object. */
   pixels: boolean;
   /** Frames that ingest says it published, by `stream/session`. */
@@ -63,6 +60,7 @@ interface AuditOptions {
  * lie in `failed/`, and not both.
  */
 export async function audit(options: AuditOptions): Promise<AuditReport> {
+  const { S3_PREFIX, KAFKA_TOPIC } = options.config;
   const report: AuditReport = {
     published: 0,
     annotated: 0,
@@ -78,19 +76,19 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   // Read first: the output of each offset that is committed now is stored before we list the bucket.
   const isAwaited = await awaited(options);
   const { detected, claims } = await readDetected(options);
-  const stored = await storedKeys(options.bucket, `${options.s3Prefix}/`);
+  const stored = await storedKeys(options.bucket, `${S3_PREFIX}/`);
   const failed = new Set(await Array.fromAsync(options.bucket.list('failed/')));
   for (const key of await lostKeys(options.bucket)) failed.add(key);
   report.failedRecords = countByStage(failed);
   const held = new Map<string, Set<number>>();
   const unlisted: { name: string; key: string | undefined; folder: string | undefined }[] = [];
-  await readTopic(options.kafka, options.framesTopic, async (record) => {
+  await readTopic(options.kafka, KAFKA_TOPIC, async (record) => {
     report.published++;
     const frame = tryDecode(record, decodeFrame);
     if (frame) addNumber(held, frame);
     const seen = frame && detected.get(idOf(frame));
     const isFailed = isIn(failed, record) || (seen?.records.some((one) => isIn(failed, one)) ?? false);
-    const key = frame && annotatedKey(options.s3Prefix, frame);
+    const key = frame && annotatedKey(S3_PREFIX, frame);
     const isStored = key !== undefined && stored.has(key);
     const name = frame ? idOf(frame) : positionOf(record);
     if (isStored) report.annotated++;
@@ -185,19 +183,15 @@ function isIn(failed: ReadonlySet<string>, record: Place): boolean {
 }
 
 /** @returns whether the stage that reads a record's topic has yet to commit its offset */
-async function awaited({
-  kafka,
-  groupId,
-  framesTopic,
-  detectionsTopic,
-}: AuditOptions): Promise<(topic: TopicVariable, record: Place) => boolean> {
-  if (groupId === undefined) return () => false;
+async function awaited({ kafka, config }: AuditOptions): Promise<(topic: TopicVariable, record: Place) => boolean> {
+  const { KAFKA_GROUP_ID } = config;
+  if (KAFKA_GROUP_ID === undefined) return () => false;
   const committed = new Map<TopicVariable, Map<number, number>>();
   await withAdmin(kafka, async (admin) => {
     const existing = await admin.listTopics();
     for (const stage of FRAME_STAGES) {
-      const topic = stage.reads === 'KAFKA_TOPIC' ? framesTopic : detectionsTopic;
-      const group = groupOf(stage, { KAFKA_GROUP_ID: groupId });
+      const topic = stage.reads === 'KAFKA_TOPIC' ? config.KAFKA_TOPIC : config.KAFKA_DETECTIONS_TOPIC;
+      const group = groupOf(stage, { KAFKA_GROUP_ID });
       if (!existing.includes(topic) || !(await exists(admin, group))) continue;
       const partitions = await consumerLag(admin, group, topic);
       committed.set(stage.reads, new Map(partitions.map((one) => [one.partition, one.committed])));
@@ -225,10 +219,10 @@ function countByStage(failed: ReadonlySet<string>): Record<string, number> {
 }
 
 /** Reads `detections`: the records by frame id, and which frame each says to lie at which offset of `video-frames`. */
-async function readDetected({ kafka, detectionsTopic }: AuditOptions) {
+async function readDetected({ kafka, config }: AuditOptions) {
   const detected = new Map<string, Detected>();
   const claims = new Map<string, string>();
-  await readTopic(kafka, detectionsTopic, (record) => {
+  await readTopic(kafka, config.KAFKA_DETECTIONS_TOPIC, (record) => {
     // The detections may be what is wrong with the record. It still belongs to a frame.
     const frame = tryDecode(record, decodeSeenFrame) ?? tryDecode(record, decodeFrame);
     if (!frame) return;

@@ -1,9 +1,8 @@
 import { readConfig } from '@video-pipeline/config';
 import { connectKafka, SILENT, withAdmin } from '@video-pipeline/kafka';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
-import { STORAGE_VARIABLES } from '@video-pipeline/storage';
+import { createReader, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { createLogger, messageOf, within } from '@video-pipeline/telemetry';
-import { openBucket } from './bucket.ts';
 
 const NAMES = [
   ...STORAGE_VARIABLES,
@@ -29,7 +28,7 @@ const REACH_MS = 4_500;
  */
 export async function connectEnvironment(name: string, needs: readonly ('kafka' | 'bucket')[] = ['bucket']) {
   const config = readConfig(NAMES);
-  const bucket = openBucket(config);
+  const bucket = createReader(config);
   const kafka = connectKafka(name, createLogger(name));
   const { S3_BUCKET, AWS_ENDPOINT_URL = 'AWS', KAFKA_BOOTSTRAP_SERVERS } = config;
   const asked = {

@@ -3,9 +3,8 @@ import { type Kafka, orderedProducer } from '@video-pipeline/kafka';
 import { runCommand } from '@video-pipeline/lifecycle';
 import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
-import { FAILURES, ifThere } from '@video-pipeline/storage';
+import { type Bucket, FAILURES, ifThere } from '@video-pipeline/storage';
 import { Command, Option } from 'commander';
-import type { Bucket } from './bucket.ts';
 import { connectEnvironment, TARGET_HELP } from './connect.ts';
 import {
   type FailedEntry,

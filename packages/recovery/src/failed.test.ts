@@ -1,8 +1,7 @@
 import type { MSKRecord } from '@video-pipeline/frame';
-import { createPutFailed, type StoredObject } from '@video-pipeline/storage';
+import { type Bucket, createPutFailed, type StoredObject } from '@video-pipeline/storage';
 import { expect, test, vi } from 'vitest';
 import { toStore } from '../../event-source/src/on-failure.ts';
-import type { Bucket } from './bucket.ts';
 import { type FailedEntry, listFailed, readFailed, redrive } from './failed.ts';
 
 /** A bucket in memory that counts the bytes it gives away. */

@@ -1,7 +1,6 @@
 import { claimedStream, fromLambdaRecord, LOST_BATCHES, type MSKRecord } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
-import { type FailedRecord, ifThere } from '@video-pipeline/storage';
-import type { Bucket } from './bucket.ts';
+import { type Bucket, type FailedRecord, ifThere } from '@video-pipeline/storage';
 import { FailedEntryError, isLostBatch, readLostBatch } from './lost-batches.ts';
 
 export { FailedEntryError } from './lost-batches.ts';

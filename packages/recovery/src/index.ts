@@ -1,5 +1,4 @@
 export * from './audit.ts';
-export * from './bucket.ts';
 export * from './failed.ts';
 export * from './read-topic.ts';
 export * from './replay.ts';

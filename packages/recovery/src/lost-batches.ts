@@ -1,6 +1,6 @@
 import { LOST_BATCHES, type MSKEvent, type MSKRecord } from '@video-pipeline/frame';
 import { STAGES } from '@video-pipeline/stages';
-import type { Bucket } from './bucket.ts';
+import type { Bucket } from '@video-pipeline/storage';
 
 /** A batch that an event-source mapping gave up on. */
 interface LostBatch {

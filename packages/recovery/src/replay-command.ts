@@ -33,17 +33,13 @@ const command = new Command('replay')
     bucket.close();
     const done = await replay({
       kafka,
-      framesTopic: config.KAFKA_TOPIC,
+      config,
       detector: createInferenceClient(),
       store: createStore(config),
       folder,
-      s3Prefix: config.S3_PREFIX,
-      form: config.STORE,
-      quality: config.JPEG_QUALITY,
       from: from.getTime(),
       to: to.getTime(),
       stream,
-      batchSize: config.BATCH_SIZE,
       logger,
       progress: (frames) => void process.stderr.write(`\r${frames} frames`),
     });

@@ -1,4 +1,4 @@
-import type { Value } from '@video-pipeline/config';
+import type { Config } from '@video-pipeline/config';
 import { decodeFrame, type MSKRecord, toLambdaEvent, toLambdaRecord } from '@video-pipeline/frame';
 import { createAnnotateFrames } from '@video-pipeline/functions/annotate';
 import { createDetect } from '@video-pipeline/functions/detect';
@@ -10,21 +10,16 @@ import { type PlacedRecord, readTopic } from './read-topic.ts';
 
 interface ReplayOptions {
   kafka: Kafka;
-  framesTopic: string;
+  config: Config<'KAFKA_TOPIC' | 'S3_PREFIX' | 'STORE' | 'JPEG_QUALITY' | 'BATCH_SIZE'>;
   detector: InferenceClient;
   store: MergingStore;
   /** Every key is written under this folder, so that nothing of the first run is touched. */
   folder: string;
-  s3Prefix: string;
-  form: Value<'STORE'>;
-  /** JPEG quality of annotated pictures, 1 to 100. */
-  quality?: number | undefined;
   /** Frames captured from this time on, epoch milliseconds. */
   from: number;
   /** Frames captured before this time, epoch milliseconds. */
   to: number;
   stream?: string | undefined;
-  batchSize: number;
   logger: Pick<Logger, 'warn'>;
   /** Called after each batch with the frames done so far. */
   progress(done: number): void;
@@ -48,16 +43,17 @@ export async function replay(options: ReplayOptions): Promise<number> {
     batch = [];
     options.progress(done);
   };
-  await readTopic(options.kafka, options.framesTopic, async (record) => {
+  await readTopic(options.kafka, options.config.KAFKA_TOPIC, async (record) => {
     if (isWanted(record, options)) batch.push(record);
-    if (batch.length >= options.batchSize) await flush();
+    if (batch.length >= options.config.BATCH_SIZE) await flush();
   });
   await flush();
   return done;
 }
 
 /** Runs detect and annotate as one, without publishing. */
-function createBatchProcessor({ detector, store, folder, s3Prefix, form, quality, logger }: ReplayOptions) {
+function createBatchProcessor({ detector, store, folder, config, logger }: ReplayOptions) {
+  const { S3_PREFIX: prefix, STORE: form } = config;
   const moved = <Kind extends { key: string }>(object: Kind): Kind => ({
     ...object,
     key: `${folder}/${object.key}`,
@@ -68,17 +64,17 @@ function createBatchProcessor({ detector, store, folder, s3Prefix, form, quality
   };
   const annotate = createAnnotateFrames({
     store: inFolder,
-    prefix: s3Prefix,
+    prefix,
     // Who replays frames looks at all of them.
     form: form === 'events' ? 'frames' : form,
-    quality,
+    quality: config.JPEG_QUALITY,
     putFailed: createPutFailed(inFolder, 'annotate'),
     logger,
   });
   const detect = createDetect({
     detector,
     publish: async () => {},
-    once: { annotate, prefix: s3Prefix },
+    once: { annotate, prefix },
     putFailed: createPutFailed(inFolder, 'detect'),
     logger,
   });

@@ -51,6 +51,16 @@ export interface FolderReader extends Reader {
   save(key: string, path: string): Promise<number>;
 }
 
+/** The bucket for operators' tools: list, read, delete. */
+export interface Bucket extends FolderReader {
+  /** Keys that begin with `prefix`, in order. */
+  list(prefix: string): AsyncIterable<string>;
+  /** The first `most` bytes of an object, and its whole size. @throws an error that {@link isMissing} recognises */
+  head(key: string, most: number): Promise<{ bytes: Buffer; size: number }>;
+  remove(keys: readonly string[]): Promise<void>;
+  close(): void;
+}
+
 /** All objects whose keys begin with `prefix` and sort after `after`, in key order, asked for page by page. */
 export async function* objectsOf(
   reader: Pick<Reader, 'page'>,

@@ -5,9 +5,9 @@ import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/clien
 import { readConfig } from '@video-pipeline/config';
 import { findArchived } from './archive.ts';
 import { cached } from './cached.ts';
-import { type ByteRange, type FolderReader, isMissing, ObjectTooLargeError, type Part } from './reader.ts';
+import { type Bucket, type ByteRange, isMissing, ObjectTooLargeError, objectsOf, type Part } from './reader.ts';
 import { picturesOfSegment } from './segment.ts';
-import { STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
+import { removeObjects, STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
 
 /** Most bytes that are read at once: annotated pictures, detections and clips of ours are far smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -15,11 +15,11 @@ const MAX_BYTES = 64 * 1024 * 1024;
 /** How many bytes of JPEGs of segments are kept, and how long: a request for a picture is often followed by one for the next. */
 const SEGMENTS = { bytes: 128 * 1024 * 1024, ttlMs: 30_000 };
 
-/** A reader of the bucket that the settings name. Nothing is sent before it is used. */
+/** The bucket that the settings name. Nothing is sent before it is used. */
 export function createReader(
   settings: StorageSettings = readConfig(STORAGE_VARIABLES),
   client = new S3Client(s3Config(settings)),
-): FolderReader {
+): Bucket {
   const Bucket = settings.S3_BUCKET;
   const get = async (Key: string, range?: ByteRange): Promise<Buffer> => {
     const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
@@ -43,7 +43,7 @@ export function createReader(
     if (!jpeg) throw new Error(`${key} has no picture ${part.index}`);
     return jpeg;
   };
-  const reader: FolderReader = {
+  const reader: Bucket = {
     async page(Prefix, { after, limit = 1000 } = {}) {
       const command = new ListObjectsV2Command({ Bucket, Prefix, StartAfter: after, MaxKeys: limit });
       const { Contents = [], IsTruncated } = await client.send(command);
@@ -82,6 +82,23 @@ export function createReader(
         return getPart(archived.key, archived);
       }
     },
+    async *list(prefix) {
+      for await (const { key } of objectsOf(reader, prefix)) yield key;
+    },
+    async head(Key, most) {
+      try {
+        const command = new GetObjectCommand({ Bucket, Key, Range: `bytes=0-${most - 1}` });
+        const { Body, ContentRange, ContentLength } = await client.send(command);
+        const bytes = Buffer.from((await Body?.transformToByteArray()) ?? []);
+        return { bytes, size: Number(ContentRange?.split('/')[1] ?? ContentLength ?? bytes.length) };
+      } catch (error) {
+        // An empty object has no first byte.
+        if ((error as Error).name === 'InvalidRange') return { bytes: Buffer.alloc(0), size: 0 };
+        throw error;
+      }
+    },
+    remove: (keys) => removeObjects(client, Bucket, keys),
+    close: () => client.destroy(),
   };
   return reader;
 }
