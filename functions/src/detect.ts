@@ -29,7 +29,7 @@ import {
 import type { AnnotateFrames } from './annotate.ts';
 import { createDetector } from './canary.ts';
 import { putNoted } from './note-late.ts';
-import { createPublish, FramesTooLargeError, type Publish, type PublishedFrame } from './publish.ts';
+import { createPublish, type Publish, type PublishedFrame } from './publish.ts';
 import {
   byStream,
   decodeRecords,
@@ -112,10 +112,7 @@ export function createDetect(dependencies: DetectDependencies) {
       if (ids.length > 0) frame.events = ids.map(({ event_id }) => event_id);
     }
     if (once) for (const one of seen) one.frame.picture = pictureIn(one, once.prefix);
-    const [tooLarge] = await Promise.all([
-      publishAll(seen, publish),
-      putAllFailed('detect', failures, dependencies),
-    ]);
+    const [tooLarge] = await Promise.all([publish(seen), putAllFailed('detect', failures, dependencies)]);
     await putAllFailed('detect', tooLarge, dependencies);
     // Events come after the frames: a reader of an event finds its frames published, and a failed batch leaves no
     // stored event without frames. Each event is stored before it is published. A retry overwrites the object.
@@ -186,19 +183,6 @@ function checkResult(frame: Frame, result: FrameResult | undefined): DetectedFra
     };
   }
   return { ...frame, detections, model };
-}
-
-/** @returns the frames that are larger than the topic allows */
-async function publishAll(frames: readonly Received<PublishedFrame>[], publish: Publish): Promise<Failure[]> {
-  try {
-    await publish(frames.map(({ frame }) => frame));
-    return [];
-  } catch (error) {
-    if (!(error instanceof FramesTooLargeError)) throw error;
-    return frames
-      .filter(({ frame }) => error.frames.includes(frame))
-      .map(({ record }) => ({ record, code: 'FRAME_TOO_LARGE', reason: error.message }));
-  }
 }
 
 function report(detected: readonly Received<DetectedFrame>[], inferenceMs: number): void {

@@ -344,8 +344,9 @@ describe('publish', () => {
   test('one send for all', async () => {
     const send = vi.fn(async () => []);
     const publish = createPublish({ send }, 'detections');
-    await publish([frame('gate', 0), frame('yard', 1)]);
-    await publish([frame('gate', 1)]);
+    const received = (one: DetectedFrame) => ({ record: {} as MSKRecord, frame: one });
+    await publish([frame('gate', 0), frame('yard', 1)].map(received));
+    await publish([received(frame('gate', 1))]);
     expect(send).toHaveBeenCalledTimes(2);
     const messages = [frame('gate', 0), frame('yard', 1)].map(encodeDetectedFrame);
     expect(send).toHaveBeenNthCalledWith(1, { topic: 'detections', messages });

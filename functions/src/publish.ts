@@ -7,6 +7,7 @@ import {
   type PictureReference,
 } from '@video-pipeline/frame';
 import { type Message, type Producer, TooLargeError } from '@video-pipeline/kafka';
+import type { Failure, Received } from './records.ts';
 
 export interface PublishedFrame extends DetectedFrame {
   checkpoint?: Checkpoint;
@@ -14,29 +15,23 @@ export interface PublishedFrame extends DetectedFrame {
   picture?: PictureReference;
 }
 
-/** The records of some frames are larger than the topic allows. All other frames are published. */
-export class FramesTooLargeError extends Error {
-  override readonly name = 'FramesTooLargeError';
-  readonly frames: readonly PublishedFrame[];
-
-  constructor(frames: readonly PublishedFrame[], cause: TooLargeError) {
-    super(cause.message, { cause });
-    this.frames = frames;
-  }
-}
-
-/** Publishes frames, in order; resolves once every in-sync replica has them. @throws FramesTooLargeError */
-export type Publish = (frames: readonly PublishedFrame[]) => Promise<void>;
+/**
+ * Publishes frames, in order; resolves once every in-sync replica has them.
+ * @returns those that are larger than the topic allows; all others are published
+ */
+export type Publish = (frames: readonly Received<PublishedFrame>[]) => Promise<Failure[]>;
 
 export function createPublish(producer: Pick<Producer, 'send'>, topic: string): Publish {
   return async (frames) => {
-    const messages: Message[] = frames.map(encode);
+    const messages: Message[] = frames.map(({ frame }) => encode(frame));
     try {
       await producer.send({ topic, messages });
+      return [];
     } catch (error) {
       if (!(error instanceof TooLargeError)) throw error;
-      const tooLarge = frames.filter((_, index) => error.records.includes(messages[index] as Message));
-      throw new FramesTooLargeError(tooLarge, error);
+      return frames
+        .filter((_, index) => error.records.includes(messages[index] as Message))
+        .map(({ record }) => ({ record, code: 'FRAME_TOO_LARGE', reason: error.message }));
     }
   };
 }

@@ -158,8 +158,9 @@ function startProcess(
     },
     publish: async (frames) => {
       fail('before frames');
-      topics.frames.push(...frames);
+      topics.frames.push(...frames.map(({ frame }) => frame));
       fail('after frames');
+      return [];
     },
     scenes,
     store: {

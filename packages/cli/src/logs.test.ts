@@ -1,8 +1,8 @@
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, mkdtempSync, rmSync, unwatchFile, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { printStage, sentence } from './logs.ts';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { follow, printStage, sentence } from './logs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'logs-'));
 const detect = { stage: 'staging', service: 'detect', lines: 2 };
@@ -40,6 +40,23 @@ describe('the logs of a stage', () => {
   it('need the AWS CLI', async () => {
     vi.stubEnv('PATH', join(folder, 'none'));
     await expect(printStage({ ...detect, follow: false }, () => {})).rejects.toThrow("no 'aws' on PATH");
+  });
+});
+
+describe('a log that is followed', () => {
+  it('goes on where it was read to, whatever came since then, and waits for whole lines', async () => {
+    const file = join(folder, 'detect.log');
+    writeFileSync(file, 'read\nsince \u00e4');
+    const lines: string[] = [];
+    follow(file, 'read\n'.length, (line) => lines.push(line));
+    onTestFinished(() => unwatchFile(file));
+    appendFileSync(file, ' then\nnext');
+    await expect.poll(() => lines).toEqual(['since \u00e4 then']);
+    appendFileSync(file, ' one\n');
+    await expect.poll(() => lines).toEqual(['since \u00e4 then', 'next one']);
+    // Where a full log is renamed, a new one begins.
+    writeFileSync(file, 'new\n');
+    await expect.poll(() => lines.at(-1)).toBe('new');
   });
 });
 

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, statSync, watchFile } from 'node:fs';
-import { open, readdir, readFile } from 'node:fs/promises';
+import { createReadStream, existsSync, watchFile } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { positiveInteger, StartError } from '@video-pipeline/local/place';
@@ -44,9 +44,12 @@ export function logsCommand(): Command {
       const folder = join(options.dataDir, 'logs');
       const names = await serviceNames(folder, service);
       const print = chosen(printer(names, options.json), options);
-      for (const name of names) await printLast(join(folder, `${name}.log`), name, options, print);
+      for (const name of names) {
+        const file = join(folder, `${name}.log`);
+        const end = await printLast(file, options, (line) => print(name, line));
+        if (options.follow) follow(file, end, (line) => print(name, line));
+      }
       if (!options.follow) return;
-      for (const name of names) follow(join(folder, `${name}.log`), name, print);
       // Following never ends by itself: a signal ends it.
       await new Promise<never>(() => {});
     });
@@ -105,10 +108,14 @@ function printer(names: readonly string[], json: boolean | undefined): Print {
   return (service, line) => console.log(`${service.padEnd(width)} | ${line}`);
 }
 
-async function printLast(file: string, name: string, options: Options, print: Print): Promise<void> {
-  const lines = (await readFile(file, 'utf8')).split('\n').slice(0, -1);
-  const wanted = lines.filter((line) => options.metrics || !isMetrics(line));
-  for (const line of wanted.slice(-options.lines)) print(name, line);
+/** @returns where the lines end that were there, bytes */
+async function printLast(file: string, options: Options, print: (line: string) => void): Promise<number> {
+  const lines: string[] = [];
+  const end = await readLines(file, 0, (line) => {
+    if (options.metrics || !isMetrics(line)) lines.push(line);
+  });
+  lines.slice(-options.lines).forEach(print);
+  return end;
 }
 
 /** Leaves out metrics unless they are asked for, and turns each line of our logger into a sentence. */
@@ -150,27 +157,30 @@ export function sentence(line: string): string {
   return `${clock}${level} ${message}${parts.length > 0 ? `; ${parts.join(', ')}` : ''}`;
 }
 
-// By polling: file system events differ between systems, and a full log is renamed.
-function follow(file: string, name: string, print: Print): void {
-  let position = statSync(file).size;
-  let rest = '';
+/**
+ * Prints the lines of a log from a place on, bytes, until `unwatchFile` ends it. By polling: file system events differ
+ * between systems, and a full log is renamed.
+ */
+export function follow(file: string, from: number, print: (line: string) => void): void {
+  let position = from;
   let reading = Promise.resolve();
-  watchFile(file, { interval: POLL_MS }, ({ size }) => {
+  const more = ({ size }: { size: number }) => {
     reading = reading.then(async () => {
-      if (size < position) position = 0;
-      const text = await readFrom(file, position, size);
-      position = size;
-      const lines = (rest + text).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) print(name, line);
+      const start = size < position ? 0 : position;
+      // A log that is just being renamed can't be read.
+      position = await readLines(file, start, print).catch(() => start);
     });
-  });
+  };
+  watchFile(file, { interval: POLL_MS }, more);
+  // What came since it was read: no change will tell of it.
+  more({ size: from });
 }
 
-async function readFrom(file: string, start: number, end: number): Promise<string> {
-  const handle = await open(file).catch(() => undefined);
-  if (!handle) return '';
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(end - start), 0, end - start, start);
-  await handle.close();
-  return buffer.toString('utf8', 0, bytesRead);
+/** Reads the whole lines of a file from a place on, bytes. @returns the place after them */
+async function readLines(file: string, start: number, take: (line: string) => void): Promise<number> {
+  const bytes = Buffer.concat(await Array.fromAsync<Buffer>(createReadStream(file, { start })));
+  // A line that is being written is read later.
+  const end = bytes.lastIndexOf('\n') + 1;
+  if (end > 0) bytes.toString('utf8', 0, end - 1).split('\n').forEach(take);
+  return start + end;
 }

@@ -7,6 +7,7 @@ import type { Opened } from './live.ts';
 const RETRY_MS = 3_000;
 /** Longest wait for a change of many records, milliseconds. */
 const BULK_MS = 120_000;
+const SHOWN_PROBLEMS = 5;
 const FILTERS = ['stage', 'stream', 'code'] as const;
 
 /**
@@ -56,23 +57,33 @@ export function failedView(root: HTMLElement, { query: asked }: Opened): () => v
       timer = window.setTimeout(() => load(cursor), RETRY_MS);
     }
   };
+  /** The server works on a part of the records at a time. */
+  async function forEach(action: FailedBulk['action'], confirmed: boolean) {
+    const all = { count: 0, problems: [] as string[] };
+    let cursor: string | undefined;
+    do {
+      setText(status, `${confirmed ? 'At work' : 'Counting'}: ${all.count}`);
+      const body = { action, ...choice, confirmed, ...(cursor ? { cursor } : {}) };
+      const part = await sendJson<FailedBulkResult>('POST', `${API}/failed/bulk`, body, BULK_MS);
+      all.count += part.count;
+      all.problems.push(...part.problems);
+      cursor = part.cursor;
+    } while (cursor && !isOver);
+    return all;
+  }
   /** Counts the records, asks for confirmation, and then acts. */
   async function doAll(action: FailedBulk['action']): Promise<void> {
-    const send = (confirmed: boolean) =>
-      sendJson<FailedBulkResult>('POST', `${API}/failed/bulk`, { action, ...choice, confirmed }, BULK_MS);
     try {
-      setText(status, 'Counting');
-      const { count, more } = await send(false);
-      const records = `${more ? 'the first ' : ''}${count.toLocaleString('en')} ${count === 1 ? 'record' : 'records'}`;
+      const { count } = await forEach(action, false);
+      const records = `${count.toLocaleString('en')} ${count === 1 ? 'record' : 'records'}`;
       const asks = action === 'redrive' ? `Put ${records} back?` : `Delete ${records} for good?`;
       setText(status, '');
-      if (!confirm(asks)) return;
-      setText(status, 'At work');
-      const done = await send(true);
+      if (isOver || !confirm(asks)) return;
+      const done = await forEach(action, true);
       body.replaceChildren();
       await load();
       const what = action === 'redrive' ? 'put back' : 'deleted';
-      setText(status, [`${done.count} ${what}.`, ...done.problems].join(' '));
+      setText(status, [`${done.count} ${what}.`, ...done.problems.slice(0, SHOWN_PROBLEMS)].join(' '));
     } catch (error) {
       setText(status, (error as Error).message);
     }

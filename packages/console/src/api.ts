@@ -190,13 +190,16 @@ export interface FailedBulk {
   code?: string;
   /** Without it, the records are only counted. */
   confirmed?: boolean;
+  /** Goes on after this answer's part. */
+  cursor?: string;
 }
 
 export interface FailedBulkResult {
   /** Number of records that were changed, or would be. */
   count: number;
-  /** Whether more records are left for another request. */
+  /** Whether it ended before the last record; another request with the cursor goes on. */
   more: boolean;
+  cursor?: string;
   /** Records that could not be put back, with reasons: the first few. */
   problems: string[];
 }

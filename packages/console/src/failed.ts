@@ -4,7 +4,6 @@ import {
   FailedEntryError,
   type FailedFilter,
   isChosen,
-  listFailed,
   readFailedHead,
   redrive,
 } from '@video-pipeline/recovery/failed';
@@ -19,8 +18,9 @@ const BATCH_KEY = /^aws\/lambda\/[A-Za-z0-9._/:-]+$/;
 
 /** Most entries that are read for one page: a filter may select only a few of many. */
 const LOOKED_AT = 200;
-/** Most records that are put back or deleted in one request. */
+/** Most records that are put back or deleted in one request, and most entries that are read for it. */
 const BULK = 500;
+const BULK_LOOKED_AT = 2_000;
 const SHOWN_PROBLEMS = 5;
 
 /** Filter of `failed/`. @throws HttpError for an unknown stage, stream or code */
@@ -70,28 +70,33 @@ async function take(keys: AsyncGenerator<string>, most: number): Promise<string[
 }
 
 /**
- * Acts on all selected entries.
+ * Acts on the selected entries, in key order, up to a limit of those and of all that are read.
  * @param signal ends it between two entries @param act left out: they are only counted
+ * @param after the cursor of the answer before
  */
 export async function bulk(
   bucket: Bucket,
   choice: FailedChoice,
   signal: AbortSignal,
   act?: (key: string) => Promise<void>,
+  after?: string,
 ): Promise<FailedBulkResult> {
   const result: FailedBulkResult = { count: 0, more: false, problems: [] };
-  const problem = (text: string) => {
-    if (result.problems.length < SHOWN_PROBLEMS) result.problems.push(text);
-  };
-  for await (const { key } of listFailed(bucket, choice, ({ message }) => problem(message))) {
+  let looked = 0;
+  let cursor = after;
+  for await (const key of keysFrom(bucket, choice.stage, after)) {
     signal.throwIfAborted();
-    if (result.count === BULK) return { ...result, more: true };
+    if (cursor && (result.count === BULK || looked === BULK_LOOKED_AT)) return { ...result, more: true, cursor };
+    looked += 1;
+    cursor = key;
     try {
+      const entry = await ifThere(readFailedHead(bucket, key));
+      if (!entry || !isChosen(entry, choice)) continue;
       await act?.(key);
       result.count += 1;
     } catch (error) {
       if (!(error instanceof FailedEntryError)) throw error;
-      problem(error.message);
+      if (result.problems.length < SHOWN_PROBLEMS) result.problems.push(error.message);
     }
   }
   return result;

@@ -147,14 +147,15 @@ function failedBulk(
   request: AskedRequest,
   gone: AbortSignal,
 ): Promise<FailedBulkResult> {
-  const { action, confirmed, ...draft } = draftOf<FailedBulk>(request);
+  const { action, confirmed, cursor, ...draft } = draftOf<FailedBulk>(request);
   if (action !== 'redrive' && action !== 'delete')
     throw new HttpError(400, 'action must be redrive or delete');
   const choice = choiceOf(draft);
-  if (confirmed !== true) return bulk(bucket, choice, gone);
+  const after = typeof cursor === 'string' ? cursor : undefined;
+  if (confirmed !== true) return bulk(bucket, choice, gone, undefined, after);
   log.info(`${action} of failed records`, { ...choice, by: request.ip });
   const apply = action === 'redrive' ? redrive : (key: string) => bucket.remove([key]);
-  return bulk(bucket, choice, gone, apply).finally(recountFailed);
+  return bulk(bucket, choice, gone, apply, after).finally(recountFailed);
 }
 
 async function redriveEntry(

@@ -73,7 +73,7 @@ function createBatchProcessor({ detector, store, folder, config, logger }: Repla
   });
   const detect = createDetect({
     detector,
-    publish: async () => {},
+    publish: async () => [],
     once: { annotate, prefix },
     putFailed: createPutFailed(inFolder, 'detect'),
     logger,
