@@ -117,7 +117,7 @@ async function write(path: string, pictures: readonly TimedPicture[], making: Ma
   const size = { width: even(width * scale), height: even(height * scale) };
   const span = (pictures.at(-1) ?? first).capturedAt - first.capturedAt;
   const interval = span / (pictures.length - 1) || ONLY_ONE_MS;
-  await using writer = new ClipWriter(path, size, interval, making);
+  await using writer = clipWriter(path, size, interval, making);
   for (const [i, { capturedAt, jpeg }] of pictures.entries()) {
     const until = pictures[i + 1]?.capturedAt ?? capturedAt + Math.round(interval);
     const picture = await reader.read(jpeg, size);
@@ -131,76 +131,69 @@ async function write(path: string, pictures: readonly TimedPicture[], making: Ma
 /** To the nearest even number: 4:2:0 has one colour for two by two pixels. */
 const even = (side: number) => Math.max(2, 2 * Math.round(side / 2));
 
-class ClipWriter implements AsyncDisposable {
-  readonly #encoder = new CodecContext();
-  readonly #output = new FormatContext();
-  readonly #file = new IOContext();
-  readonly #packet = new Packet();
+/** @param interval between pictures on average, milliseconds */
+function clipWriter(path: string, { width, height }: Size, interval: number, making: Making) {
+  const [encoder, output, file, packet] = [
+    new CodecContext(),
+    new FormatContext(),
+    new IOContext(),
+    new Packet(),
+  ];
+  const codec = Codec.findEncoderByName(FF_ENCODER_LIBX264);
+  if (!codec) throw new Error('this build of FFmpeg has no H.264 encoder');
+  encoder.allocContext3(codec);
+  Object.assign(encoder, {
+    width,
+    height,
+    pixelFormat: AV_PIX_FMT_YUV420P,
+    // The colour matrix stays that of JFIF.
+    colorSpace: AVCOL_SPC_BT470BG,
+    colorRange: AVCOL_RANGE_MPEG,
+    timeBase: new Rational(TIME_BASE.num, TIME_BASE.den),
+    // Not the rate of the ticks: 1000 pictures a second would need an H.264 level that decoders refuse.
+    framerate: new Rational(TICKS_PER_SECOND, Math.round(interval)),
+    gopSize: making.gop,
+    maxBFrames: 0,
+    threadCount: 1,
+  });
+  // Without a duration the last picture would last 0 s and never be shown.
+  encoder.setFlags(AV_CODEC_FLAG_GLOBAL_HEADER, AV_CODEC_FLAG_FRAME_DURATION);
+  for (const [name, value] of Object.entries(making.encoder)) encoder.setOption(name, value);
+  FFmpegError.throwIfError(encoder.open2Sync(codec), 'open the H.264 encoder');
 
-  /** @param interval between pictures on average, milliseconds */
-  constructor(path: string, { width, height }: Size, interval: number, { gop, movflags, encoder }: Making) {
-    const codec = Codec.findEncoderByName(FF_ENCODER_LIBX264);
-    if (!codec) throw new Error('this build of FFmpeg has no H.264 encoder');
-    this.#encoder.allocContext3(codec);
-    Object.assign(this.#encoder, {
-      width,
-      height,
-      pixelFormat: AV_PIX_FMT_YUV420P,
-      // The colour matrix stays that of JFIF.
-      colorSpace: AVCOL_SPC_BT470BG,
-      colorRange: AVCOL_RANGE_MPEG,
-      timeBase: new Rational(TIME_BASE.num, TIME_BASE.den),
-      // Not the rate of the ticks: 1000 pictures a second would need an H.264 level that decoders refuse.
-      framerate: new Rational(TICKS_PER_SECOND, Math.round(interval)),
-      gopSize: gop,
-      maxBFrames: 0,
-      threadCount: 1,
-    });
-    // Without a duration the last picture would last 0 s and never be shown.
-    this.#encoder.setFlags(AV_CODEC_FLAG_GLOBAL_HEADER, AV_CODEC_FLAG_FRAME_DURATION);
-    for (const [name, value] of Object.entries(encoder)) this.#encoder.setOption(name, value);
-    FFmpegError.throwIfError(this.#encoder.open2Sync(codec), 'open the H.264 encoder');
+  FFmpegError.throwIfError(output.allocOutputContext2(null, 'mp4', path), 'open MP4');
+  const stream = output.newStream();
+  FFmpegError.throwIfError(stream.codecpar.fromContext(encoder), 'describe the stream');
+  stream.timeBase = new Rational(TIME_BASE.num, TIME_BASE.den);
+  FFmpegError.throwIfError(file.open2Sync(path, AVIO_FLAG_WRITE), `open ${path}`);
+  output.pb = file;
+  FFmpegError.throwIfError(output.setOption('movflags', making.movflags), 'lay the file out');
+  const ticks = output.setOption('video_track_timescale', String(TICKS_PER_SECOND));
+  FFmpegError.throwIfError(ticks, 'set the ticks');
+  FFmpegError.throwIfError(output.writeHeaderSync(), 'write the header');
+  packet.alloc();
 
-    FFmpegError.throwIfError(this.#output.allocOutputContext2(null, 'mp4', path), 'open MP4');
-    const stream = this.#output.newStream();
-    FFmpegError.throwIfError(stream.codecpar.fromContext(this.#encoder), 'describe the stream');
-    stream.timeBase = new Rational(TIME_BASE.num, TIME_BASE.den);
-    FFmpegError.throwIfError(this.#file.open2Sync(path, AVIO_FLAG_WRITE), `open ${path}`);
-    this.#output.pb = this.#file;
-    FFmpegError.throwIfError(this.#output.setOption('movflags', movflags), 'lay the file out');
-    FFmpegError.throwIfError(
-      this.#output.setOption('video_track_timescale', String(TICKS_PER_SECOND)),
-      'set the ticks',
-    );
-    FFmpegError.throwIfError(this.#output.writeHeaderSync(), 'write the header');
-    this.#packet.alloc();
-  }
-
-  async write(picture: Frame): Promise<void> {
-    FFmpegError.throwIfError(await this.#encoder.sendFrame(picture), 'encode');
-    await this.#drain();
-  }
-
-  async finish(): Promise<void> {
-    FFmpegError.throwIfError(await this.#encoder.sendFrame(null), 'encode');
-    await this.#drain();
-    FFmpegError.throwIfError(await this.#output.writeTrailer(), 'write the index');
-  }
-
-  async #drain(): Promise<void> {
-    const [stream] = this.#output.streams;
-    while ((await this.#encoder.receivePacket(this.#packet)) >= 0) {
-      this.#packet.streamIndex = 0;
-      if (stream) this.#packet.rescaleTs(TIME_BASE, stream.timeBase);
-      FFmpegError.throwIfError(await this.#output.interleavedWriteFrame(this.#packet), 'write');
+  /** @param picture the next one; null after the last one */
+  async function write(picture: Frame | null): Promise<void> {
+    FFmpegError.throwIfError(await encoder.sendFrame(picture), 'encode');
+    while ((await encoder.receivePacket(packet)) >= 0) {
+      packet.streamIndex = 0;
+      packet.rescaleTs(TIME_BASE, stream.timeBase);
+      FFmpegError.throwIfError(await output.interleavedWriteFrame(packet), 'write');
     }
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#output.pb = null;
-    await this.#file.closep();
-    this.#output.freeContext();
-    this.#packet.free();
-    this.#encoder.freeContext();
-  }
+  return {
+    write,
+    async finish(): Promise<void> {
+      await write(null);
+      FFmpegError.throwIfError(await output.writeTrailer(), 'write the index');
+    },
+    async [Symbol.asyncDispose](): Promise<void> {
+      output.pb = null;
+      await file.closep();
+      output.freeContext();
+      packet.free();
+      encoder.freeContext();
+    },
+  };
 }

@@ -118,40 +118,28 @@ export function createObjectCounts(
   const streams = new Map<string, { published: Map<string, string>; newest: number; since: number }>();
   // After a reconnection the retained messages are read again.
   broker.onConnected(() => streams.clear());
-  const publishChanges = (
-    stream: string,
-    published: Map<string, string>,
-    counts: ReadonlyMap<string, number>,
-  ) => {
-    for (const name of new Set([...counts.keys(), ...published.keys()])) {
-      const count = String(counts.get(name) ?? 0);
-      if (published.get(name) === count) continue;
-      broker.retain(`${prefix}/${stream}/${name}`, count);
-      published.set(name, count);
-    }
-  };
   return (frames) => {
     if (!broker.isConnected()) return;
     for (const [stream, own] of Map.groupBy(frames, ({ streamId }) => streamId)) {
       const newest = Math.max(...own.map(({ capturedAt }) => capturedAt));
-      const counts = mediansOf(own);
       const known = streams.get(stream);
       // Redriven frames are old: they say nothing about the current count.
       if (known && newest < known.newest) continue;
-      if (known && Date.now() - known.since < SURE_MS) {
-        known.newest = newest;
-        publishChanges(stream, known.published, counts);
-        continue;
+      const isSure = known !== undefined && Date.now() - known.since < SURE_MS;
+      const { published, since } = isSure ? known : { published: new Map<string, string>(), since: Date.now() };
+      streams.set(stream, { published, since, newest });
+      const counts = mediansOf(own);
+      for (const name of new Set([...counts.keys(), ...published.keys()])) {
+        const count = String(counts.get(name) ?? 0);
+        if (published.get(name) === count) continue;
+        broker.retain(`${prefix}/${stream}/${name}`, count);
+        published.set(name, count);
       }
-      const first = { published: new Map<string, string>(), newest, since: Date.now() };
-      streams.set(stream, first);
-      publishChanges(stream, first.published, counts);
+      if (isSure) continue;
       // Retained counts may come from another process, for classes that are not seen any more: they must become 0.
       broker.retained(`${prefix}/${stream}`).then(
         (kept) => {
-          for (const [name, count] of kept) {
-            if (!first.published.has(name)) first.published.set(name, count);
-          }
+          for (const [name, count] of kept) if (!published.has(name)) published.set(name, count);
         },
         () => streams.delete(stream),
       );

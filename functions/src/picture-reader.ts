@@ -1,5 +1,5 @@
 import { type PictureError, readPictureHeader } from '@video-pipeline/picture';
-import { Scaler, type Size } from '@video-pipeline/storage/scaler';
+import { type Size, scalerTo } from '@video-pipeline/storage/scaler';
 import { AV_CODEC_ID_MJPEG, AV_PIX_FMT_YUV420P } from 'node-av/constants';
 import { Codec, CodecContext, FFmpegError, Frame, Packet } from 'node-av/lib';
 
@@ -11,7 +11,7 @@ export class ClipEncodingError extends Error {
 /** Decodes JPEGs of at most so many pixels, one after another, into the encoder's format. */
 export function pictureReader(maxPixels: number) {
   const [decoder, packet, decoded] = [new CodecContext(), new Packet(), new Frame()];
-  const scaler = new Scaler(AV_PIX_FMT_YUV420P);
+  const scaler = scalerTo(AV_PIX_FMT_YUV420P);
   const codec = Codec.findDecoder(AV_CODEC_ID_MJPEG);
   if (!codec) throw new Error('this build of FFmpeg has no JPEG decoder');
   decoder.allocContext3(codec);

@@ -57,12 +57,23 @@ export function followScenes(
 function goingOn(log: Pick<Logger, 'info' | 'error'>) {
   let scenes: ReadonlyMap<string, SceneConfig> | undefined;
   let known: string | undefined;
+  /** A stream whose configuration has become invalid keeps its former scene. */
+  const scenesIn = ({ text, where }: StreamsText) => {
+    const list = readScenes(text, where);
+    const now = new Map([...list.scenes].flatMap(([id, scene]) => (scene ? [[id, scene] as const] : [])));
+    for (const { id = '', text } of list.problems) {
+      log.error(`${where}: ${text}; the other streams are not affected`);
+      const former = scenes?.get(id);
+      if (former && !list.scenes.has(id)) now.set(id, former);
+    }
+    return now;
+  };
   return (version: string | undefined, list: () => StreamsText | undefined) => {
     if (scenes && version === known) return scenes;
     known = version;
     try {
       const streams = list();
-      const now = streams ? scenesIn(streams, scenes ?? new Map(), log) : new Map();
+      const now = streams ? scenesIn(streams) : new Map<string, SceneConfig>();
       if (scenes) log.info('scenes read again');
       scenes = now;
     } catch (error) {
@@ -71,20 +82,4 @@ function goingOn(log: Pick<Logger, 'info' | 'error'>) {
     }
     return scenes;
   };
-}
-
-/** @param former scenes that stay in use for streams whose configuration has become invalid */
-function scenesIn(
-  streams: StreamsText,
-  former: ReadonlyMap<string, SceneConfig>,
-  log: Pick<Logger, 'error'>,
-): Map<string, SceneConfig> {
-  const { scenes, problems } = readScenes(streams.text, streams.where);
-  const known = new Map([...scenes].flatMap(([id, scene]) => (scene ? [[id, scene] as const] : [])));
-  for (const { id, text } of problems) {
-    log.error(`${streams.where}: ${text}; the other streams are not affected`);
-    const scene = id === undefined ? undefined : former.get(id);
-    if (id !== undefined && scene && !scenes.has(id)) known.set(id, scene);
-  }
-  return known;
 }

@@ -1,8 +1,8 @@
+import { HOUR_MS, hourFolder } from '@video-pipeline/frame/hours';
 import type { FrameFacts } from '../src/api.ts';
 import { h, streamPath } from './dom.ts';
 import type { FrameSize } from './stored-boxes.ts';
 
-const HOUR_MS = 3_600_000;
 /** H.264, constrained baseline profile. Browsers read the true level from the segment. */
 const TYPE = 'video/mp4; codecs="avc1.42c034"';
 /** So much is fetched ahead of the picture that is shown, seconds. */
@@ -28,8 +28,7 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
     playing = undefined;
     asked = new AbortController();
     const { signal } = asked;
-    const [date, clock = ''] = new Date(hour).toISOString().split('T');
-    const folder = `${streamPath(streamId)}/video/date=${date}/hour=${clock.slice(0, 2)}`;
+    const folder = `${streamPath(streamId)}/video/${hourFolder(hour)}`;
     const playlist = await request(`${folder}/index.m3u8`, signal);
     const segments = segmentsOf(await playlist.text());
     const first = segments.findIndex(({ to }) => to >= time);

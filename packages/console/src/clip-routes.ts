@@ -29,35 +29,39 @@ type ClipRoutesOptions = Pick<RoutesOptions, 'prefix' | 'clipSettings'> & {
 
 /** Routes for clips: made from the annotated pictures around a moment, or stored for an event. */
 export function addClipRoutes(app: FastifyInstance, options: ClipRoutesOptions): void {
+  const { bucket, prefix, clipSettings } = options;
   const made = sharedWork<Buffer | undefined>(CLIPS_AT_ONCE, MAX_QUEUED);
   const stored = sharedWork<Buffer>(STORED_AT_ONCE, MAX_QUEUED);
+  /** Sends a video that is stored under this key, or the part of it that the client asks for. */
+  const sendStored: SendStored = async (key, request, reply) => {
+    const body = await ifThere(stored(key, () => bucket.read(key), goneOf(reply)));
+    if (!body) throw new HttpError(404, 'no such video is stored');
+    const part = ranged(body, request.headers.range);
+    reply.type('video/mp4').header('cache-control', 'private, max-age=3600');
+    return reply.status(part.status).headers(part.headers).send(part.body);
+  };
   const path = '/api/streams/:stream/clips/:time(^\\d{1,16})';
-  app.get<Asked>(`${path}.webp`, (request, reply) => sendMade(options, made, request, reply));
+  app.get<Asked>(`${path}.webp`, async (request, reply) => {
+    const at = timeOf(request);
+    const stretch = stretchAround(streamOf(request), at, clipSettings);
+    const work = (signal: AbortSignal) => clipOf(bucket, prefix, stretch, signal);
+    const body = await made(`${stretch.streamId}/${at}`, work, goneOf(reply));
+    if (!body) throw new HttpError(404, 'no picture of that time is stored');
+    return reply.type('image/webp').send(body);
+  });
   app.get<Asked>(`${path}-:event(^[0-9a-f]{32}).mp4`, (request, reply) => {
     const event = { stream_id: streamOf(request), at: timeOf(request), event_id: request.params.event ?? '' };
-    return sendStored(options, stored, clipKey(event), request, reply);
+    return sendStored(clipKey(event), request, reply);
   });
-  addVideoRoutes(app, options, stored);
+  addVideoRoutes(app, options, sendStored);
 }
+
+type SendStored = (key: string, request: AskedRequest, reply: FastifyReply) => Promise<FastifyReply>;
 
 function timeOf({ params }: AskedRequest): number {
   const at = Number(params.time);
   if (at > MAX_TIME) throw new HttpError(404, 'no such time');
   return at;
-}
-
-async function sendMade(
-  { bucket, prefix, clipSettings }: ClipRoutesOptions,
-  made: ReturnType<typeof sharedWork<Buffer | undefined>>,
-  request: AskedRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const at = timeOf(request);
-  const stretch = stretchAround(streamOf(request), at, clipSettings);
-  const work = (signal: AbortSignal) => clipOf(bucket, prefix, stretch, signal);
-  const body = await made(`${stretch.streamId}/${at}`, work, goneOf(reply));
-  if (!body) throw new HttpError(404, 'no picture of that time is stored');
-  return reply.type('image/webp').send(body);
 }
 
 /** Longest time of a side track, milliseconds; a segment is shorter. */
@@ -66,10 +70,9 @@ const SIDE_TRACK_MS = 60_000;
 /** An hour of stored video as an HLS playlist, its segments, and what was seen in them. */
 function addVideoRoutes(
   app: FastifyInstance,
-  options: ClipRoutesOptions,
-  stored: ReturnType<typeof sharedWork<Buffer>>,
+  { bucket, prefix, tables }: ClipRoutesOptions,
+  sendStored: SendStored,
 ): void {
-  const { bucket, prefix } = options;
   const playlists = sharedWork<string | undefined>(STORED_AT_ONCE, MAX_QUEUED);
   const path = '/api/streams/:stream/video/:date(^date=\\d{4}-\\d\\d-\\d\\d$)/:hour(^hour=\\d\\d$)';
   const folderOf = (request: AskedRequest) =>
@@ -83,13 +86,12 @@ function addVideoRoutes(
   });
   app.get<Asked>(`${path}/:name(^\\d{1,16}-\\d{1,16}-[\\w.-]+\\.(?:mp4|vtt)$)`, async (request, reply) => {
     const { name = '' } = request.params;
-    if (name.endsWith('.mp4'))
-      return sendStored(options, stored, `${folderOf(request)}${name}`, request, reply);
+    if (name.endsWith('.mp4')) return sendStored(`${folderOf(request)}${name}`, request, reply);
     const { from = 0, to = 0 } = archiveSpanOf(`/${name.replace(/vtt$/, 'mp4')}`) ?? {};
     const range = { from, to: Math.min(to, from + SIDE_TRACK_MS) + 1 };
     // Frames of two overlapping segments may lie in it.
     const asked = { streams: [streamOf(request)], confidence: 0, ...range, limit: 2 * SEGMENT_PICTURES };
-    const frames = await foundFrames(options.tables, asked, goneOf(reply));
+    const frames = await foundFrames(tables, asked, goneOf(reply));
     return reply.type('text/vtt; charset=utf-8').send(sideTrackOf(frames, from));
   });
 }
@@ -102,22 +104,4 @@ async function playlistIn(bucket: Reader, folder: string, signal: AbortSignal): 
     if (key.endsWith('.mp4')) keys.push(key);
   }
   return playlistOf(keys, Date.now());
-}
-
-/** Sends a video that is stored under this key, or the part of it that the client asks for. */
-async function sendStored(
-  { bucket }: ClipRoutesOptions,
-  stored: ReturnType<typeof sharedWork<Buffer>>,
-  key: string,
-  request: AskedRequest,
-  reply: FastifyReply,
-): Promise<FastifyReply> {
-  const body = await ifThere(stored(key, () => bucket.read(key), goneOf(reply)));
-  if (!body) throw new HttpError(404, 'no such video is stored');
-  const headers = { 'cache-control': 'private, max-age=3600', 'content-type': 'video/mp4' };
-  const part = ranged({ body, headers }, request.headers.range);
-  return reply
-    .status(part.status ?? 200)
-    .headers(part.headers)
-    .send(part.body);
 }

@@ -19,68 +19,30 @@ function isEmptied({ jpeg, detections }: DetectedFrame): boolean {
   return jpeg.length + detections.length === 0;
 }
 
+export interface CacheLimits {
+  /** Most bytes of all frames. */
+  maxBytes: number;
+  /** Most streams that are not listed. */
+  maxOthers: number;
+  isListed?: (streamId: string) => boolean;
+}
+
 /**
  * The newest frames of every stream with their pictures, within a limit of bytes. Beyond the limit, the oldest frame of
  * any stream is removed. The newest frame of a stream stays as long as others can be removed. After that, it stays
  * without picture and detections. Listed streams are always kept. Of other streams at most `maxOthers` are kept: beyond
  * that, the one that was silent longest is forgotten.
  */
-export class FrameCache {
+export function frameCache({ maxBytes, maxOthers, isListed = () => false }: CacheLimits) {
   /** Stream id -> its frames by id, oldest first. The most recently active stream is last. */
-  readonly #streams = new Map<string, Map<string, DetectedFrame>>();
-  readonly #maxBytes: number;
-  readonly #maxOthers: number;
-  readonly #isListed: (streamId: string) => boolean;
-  #bytes = 0;
-  #forgotten = 0;
-
-  constructor(maxBytes: number, maxOthers: number, isListed: (streamId: string) => boolean = () => false) {
-    this.#maxBytes = maxBytes;
-    this.#maxOthers = maxOthers;
-    this.#isListed = isListed;
-  }
-
-  add(frame: DetectedFrame): void {
-    const frames = this.#streams.get(frame.streamId) ?? new Map<string, DetectedFrame>();
-    const isNew = !this.#streams.delete(frame.streamId);
-    this.#streams.set(frame.streamId, frames);
-    // A redelivered frame replaces itself. A frame without its picture is no longer needed.
-    this.#drop(frames, frameId(frame));
-    const [oldest] = frames.values();
-    if (oldest && isEmptied(oldest)) frames.delete(frameId(oldest));
-    frames.set(frameId(frame), frame);
-    this.#bytes += weightOf(frame);
-    if (isNew) this.#forgetOthers();
-    while (this.#bytes > this.#maxBytes && this.#dropOldest()) {}
-  }
-
-  get(streamId: string, id: string): DetectedFrame | undefined {
-    return this.#streams.get(streamId)?.get(id);
-  }
-
-  /** Frames of a stream, oldest first. */
-  of(streamId: string): DetectedFrame[] {
-    return [...(this.#streams.get(streamId)?.values() ?? [])];
-  }
-
-  streams(): string[] {
-    return [...this.#streams.keys()];
-  }
-
-  /** Approximate memory of all frames, bytes. */
-  get bytes(): number {
-    return this.#bytes;
-  }
-
-  /** How often an unlisted stream was forgotten, since there were too many. */
-  get forgotten(): number {
-    return this.#forgotten;
-  }
+  const streams = new Map<string, Map<string, DetectedFrame>>();
+  let bytes = 0;
+  let forgotten = 0;
 
   /** Removes the oldest frame of streams with several frames. Without any, it empties the oldest of the newest. */
-  #dropOldest(): boolean {
+  function dropOldest(): boolean {
     let oldest: { frames: Map<string, DetectedFrame>; frame: DetectedFrame } | undefined;
-    for (const frames of this.#streams.values()) {
+    for (const frames of streams.values()) {
       const [frame] = frames.values();
       if (!frame || isEmptied(frame)) continue;
       const isBetter =
@@ -92,24 +54,43 @@ export class FrameCache {
     if (!oldest) return false;
     const { frames, frame } = oldest;
     const isNewest = frames.size === 1;
-    this.#drop(frames, frameId(frame));
+    drop(frames, frameId(frame));
     if (isNewest) frames.set(frameId(frame), { ...frame, jpeg: Buffer.alloc(0), detections: [] });
     return true;
   }
-
-  #drop(frames: Map<string, DetectedFrame>, id: string): void {
+  function drop(frames: Map<string, DetectedFrame>, id: string): void {
     const frame = frames.get(id);
-    if (!frame) return;
-    frames.delete(id);
-    this.#bytes -= weightOf(frame);
+    if (frames.delete(id) && frame) bytes -= weightOf(frame);
   }
-
-  #forgetOthers(): void {
-    const others = this.streams().filter((streamId) => !this.#isListed(streamId));
-    for (const streamId of others.slice(0, Math.max(0, others.length - this.#maxOthers))) {
-      for (const frame of this.#streams.get(streamId)?.values() ?? []) this.#bytes -= weightOf(frame);
-      this.#streams.delete(streamId);
-      this.#forgotten += 1;
+  function forgetOthers(): void {
+    const others = [...streams.keys()].filter((streamId) => !isListed(streamId));
+    for (const streamId of others.slice(0, Math.max(0, others.length - maxOthers))) {
+      for (const frame of streams.get(streamId)?.values() ?? []) bytes -= weightOf(frame);
+      streams.delete(streamId);
+      forgotten += 1;
     }
   }
+  return {
+    add(frame: DetectedFrame): void {
+      const frames = streams.get(frame.streamId) ?? new Map<string, DetectedFrame>();
+      const isNew = !streams.delete(frame.streamId);
+      streams.set(frame.streamId, frames);
+      // A redelivered frame replaces itself. A frame without its picture is no longer needed.
+      drop(frames, frameId(frame));
+      const [oldest] = frames.values();
+      if (oldest && isEmptied(oldest)) frames.delete(frameId(oldest));
+      frames.set(frameId(frame), frame);
+      bytes += weightOf(frame);
+      if (isNew) forgetOthers();
+      while (bytes > maxBytes && dropOldest()) {}
+    },
+    get: (streamId: string, id: string) => streams.get(streamId)?.get(id),
+    /** Frames of a stream, oldest first. */
+    of: (streamId: string) => [...(streams.get(streamId)?.values() ?? [])],
+    streams: () => [...streams.keys()],
+    /** Approximate memory of all frames, bytes. */
+    bytes: () => bytes,
+    /** How often an unlisted stream was forgotten, since there were too many. */
+    forgotten: () => forgotten,
+  };
 }

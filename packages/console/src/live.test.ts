@@ -1,6 +1,6 @@
 import { expect, test, vi } from 'vitest';
 import type { LiveFrame } from './api.ts';
-import { FrameCache, frameId } from './frame-cache.ts';
+import { frameCache, frameId } from './frame-cache.ts';
 import { LiveFrames } from './live.ts';
 import { ClassCounts } from './timeline.ts';
 
@@ -38,28 +38,28 @@ test('frames a second and latency hold when the clock of the host is set back', 
 });
 
 test('the cache lets the oldest frame go, of whichever stream, but keeps the newest of each', () => {
-  const cache = new FrameCache(400, 10);
+  const cache = frameCache({ maxBytes: 400, maxOthers: 10 });
   cache.add(frame('quiet', 0));
   for (let number = 1; number <= 10; number += 1) cache.add(frame('busy', number));
-  expect(cache.bytes).toBe(400);
+  expect(cache.bytes()).toBe(400);
   expect(cache.of('quiet').map(({ frameNumber }) => frameNumber)).toEqual([0]);
   expect(cache.of('busy').map(({ frameNumber }) => frameNumber)).toEqual([8, 9, 10]);
   expect(cache.get('busy', frameId(frame('busy', 7)))).toBeUndefined();
 });
 
 test('a frame delivered again is held once', () => {
-  const cache = new FrameCache(1000, 10);
+  const cache = frameCache({ maxBytes: 1000, maxOthers: 10 });
   cache.add(frame('yard', 1));
   cache.add(frame('yard', 1));
   expect(cache.of('yard')).toHaveLength(1);
-  expect(cache.bytes).toBe(100);
+  expect(cache.bytes()).toBe(100);
 });
 
 test('beyond the most streams, the one silent the longest is forgotten', () => {
-  const cache = new FrameCache(1000, 2);
+  const cache = frameCache({ maxBytes: 1000, maxOthers: 2 });
   for (const stream of ['a', 'b', 'a', 'c']) cache.add(frame(stream, 1));
   expect(cache.streams()).toEqual(['a', 'c']);
-  expect(cache.bytes).toBe(200);
+  expect(cache.bytes()).toBe(200);
 });
 
 test('the usual time between frames is that of capture, and a silent stream has none', () => {
@@ -99,7 +99,7 @@ const madeUp = (n: number) => frame(`made-up-${n}`, 0, NOW + n, 4_000_000);
 
 test('the newest picture of each stream is within the budget too: made-up streams end empty, and bounded', () => {
   const live = new LiveFrames({
-    maxPictureBytes: 40_000_000,
+    maxBytes: 40_000_000,
     maxOthers: 16,
     isListed: (streamId) => streamId === 'yard',
   });
@@ -124,11 +124,11 @@ test('the newest picture of each stream is within the budget too: made-up stream
 });
 
 test('detections weigh as well', () => {
-  const cache = new FrameCache(1_000_000, 300);
+  const cache = frameCache({ maxBytes: 1_000_000, maxOthers: 300 });
   const [one] = frame('', 0).detections;
   const crowd = Array.from({ length: 4_000 }, () => one as NonNullable<typeof one>);
   for (let n = 0; n < 256; n += 1) cache.add({ ...frame(`made-up-${n}`, 0), detections: crowd });
-  expect(cache.bytes).toBeLessThanOrEqual(1_000_000);
+  expect(cache.bytes()).toBeLessThanOrEqual(1_000_000);
   expect(cache.streams()).toHaveLength(256);
 });
 

@@ -1,6 +1,6 @@
 import { type DetectedFrame, type FrameFacts, factsOf } from '@video-pipeline/frame';
 import type { LiveFrame, Percentiles, Timeline } from './api.ts';
-import { FrameCache } from './frame-cache.ts';
+import { type CacheLimits, frameCache } from './frame-cache.ts';
 import { percentiles } from './percentiles.ts';
 import { ClassCounts } from './timeline.ts';
 
@@ -23,26 +23,17 @@ const MAX_LATENCIES = 8_192;
 /** Called for each frame that arrives, with its {@link LiveFrame} as JSON. */
 type FrameListener = (streamId: string, json: string) => void;
 
-interface LiveOptions {
-  maxPictureBytes?: number;
-  /** Most unlisted streams. */
-  maxOthers?: number;
-  /** Whether the list of streams has a stream. Such a stream is kept, however many others there are. */
-  isListed?: (streamId: string) => boolean;
-}
-
 /** The live streams, in limited memory: recent frames, counts by class, latency of detection. */
 export class LiveFrames {
-  readonly #cache: FrameCache;
+  readonly #cache: ReturnType<typeof frameCache>;
   readonly #counts = new Map<string, ClassCounts>();
   /** Stream id -> arrival times of the last half minute. */
   readonly #arrivals = new Map<string, number[]>();
   readonly #listeners = new Set<FrameListener>();
   #latencies: { at: number; ms: number }[] = [];
 
-  constructor(options: LiveOptions = {}) {
-    const { maxPictureBytes = MAX_PICTURE_BYTES, maxOthers = MAX_OTHERS, isListed } = options;
-    this.#cache = new FrameCache(maxPictureBytes, maxOthers, isListed);
+  constructor(limits: Partial<CacheLimits> = {}) {
+    this.#cache = frameCache({ maxBytes: MAX_PICTURE_BYTES, maxOthers: MAX_OTHERS, ...limits });
   }
 
   /** @param detectedAt when the detections were published, epoch ms */
@@ -83,7 +74,7 @@ export class LiveFrames {
 
   /** How often an unlisted stream was forgotten, since there were too many. */
   get forgotten(): number {
-    return this.#cache.forgotten;
+    return this.#cache.forgotten();
   }
 
   /** Names of the classes in the detections of the last hours. */

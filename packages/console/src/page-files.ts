@@ -12,8 +12,8 @@ const TYPES: Record<string, string> = {
   '.js': 'text/javascript; charset=utf-8',
 };
 
-/** Modules of packages/frame by which the page draws as annotate does. */
-const SHARED = ['hues', 'keypoints'];
+/** Modules of packages/frame by which the page draws as annotate does, and finds its folders. */
+const SHARED = ['hours', 'hues', 'keypoints'];
 
 export type Page = ReadonlyMap<string, { type: string; body: string; etag: string }>;
 

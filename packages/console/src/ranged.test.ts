@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ranged } from './ranged.ts';
 
-const reply = { type: 'video/mp4', body: Buffer.from('0123456789'), headers: { etag: '"x"' } };
+const whole = Buffer.from('0123456789');
 
 test.each([
   ['bytes=0-', 206, '0123456789', 'bytes 0-9/10'],
@@ -12,11 +12,11 @@ test.each([
   ['bytes=10-', 416, '', 'bytes */10'],
   ['bytes=4-2', 416, '', 'bytes */10'],
 ])('%s is answered with %i', (range, status, body, contentRange) => {
-  const answer = ranged(reply, range);
+  const answer = ranged(whole, range);
   expect([answer.status, String(answer.body)]).toEqual([status, body]);
-  expect(answer.headers).toEqual({ etag: '"x"', 'accept-ranges': 'bytes', 'content-range': contentRange });
+  expect(answer.headers).toEqual({ 'accept-ranges': 'bytes', 'content-range': contentRange });
 });
 
 test.each([undefined, 'bytes=-', 'bytes=0-1,3-4', 'lines=1-2'])('%s gives all of it', (range) => {
-  expect(ranged(reply, range)).toEqual({ ...reply, headers: { etag: '"x"', 'accept-ranges': 'bytes' } });
+  expect(ranged(whole, range)).toEqual({ status: 200, body: whole, headers: { 'accept-ranges': 'bytes' } });
 });

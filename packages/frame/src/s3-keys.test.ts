@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { hourFolder } from './hours.ts';
 import { MAX_TIME } from './kafka-record.ts';
 import {
   annotatedKey,
@@ -8,7 +9,6 @@ import {
   clipKey,
   detectionsKey,
   failedKey,
-  hourFolder,
 } from './s3-keys.ts';
 
 const frame = { streamId: 'gate-1', capturedAt: Date.UTC(2026, 10, 25, 7, 59, 59, 999), frameNumber: 12 };

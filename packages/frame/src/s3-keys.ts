@@ -1,19 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Frame, Place } from './frame.ts';
+import { HOUR_MS, hourFolder } from './hours.ts';
 import { positionOf } from './lambda-event.ts';
-
-export const HOUR_MS = 3_600_000;
-export const DAY_MS = 24 * HOUR_MS;
-
-/** Later years have a sign and six digits. They would sort before all others. */
-const LAST_HOUR = Date.UTC(9_999, 11, 31, 23);
-
-/** Hive-style date and hour in UTC, so that Athena prunes by them: `date=2026-11-25/hour=07`. At most the year 9999. */
-export function hourFolder(epochMs: number): string {
-  const iso = new Date(Math.min(epochMs, LAST_HOUR)).toISOString();
-  const time = iso.indexOf('T');
-  return `date=${iso.slice(0, time)}/hour=${iso.slice(time + 1, time + 3)}`;
-}
 
 /** Key of an annotated frame. A frame always has the same key: a second delivery overwrites the object. */
 export function annotatedKey(

@@ -90,23 +90,17 @@ export function packArchive(items: readonly Archivable[]): { body: Buffer; range
     ];
   });
   let end = 0;
-  const offsets = members.map(({ data }) => {
+  const entries = items.map(({ frame, jpeg, line }): IndexEntry => {
     const offset = end + BLOCK;
-    end = offset + padded(data.length);
-    return offset;
-  });
-  // Each picture has two members.
-  const ranges = items.map(({ jpeg }, i) => ({ offset: offsets[2 * i] ?? 0, length: jpeg.length }));
-  const entries = items.map(({ frame }, i): IndexEntry => {
-    const { offset = 0, length = 0 } = ranges[i] ?? {};
-    return [frame.capturedAt, frame.frameNumber, offset, length];
+    end = offset + padded(jpeg.length) + BLOCK + padded(Buffer.byteLength(line));
+    return [frame.capturedAt, frame.frameNumber, offset, jpeg.length];
   });
   const index = Buffer.from(JSON.stringify(entries));
   const attrs = { mtime: items[0]?.frame.capturedAt ?? 0 };
   const begin = BLOCK + padded(index.length);
   return {
     body: Buffer.from(createTar([{ name: INDEX, data: index, attrs }, ...members]).buffer),
-    ranges: ranges.map(({ offset, length }) => ({ offset: begin + offset, length })),
+    ranges: entries.map(([, , offset, length]) => ({ offset: begin + offset, length })),
   };
 }
 

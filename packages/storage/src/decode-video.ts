@@ -8,7 +8,7 @@ import {
   FF_QP2LAMBDA,
 } from 'node-av/constants';
 import { Codec, CodecContext, FFmpegError, FormatContext, Frame, Packet, Rational } from 'node-av/lib';
-import { Scaler, type Size } from './scaler.ts';
+import { type Size, scalerTo } from './scaler.ts';
 
 /** Quantizer of FFmpeg's JPEG encoder, from 1, the best, to 31. It is close to libjpeg's quality 90. */
 const QUANTIZER = 3;
@@ -35,7 +35,7 @@ async function decodeFile(path: string, size: Size): Promise<Buffer[]> {
   decoder.threadCount = 1;
   FFmpegError.throwIfError(await decoder.open2(codec), 'open the decoder');
   using encoder = jpegEncoder(size);
-  using scaler = new Scaler(AV_PIX_FMT_YUVJ420P);
+  using scaler = scalerTo(AV_PIX_FMT_YUVJ420P);
   using packet = new Packet();
   using coded = new Packet();
   using picture = new Frame();

@@ -13,37 +13,32 @@ export interface Size {
 }
 
 /** Scales decoded pictures, of any size and format, into one pixel format. */
-export class Scaler implements Disposable {
-  readonly #format: AVPixelFormat;
-  readonly #scaled = new Frame();
-  #context: SoftwareScaleContext | undefined;
-  #scales = '';
-
-  constructor(format: AVPixelFormat) {
-    this.#format = format;
-    this.#scaled.alloc();
-  }
-
-  /** @returns the picture in this size; valid until the next call. @throws FFmpegError */
-  async scale(picture: Frame, { width, height }: Size): Promise<Frame> {
-    const [from, format] = [picture.format as AVPixelFormat, this.#format];
-    const scales = `${picture.width}x${picture.height} ${from} ${width}x${height}`;
-    if (!this.#context || scales !== this.#scales) {
-      this.#context?.freeContext();
-      this.#context = new SoftwareScaleContext();
-      this.#context.getContext(picture.width, picture.height, from, width, height, format, SWS_BILINEAR);
-      this.#scales = scales;
-    }
-    // A new buffer: the encoder may still use the former picture's.
-    this.#scaled.unref();
-    Object.assign(this.#scaled, { width, height, format });
-    FFmpegError.throwIfError(this.#scaled.getBuffer(), 'allocate a picture');
-    FFmpegError.throwIfError(await this.#context.scaleFrame(this.#scaled, picture), 'scale a picture');
-    return this.#scaled;
-  }
-
-  [Symbol.dispose](): void {
-    this.#context?.freeContext();
-    this.#scaled.free();
-  }
+export function scalerTo(format: AVPixelFormat) {
+  const scaled = new Frame();
+  scaled.alloc();
+  let context: SoftwareScaleContext | undefined;
+  let scales = '';
+  return {
+    /** @returns the picture in this size; valid until the next call. @throws FFmpegError */
+    async scale(picture: Frame, { width, height }: Size): Promise<Frame> {
+      const from = picture.format as AVPixelFormat;
+      const wanted = `${picture.width}x${picture.height} ${from} ${width}x${height}`;
+      if (!context || wanted !== scales) {
+        context?.freeContext();
+        context = new SoftwareScaleContext();
+        context.getContext(picture.width, picture.height, from, width, height, format, SWS_BILINEAR);
+        scales = wanted;
+      }
+      // A new buffer: the encoder may still use the former picture's.
+      scaled.unref();
+      Object.assign(scaled, { width, height, format });
+      FFmpegError.throwIfError(scaled.getBuffer(), 'allocate a picture');
+      FFmpegError.throwIfError(await context.scaleFrame(scaled, picture), 'scale a picture');
+      return scaled;
+    },
+    [Symbol.dispose](): void {
+      context?.freeContext();
+      scaled.free();
+    },
+  };
 }
