@@ -27,12 +27,8 @@ export async function appearancesOf({
     const divisor = DIVISORS.find((one) => width / one >= WIDTH) ?? 1;
     const picture = await decodeRgb(jpeg, header, { divisor });
     const [x, y] = [picture.width / width, picture.height / height];
-    const scaled = ([x1, y1, x2, y2]: Detection['bbox']): Detection['bbox'] => [
-      x1 * x,
-      y1 * y,
-      x2 * x,
-      y2 * y,
-    ];
+    const scaled = (bbox: Detection['bbox']) =>
+      bbox.map((side, axis) => side * (axis % 2 ? y : x)) as typeof bbox;
     return new Map(detections.map((one) => [one, appearanceOf(picture, scaled(one.bbox))]));
   } catch (error) {
     if (error instanceof PictureError) return new Map();

@@ -1,8 +1,8 @@
-/** Runs work that has a weight. Work that is heavier than the limit runs alone. */
-type Gate = <Result>(weight: number, work: () => Promise<Result>) => Promise<Result>;
-
-/** Limits the total weight of the work that runs at the same time. Other work waits in its order. */
-export function gateOf(limit: number): Gate {
+/**
+ * Limits the total weight of the work that runs at the same time. Other work waits in its order. Work that is heavier
+ * than the limit runs alone.
+ */
+export function gateOf(limit: number) {
   const waiting: { weight: number; begin: () => void }[] = [];
   let inWork = 0;
   const admit = () => {
@@ -13,7 +13,7 @@ export function gateOf(limit: number): Gate {
       next.begin();
     }
   };
-  return async (weight, work) => {
+  return async <Result>(weight: number, work: () => Promise<Result>): Promise<Result> => {
     await new Promise<void>((begin) => {
       waiting.push({ weight, begin });
       admit();

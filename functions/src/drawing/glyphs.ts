@@ -63,7 +63,6 @@ async function render(font: Font, size: number): Promise<Glyphs> {
 
 /** The printable characters of ISO 8859-1. */
 function printable(): string[] {
-  const range = (from: number, to: number) =>
-    Array.from({ length: to - from + 1 }, (_, index) => from + index);
-  return [...range(0x20, 0x7e), ...range(0xa0, 0xff)].map((code) => String.fromCharCode(code));
+  const all = Array.from({ length: 256 }, (_, code) => String.fromCharCode(code));
+  return all.filter((char) => /\P{Cc}/u.test(char));
 }

@@ -190,13 +190,9 @@ function drawFoot(context: CanvasRenderingContext2D, [x, y]: Point): void {
 /** @param reach length of each arm, canvas pixels */
 function crossAt(context: CanvasRenderingContext2D, [x, y]: Point, reach: number): Path2D {
   const [dx, dy] = [reach / context.canvas.width, reach / context.canvas.height];
-  const across: Point[] = [
-    [x - dx, y],
-    [x + dx, y],
+  const arm = (dx: number, dy: number): Point[] => [
+    [x - dx, y - dy],
+    [x + dx, y + dy],
   ];
-  const down: Point[] = [
-    [x, y - dy],
-    [x, y + dy],
-  ];
-  return pathOf(context, [across, down], false);
+  return pathOf(context, [arm(dx, 0), arm(0, dy)], false);
 }

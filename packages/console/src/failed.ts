@@ -139,16 +139,8 @@ async function describe(bucket: Bucket, key: string, choice: FailedChoice): Prom
     const entry = await ifThere(readFailedHead(bucket, key));
     if (!entry || !isChosen(entry, choice)) return undefined;
     const { stage, code, reason, time, record, bytes } = entry;
-    const facts = {
-      key,
-      stage,
-      stream: claimedStream(record),
-      reason,
-      time,
-      position: positionOf(record),
-      bytes,
-    };
-    return code ? { ...facts, code } : facts;
+    const from = { stream: claimedStream(record), position: positionOf(record) };
+    return { key, stage, reason, time, bytes, ...from, ...(code ? { code } : {}) };
   } catch (error) {
     if (!(error instanceof FailedEntryError)) throw error;
     if (Object.values(choice).some(Boolean)) return undefined;

@@ -18,17 +18,15 @@ export type Sample = readonly [labels: Record<string, string | number>, value: n
  * A metric whose values are read at each scrape.
  * @param labelNames labels of each sample
  */
-type AddRead = (
-  registry: Registry,
-  name: string,
-  help: string,
-  labelNames: readonly string[],
-  read: () => Iterable<Sample> | Promise<Iterable<Sample>>,
-) => void;
-
 const adder =
-  (Metric: typeof Counter | typeof Gauge): AddRead =>
-  (registry, name, help, labelNames, read) => {
+  (Metric: typeof Counter | typeof Gauge) =>
+  (
+    registry: Registry,
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    read: () => Iterable<Sample> | Promise<Iterable<Sample>>,
+  ): void => {
     const metric: Counter | Gauge = new Metric({
       name,
       help,
