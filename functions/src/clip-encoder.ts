@@ -133,12 +133,8 @@ const even = (side: number) => Math.max(2, 2 * Math.round(side / 2));
 
 /** @param interval between pictures on average, milliseconds */
 function clipWriter(path: string, { width, height }: Size, interval: number, making: Making) {
-  const [encoder, output, file, packet] = [
-    new CodecContext(),
-    new FormatContext(),
-    new IOContext(),
-    new Packet(),
-  ];
+  const [encoder, packet] = [new CodecContext(), new Packet()];
+  const [output, file] = [new FormatContext(), new IOContext()];
   const codec = Codec.findEncoderByName(FF_ENCODER_LIBX264);
   if (!codec) throw new Error('this build of FFmpeg has no H.264 encoder');
   encoder.allocContext3(codec);

@@ -126,8 +126,8 @@ export function createObjectCounts(
       // Redriven frames are old: they say nothing about the current count.
       if (known && newest < known.newest) continue;
       const isSure = known !== undefined && Date.now() - known.since < SURE_MS;
-      const { published, since } = isSure ? known : { published: new Map<string, string>(), since: Date.now() };
-      streams.set(stream, { published, since, newest });
+      const published = isSure ? known.published : new Map<string, string>();
+      streams.set(stream, { published, newest, since: isSure ? known.since : Date.now() });
       const counts = mediansOf(own);
       for (const name of new Set([...counts.keys(), ...published.keys()])) {
         const count = String(counts.get(name) ?? 0);

@@ -1,7 +1,7 @@
-import { appendFileSync, chmodSync, mkdtempSync, rmSync, unwatchFile, writeFileSync } from 'node:fs';
+import { appendFileSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { follow, printStage, sentence } from './logs.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'logs-'));
@@ -48,15 +48,19 @@ describe('a log that is followed', () => {
     const file = join(folder, 'detect.log');
     writeFileSync(file, 'read\nsince \u00e4');
     const lines: string[] = [];
-    follow(file, 'read\n'.length, (line) => lines.push(line));
-    onTestFinished(() => unwatchFile(file));
+    const over = new AbortController();
+    const following = follow(file, 'read\n'.length, (line) => lines.push(line), over.signal);
     appendFileSync(file, ' then\nnext');
-    await expect.poll(() => lines).toEqual(['since \u00e4 then']);
+    const last = () => expect.poll(() => lines.at(-1), { timeout: 10_000 });
+    await last().toBe('since \u00e4 then');
     appendFileSync(file, ' one\n');
-    await expect.poll(() => lines).toEqual(['since \u00e4 then', 'next one']);
+    await last().toBe('next one');
     // Where a full log is renamed, a new one begins.
     writeFileSync(file, 'new\n');
-    await expect.poll(() => lines.at(-1)).toBe('new');
+    await last().toBe('new');
+    expect(lines).toEqual(['since \u00e4 then', 'next one', 'new']);
+    over.abort();
+    await expect(following).rejects.toThrow('aborted');
   });
 });
 

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { createReadStream, existsSync, watchFile } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import { createReadStream, existsSync } from 'node:fs';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { positiveInteger, StartError } from '@video-pipeline/local/place';
 import { STAGES } from '@video-pipeline/stages';
 import { Command } from 'commander';
@@ -44,14 +45,15 @@ export function logsCommand(): Command {
       const folder = join(options.dataDir, 'logs');
       const names = await serviceNames(folder, service);
       const print = chosen(printer(names, options.json), options);
-      for (const name of names) {
-        const file = join(folder, `${name}.log`);
-        const end = await printLast(file, options, (line) => print(name, line));
-        if (options.follow) follow(file, end, (line) => print(name, line));
-      }
+      const files = names.map((name) => ({
+        path: join(folder, `${name}.log`),
+        take: (line: string) => print(name, line),
+      }));
+      const ends: number[] = [];
+      for (const { path, take } of files) ends.push(await printLast(path, options, take));
       if (!options.follow) return;
       // Following never ends by itself: a signal ends it.
-      await new Promise<never>(() => {});
+      await Promise.all(files.map(({ path, take }, i) => follow(path, ends[i] ?? 0, take)));
     });
 }
 
@@ -158,29 +160,27 @@ export function sentence(line: string): string {
 }
 
 /**
- * Prints the lines of a log from a place on, bytes, until `unwatchFile` ends it. By polling: file system events differ
- * between systems, and a full log is renamed.
+ * Prints the lines of a log from a place on, bytes, as they come. By polling: file system events differ between systems,
+ * and a full log is renamed.
  */
-export function follow(file: string, from: number, print: (line: string) => void): void {
-  let position = from;
-  let reading = Promise.resolve();
-  const more = ({ size }: { size: number }) => {
-    reading = reading.then(async () => {
-      const start = size < position ? 0 : position;
-      // A log that is just being renamed can't be read.
-      position = await readLines(file, start, print).catch(() => start);
-    });
-  };
-  watchFile(file, { interval: POLL_MS }, more);
-  // What came since it was read: no change will tell of it.
-  more({ size: from });
+export async function follow(
+  file: string,
+  from: number,
+  take: (line: string) => void,
+  signal?: AbortSignal,
+): Promise<never> {
+  for (let position = from; ; await sleep(POLL_MS, undefined, { signal })) {
+    const { size } = await stat(file).catch(() => ({ size: 0 }));
+    if (size < position) position = 0;
+    if (size > position) position += await readLines(file, position, take).catch(() => 0);
+  }
 }
 
-/** Reads the whole lines of a file from a place on, bytes. @returns the place after them */
+/** Reads the whole lines of a file from a place on, bytes. @returns their length, bytes */
 async function readLines(file: string, start: number, take: (line: string) => void): Promise<number> {
   const bytes = Buffer.concat(await Array.fromAsync<Buffer>(createReadStream(file, { start })));
   // A line that is being written is read later.
   const end = bytes.lastIndexOf('\n') + 1;
   if (end > 0) bytes.toString('utf8', 0, end - 1).split('\n').forEach(take);
-  return start + end;
+  return end;
 }

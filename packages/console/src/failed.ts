@@ -86,7 +86,8 @@ export async function bulk(
   let cursor = after;
   for await (const key of keysFrom(bucket, choice.stage, after)) {
     signal.throwIfAborted();
-    if (cursor && (result.count === BULK || looked === BULK_LOOKED_AT)) return { ...result, more: true, cursor };
+    const isEnough = result.count === BULK || looked === BULK_LOOKED_AT;
+    if (cursor && isEnough) return { ...result, more: true, cursor };
     looked += 1;
     cursor = key;
     try {

@@ -183,7 +183,8 @@ function isIn(failed: ReadonlySet<string>, record: Place): boolean {
 }
 
 /** @returns whether the stage that reads a record's topic has yet to commit its offset */
-async function awaited({ kafka, config }: AuditOptions): Promise<(topic: TopicVariable, record: Place) => boolean> {
+async function awaited(options: AuditOptions): Promise<(topic: TopicVariable, record: Place) => boolean> {
+  const { kafka, config } = options;
   const { KAFKA_GROUP_ID } = config;
   if (KAFKA_GROUP_ID === undefined) return () => false;
   const committed = new Map<TopicVariable, Map<number, number>>();

@@ -75,10 +75,6 @@ export async function* objectsOf(
   } while (from);
 }
 
-export class ObjectTooLargeError extends Error {
-  override readonly name = 'ObjectTooLargeError';
-}
-
 export function isMissing(error: unknown): boolean {
   return error instanceof NoSuchKey;
 }

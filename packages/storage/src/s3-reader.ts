@@ -5,9 +5,13 @@ import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/clien
 import { readConfig } from '@video-pipeline/config';
 import { findArchived } from './archive.ts';
 import { cached } from './cached.ts';
-import { type Bucket, type ByteRange, isMissing, ObjectTooLargeError, objectsOf, type Part } from './reader.ts';
+import { type Bucket, type ByteRange, isMissing, objectsOf, type Part } from './reader.ts';
 import { picturesOfSegment } from './segment.ts';
 import { removeObjects, STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
+
+export class ObjectTooLargeError extends Error {
+  override readonly name = 'ObjectTooLargeError';
+}
 
 /** Most bytes that are read at once: annotated pictures, detections and clips of ours are far smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
