@@ -32,6 +32,7 @@ import { createAnnotate, createAnnotateFrames } from './annotate.ts';
 import { createDetect } from './detect.ts';
 import { createKeeping, type Keeping } from './keeping.ts';
 import { createPublish } from './publish.ts';
+import type { Received } from './records.ts';
 import type { Scenes } from './scenes.ts';
 
 // A moment after the frames: what is hours older is late.
@@ -97,7 +98,10 @@ describe('detect', () => {
   function setUp(detector: InferenceClient, failing?: RegExp, scenes?: Scenes) {
     const { store, objects } = memoryStore(failing);
     const published: DetectedFrame[] = [];
-    const publish = async (frames: readonly DetectedFrame[]) => void published.push(...frames);
+    const publish = async (frames: readonly Received<DetectedFrame>[]) => {
+      published.push(...frames.map(({ frame }) => frame));
+      return [];
+    };
     const handler = createDetect({
       detector,
       publish,

@@ -181,6 +181,10 @@ async function readLines(file: string, start: number, take: (line: string) => vo
   const bytes = Buffer.concat(await Array.fromAsync<Buffer>(createReadStream(file, { start })));
   // A line that is being written is read later.
   const end = bytes.lastIndexOf('\n') + 1;
-  if (end > 0) bytes.toString('utf8', 0, end - 1).split('\n').forEach(take);
+  if (end > 0)
+    bytes
+      .toString('utf8', 0, end - 1)
+      .split('\n')
+      .forEach(take);
   return end;
 }

@@ -2,14 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { hourFolder } from './hours.ts';
 import { MAX_TIME } from './kafka-record.ts';
-import {
-  annotatedKey,
-  annotatedSince,
-  capturedAtOf,
-  clipKey,
-  detectionsKey,
-  failedKey,
-} from './s3-keys.ts';
+import { annotatedKey, annotatedSince, capturedAtOf, clipKey, detectionsKey, failedKey } from './s3-keys.ts';
 
 const frame = { streamId: 'gate-1', capturedAt: Date.UTC(2026, 10, 25, 7, 59, 59, 999), frameNumber: 12 };
 const record = { topic: 'detections', partition: 3, offset: 4711 };

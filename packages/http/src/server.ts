@@ -13,7 +13,7 @@ export const RETRY_AFTER_SECONDS = 1;
 /** Connections at the same time, of which each takes some memory and a file descriptor. */
 const MAX_CONNECTIONS = 4_096;
 
-export interface HttpOptions {
+interface HttpOptions {
   /** Longest time that a client may take to send a request, milliseconds. */
   requestMs: number;
   /** Largest body, bytes. */
