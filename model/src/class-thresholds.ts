@@ -18,9 +18,10 @@ export function thresholdsById(
     const number = classNames.length === 0 ? /^class (\d+)$/.exec(name)?.[1] : undefined;
     const ids = number ? [Number(number)] : [...classNames.keys()].filter((id) => classNames[id] === name);
     for (const id of ids) byId.set(id, threshold);
+    if (ids.length > 0) continue;
     const [nearest] = classNames.toSorted((a, b) => likeness(name, b) - likeness(name, a));
     const known = nearest === undefined ? 'it names none: see --names' : `the nearest is '${nearest}'`;
-    if (ids.length === 0) onUnknown(`${path}: it has no class '${name}' for a threshold; ${known}`);
+    onUnknown(`${path}: it has no class '${name}' for a threshold; ${known}`);
   }
   return byId;
 }
