@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { defaultModelPath } from '@video-pipeline/assets';
 import { readConfig, variables } from '@video-pipeline/config';
 import { exitWithError, expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Detector } from './detector.ts';
@@ -127,11 +128,7 @@ async function openModels(
   return { detectors: new Map([[detector.model.name, detector]]), close: () => detector.close() };
 }
 
-function number(text: string): number {
-  const value = Number(text);
-  if (text.trim() === '' || Number.isNaN(value)) throw new InvalidArgumentError('must be a number');
-  return value;
-}
+const number = numberThat((value) => !Number.isNaN(value), 'a number');
 
 /** `8,25` */
 function batchSizes(text: string): number[] {

@@ -1,4 +1,5 @@
-import { Command, InvalidArgumentError } from 'commander';
+import { numberThat } from '@video-pipeline/lifecycle/parse-number';
+import { Command } from 'commander';
 
 export { frameRate, positiveInteger } from '../../packages/local/src/command-line.ts';
 
@@ -7,11 +8,7 @@ export function npmScript(script: string, description: string): Command {
   return new Command(`npm run ${script} --`).description(description).showHelpAfterError();
 }
 
-/** Reads an option's value. @throws InvalidArgumentError */
-export function positiveNumber(text: string): number {
-  const value = Number(text);
-  if (!(value > 0 && value < Number.POSITIVE_INFINITY)) {
-    throw new InvalidArgumentError('must be a number over 0.');
-  }
-  return value;
-}
+export const positiveNumber = numberThat(
+  (value) => value > 0 && value < Number.POSITIVE_INFINITY,
+  'a number over 0.',
+);

@@ -1,7 +1,13 @@
 import { exitWithError, onShutdown, reportReady } from '@video-pipeline/lifecycle';
+import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 import { createLogger } from '@video-pipeline/telemetry';
-import { Command, InvalidArgumentError } from 'commander';
+import { Command } from 'commander';
 import { startCameras } from './server.ts';
+
+const parsePort = numberThat(
+  (value) => Number.isInteger(value) && value >= 0 && value <= 65_535,
+  'a port from 0 to 65535',
+);
 
 const command = new Command('camera')
   .description('Plays H.264 video files as RTSP cameras, in a loop and in real time.')
@@ -10,12 +16,6 @@ const command = new Command('camera')
   .option('--port <number>', 'port to listen on, 0 for a free one', parsePort, 8554)
   .option('--user <name:password>', 'ask clients for this user')
   .action(run);
-
-function parsePort(text: string): number {
-  const port = Number(text);
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new InvalidArgumentError('not a port');
-  return port;
-}
 
 function parseClips(cameras: string[]): Record<string, string> {
   const entries = cameras.map((one) => {
