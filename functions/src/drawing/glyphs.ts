@@ -20,18 +20,17 @@ export const UNKNOWN = '?';
 
 /** Most text sizes in memory. The largest needs 4 MB, and the senders of pictures decide how many sizes there are. */
 const MAX_SIZES = 8;
-let font: Promise<Font> | undefined;
-const ofSize = async (size: string) => {
-  font ??= loadFont();
-  return render(await font, Number(size));
-};
-const bySize = cached(ofSize, Number.POSITIVE_INFINITY, MAX_SIZES);
+const fontOnce = cached<Font, void>(loadFont, Number.POSITIVE_INFINITY);
 
 /**
  * The glyphs of the label font, rendered at first use. Neither system fonts nor fontconfig are needed: Lambda has none.
  * @param size height of the em square, pixels
  */
-export const loadGlyphs = (size: number): Promise<Glyphs> => bySize(String(size));
+export const loadGlyphs = cached(
+  async (size: number) => render(await fontOnce(), size),
+  Number.POSITIVE_INFINITY,
+  MAX_SIZES,
+);
 
 // B612 was drawn for the screens of airliners. The file holds the letters of ISO 8859-1.
 async function loadFont(): Promise<Font> {

@@ -3,16 +3,16 @@
  * @param most largest sum of weights. Beyond it the oldest results are dropped.
  * @param weightOf weight of a result. Without it, each weighs one.
  */
-export function cached<Value>(
-  load: (name: string) => Promise<Value>,
+export function cached<Value, Name = string>(
+  load: (name: Name) => Promise<Value>,
   ttlMs: number,
   most = 4_096,
   weightOf: (value: Value) => number = () => 1,
-): (name: string) => Promise<Value> {
+): (name: Name) => Promise<Value> {
   /** In the order of their loads. */
-  const entries = new Map<string, { value: Promise<Value>; until: number; weight: number }>();
+  const entries = new Map<Name, { value: Promise<Value>; until: number; weight: number }>();
   let held = 0;
-  const forget = (name: string) => {
+  const forget = (name: Name) => {
     held -= entries.get(name)?.weight ?? 0;
     entries.delete(name);
   };
