@@ -4,6 +4,7 @@ import {
   type DetectedFrame,
   decodeSeenFrame,
   InvalidRecordError,
+  idOf,
   type ReadPlaces,
   type SeenFrame,
   withPictures,
@@ -92,7 +93,7 @@ async function readBatch(
   for (const message of batch.messages) {
     try {
       const frame = decodeSeenFrame(message);
-      times.set(nameOf(frame), Number(message.timestamp));
+      times.set(idOf(frame), Number(message.timestamp));
       seen.push(frame);
     } catch (error) {
       // Annotate reports it and puts it into failed/. The console shows it there.
@@ -102,7 +103,5 @@ async function readBatch(
   }
   // kafkajs returns slices of a whole response. If a slice were kept, one frame would hold the memory of many.
   for (const frame of await withPictures(seen, options.read))
-    options.onFrame({ ...frame, jpeg: Buffer.from(frame.jpeg) }, times.get(nameOf(frame)) ?? 0);
+    options.onFrame({ ...frame, jpeg: Buffer.from(frame.jpeg) }, times.get(idOf(frame)) ?? 0);
 }
-
-const nameOf = ({ streamId, session, frameNumber }: SeenFrame) => `${streamId}/${session}/${frameNumber}`;

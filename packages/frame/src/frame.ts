@@ -63,6 +63,11 @@ export interface PictureReference extends Place {
 /** A frame of `detections` for a subscriber: with its picture, or with the place of the picture. */
 export type SeenFrame = Omit<DetectedFrame, 'jpeg'> & ({ jpeg: Buffer } | { picture: PictureReference });
 
+/** `stream/session/number`: the id of a frame in every topic and object. */
+export function idOf({ streamId, session, frameNumber }: Omit<Frame, 'jpeg'>): string {
+  return `${streamId}/${session}/${frameNumber}`;
+}
+
 /** A frame without its picture, in the form of the archive and the console. */
 export interface FrameFacts {
   stream_id: string;

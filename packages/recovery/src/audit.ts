@@ -8,6 +8,7 @@ import {
   detectionsFolder,
   type Frame,
   failedKey,
+  idOf,
   LOST_BATCHES,
   type Place,
   positionOf,
@@ -253,11 +254,6 @@ async function lostKeys(bucket: Bucket): Promise<string[]> {
     keys.push(...records.map((record) => failedKey(stage, record)));
   }
   return keys;
-}
-
-/** `stream/session/number`: the id of a frame in every topic and object. */
-export function idOf({ streamId, session, frameNumber }: Omit<Frame, 'jpeg'>): string {
-  return `${streamId}/${session}/${frameNumber}`;
 }
 
 function digest(jpeg: Buffer): string {
