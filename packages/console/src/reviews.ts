@@ -1,6 +1,13 @@
 import { hourFolder } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
-import { ifThere, inParallel, type MergingStore, objectsOf, type Reader } from '@video-pipeline/storage';
+import {
+  ifThere,
+  inParallel,
+  inTurn,
+  type MergingStore,
+  objectsOf,
+  type Reader,
+} from '@video-pipeline/storage';
 
 /** Event id -> when somebody reviewed the event, epoch ms. */
 type Marks = Record<string, number>;
@@ -22,7 +29,7 @@ export type Reviews = ReturnType<typeof keepReviews>;
  * stored object, so that two people do not overwrite each other's marks.
  */
 export function keepReviews(bucket: Pick<Reader, 'page' | 'read'>, store: Pick<MergingStore, 'merge'>) {
-  let marking: Promise<unknown> = Promise.resolve();
+  const next = inTurn();
   const known = new Map<string, { etag: string; ids: string[] }>();
 
   async function read(key: string, etag: string): Promise<string[]> {
@@ -79,11 +86,7 @@ export function keepReviews(bucket: Pick<Reader, 'page' | 'read'>, store: Pick<M
       return marksOf({ from: Math.min(...times), to: Math.max(...times) }, (key) => hours.has(key));
     },
     /** Marks are written one after another, since some S3 APIs lack conditional writes. */
-    mark(events: readonly EventRef[], isReviewed: boolean): Promise<void> {
-      const done = marking.then(() => markNow(events, isReviewed));
-      marking = done.catch(() => {});
-      return done;
-    },
+    mark: (events: readonly EventRef[], isReviewed: boolean) => next(() => markNow(events, isReviewed)),
   };
 }
 

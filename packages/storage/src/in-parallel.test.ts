@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { inParallel } from './in-parallel.ts';
+import { inParallel, inTurn } from './in-parallel.ts';
 
 test("results keep the items' order, no more than the limit is in work", async () => {
   let inWork = 0;
@@ -39,4 +39,23 @@ test('the lightest are begun first, and the results keep the order', async () =>
 
 test('nothing to do', async () => {
   expect(await inParallel([], 4, async () => 1)).toEqual([]);
+});
+
+test('work in turn begins when the one before has ended, also with an error', async () => {
+  const order: string[] = [];
+  const next = inTurn();
+  const work = (name: string, ms: number) => async () => {
+    order.push(`${name} begins`);
+    await sleep(ms);
+    order.push(`${name} ends`);
+    if (name === 'b') throw new Error('b fails');
+    return name;
+  };
+  const all = [next(work('a', 9)), next(work('b', 3)), next(work('c', 0))];
+  expect(await Promise.allSettled(all)).toMatchObject([
+    { value: 'a' },
+    { reason: { message: 'b fails' } },
+    { value: 'c' },
+  ]);
+  expect(order).toEqual(['a begins', 'a ends', 'b begins', 'b ends', 'c begins', 'c ends']);
 });

@@ -29,3 +29,13 @@ export async function inParallel<Item, Result>(
   if (broken) throw broken.reason;
   return results;
 }
+
+/** @returns a function that begins each work once the work before it has ended, however that ended */
+export function inTurn() {
+  let last: Promise<unknown> = Promise.resolve();
+  return <Result>(work: () => Promise<Result>): Promise<Result> => {
+    const done = last.then(work);
+    last = done.catch(() => {});
+    return done;
+  };
+}

@@ -4,6 +4,7 @@ import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api';
 import { signalProcess } from '@video-pipeline/lifecycle';
+import { inTurn } from '@video-pipeline/storage';
 
 export type Row = Record<string, unknown>;
 
@@ -70,23 +71,21 @@ export async function openDatabase({ eachFileIsNew = false } = {}): Promise<Data
   await connection.run(`SET allowed_directories = ['${folder.replaceAll("'", "''")}']`);
   await connection.run('SET enable_external_access = false');
   await connection.run('SET lock_configuration = true');
-  let turn: Promise<unknown> = Promise.resolve();
+  // One connection runs one statement at a time.
+  const next = inTurn();
   let closed = false;
   return {
     folder,
     run(sql, values, signal) {
-      // One connection runs one statement at a time.
-      const rows = turn.then(() => {
+      return next(async () => {
         if (closed) throw new Error('the database is closed');
         return runOne(connection, sql, values, signal);
       });
-      turn = rows.catch(() => {});
-      return rows;
     },
     async close() {
       closed = true;
       connection.interrupt();
-      await turn;
+      await next(async () => {});
       connection.closeSync();
       instance.closeSync();
       // A query may still be writing a file into it.

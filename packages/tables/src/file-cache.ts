@@ -6,6 +6,7 @@ import {
   cached,
   ifThere,
   inParallel,
+  inTurn,
   type ListedObject,
   type Reader,
 } from '@video-pipeline/storage';
@@ -64,8 +65,8 @@ export class FileCache {
   /** By the object's version and where it lies. */
   readonly #filters = new Map<string, Buffer>();
   #filterBytes = 0;
-  /** The last of the reads that wait for each other. */
-  readonly #lanes = new Array<Promise<unknown>>(READS).fill(Promise.resolve());
+  /** In each, one read waits for the other. */
+  readonly #lanes = Array.from({ length: READS }, inTurn);
   #reads = 0;
   #count = 0;
   #bytes = 0;
@@ -96,9 +97,7 @@ export class FileCache {
           const groups = await this.#groups(object, footer, wanted, signal);
           // Two queries that want the same columns read them once.
           const copies = { groups, columns: wanted.columns, used };
-          const copied = footer.turn.then(() => this.#copy(object, footer, copies, signal));
-          footer.turn = copied.catch(() => {});
-          return copied;
+          return footer.inTurn(() => this.#copy(object, footer, copies, signal));
         });
         await this.#makeRoom();
         return paths.flat();
@@ -163,10 +162,8 @@ export class FileCache {
       await take(of, cut);
     };
     await inParallel(parts, READS, (part) => {
-      const lane = this.#reads++ % READS;
-      const done = (this.#lanes[lane] as Promise<unknown>).then(() => work(part));
-      this.#lanes[lane] = done.catch(() => {});
-      return done;
+      const next = this.#lanes[this.#reads++ % READS] as ReturnType<typeof inTurn>;
+      return next(() => work(part));
     });
   }
 

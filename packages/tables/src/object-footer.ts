@@ -1,4 +1,4 @@
-import type { ByteRange, ListedObject, Reader } from '@video-pipeline/storage';
+import { type ByteRange, inTurn, type ListedObject, type Reader } from '@video-pipeline/storage';
 import { classesOf, footerBytes, type RowGroup, rowGroupsOf, TRAILER_BYTES } from './footer.ts';
 
 /** An object of so many tails is read whole. Parts of one that lie closer together are read at once. */
@@ -15,8 +15,8 @@ export interface Footer {
   classes: ReadonlySet<string> | undefined;
   groups(): Promise<RowGroup[]>;
   read(range: ByteRange): Promise<Buffer>;
-  /** The last work on copies of the object: the next one waits for it. */
-  turn: Promise<unknown>;
+  /** For work on copies of the object. */
+  inTurn: ReturnType<typeof inTurn>;
   /** What it takes in memory. */
   bytes: number;
 }
@@ -58,7 +58,7 @@ export async function readFooter(
       return groups;
     },
     read,
-    turn: Promise.resolve(),
+    inTurn: inTurn(),
     bytes: length + PARSED * bytes,
   };
 }

@@ -1,5 +1,5 @@
 import { HOUR_MS } from '@video-pipeline/frame';
-import type { FolderReader, ListedObject } from '@video-pipeline/storage';
+import { type FolderReader, inTurn, type ListedObject } from '@video-pipeline/storage';
 import { QueryError } from './cursor.ts';
 import type { Database } from './duckdb.ts';
 import { byStored, insertLines, KINDS, type Kind, loadsOf, sizeOf } from './lines.ts';
@@ -62,7 +62,8 @@ export class OpenHours {
   /** In the order of their last use, the last used at the end. */
   readonly #hours = new Map<string, OpenHour>();
   #tables = 0;
-  #work: Promise<unknown> = Promise.resolve();
+  /** One hour is loaded at a time. */
+  readonly #next = inTurn();
 
   constructor(bucket: FolderReader, database: Database, kind: Kind, limits: Limits) {
     this.#bucket = bucket;
@@ -120,9 +121,7 @@ export class OpenHours {
         lists.push(begun(listNdjson(this.#bucket, prefixes, reading.signal)));
       }
       const objects = (await lists[index]) ?? [];
-      const work = this.#work.then(() => this.#load(hour, objects, reading));
-      this.#work = work.catch(() => {});
-      const end = await work;
+      const end = await this.#next(() => this.#load(hour, objects, reading));
       if (end === 'read') continue;
       const from = Math.min(range.to, startOf(hour) + HOUR_MS);
       if (end === 'no time' || (from < range.to && !whole) || this.#isAskedByOthers(reading)) return from;
