@@ -97,7 +97,7 @@ export function costReport(cost: QuantiseCost): string {
 
 async function installPython(note: (line: string) => void): Promise<string> {
   const folder = join(cacheDir(), 'quantise');
-  const python = join(folder, process.platform === 'win32' ? 'Scripts/python.exe' : 'bin/python');
+  const python = join(folder, 'bin/python');
   const marker = join(folder, 'installed');
   if ((await readFile(marker, 'utf8').catch(() => '')) === PACKAGES.join('\n')) return python;
   note(`installing ${PACKAGES.join(', ')} from PyPI`);

@@ -148,24 +148,24 @@ export function isMulticast(address: string): boolean {
 
 /** @throws SourceError */
 async function joined(group: string, port: number, network: string | undefined): Promise<Socket> {
-  // Bound to the group's address, so that other packets to this port are not received. Windows can't do that.
-  const address = process.platform === 'win32' ? undefined : group;
-  return await bound(group, port, address, (socket) => socket.addMembership(group, network)).catch(
-    (error) => {
-      throw new SourceError(`open: can't join ${group}: ${error.message}`);
-    },
-  );
+  return await bound(group, port, (socket) => socket.addMembership(group, network)).catch((error) => {
+    throw new SourceError(`open: can't join ${group}: ${error.message}`);
+  });
 }
 
-/** @param peer an address of the wanted family */
-async function bound(peer: string, port: number, address?: string, prepare?: (socket: Socket) => void) {
+/**
+ * @param peer an address of the wanted family; that of the group, if there is one
+ * @param join makes the socket a member of the group
+ */
+async function bound(peer: string, port: number, join?: (socket: Socket) => void) {
   const type = peer.includes(':') ? 'udp6' : 'udp4';
-  const socket = createSocket({ type, reuseAddr: address !== undefined });
+  const socket = createSocket({ type, reuseAddr: join !== undefined });
   try {
-    socket.bind(port, address);
+    // To the group's address, so that other packets to this port are not received.
+    socket.bind(port, join && peer);
     await once(socket, 'listening');
     socket.on('error', () => {});
-    prepare?.(socket);
+    join?.(socket);
     socket.setRecvBufferSize(RECEIVE_BUFFER);
     return socket;
   } catch (error) {

@@ -23,10 +23,6 @@ const OPENVINO: Wheel = {
       file: build('macosx_11_0_arm64'),
       sha256: '60496e3153122913c8a2fa69d86b3a77ccc4e2469db87d76eb8acb49a5d22d63',
     },
-    'win32-x64': {
-      file: build('win_amd64'),
-      sha256: '37c270c99d6de23439965e97cb5106389d3c8985f3b8bb90909a6ea0270db3f2',
-    },
   },
   // The CPU plugin, the ONNX frontend and the licences: half of the wheel.
   wanted: (path) =>
@@ -38,8 +34,8 @@ const OPENVINO: Wheel = {
 export async function openvinoLibraries(note?: (line: string) => void): Promise<string[]> {
   const folder = join(await fetchWheel(OPENVINO, note), 'openvino/libs');
   const names = await readdir(folder);
-  const wanted = [/^(lib)?tbb(12)?\.(so\.12|12\.dylib|dll)$/, /^(lib)?openvino\.(so\.\d+|\d+\.dylib|dll)$/];
-  const api = /^(lib)?openvino_c\.(so\.\d+|\d+\.dylib|dll)$/;
+  const wanted = [/^libtbb\.(so\.12|12\.dylib)$/, /^libopenvino\.(so\.\d+|\d+\.dylib)$/];
+  const api = /^libopenvino_c\.(so\.\d+|\d+\.dylib)$/;
   return [...wanted, api].flatMap((pattern) => {
     const name = names.find((one) => pattern.test(one));
     return name && existsSync(join(folder, name)) ? [join(folder, name)] : [];
