@@ -86,10 +86,11 @@ async function segmentOf(prefix: string, run: readonly Packable[]): Promise<Pack
   // Loaded only here: an installation without video has no FFmpeg.
   const { encodeSegment } = await import('./clip-encoder.ts');
   const mp4 = await encodeSegment(run.map(({ frame, jpeg }) => ({ capturedAt: frame.capturedAt, jpeg })));
-  const [first] = placeOf(run);
+  const place = placeOf(run);
+  const [{ width, height }] = place;
   const frames = run.map(({ frame }): [number, number] => [frame.capturedAt, frame.frameNumber]);
-  const body = packSegment(mp4, { width: first.width, height: first.height, frames });
-  const key = segmentKey(prefix, ...placeOf(run));
+  const body = packSegment(mp4, { width, height, frames });
+  const key = segmentKey(prefix, ...place);
   return { parts: run.map((_, index) => ({ index })), object: { key, body, contentType: 'video/mp4' } };
 }
 
