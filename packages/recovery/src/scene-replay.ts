@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { hourFolder } from '@video-pipeline/frame';
 import { Scene, type SceneConfig, type SceneEvent, type SceneFrame } from '@video-pipeline/scene';
-import { objectsOf, type Reader } from '@video-pipeline/storage';
+import { objectsOfHours, type Reader } from '@video-pipeline/storage';
 import { z } from 'zod';
 
 /** A line of stored NDJSON, as far as a scene needs it. */
@@ -100,11 +99,9 @@ export async function* storedDetections(
   { streamId, from, to }: Pick<SceneReplay, 'streamId' | 'from' | 'to'>,
   signal?: AbortSignal,
 ): Texts {
-  const root = `detections/${streamId}/`;
-  const last = `${root}${hourFolder(to - 1)}/~`;
   let hour: string[] = [];
-  for await (const { key } of objectsOf(bucket, root, `${root}${hourFolder(from)}/`)) {
-    if (key > last || signal?.aborted) break;
+  for await (const { key } of objectsOfHours(bucket, `detections/${streamId}/`, { from, to })) {
+    if (signal?.aborted) break;
     if (folderOf(key) !== folderOf(hour[0] ?? key)) {
       yield* textsOf(bucket, hour, signal);
       hour = [];

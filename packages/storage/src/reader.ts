@@ -1,4 +1,5 @@
 import { NoSuchKey } from '@aws-sdk/client-s3';
+import { hourFolder } from '@video-pipeline/frame';
 
 /** Where something lies in an object, in bytes. */
 export interface ByteRange {
@@ -73,6 +74,19 @@ export async function* objectsOf(
     yield* objects;
     from = next;
   } while (from);
+}
+
+/** The objects under `prefix` in the folders of hours that have a time from `from` to `to`, epoch ms, `to` not included. */
+export async function* objectsOfHours(
+  reader: Pick<Reader, 'page'>,
+  prefix: string,
+  { from, to }: { from: number; to: number },
+): AsyncGenerator<ListedObject> {
+  const last = `${prefix}${hourFolder(Math.max(0, to - 1))}/~`;
+  for await (const object of objectsOf(reader, prefix, `${prefix}${hourFolder(Math.max(0, from))}/`)) {
+    if (object.key > last) return;
+    yield object;
+  }
 }
 
 export function isMissing(error: unknown): boolean {

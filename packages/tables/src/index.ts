@@ -4,6 +4,6 @@ export type { EventPage, EventQuery } from './events.ts';
 export { exported, FORMATS, type Format, foundFrames, MEDIA_TYPES } from './exports.ts';
 export type { FoundFrame } from './found-frame.ts';
 export type { Counts } from './history.ts';
-export { KEPT, listHours } from './listings.ts';
+export { KEPT } from './listings.ts';
 export type { Query } from './sql.ts';
 export { Tables } from './tables.ts';

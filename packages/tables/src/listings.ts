@@ -5,6 +5,7 @@ import {
   inParallel,
   type ListedObject,
   objectsOf,
+  objectsOfHours,
   type PageOptions,
   type Reader,
 } from '@video-pipeline/storage';
@@ -66,20 +67,9 @@ export function remembering(bucket: FolderReader, ms: number): FolderReader {
   };
 }
 
-/** The objects under `prefix` that lie in hours of the range. */
-export async function listHours(bucket: Pick<Reader, 'page'>, prefix: string, { from, to }: Range) {
-  const last = `${prefix}${lastHourOf({ to })}/~`;
-  const found = [];
-  for await (const object of objectsOf(bucket, prefix, `${prefix}${hourFolder(Math.max(0, from))}/`)) {
-    if (object.key > last) break;
-    found.push(object);
-  }
-  return found;
-}
-
 /** Hours and parts that the tables hold, by the keys of their manifests. */
 export async function listHeld(bucket: Pick<Reader, 'page'>, range: Range): Promise<Set<string>> {
-  const manifests = await listHours(bucket, 'tables/manifests/', range);
+  const manifests = await Array.fromAsync(objectsOfHours(bucket, 'tables/manifests/', range));
   return new Set(manifests.map(({ key }) => key));
 }
 
@@ -90,7 +80,7 @@ export function listFiles(
   { from, to }: Range,
 ): Promise<ListedObject[]> {
   const day = Math.max(0, from - (from % DAY_MS));
-  return listHours(bucket, `tables/${table}/`, { from: day, to });
+  return Array.fromAsync(objectsOfHours(bucket, `tables/${table}/`, { from: day, to }));
 }
 
 /** A file of the tables, and the time that its rows may be of. */

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { DAY_MS } from '@video-pipeline/frame';
-import { type FolderReader, isChanged, isMissing } from '@video-pipeline/storage';
+import { type FolderReader, isChanged, isMissing, objectsOfHours } from '@video-pipeline/storage';
 import { type Cursor, cursorOf, encodeCursor, endOf, QueryError } from './cursor.ts';
 import { openDatabase } from './duckdb.ts';
 import { type EventPage, type EventQuery, eventsOf } from './events.ts';
 import { FileCache } from './file-cache.ts';
 import { detailsOf, type FoundFrame } from './found-frame.ts';
 import { COUNTED, COUNTED_FRAMES, type Counts, countBy, type Gap, gapsOf, hitCounts } from './history.ts';
-import { begun, EVENT_ROOT, KEPT, listHeld, listHours, type Range, remembering } from './listings.ts';
+import { begun, EVENT_ROOT, KEPT, listHeld, type Range, remembering } from './listings.ts';
 import { ASK_LESS, LIMITS, OpenHours } from './open-hours.ts';
 import { COLUMNS, FRAME_ID, ORDER } from './schema.ts';
 import { type Engine, openSources, type Sources } from './sources.ts';
@@ -158,7 +158,7 @@ export class Tables {
     const { database, openEvents } = engine;
     // One file holds a day.
     const days = { from: query.from - (query.from % DAY_MS), to: query.to + DAY_MS };
-    const listed = begun(listHours(this.#bucket, 'tables/events/', days));
+    const listed = begun(Array.fromAsync(objectsOfHours(this.#bucket, 'tables/events/', days)));
     using files = engine.files.use();
     using open = await openEvents.read([EVENT_ROOT], range, held, until);
     const { from } = open;
