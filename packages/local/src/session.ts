@@ -9,6 +9,7 @@ import { Counts, type Latency, type StreamCounts, type StreamView } from './scre
 import { type Usage, UsageMeter } from './screen/usage.ts';
 import type { Source } from './sources.ts';
 import { type Endpoints, type Stack, startStack } from './stack.ts';
+import { sum } from './sum.ts';
 import { aborted, StartError } from './supervisor/processes.ts';
 import type { ServiceState } from './supervisor/supervise.ts';
 
@@ -126,7 +127,7 @@ class Session {
 
   // Frames that an earlier run left in Kafka must not count as frames of this run.
   async #finishBacklog(stack: Stack, signal: AbortSignal): Promise<void> {
-    const waiting = Object.values(await stack.backlog.lag()).reduce((sum, records) => sum + records, 0);
+    const waiting = sum(Object.values(await stack.backlog.lag()));
     if (waiting === 0) return;
     this.#hooks.note(`finishing ${waiting} frames that an earlier run left`);
     await stack.backlog.drained(signal);
