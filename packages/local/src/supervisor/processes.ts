@@ -34,6 +34,8 @@ export async function all<T extends readonly unknown[] | []>(work: T) {
   return Promise.all(work);
 }
 
+const ANOTHER_FOLDER = 'choose another folder with --data-dir';
+
 /** Room in which not even a log could say why a server has ended, bytes. */
 const NO_ROOM = 64 * 1024;
 
@@ -41,14 +43,13 @@ const NO_ROOM = 64 * 1024;
 export async function withDisk(error: Error, folder: string): Promise<Error> {
   const disk = await statfs(folder).catch(() => undefined);
   if (!disk || disk.bavail * disk.bsize >= NO_ROOM) return error;
-  const remedy = 'make room there, or choose another folder with --data-dir';
+  const remedy = `make room there, or ${ANOTHER_FOLDER}`;
   return new StartError(`${error.message}; the disk of ${folder} is full: ${remedy}`, { cause: error });
 }
 
 /** The error for a folder of a stack's data that can't be written. */
 export function unwritable(folder: string, cause: Error): StartError {
-  const remedy = 'choose another folder with --data-dir';
-  return new StartError(`${folder} can't be written (${cause.message}): ${remedy}`, { cause });
+  return new StartError(`${folder} can't be written (${cause.message}): ${ANOTHER_FOLDER}`, { cause });
 }
 
 /** Resolves when `signal` aborts. */
@@ -182,9 +183,7 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
     await take().catch(async ({ code }) => {
       const owner = code === 'EEXIST' ? await ownerOf(file) : undefined;
       if (owner && owner !== process.pid) {
-        throw new StartError(
-          `process ${owner} already runs on ${runDir}: stop it, or choose another folder with --data-dir`,
-        );
+        throw new StartError(`process ${owner} already runs on ${runDir}: stop it, or ${ANOTHER_FOLDER}`);
       }
       await rm(file, { force: true });
       await take();
