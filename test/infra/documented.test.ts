@@ -88,7 +88,6 @@ async function type(command: string): Promise<string[][]> {
 
 /** Commands that AWS's command line adds to the APIs, with the options that we use. */
 const ADDED: Record<string, string[]> = {
-  'ecr get-login-password': [],
   'eks update-kubeconfig': ['name', 'kubeconfig'],
   'logs tail': ['since', 'follow', 'format', 'filter-pattern'],
   's3 cp': [],
