@@ -4,12 +4,10 @@ import { glob, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { runningState } from '../../packages/cli/src/running.ts';
 import { type KafkaServer, startKafka } from '../../packages/local/src/servers/kafka.ts';
 import { type S3Server, startS3Proxy } from '../../packages/local/src/servers/s3proxy.ts';
-import type { State } from '../../packages/local/src/session.ts';
 import { freePort, signalProcess } from '../../packages/local/src/supervisor/processes.ts';
 import { unique } from '../support/unique.ts';
 import { evenTimes, makeVideo } from '../support/video.ts';
@@ -196,17 +194,14 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
       stdio: 'ignore',
     });
     onTestFinished(() => void npm.kill('SIGKILL'));
-    let state: State | undefined;
-    for (let tries = 600; !state && tries > 0; tries--) {
-      await sleep(100);
-      state = await runningState(dataDir);
-    }
-    if (!state) throw new Error('never came up');
+    const up = async () => {
+      const state = await runningState(dataDir);
+      return state ?? Promise.reject(new Error('never came up'));
+    };
+    const pids = pidsOf(await vi.waitFor(up, { timeout: 60_000, interval: 100 }));
     npm.kill('SIGKILL');
-    const pids = pidsOf(state);
-    for (let tenths = 150; tenths > 0 && pids.some((pid) => signalProcess(pid, 0)); tenths--)
-      await sleep(100);
-    expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
+    const left = () => pids.filter((pid) => signalProcess(pid, 0));
+    await expect.poll(left, { timeout: 15_000, interval: 100 }).toEqual([]);
   });
 });
 
