@@ -1,0 +1,39 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { openDatabase } from './duckdb.ts';
+
+test('of a database no folder stays behind, however its process ends; closing gives up what runs', async () => {
+  const module = JSON.stringify(join(import.meta.dirname, 'duckdb.ts'));
+  const script = `import { openDatabase } from ${module};
+    console.log((await openDatabase()).folder); process.exit(1)`;
+  const { stdout, pid } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    encoding: 'utf8',
+  });
+  const ended = stdout.trim();
+  expect(ended).toContain(`-${pid}-`);
+  expect(existsSync(ended)).toBe(false);
+  // As a process leaves it that is killed.
+  await mkdir(ended);
+  const database = await openDatabase();
+  expect(existsSync(ended)).toBe(false);
+  const endless = database.run('SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8');
+  await Promise.all([expect(endless).rejects.toThrow(), sleep(50).then(() => database.close())]);
+  expect(existsSync(database.folder)).toBe(false);
+});
+
+test('of a file that is written anew within a second, the new content is read', async () => {
+  const database = await openDatabase();
+  const path = join(database.folder, 'former.parquet');
+  for (const rows of [1, 100_000, 7]) {
+    await database.run(`COPY (FROM range(${rows})) TO '${path}' (FORMAT parquet)`);
+    const [counted] = await database.run(
+      `SELECT count(*) AS n, max(range) + 1 AS last FROM read_parquet('${path}')`,
+    );
+    expect(counted).toEqual({ n: BigInt(rows), last: BigInt(rows) });
+  }
+  await database.close();
+});
