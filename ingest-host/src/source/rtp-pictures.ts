@@ -1,10 +1,9 @@
 import type { Socket } from 'node:net';
+import { FRAMING } from '@video-pipeline/camera';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
 import { type Gap, isKeyOfH265, markOf, typeOfH265 } from './nal-units.ts';
 import type { Damage, SourceOptions } from './source.ts';
 
-/** Bytes of the frame header before each packet, with channel and length (RFC 2326, 10.12). */
-export const FRAMING = 4;
 const HEADER = 12;
 /** Larger numbers are no payload types (RFC 3550, 5.1). */
 const MAX_TYPE = 127;

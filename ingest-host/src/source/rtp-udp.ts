@@ -1,8 +1,7 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { isIP } from 'node:net';
-import { interleave } from '@video-pipeline/camera';
-import { FRAMING } from './rtp-pictures.ts';
+import { FRAMING, interleave } from '@video-pipeline/camera';
 import { SourceError } from './source-error.ts';
 
 /** Most attempts to find two neighbouring ports. */

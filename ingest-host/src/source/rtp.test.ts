@@ -1,10 +1,11 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
+import { FRAMING } from '@video-pipeline/camera';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { type Gap, gapOf } from './nal-units.ts';
-import { codecsOf, FRAMING, RtpPictures } from './rtp-pictures.ts';
+import { codecsOf, RtpPictures } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
 
 /** A framed packet; `payload` is that of H.265. */

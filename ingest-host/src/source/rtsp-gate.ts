@@ -1,13 +1,13 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import { type Message, RtspSplitter } from '@video-pipeline/camera';
+import { FRAMING, type Message, RtspSplitter } from '@video-pipeline/camera';
 import { connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
 import { type ClockRange, clockRange, inPositions } from './clock-range.ts';
 import type { Gate } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
-import { codecsOf, FRAMING, isRecording, passPictures } from './rtp-pictures.ts';
+import { codecsOf, isRecording, passPictures } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
 import {
   channelsOf,

@@ -19,8 +19,8 @@ export interface Message {
   body: string;
 }
 
-/** `$` begins a packet, then come its channel and its length (RFC 2326, 10.12). */
-const FRAMING = 4;
+/** Bytes before an interleaved packet: `$`, its channel and its length (RFC 2326, 10.12). */
+export const FRAMING = 4;
 /** Most bytes of a message. A session description of many tracks is long; that of a camera has two kilobytes. */
 const MAX_BYTES = { head: 32 * 1024, body: 256 * 1024 };
 

@@ -1,6 +1,7 @@
 import type { Socket as UdpSocket } from 'node:dgram';
 import type { Socket } from 'node:net';
 import type { Outlet } from './channel.ts';
+import { FRAMING } from './rtsp-message.ts';
 
 /** Bytes that may wait in a client's TCP socket before pictures are skipped. */
 const MAX_BACKLOG = 1024 * 1024;
@@ -30,13 +31,13 @@ export function interleavedOutlet(
 
 /** Packets for an RTSP connection, each after `$`, its channel and its length (RFC 2326, 10.12). */
 export function interleave(packets: readonly Buffer[], channel: number): Buffer {
-  const framed = Buffer.allocUnsafe(packets.reduce((sum, packet) => sum + 4 + packet.length, 0));
+  const framed = Buffer.allocUnsafe(packets.reduce((sum, packet) => sum + FRAMING + packet.length, 0));
   let at = 0;
   for (const packet of packets) {
     framed[at] = 0x24;
     framed[at + 1] = channel;
     framed.writeUInt16BE(packet.length, at + 2);
-    at += 4 + packet.copy(framed, at + 4);
+    at += FRAMING + packet.copy(framed, at + FRAMING);
   }
   return framed;
 }
