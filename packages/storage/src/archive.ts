@@ -1,11 +1,4 @@
-import {
-  annotatedKey,
-  archiveSpanOf,
-  capturedAtOf,
-  type Frame,
-  HOUR_MS,
-  hourFolder,
-} from '@video-pipeline/frame';
+import { annotatedKey, archiveSpanOf, capturedAtOf, type Frame, hourFolder } from '@video-pipeline/frame';
 import { createTar } from 'nanotar';
 import { type ByteRange, type ListedObject, objectsOf, type Part, type Reader } from './reader.ts';
 import { indexOfSegment, SEGMENT_HEAD, SEGMENT_PICTURES } from './segment.ts';
@@ -44,7 +37,7 @@ type IndexEntry = [capturedAt: number, frameNumber: number, offset: number, leng
  */
 export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: readonly Item[]): Item[][] {
   const inOrder = items.toSorted((a, b) => a.frame.capturedAt - b.frame.capturedAt);
-  const hourOf = ({ frame }: Item) => Math.floor(frame.capturedAt / HOUR_MS);
+  const hourOf = ({ frame }: Item) => hourFolder(frame.capturedAt);
   return cutRuns(
     inOrder,
     ([first], item) =>
