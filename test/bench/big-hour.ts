@@ -1,9 +1,9 @@
-import { copyFile, mkdir, mkdtemp, open, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join, relative } from 'node:path';
+import { dirname, join } from 'node:path';
 import { performance } from 'node:perf_hooks';
 import { HOUR_MS, hourFolder } from '@video-pipeline/frame';
-import type { FolderReader, ListedObject } from '@video-pipeline/storage';
+import type { FolderReader, Part } from '@video-pipeline/storage';
 import { type Query, Tables } from '@video-pipeline/tables';
 import { openDatabase } from '../../packages/tables/src/duckdb.ts';
 import { ROW_BYTES } from '../../packages/tables/src/fitting.ts';
@@ -11,6 +11,7 @@ import { CLASS_LIST, classesText } from '../../packages/tables/src/footer.ts';
 import { FORM } from '../../packages/tables/src/merge.ts';
 import { LIMITS } from '../../packages/tables/src/open-hours.ts';
 import { manifestKey, PART_NAMES, partOf, tableKey } from '../../packages/tables/src/schema.ts';
+import { folderReader } from '../support/folder-reader.ts';
 
 const CAMERAS = Array.from({ length: 1_000 }, (_, n) => `camera-${n}`);
 /** Minutes of the hour that are made. */
@@ -64,24 +65,23 @@ async function writePart(root: string, part: string): Promise<number> {
 /** A bucket of files, which counts what is asked of it. */
 class FileBucket implements FolderReader {
   readonly #root: string;
+  readonly #files: ReturnType<typeof folderReader>;
   requests = 0;
   bytes = 0;
 
   constructor(root: string) {
     this.#root = root;
+    this.#files = folderReader(root);
   }
 
   async page(prefix: string) {
     this.requests++;
-    const files = await readdir(this.#root, { recursive: true, withFileTypes: true });
-    const paths = files.filter((file) => file.isFile()).map((file) => join(file.parentPath, file.name));
-    const objects: ListedObject[] = [];
-    for (const path of paths.sort()) {
-      const key = relative(this.#root, path);
-      const { size } = await stat(path);
-      if (key.startsWith(prefix)) objects.push({ key, size, etag: 'one', stored: START });
-    }
-    return { objects };
+    const { objects } = await this.#files.page(prefix);
+    const sized = objects.map(async ({ key }) => {
+      const { size } = await stat(join(this.#root, key));
+      return { key, size, etag: 'one', stored: START };
+    });
+    return { objects: await Promise.all(sized) };
   }
 
   async folders(prefix: string) {
@@ -91,12 +91,11 @@ class FileBucket implements FolderReader {
     return prefix === 'detections/' ? CAMERAS.filter((id) => parts.has(partOf(id))) : [];
   }
 
-  async read(key: string, part: { offset: number; length: number }) {
+  async read(key: string, part: Part) {
     this.requests++;
-    await using file = await open(join(this.#root, key));
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(part.length), 0, part.length, part.offset);
-    this.bytes += bytesRead;
-    return buffer.subarray(0, bytesRead);
+    const bytes = await this.#files.read(key, part);
+    this.bytes += bytes.length;
+    return bytes;
   }
 
   async save(): Promise<number> {
