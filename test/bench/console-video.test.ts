@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { encodeSegment } from '../../functions/src/clip-encoder.ts';
 import { clipJpegs, detectedFrame } from '../e2e/console-fixture.ts';
 import { type ConsoleTabs, describeInChromium, openConsole } from '../e2e/console-tabs.ts';
+import { median } from './processes.ts';
 
 /** Pictures of one segment, and milliseconds from one to the next: 360 segments an hour, of 10 s each. */
 const PICTURES = 20;
@@ -42,9 +43,8 @@ describeInChromium('stored video of a day', () => {
     const seekAll = async (kind: string, acts: (() => Promise<void>)[]) => {
       times[kind] = [];
       for (const act of acts) times[kind].push(await shownAfter(page, act));
-      const sorted = times[kind].toSorted((a, b) => a - b);
-      const [median, worst] = [sorted[Math.floor(sorted.length / 2)], sorted.at(-1)];
-      console.log(`${kind}: milliseconds from letting go to the picture`, { median, worst }, times[kind]);
+      const most = { median: median(times[kind]), worst: Math.max(...times[kind]) };
+      console.log(`${kind}: milliseconds from letting go to the picture`, most, times[kind]);
     };
     const dragTo = (moment: number) => () => drag(page, moment);
     await seekAll('cold', COLD.map(dragTo));
