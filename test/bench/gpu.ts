@@ -10,12 +10,12 @@ import { readdir } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { readPictureHeader } from '@video-pipeline/picture';
 import { decodeRgb } from '@video-pipeline/picture/codec';
+import { messageOf, within } from '@video-pipeline/telemetry';
 import { Option } from 'commander';
 import { installCudaProvider } from '../../model/src/cuda-provider.ts';
 import { readModelFile } from '../../model/src/model-file.ts';
@@ -98,20 +98,13 @@ process.exit();
 /** Prints at once what a step gives. One that fails or hangs ends no other: the machine may be lent for minutes. */
 async function step(title: string, work: () => Promise<object>): Promise<void> {
   console.log(title);
-  const left = Math.min(ends - performance.now(), 2 * STEP_MS);
+  const left = Math.ceil(Math.min(ends - performance.now(), 2 * STEP_MS));
   if (left <= 0) return console.log(`left out: the ${options.minutes} minutes are over`);
-  const late = new AbortController();
-  const tooLong = sleep(left, undefined, { signal: late.signal }).then(() => {
-    throw new Error(`gave nothing in ${Math.round(left / 1000)} s`);
-  });
   try {
-    console.table([await Promise.race([work(), tooLong])]);
+    console.table([await within(left, work())]);
   } catch (error) {
     process.exitCode = 1;
-    console.log(`failed: ${(error as Error).message}`);
-  } finally {
-    tooLong.catch(() => {}); // Ended by the next line, or thrown above.
-    late.abort();
+    console.log(`failed: ${messageOf(error as Error)}`);
   }
 }
 
