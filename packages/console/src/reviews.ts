@@ -5,7 +5,7 @@ import {
   inParallel,
   inTurn,
   type MergingStore,
-  objectsOf,
+  objectsOfHours,
   type Reader,
 } from '@video-pipeline/storage';
 
@@ -47,8 +47,7 @@ export function keepReviews(bucket: Pick<Reader, 'page' | 'read'>, store: Pick<M
     isWanted: (key: string) => boolean,
   ): Promise<string[]> {
     const hours: { key: string; etag: string }[] = [];
-    for await (const { key, etag } of objectsOf(bucket, 'reviews/', `reviews/${hourFolder(from)}/`)) {
-      if (key > keyOf(to)) break;
+    for await (const { key, etag } of objectsOfHours(bucket, 'reviews/', { from, to: to + 1 })) {
       if (isWanted(key)) hours.push({ key, etag });
       if (hours.length > MAX_HOURS)
         throw new HttpError(
