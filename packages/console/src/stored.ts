@@ -2,7 +2,7 @@ import { HOUR_MS } from '@video-pipeline/frame';
 import { cached } from '@video-pipeline/storage';
 import { type Counts, type FoundFrame, foundFrames, type Tables } from '@video-pipeline/tables';
 import type { Timeline } from './api.ts';
-import { BUCKET_MS, KEEP_MS } from './timeline.ts';
+import { addCount, BUCKET_MS, KEEP_MS } from './timeline.ts';
 
 /** How far back the last frame of a silent stream is searched, hours, step by step. */
 const STEPS = [2, 48, 24 * 60];
@@ -58,13 +58,9 @@ export function withPast(
   past: { from: number; counts: Counts },
   isCounted: (start: number) => boolean,
 ): Timeline {
-  const { from, bin_ms, bins, classes } = timeline;
   for (const { bin, name, count } of past.counts) {
     const start = past.from + bin * BUCKET_MS;
-    const at = Math.floor((start - from) / bin_ms);
-    if (isCounted(start) || at < 0 || at >= bins) continue;
-    classes[name] ??= new Array<number>(bins).fill(0);
-    classes[name][at] = (classes[name][at] ?? 0) + count;
+    if (!isCounted(start)) addCount(timeline, start, name, count);
   }
   return timeline;
 }

@@ -10,6 +10,19 @@ const MAX_COUNTS = 32_768;
 const MAX_NAME = 64;
 const MAX_BINS = 180;
 
+/** Adds detections of a class at a time, epoch ms. Those out of the timeline's range are left out. */
+export function addCount(
+  { from, bin_ms, bins, classes }: Timeline,
+  time: number,
+  name: string,
+  count: number,
+): void {
+  const bin = Math.floor((time - from) / bin_ms);
+  if (bin < 0 || bin >= bins) return;
+  classes[name] ??= new Array<number>(bins).fill(0);
+  classes[name][bin] = (classes[name][bin] ?? 0) + count;
+}
+
 /** Counts of one stream's detections by class, for the last six hours, in buckets of 10 s. */
 export class ClassCounts {
   /** Start of a bucket -> class name -> detections. */
@@ -46,16 +59,10 @@ export class ClassCounts {
     const binMs = Math.ceil(span / MAX_BINS / BUCKET_MS) * BUCKET_MS;
     const bins = Math.ceil(span / binMs);
     const from = (Math.floor(now / binMs) + 1) * binMs - bins * binMs;
-    const classes: Timeline['classes'] = Object.create(null);
-    for (const [start, bucket] of this.#buckets) {
-      const bin = Math.floor((start - from) / binMs);
-      if (bin < 0 || bin >= bins) continue;
-      for (const [name, count] of bucket) {
-        classes[name] ??= new Array<number>(bins).fill(0);
-        classes[name][bin] = (classes[name][bin] ?? 0) + count;
-      }
-    }
-    return { from, bin_ms: binMs, bins, classes };
+    const timeline: Timeline = { from, bin_ms: binMs, bins, classes: Object.create(null) };
+    for (const [start, bucket] of this.#buckets)
+      for (const [name, count] of bucket) addCount(timeline, start, name, count);
+    return timeline;
   }
 
   #forget(before: number): void {
