@@ -94,7 +94,7 @@ function framesOf(aws: CanaryCommands['aws'], { name }: Stage, begun: Date): num
     ...['--metric-name', 'VariantFrames', '--statistics', 'Sum', '--period', '86400'],
     ...['--dimensions', 'Name=service,Value=detect', 'Name=variant,Value=canary'],
     ...['--start-time', begun.toISOString(), '--end-time', new Date().toISOString()],
-    ...['--query', 'Datapoints[].Sum', '--output', 'json'],
+    ...['--query', 'Datapoints[].Sum'],
   );
   return (JSON.parse(sums) as number[]).reduce((sum, one) => sum + one, 0);
 }
