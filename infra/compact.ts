@@ -5,7 +5,7 @@ import { metricsEnvironment } from './metrics.ts';
 import { createGroup, reachS3 } from './network.ts';
 import { environmentOf } from './settings.ts';
 import type { Parts } from './stage-function.ts';
-import { COMPACTING } from './stages.ts';
+import { COMPACTING, COMPACTOR_MB } from './stages.ts';
 import { objects } from './storage.ts';
 
 /** Most targets of an EventBridge rule. */
@@ -27,8 +27,7 @@ export function createCompactor({ stage, network, store }: Pick<Parts, 'stage' |
     part: 'compact',
     within: { network, group },
     handler: 'packages/tables/src/lambda.handler',
-    // DuckDB gets half of it. The text of an object is in memory while it is read.
-    memoryMb: 3008,
+    memoryMb: COMPACTOR_MB,
     timeoutSeconds: 840,
     storage: '4 GB',
     environment: {

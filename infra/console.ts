@@ -18,7 +18,7 @@ import {
 } from './network.ts';
 import { environmentOf, KAFKA_IAM_PORT } from './settings.ts';
 import { type Parts as Inputs, kafkaEnvironment } from './stage-function.ts';
-import type { Console, Stage } from './stages.ts';
+import { type Console, type Stage, TASKS } from './stages.ts';
 import { objects } from './storage.ts';
 
 interface Parts extends Omit<Inputs, 'inference'> {
@@ -120,8 +120,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
       loadBalancerSubnets: network.vpc.publicSubnets,
     }),
     spot: false,
-    cpu: '0.5 vCPU',
-    memory: '1 GB',
+    ...TASKS.console,
     image: createImage({
       name: 'console',
       dockerfile: 'packages/console/Dockerfile',

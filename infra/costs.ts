@@ -5,6 +5,7 @@ import { classOf, PRICE, tiered, usualClass } from './prices.ts';
 import {
   BROKER_SIZES,
   type BrokerSize,
+  COMPACTOR_MB,
   CPU_TARGET,
   deployedStages,
   HOST_SIZES,
@@ -14,6 +15,7 @@ import {
   memoryOf,
   runsAsTasks,
   type Stage,
+  TASKS,
   type Workers,
 } from './stages.ts';
 import { transferUsd } from './transfer.ts';
@@ -41,7 +43,7 @@ export interface Work {
 /** NDJSON objects for each frame: a batch of 25 has frames of two streams. */
 const LINES_PER_FRAME = 2 / 25;
 /** The compactor: CPU milliseconds for a frame (`npm run bench:search`), time of a GET, and concurrent GETs. */
-const COMPACTING = { cpuMs: 0.06, getMs: 20, reads: 16, memoryMb: 3008 };
+const COMPACTING = { cpuMs: 0.06, getMs: 20, reads: 16 };
 /** PUTs for each frame: an archive and an NDJSON for each of the two streams of a batch of 25. */
 const ARCHIVE_PUTS_PER_FRAME = 4 / 25;
 /** Assumed events of each camera. */
@@ -160,7 +162,7 @@ export function tasksPerHost({ cpu, memory }: Stage['ingest'], instance: keyof t
 function ingestCost({ ingest, load }: Stage): number {
   const tasks = Math.ceil(load.streams / ingest.streamsPerTask);
   const spot = load.stageHours * SPOT_SHARE;
-  const testCamera = ingest.testCamera ? taskHour({ cpu: '0.25 vCPU', memory: '0.5 GB' }) * spot : 0;
+  const testCamera = ingest.testCamera ? taskHour(TASKS.testCamera) * spot : 0;
   if (ingest.capacity === 'ec2') {
     const hosts = Math.ceil(tasks / tasksPerHost(ingest, ingest.instance));
     return hosts * PRICE.perHour[ingest.instance] * load.stageHours + testCamera;
@@ -189,18 +191,16 @@ function workersCost(load: Stage['load'], workers: Workers, cpuMs: number): numb
 function consoleCost({ console, network, load }: Stage): number {
   if (!console) return 0;
   const { applicationLoadBalancer, publicAddress } = PRICE.perHour;
-  const hour =
-    applicationLoadBalancer + network.zones * publicAddress + taskHour({ cpu: '0.5 vCPU', memory: '1 GB' });
+  const hour = applicationLoadBalancer + network.zones * publicAddress + taskHour(TASKS.console);
   return hour * load.stageHours;
 }
 
 /** Costs of writing one frame into the tables. */
 function tablesCost({ linesPerFrame }: Work): number {
-  const { cpuMs, getMs, reads, memoryMb } = COMPACTING;
+  const { cpuMs, getMs, reads } = COMPACTING;
   const seconds = (cpuMs + (linesPerFrame * getMs) / reads) / 1000;
-  return (
-    (seconds * memoryMb * PRICE.lambdaGbSecondArm) / 1024 + (linesPerFrame * PRICE.perMillion.s3Get) / 1e6
-  );
+  const lambda = (seconds * COMPACTOR_MB * PRICE.lambdaGbSecondArm) / 1024;
+  return lambda + (linesPerFrame * PRICE.perMillion.s3Get) / 1e6;
 }
 
 const taskHour = ({ cpu, memory }: { cpu: string; memory: string }) =>

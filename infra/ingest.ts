@@ -17,7 +17,7 @@ import {
 } from './network.ts';
 import { deployment, environmentOf, INGEST_VARIABLES, KAFKA_IAM_PORT } from './settings.ts';
 import { kafkaEnvironment, nearestRack, type Parts } from './stage-function.ts';
-import type { Stage } from './stages.ts';
+import { type Stage, TASKS } from './stages.ts';
 
 const CLUSTER = 'IngestCluster';
 const RTSP_PORT = 8554;
@@ -173,8 +173,7 @@ function createTestCamera({ stage, network }: Where, cluster: sst.aws.Cluster, i
     stage,
     logs: logGroupName('test-camera'),
     cluster,
-    cpu: '0.25 vCPU',
-    memory: '0.5 GB',
+    ...TASKS.testCamera,
     spot: true,
     image: createImage({
       name: 'camera',

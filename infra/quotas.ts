@@ -8,6 +8,7 @@ import {
   hasBastion,
   runsAsTasks,
   type Stage,
+  TASKS,
 } from './stages.ts';
 
 /** One of AWS's quotas, and the stage's share of it. */
@@ -24,7 +25,6 @@ export interface Quota {
   besides?: number;
 }
 
-const TEST_CAMERA_VCPU = 0.25;
 /** Small nodes that Auto Mode starts for KEDA and the add-ons, with one that replaces another, and vCPUs of each. */
 const OTHER_NODES = { count: 3, vcpu: 2 };
 /** vCPUs of a NAT instance or bastion, a t4g.nano. */
@@ -39,7 +39,9 @@ export function quotasOf(stage: Stage, cameras: number): Quota[] {
   const { network, kafka, inference, ingest } = stage;
   const tasks = Math.ceil(cameras / ingest.streamsPerTask);
   // A deploy ends an old task before it starts the new one; two of the test camera may run.
-  const taskVcpu = tasks * Number.parseFloat(ingest.cpu) + (ingest.testCamera ? 2 * TEST_CAMERA_VCPU : 0);
+  const taskVcpu =
+    tasks * Number.parseFloat(ingest.cpu) +
+    (ingest.testCamera ? 2 * Number.parseFloat(TASKS.testCamera.cpu) : 0);
   const { workers } = stage.functions;
   const working = deployedStages(stage).filter(({ of }) => runsAsTasks(stage, of)).length;
   const workersVcpu = workers ? working * workers.tasks.max * Number.parseFloat(workers.cpu) : 0;

@@ -55,6 +55,13 @@ export type Inference =
 
 /** Parts of an hour that are compacted at the same time. The others wait in Lambda's queue. */
 export const COMPACTING = 4;
+/** Memory of the compactor, MB. DuckDB gets half of it. The text of an object is in memory while it is read. */
+export const COMPACTOR_MB = 3008;
+/** Sizes of tasks that no row of a stage names. */
+export const TASKS = {
+  console: { cpu: '0.5 vCPU', memory: '1 GB' },
+  testCamera: { cpu: '0.25 vCPU', memory: '0.5 GB' },
+} as const;
 
 export type Lambda = Pick<LambdaDefinition, 'memoryMb' | 'timeoutSeconds'>;
 
