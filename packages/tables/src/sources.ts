@@ -77,6 +77,8 @@ export async function openSources(
   const times = 'min(line.captured_at) AS first, max(line.captured_at) AS last';
   const [raw] = open.sql ? await database.run(`SELECT ${times} FROM ${open.sql}`, {}, signal) : [];
   const rawRange = { from: Number(raw?.first), to: Number(raw?.last) + 1 };
+  /** Stored frames of the time of the raw lines, which the rows of either table are compared with. */
+  let ids: Promise<string> | undefined;
   const read = stack.move();
   return {
     database,
@@ -85,9 +87,9 @@ export async function openSources(
       const { sql } = open;
       if (!sql) return stored(need);
       const known = { ...need, columns: [...new Set([...FRAME_COLUMNS, ...need.columns])] };
-      const columns = [...FRAME_COLUMNS, 'stored_at'];
-      const ids: Need = { table: 'frames', columns, range: rawRange };
-      return withRaw(known, await stored(known), await stored(ids), sql);
+      const rest = await stored(known);
+      ids ??= stored({ table: 'frames', columns: [...FRAME_COLUMNS, 'stored_at'], range: rawRange });
+      return withRaw(known, rest, await ids, sql);
     },
     [Symbol.dispose]: () => read.dispose(),
   };
