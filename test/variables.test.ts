@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfig, type VariableName, variables } from '@video-pipeline/config';
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { exitWithError } from '@video-pipeline/lifecycle';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { startStack } from '../packages/local/src/stack.ts';
 import { OTHER_VALUES } from './support/other-values.ts';
 
@@ -105,3 +106,18 @@ test.each(['STREAMS_FILE', 'MODEL_PATH', 'MODEL_DIR', 'CONSOLE_TOKEN_FILE', 'CAM
     expect(readConfig([name], { [name]: 's3://bucket/own.yaml' })[name]).toBe('s3://bucket/own.yaml');
   },
 );
+
+/** The variables that name a port which a server has without them. */
+const PORTS = (Object.keys(variables) as VariableName[]).filter(
+  (name) => name.endsWith('PORT') && readConfig([name], {})[name] !== undefined,
+);
+
+test.each(PORTS)('who finds the port of %s taken is told of it, though it is not set', (name) => {
+  onTestFinished(() => void vi.restoreAllMocks());
+  vi.stubEnv(name, undefined);
+  vi.spyOn(process, 'exit').mockImplementation(() => undefined as never);
+  const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+  const port = readConfig([name], {})[name];
+  exitWithError(Object.assign(new Error('in use'), { code: 'EADDRINUSE', port, address: '127.0.0.1' }));
+  expect(told.mock.calls.join()).toContain(`set ${name} to another, or `);
+});
