@@ -1,9 +1,16 @@
-import type { Reporter, TestModule } from 'vitest/node';
+import { relative } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
+import type { Reporter, TestCase, TestModule } from 'vitest/node';
 
 /** Files named at the end of a run of several, the slowest first. */
 const SLOWEST = 15;
+/** Most lines of the difference between what was expected and what came. */
+const DIFF_LINES = 30;
 
-/** Ends a run with its slowest files, and with `N passed, N failed` alone on a line, for those who read the log by machine. */
+/**
+ * Ends a run with its slowest files, with what passed only when it was tried again, and with `N passed, N failed` alone on a
+ * line, for those who read the log by machine.
+ */
 export default class ClosingLine implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     const tests = modules.flatMap((module) => [...module.children.allTests()]);
@@ -13,8 +20,20 @@ export default class ClosingLine implements Reporter {
     const broken = modules.filter((module) => module.errors().length > 0).length + unhandledErrors.length;
     if (modules.length > 1)
       console.log(`\nslowest files, seconds and processor seconds:\n${slowest(modules).join('\n')}`);
+    const flaky = tests.filter((test) => test.diagnostic()?.flaky);
+    if (flaky.length > 0) console.log(`\npassed when tried again:\n${flaky.map(firstFailure).join('\n')}`);
     console.log(`\n${count('passed')} passed, ${count('failed') + broken} failed`);
   }
+}
+
+/** Where a test stands, why its first try failed, and at which line. */
+function firstFailure(test: TestCase): string {
+  const [error] = test.result().errors ?? [];
+  const [line] = error?.stacks ?? [];
+  const diff = stripVTControlCharacters(error?.diff ?? '').split('\n', DIFF_LINES);
+  const lines = [error?.message ?? 'no error is told', ...(error?.diff ? diff : [])].join('\n');
+  const at = line ? `\n    at ${relative(process.cwd(), line.file)}:${line.line}` : '';
+  return `  ${test.module.relativeModuleId} > ${test.fullName}\n${lines.replaceAll(/^/gm, '    ')}${at}`;
 }
 
 function slowest(modules: readonly TestModule[]): string[] {
