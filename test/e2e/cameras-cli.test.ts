@@ -1,23 +1,20 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { CommandHost } from '../support/command-host.ts';
 
 const MAIN = join(import.meta.dirname, '../../packages/cli/src/cameras.ts');
 let folder: string;
+let commands: CommandHost;
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'cameras-'));
+  commands = new CommandHost();
 });
-afterEach(() => rm(folder, { recursive: true }));
+afterEach(() => Promise.all([commands.stop(), rm(folder, { recursive: true })]));
 
 function cameras(args: string[], env: NodeJS.ProcessEnv = {}) {
-  return new Promise<{ code: number; stdout: string; stderr: string }>((resolve) => {
-    const options = { env: { ...process.env, STREAMS: '', STREAMS_FILE: '', INIT_CWD: folder, ...env } };
-    const child = execFile(process.execPath, [MAIN, ...args], options, (_, stdout, stderr) =>
-      resolve({ code: child.exitCode ?? -1, stdout, stderr }),
-    );
-  });
+  return commands.run(MAIN, args, { STREAMS: '', STREAMS_FILE: '', INIT_CWD: folder, ...env });
 }
 
 test('a list is begun, told without passwords, changed, and emptied', async () => {

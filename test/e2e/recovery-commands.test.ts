@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { annotatedKey } from '@video-pipeline/frame';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
+import { CommandHost } from '../support/command-host.ts';
 import { startFakeServer } from '../support/fake-server.ts';
 import { unique } from '../support/unique.ts';
 import { BUCKET, type RecoveryRig, spotFrame, startRecoveryRig } from './recovery-rig.ts';
@@ -12,12 +13,13 @@ import { BUCKET, type RecoveryRig, spotFrame, startRecoveryRig } from './recover
 const ROOT = resolve(import.meta.dirname, '../..');
 const { scripts } = JSON.parse(readFileSync(resolve(ROOT, 'package.json'), 'utf8'));
 
+const programs = new CommandHost();
 let rig: RecoveryRig;
 let env: NodeJS.ProcessEnv;
 beforeAll(async () => {
   rig = await startRecoveryRig();
 });
-afterAll(() => rig?.stop());
+afterAll(() => Promise.all([rig?.stop(), programs.stop()]));
 
 type Name = 'audit' | 'failed' | 'replay';
 
@@ -28,9 +30,9 @@ function command(name: Name, ...args: string[]) {
   return run([...script, ...args]);
 }
 
-/** Runs the program alone, where `env` says which pipeline is meant: half of the work. */
+/** Runs the program alone, where `env` says which pipeline is meant. */
 function program(name: Name, ...args: string[]) {
-  return run([`packages/recovery/src/${name}-command.ts`, ...args]);
+  return programs.run(join(ROOT, `packages/recovery/src/${name}-command.ts`), args, env);
 }
 
 function run(args: string[]) {

@@ -1,4 +1,3 @@
-import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,6 +7,7 @@ import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { encodeSegment } from '../../functions/src/clip-encoder.ts';
+import { CommandHost } from '../support/command-host.ts';
 import { startFakeServer } from '../support/fake-server.ts';
 
 const MAIN = join(import.meta.dirname, '../../packages/cli/src/main.ts');
@@ -19,6 +19,7 @@ const KEY = 'annotated/yard/date=2026-11-25/hour=07/1795590000900-9.jpg';
 describe('npm run local -- --stage production', () => {
   let folder: string;
   let outputs: string;
+  const commands = new CommandHost();
   let s3: FauxqsServer;
   let store: Store;
   let kafka: string;
@@ -37,7 +38,7 @@ describe('npm run local -- --stage production', () => {
     await deployed({});
   });
   afterAll(async () => {
-    await Promise.all([s3?.stop(), inference?.close()]);
+    await Promise.all([commands.stop(), s3?.stop(), inference?.close()]);
     await rm(folder, { recursive: true, force: true });
   });
 
@@ -47,23 +48,14 @@ describe('npm run local -- --stage production', () => {
       JSON.stringify({ stage: 'production', bucket: BUCKET, kafka, inference: inference.url, ...changes }),
     );
 
-  function local(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  function local(...args: string[]) {
     const env = {
-      ...process.env,
-      NODE_OPTIONS: '',
       AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${s3.port}`,
       // What is for this machine gives way to the stage.
       AWS_ENDPOINT_URL: 'http://127.0.0.1:1',
       S3_BUCKET: 'of-this-machine',
     };
-    return new Promise((resolve) => {
-      const child = execFile(
-        process.execPath,
-        [MAIN, ...args],
-        { env, timeout: 60_000 },
-        (_, stdout, stderr) => resolve({ code: child.exitCode ?? -1, stdout, stderr }),
-      );
-    });
+    return commands.run(MAIN, args, env);
   }
 
   it('s3-list and s3-download go to the bucket of the stage', async () => {

@@ -1,0 +1,112 @@
+// A process that runs command lines of ours, one after another, as its parent asks. A command's own file is loaded anew
+// each time. The modules that commands share, which are most of what one takes to start, are loaded once.
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { type ChildProcess, fork } from 'node:child_process';
+import { pathToFileURL } from 'node:url';
+
+/** How a command ended, and what it wrote. */
+export interface Outcome {
+  code: number;
+  stdout: string;
+  stderr: string;
+}
+
+interface Asked {
+  script: string;
+  args: readonly string[];
+  env: NodeJS.ProcessEnv;
+}
+
+/** Runs commands in a process that is kept. One that is signalled, or starts another in the foreground, is run by itself. */
+export class CommandHost {
+  #child: ChildProcess | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+
+  /** @param env variables put over those of this process */
+  run(script: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
+    const outcome = this.#last.then(() => this.#ask({ script, args, env: { ...process.env, ...env } }));
+    this.#last = outcome.catch(() => {});
+    return outcome;
+  }
+
+  #ask(asked: Asked): Promise<Outcome> {
+    this.#child ??= fork(import.meta.filename, { execArgv: ['--disable-warning=ExperimentalWarning'] });
+    const child = this.#child;
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+    const onExit = (code: number | null) => reject(new Error(`${asked.script} ended its process (${code})`));
+    child.once('message', resolve).once('exit', onExit);
+    child.send(asked);
+    return promise.finally(() => child.off('message', resolve).off('exit', onExit));
+  }
+
+  async stop(): Promise<void> {
+    const child = this.#child;
+    if (!child) return;
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    child.disconnect();
+    await exited;
+    this.#child = undefined;
+  }
+}
+
+/** What `process.exit` throws here, so that the command goes no further. */
+class Exit extends Error {}
+
+/** A command that runs, or has run: a timer that it has left must not end the next one. */
+interface Running {
+  outcome: Outcome;
+  exited: PromiseWithResolvers<void>;
+  isOver: boolean;
+}
+const running = new AsyncLocalStorage<Running>();
+
+if (process.send && process.argv[1] === import.meta.filename) {
+  let count = 0;
+  const { exit } = process;
+  process.on('disconnect', () => exit());
+  process.on('uncaughtException', (error) => {
+    if (!(error instanceof Exit)) throw error;
+  });
+  process.exit = (code) => {
+    end(Number(code ?? process.exitCode ?? 0));
+    throw new Exit();
+  };
+  for (const name of ['stdout', 'stderr'] as const) {
+    process[name].write = (text: string | Uint8Array, ...rest: unknown[]) => {
+      const command = running.getStore();
+      if (command && !command.isOver) command.outcome[name] += String(text);
+      for (const one of rest) if (typeof one === 'function') one();
+      return true;
+    };
+  }
+  process.on('message', async (asked: Asked) => process.send?.(await outcomeOf(asked, ++count)));
+}
+
+/** Ends the command of this context, unless it has ended. */
+function end(code: number): void {
+  const command = running.getStore();
+  if (!command || command.isOver) return;
+  command.outcome.code = code;
+  command.isOver = true;
+  command.exited.resolve();
+}
+
+async function outcomeOf({ script, args, env }: Asked, count: number): Promise<Outcome> {
+  process.argv = [process.execPath, script, ...args];
+  for (const name of Object.keys(process.env)) if (!(name in env)) delete process.env[name];
+  Object.assign(process.env, env);
+  process.exitCode = undefined;
+  const outcome: Outcome = { code: 0, stdout: '', stderr: '' };
+  const command: Running = { outcome, exited: Promise.withResolvers(), isOver: false };
+  await running.run(command, async () => {
+    try {
+      await Promise.race([import(`${pathToFileURL(script)}?${count}`), command.exited.promise]);
+      end(Number(process.exitCode ?? 0));
+    } catch (error) {
+      if (!command.isOver) process.stderr.write(`${(error as Error).stack}\n`);
+      end(1);
+    }
+  });
+  process.channel?.ref(); // a command that has a parent may have let go of it
+  return outcome;
+}
