@@ -5,12 +5,14 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { ListBucketsCommand } from '@aws-sdk/client-s3';
 import { readConfig, type VariableName, variables } from '@video-pipeline/config';
 import { groupOf, STAGE_VARIABLES, STAGES, topicOf } from '@video-pipeline/stages';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { type FauxqsServer, startFauxqs } from 'fauxqs';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
-import { type KafkaServer, startKafka } from '../../packages/local/src/servers/kafka.ts';
-import { type S3Server, startS3Proxy } from '../../packages/local/src/servers/s3proxy.ts';
+import { connectS3 } from '../../packages/local/src/servers/s3-client.ts';
+import { unique } from '../support/unique.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -223,14 +225,13 @@ describe('the credentials of the store', () => {
 
 describe("the services' commands", () => {
   let folder: string;
-  let kafka: KafkaServer;
-  let s3: S3Server;
+  let s3: FauxqsServer;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'compose-'));
-    [kafka, s3] = await Promise.all([startKafka({ dataDir: folder }), startS3Proxy({ dataDir: folder })]);
+    s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
   });
   afterAll(async () => {
-    await Promise.all([kafka.stop(), s3.stop()]);
+    await s3.stop();
     await rm(folder, { recursive: true });
   });
 
@@ -241,17 +242,29 @@ describe("the services' commands", () => {
     const clips = join(folder, 'clips');
     const { command } = compose.services.setup;
     const environment = environmentOf(compose.services.setup);
+    const id = unique('compose');
+    const topics = {
+      KAFKA_TOPIC: `${id}-frames`,
+      KAFKA_DETECTIONS_TOPIC: `${id}-detections`,
+      KAFKA_EVENTS_TOPIC: `${id}-events`,
+    };
+    const url = `http://127.0.0.1:${s3.port}`;
+    const credentials = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
     const { stdout } = await run(
       command.map((word: string) => (word === '/clips' ? clips : word)),
       {
         ...environment,
-        KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
-        AWS_ENDPOINT_URL: s3.url,
-        ...s3.credentials,
+        ...topics,
+        KAFKA_BOOTSTRAP_SERVERS: inject('kafka'),
+        AWS_ENDPOINT_URL: url,
+        ...credentials,
       },
     );
-    expect(stdout).toMatch(/^ready: video-frames detections/);
-    expect(await readdir(s3.folder)).toEqual([environment.S3_BUCKET]);
+    expect(stdout).toContain(`ready: ${Object.values(topics).join(' ')} `);
+    const client = connectS3(url, credentials);
+    const { Buckets = [] } = await client.send(new ListBucketsCommand());
+    client.destroy();
+    expect(Buckets.map(({ Name }) => Name)).toEqual([environment.S3_BUCKET]);
     const [, clip] = /:-([\w.]+)/.exec(compose.services.streamer.command.join(' ')) ?? [];
     expect(await readdir(clips)).toContain(clip);
   });

@@ -7,14 +7,14 @@ import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import { encodeFrame } from '@video-pipeline/frame';
 import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
-import { localCredentials } from '@video-pipeline/local';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import type { Flow } from '../../packages/console/src/api.ts';
 import { DEPLOY_CIDR, ofType, one } from '../infra/graphs.ts';
 import type { Graph } from '../infra/offline/evaluate.ts';
 import { ensurePlatform } from '../infra/offline/platform.ts';
 import { copyRepository } from '../support/copy-repository.ts';
 import { unique } from '../support/unique.ts';
+import { startGivenServers } from './given-servers.ts';
 import { spotFrame } from './recovery-rig.ts';
 import { startStackProcess } from './stack-process.ts';
 
@@ -66,7 +66,11 @@ const run = (script: string, args: string[] = [], env: NodeJS.ProcessEnv = {}) =
 
 test('a stage that is added by a row and a handler runs locally, and is in the console and the audit', async () => {
   const dataDir = join(root, unique('data'));
-  const stack = startStackProcess(dataDir, ['--no-ingest'], { VIDEO_PIPELINE_CACHE: cacheDir() }, root);
+  const given = await startGivenServers({ width: 320, height: 240 });
+  onTestFinished(given.stop);
+  const env = { VIDEO_PIPELINE_CACHE: cacheDir(), ...given.environment() };
+  const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC } = env;
+  const stack = startStackProcess(dataDir, ['--no-ingest'], { ...env, ...given.inference }, root);
   try {
     const { endpoints } = await stack.until(
       ({ services, endpoints }) =>
@@ -75,22 +79,19 @@ test('a stage that is added by a row and a handler runs locally, and is in the c
         endpoints.console !== undefined,
       'the stage and the console run',
     );
-    await publish(endpoints.kafka);
+    await publish(endpoints.kafka, KAFKA_TOPIC);
     await vi.waitFor(
       async () => {
         const flow: Flow = await (await fetch(`${endpoints.console}/api/flow`)).json();
         const shown = Object.fromEntries(flow.stages.map((stage) => [stage.name, stage]));
-        expect(shown.tally).toMatchObject({ does: 'Records counted', reads: 'detections', failed: FRAMES });
+        const tally = { does: 'Records counted', reads: KAFKA_DETECTIONS_TOPIC, failed: FRAMES };
+        expect(shown.tally).toMatchObject(tally);
         expect(shown.tally?.samples.at(-1)?.lag).toBe(0);
         expect(shown.annotate?.samples.at(-1)?.lag).toBe(0);
       },
       { timeout: 60_000, interval: 500 },
     );
-    const { stdout } = await run('packages/recovery/src/audit-command.ts', ['--json'], {
-      KAFKA_BOOTSTRAP_SERVERS: endpoints.kafka,
-      AWS_ENDPOINT_URL: endpoints.s3,
-      ...(await localCredentials(dataDir)),
-    });
+    const { stdout } = await run('packages/recovery/src/audit-command.ts', ['--json'], env);
     // Its records are accounted for, and frames are what they were: annotated, whatever it made of them.
     expect(JSON.parse(stdout)).toMatchObject({
       published: FRAMES,
@@ -101,6 +102,8 @@ test('a stage that is added by a row and a handler runs locally, and is in the c
     });
     const help = await run('packages/recovery/src/failed-command.ts', ['list', '--help']);
     expect(help.stdout).toContain('tally');
+    stack.child.kill('SIGINT');
+    expect((await stack.exited).code, stack.output.stderr).toBe(0);
   } finally {
     await stack.stop();
   }
@@ -143,7 +146,7 @@ console.log(JSON.stringify(graph));`,
   expect(graph.builds.Tally?.bytes).toBeGreaterThan(0);
 });
 
-async function publish(bootstrap: string): Promise<void> {
+async function publish(bootstrap: string, topic: string): Promise<void> {
   const settings = {
     KAFKA_BOOTSTRAP_SERVERS: bootstrap,
     KAFKA_AUTH: 'none',
@@ -152,6 +155,6 @@ async function publish(bootstrap: string): Promise<void> {
   const producer = orderedProducer(connectKafka('test', { warn() {}, error() {} }, settings));
   await producer.connect();
   const frames = await Promise.all(Array.from({ length: FRAMES }, (_, i) => spotFrame(i)));
-  await producer.send({ topic: 'video-frames', messages: frames.map(encodeFrame) });
+  await producer.send({ topic, messages: frames.map(encodeFrame) });
   await producer.disconnect();
 }

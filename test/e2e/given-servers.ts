@@ -1,0 +1,50 @@
+import { createReader } from '@video-pipeline/storage';
+import { startFauxqs } from 'fauxqs';
+import { inject } from 'vitest';
+import { readBinaryRequest, startFakeServer } from '../support/fake-server.ts';
+import { unique } from '../support/unique.ts';
+
+const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+
+/**
+ * Servers of a user, which a stack takes instead of its own: the Kafka that all tests share, an S3 API in memory, and
+ * an inference server that sees nothing.
+ * @param size of every picture, pixels
+ */
+export async function startGivenServers(size: { width: number; height: number }) {
+  const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
+  const url = `http://127.0.0.1:${s3.port}`;
+  const inference = await startFakeServer((call) => {
+    if (call.method === 'GET') return { body: { status: 'healthy', model: 'fake', device: 'cpu' } };
+    const { jpegs } = readBinaryRequest(call, Number(call.headers['inference-header-content-length']));
+    const data = jpegs.map(() => JSON.stringify({ ...size, detections: [] }));
+    return { body: { model_name: 'fake', outputs: [{ name: 'detections', datatype: 'BYTES', data }] } };
+  });
+  return {
+    s3: url,
+    inference: { INFERENCE_SERVICE_URL: inference.url },
+    /** Variables of a stack whose topics, group and bucket are its own. */
+    environment() {
+      const id = unique('given');
+      return {
+        KAFKA_BOOTSTRAP_SERVERS: inject('kafka'),
+        KAFKA_TOPIC: `${id}-frames`,
+        KAFKA_DETECTIONS_TOPIC: `${id}-detections`,
+        KAFKA_EVENTS_TOPIC: `${id}-events`,
+        KAFKA_GROUP_ID: id,
+        AWS_ENDPOINT_URL: url,
+        ...CREDENTIALS,
+        S3_BUCKET: id,
+      };
+    },
+    /** Keys of a bucket that begin so. */
+    async keys(S3_BUCKET: string, prefix: string): Promise<string[]> {
+      Object.assign(process.env, CREDENTIALS);
+      const bucket = createReader({ S3_BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: url });
+      return Array.fromAsync(bucket.list(prefix)).finally(() => bucket.close());
+    },
+    async stop() {
+      await Promise.all([s3.stop(), inference.close()]);
+    },
+  };
+}
