@@ -1,15 +1,19 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { glob, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { CLIPS, fetchAsset } from '@video-pipeline/assets';
+import { annotatedKey, decodeFrame, failedKey } from '@video-pipeline/frame';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { decodeRecordSet } from '../../packages/kafka/src/fetch/record-batch.ts';
 import type { State } from '../../packages/local/src/session.ts';
+import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
 import { findChromium, launchChromium } from './chromium.ts';
-import { type StackProcess, startStackProcess } from './stack-process.ts';
+import { pidsOf, type StackProcess, startStackProcess } from './stack-process.ts';
 
+const START = join(import.meta.dirname, '../../packages/local/src/main.ts');
 const CLI = join(import.meta.dirname, '../../packages/cli/src/main.ts');
 const OPERATE = join(import.meta.dirname, '../../packages/cli/src/operate.ts');
 /** What is wrong is said within so long, and so is its end. */
@@ -22,6 +26,16 @@ const PARTS = {
 } as const;
 type Service = keyof typeof PARTS;
 const SERVICES = Object.keys(PARTS) as Service[];
+/** All services. Those of a line end together: each starts again by itself. */
+const TOGETHER = [
+  ['cameras', 'ingest', 'compact', 'console', 's3proxy'],
+  ['model', 'detect', 'annotate'],
+  ['kafka'],
+] as const;
+/** Small batches: what is lost or doubled shows at their edges. */
+const QUICK = { BATCH_SIZE: '10', BATCH_TIMEOUT_SECONDS: '1' };
+
+const isWell = ({ health }: State) => Object.values(health).every(({ ok }) => ok);
 
 /** Runs a command line of ours. */
 function run(script: string, ...args: string[]): Promise<{ code: number; stdout: string }> {
@@ -42,11 +56,8 @@ describe('a running pipeline', () => {
 
   beforeAll(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'outages-'));
-    const [clip = ''] = await fetchAsset(CLIPS, () => {});
-    const source = ['--source', `yard=${clip}?loop`, '--frame-rate', '2'];
-    stack = startStackProcess(dataDir, source, { BATCH_TIMEOUT_SECONDS: '1' });
-    const isWhole = ({ health, latency_ms }: State) =>
-      latency_ms.p50 !== null && Object.values(health).every(({ ok }) => ok);
+    stack = startStackProcess(dataDir, ['--frame-rate', '1'], QUICK);
+    const isWhole = (state: State) => state.latency_ms.p50 !== null && isWell(state);
     const { endpoints } = await stack.until(
       isWhole,
       'an annotated frame, and six parts that answer',
@@ -59,16 +70,21 @@ describe('a running pipeline', () => {
   }, 150_000);
   afterAll(async () => {
     await browser?.close();
-    stack.child.kill('SIGTERM');
-    await stack.exited;
+    await stack.stop();
     await rm(dataDir, { recursive: true, force: true });
   });
 
-  /** Waits until the page and the command say so of each part. @returns how long it took, ms */
+  /**
+   * Waits until the page and the command say so of each part.
+   * @param isKept whether the supervisor has noted it: before that, the command, which takes half a second of a core,
+   * can't say so
+   * @returns how long it took, ms
+   */
   async function said(
     onPage: (name: string) => RegExp,
     byStatus: (part: string) => RegExp,
     code: number,
+    isKept: (state: State) => boolean,
   ): Promise<number> {
     const began = Date.now();
     const parts = Object.values(PARTS);
@@ -76,10 +92,10 @@ describe('a running pipeline', () => {
       page?.locator('#outages').getByText(onPage(name)).waitFor({ timeout: 20_000 }),
     );
     const command = async () => {
+      await stack.until(isKept, `the supervisor's note`, 20_000);
       for (let now = await status(); ; now = await status()) {
         if (parts.every(([part]) => byStatus(part).test(now.stdout)) && now.code === code) return;
         if (Date.now() - began > 20_000) throw new Error(`status never said so:\n${now.stdout}`);
-        // Each time, it takes half a second of a core.
         await sleep(1_000);
       }
     };
@@ -103,6 +119,7 @@ describe('a running pipeline', () => {
         (name) => new RegExp(`^${name} can't be reached since \\d\\d:\\d\\d:\\d\\d: .`),
         (part) => new RegExp(`^${part} +DOES NOT ANSWER since \\d\\d:\\d\\d:\\d\\d: .`, 'm'),
         1,
+        ({ health }) => Object.values(PARTS).every(([part]) => health[part]?.ok === false),
       );
       expect(after).toBeLessThan(TOLD);
     } finally {
@@ -112,6 +129,7 @@ describe('a running pipeline', () => {
       (name) => new RegExp(`^${name} is back since`),
       (part) => new RegExp(`^${part} +answers since .*before, it did not for \\d+ s`, 'm'),
       0,
+      isWell,
     );
     expect(back).toBeLessThan(TOLD);
   });
@@ -127,15 +145,90 @@ describe('a running pipeline', () => {
           health[PARTS[service][0]]?.ok === true,
       );
     await stack.until(isBack, 'each started again, and answering', 40_000);
-    await stack.until(({ health }) => Object.values(health).every(({ ok }) => ok), 'all well', 40_000);
+    await stack.until(isWell, 'all well', 40_000);
     const { code, stdout } = await status();
     expect(code, stdout).toBe(0);
     const { streams } = (await stack.state()) as State;
-    expect(streams.yard).toMatchObject({ dropped: 0, failed: 0 });
+    expect(Object.values(streams)).toHaveLength(3);
+    for (const stream of Object.values(streams)) expect(stream).toMatchObject({ dropped: 0, failed: 0 });
     await sleep(3_000);
     const log = join(dataDir, 'logs/ingest.log');
     const audit = await run(OPERATE, 'audit', '--data-dir', dataDir, '--ingest-log', log);
     expect(audit.stdout).toMatch(/^[1-9]\d* frames in Kafka: .* 0 lost$/m);
     expect(audit.code, audit.stdout).toBe(0);
   });
+
+  test('lets no second one use its folder', async () => {
+    await browser?.close();
+    const second = await run(START, '--data-dir', dataDir);
+    expect(second.code).toBe(1);
+    expect(second.stdout).toContain(`process ${stack.child.pid} already runs on`);
+  });
+
+  test.each([
+    ['SIGKILL', TOGETHER],
+    ['SIGTERM', [['ingest', 'annotate']]],
+  ] as const)('starts each service again after %s', async (signal, groups) => {
+    const endOne = async (name: string) => {
+      const before = await stack.until((state) => state.services[name]?.pid !== undefined, `${name} up`);
+      const { pid, restarts } = before.services[name] ?? { pid: 0, restarts: 0 };
+      signalProcess(pid ?? 0, signal);
+      await stack.until(
+        ({ services }) => services[name]?.state === 'running' && (services[name]?.restarts ?? 0) > restarts,
+        `${name} again after ${signal}`,
+      );
+    };
+    for (const names of groups) await Promise.all(names.map(endOne));
+    const { length } = TOGETHER.flat();
+    const after = await stack.until((state) => Object.keys(state.services).length === length, 'all');
+    await stack.until((state) => annotated(state) > annotated(after), 'frames flow again');
+  });
+
+  test('ends all of them when the supervisor itself is killed', async () => {
+    const state = await stack.until(() => true, 'a state');
+    stack.child.kill('SIGKILL');
+    const pids = pidsOf(state);
+    for (let tenths = 150; tenths > 0 && pids.some((pid) => signalProcess(pid, 0)); tenths--)
+      await sleep(100);
+    expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
+  });
+
+  test('finishes after a new start what was left, and then its own frames', async () => {
+    stack = startStackProcess(dataDir, ['--frames', '30', '--json'], QUICK);
+    const { code } = await stack.exited;
+    expect(code, stack.output.stderr).toBe(0);
+    expect(JSON.parse(stack.output.stdout).frames.total).toMatchObject({ published: 30, annotated: 30 });
+  });
+
+  test('has stored, or put into failed/, every frame ever published', async () => {
+    const keys = await publishedFrames(join(dataDir, 'kafka/log'));
+    expect(keys.length).toBeGreaterThan(60);
+    const bucket = join(dataDir, 's3/video-pipeline-output');
+    const missing = keys.filter((either) => !either.some((key) => existsSync(join(bucket, key))));
+    expect(missing).toEqual([]);
+  });
 });
+
+function annotated(state: State): number {
+  return Object.values(state.streams).reduce((sum, stream) => sum + stream.annotated, 0);
+}
+
+/**
+ * For each record on `video-frames`, the keys of which one must be in S3.
+ * @param log folder of a Kafka that has ended: it need not be started to be read
+ */
+async function publishedFrames(log: string): Promise<string[][]> {
+  const keys: string[][] = [];
+  const topic = 'video-frames';
+  for await (const file of glob(join(log, `${topic}-*/*.log`))) {
+    const partition = Number(basename(dirname(file)).slice(topic.length + 1));
+    const [from, set] = [Number.parseInt(basename(file), 10), await readFile(file)];
+    const records = { set, from, end: Number.POSITIVE_INFINITY, aborted: [] };
+    for (const message of await decodeRecordSet(records, { bytes: Number.POSITIVE_INFINITY })) {
+      expect(message).not.toHaveProperty('refusal');
+      const position = { topic, partition, offset: Number(message.offset) };
+      keys.push([annotatedKey('annotated', decodeFrame(message)), failedKey('detect', position)]);
+    }
+  }
+  return keys;
+}
