@@ -8,7 +8,7 @@ import { Decoder, Demuxer, Scaler } from 'node-av/api';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { unique } from '../support/unique.ts';
-import { type Rig, SIZE, startRig, startS3ProxyOn } from './handlers-rig.ts';
+import { openS3Proxy, type Rig, SIZE, startRig } from './handlers-rig.ts';
 
 const STREAM = 'yard';
 const COUNT = 60;
@@ -47,7 +47,7 @@ beforeAll(async () => {
     const bbox: [number, number, number, number] = [x - 30, 60, x + 30, 180];
     return [{ class_id: 0, class_name: 'person', confidence: 0.9, bbox }];
   };
-  rig = await startRig(see, startS3ProxyOn);
+  rig = await startRig(see, openS3Proxy);
 });
 beforeEach(async () => {
   const id = unique('clip');

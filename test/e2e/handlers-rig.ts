@@ -1,8 +1,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { DeleteObjectCommand, GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { type Detection, type EncodedRecord, encodeFrame, type Frame } from '@video-pipeline/frame';
@@ -13,15 +11,15 @@ import {
   KAFKA_VARIABLES,
   orderedProducer,
 } from '@video-pipeline/kafka';
-import { connectS3, ensureBucket, startS3Proxy } from '@video-pipeline/local';
+import { connectS3, ensureBucket } from '@video-pipeline/local';
 import { s3Config } from '@video-pipeline/storage';
 import { startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
 import { inject } from 'vitest';
 import { type FakeAnswer, readBinaryRequest, startFakeServer } from '../support/fake-server.ts';
+import { unique } from '../support/unique.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../packages/event-source/src/main.ts');
-const BUCKET = 'video-pipeline-output';
 export const SIZE = { width: 320, height: 240 };
 export const PERSON = {
   class_id: 0,
@@ -35,39 +33,44 @@ export type Rig = Awaited<ReturnType<typeof startRig>>;
 
 /** An S3 API with the bucket of the rig. */
 interface S3 {
-  url: string;
+  settings: {
+    AWS_ENDPOINT_URL: string;
+    S3_BUCKET: string;
+    AWS_ACCESS_KEY_ID: string;
+    AWS_SECRET_ACCESS_KEY: string;
+  };
   stop(): Promise<void>;
 }
-
-const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
 
 /** In this process and its memory. */
 async function startS3InMemory(): Promise<S3> {
   const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
-  s3.createBucket(BUCKET);
-  return { url: `http://127.0.0.1:${s3.port}`, stop: () => s3.stop() };
+  const S3_BUCKET = 'video-pipeline-output';
+  s3.createBucket(S3_BUCKET);
+  const credentials = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+  const settings = { AWS_ENDPOINT_URL: `http://127.0.0.1:${s3.port}`, S3_BUCKET, ...credentials };
+  return { settings, stop: () => s3.stop() };
 }
 
-/** S3Proxy, with its files in the folder. */
-export async function startS3ProxyOn(folder: string): Promise<S3> {
-  const s3 = await startS3Proxy({ dataDir: folder, credentials: CREDENTIALS });
-  const client = connectS3(s3.url, CREDENTIALS);
-  await ensureBucket(client, BUCKET);
+/** The S3Proxy that is shared. */
+export async function openS3Proxy(): Promise<S3> {
+  const { url, ...credentials } = inject('s3');
+  const S3_BUCKET = unique('rig');
+  const client = connectS3(url, credentials);
+  await ensureBucket(client, S3_BUCKET);
   client.destroy();
-  return s3;
+  return { settings: { AWS_ENDPOINT_URL: url, S3_BUCKET, ...credentials }, stop: async () => {} };
 }
 
 /**
  * The Kafka that is shared, an S3 API, an inference server whose faults can be chosen, and the handlers in processes of their own.
  * @param see what the inference server sees in a JPEG
- * @param startS3 given the rig's folder
  */
 export async function startRig(
   see: (jpeg: Buffer) => Detection[] = () => [{ ...PERSON, bbox: [...PERSON.bbox] }],
-  startS3: (folder: string) => Promise<S3> = startS3InMemory,
+  startS3: () => Promise<S3> = startS3InMemory,
 ) {
-  const folder = await mkdtemp(join(tmpdir(), 'handlers-'));
-  const s3 = await startS3(folder);
+  const s3 = await startS3();
   const faults: FakeAnswer[] = [];
   const inference = await startFakeServer((call) => {
     if (call.path === '/health') return { body: { status: 'healthy', model: 'fake', device: 'cpu' } };
@@ -81,18 +84,17 @@ export async function startRig(
     ...process.env,
     KAFKA_BOOTSTRAP_SERVERS: inject('kafka'),
     INFERENCE_SERVICE_URL: inference.url,
-    AWS_ENDPOINT_URL: s3.url,
-    ...CREDENTIALS,
-    S3_BUCKET: BUCKET,
+    ...s3.settings,
   };
   const kafka = connectKafka('test', console, readConfig(KAFKA_VARIABLES, environment));
   const admin = kafka.admin();
   const producer = orderedProducer(kafka);
   await Promise.all([admin.connect(), producer.connect()]);
   const storage = readConfig(['S3_BUCKET', 'AWS_REGION', 'AWS_ENDPOINT_URL'], environment);
+  const { S3_BUCKET: Bucket, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = s3.settings;
   const client = new S3Client({
     ...s3Config(storage),
-    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+    credentials: { accessKeyId: AWS_ACCESS_KEY_ID, secretAccessKey: AWS_SECRET_ACCESS_KEY },
   });
   const jpeg = await sharp({ create: { ...SIZE, channels: 3, background: 'grey' } })
     .jpeg()
@@ -167,7 +169,7 @@ export async function startRig(
       let token: string | undefined;
       do {
         const page = await client.send(
-          new ListObjectsV2Command({ Bucket: BUCKET, Prefix: prefix, ContinuationToken: token }),
+          new ListObjectsV2Command({ Bucket, Prefix: prefix, ContinuationToken: token }),
         );
         keys.push(...(page.Contents ?? []).map(({ Key = '' }) => Key));
         token = page.NextContinuationToken;
@@ -176,7 +178,7 @@ export async function startRig(
     },
 
     async read(key: string): Promise<Buffer> {
-      const { Body } = await client.send(new GetObjectCommand({ Bucket: BUCKET, Key: key }));
+      const { Body } = await client.send(new GetObjectCommand({ Bucket, Key: key }));
       return Buffer.from((await Body?.transformToByteArray()) ?? []);
     },
 
@@ -188,15 +190,13 @@ export async function startRig(
         await once(child, 'exit');
       }
       faults.length = 0;
-      for (const Key of await this.keys(''))
-        await client.send(new DeleteObjectCommand({ Bucket: BUCKET, Key }));
+      for (const Key of await this.keys('')) await client.send(new DeleteObjectCommand({ Bucket, Key }));
     },
 
     async stop() {
       client.destroy();
       await Promise.all([admin.disconnect(), producer.disconnect()]);
       await Promise.all([inference.close(), s3.stop()]);
-      await rm(folder, { recursive: true, force: true });
     },
   };
 }

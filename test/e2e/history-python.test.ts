@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -9,25 +9,31 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { promisify } from 'node:util';
 import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
-import { connectS3, ensureBucket, startS3Proxy } from '@video-pipeline/local';
-import { createReader, createStore } from '@video-pipeline/storage';
+import { connectS3, ensureBucket } from '@video-pipeline/local';
+import { createReader, createStore, packArchive } from '@video-pipeline/storage';
 import { compact, exported, type Format, Tables } from '@video-pipeline/tables';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, inject, test, vi } from 'vitest';
 import { connectBroker } from '../../functions/src/broker.ts';
 import { createMqttSink } from '../../functions/src/frigate.ts';
 import { type PythonPeer, peerPython } from '../bench/peers/python.ts';
 import { hasCommand } from '../support/has-command.ts';
 import { startMqttBroker } from '../support/mqtt-broker.ts';
+import { unique } from '../support/unique.ts';
 import { sceneEvent } from './console-fixture.ts';
 
 const TOOLS: PythonPeer = {
   name: 'history',
   packages: [
     ...['duckdb==2.0.1', 'numpy==2.4.6', 'paho-mqtt==2.2.0', 'pyarrow==26.0.1', 'pycocotools==2.0.11'],
+    'webdataset==1.0.2',
   ],
 };
+const READ_ARCHIVE = `
+import json, sys, webdataset
+for sample in webdataset.WebDataset('file:' + sys.argv[1], shardshuffle=False):
+    print(sample['__key__'], len(sample['jpg']), json.loads(sample['json'])['frame_number'])
+`;
 const ROOT = join(import.meta.dirname, '../..');
-const BUCKET = 'history';
 const START = Date.UTC(2026, 8, 25, 7);
 /** Frame number, class, zone: one frame shows nothing. */
 const SEEN: [number, string, string[]][] = [
@@ -54,15 +60,14 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
     onTestFinished,
   }) => {
     const folder = await mkdtemp(join(tmpdir(), 'history-'));
-    const s3 = await startS3Proxy({ dataDir: folder });
-    onTestFinished(async () => {
-      await s3.stop();
-      await rm(folder, { recursive: true, force: true });
-    });
-    const client = connectS3(s3.url, { ...s3.credentials });
-    await ensureBucket(client, BUCKET);
-    const settings = { S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3.url };
-    for (const [name, value] of Object.entries(s3.credentials)) vi.stubEnv(name, value);
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const { url, ...credentials } = inject('s3');
+    const client = connectS3(url, credentials);
+    const S3_BUCKET = unique('history');
+    await ensureBucket(client, S3_BUCKET);
+    client.destroy();
+    const settings = { S3_BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: url };
+    for (const [name, value] of Object.entries(credentials)) vi.stubEnv(name, value);
     onTestFinished(() => void vi.unstubAllEnvs());
     const bucket = { ...createReader(settings), ...createStore(settings) };
     const key = detectionsKey(
@@ -92,7 +97,7 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
     };
     const files = [await write('coco'), await write('parquet')];
     const python = await peerPython(TOOLS);
-    const env = { ...process.env, ...s3.credentials, ...settings, AWS_PROFILE: undefined };
+    const env = { ...process.env, ...credentials, ...settings, AWS_PROFILE: undefined };
     const run = async (...args: string[]) => (await promisify(execFile)(python, args, { env })).stdout;
     const [read, hours] = await Promise.all([
       run(join(ROOT, 'test/support/read-exports.py'), ...files),
@@ -150,5 +155,25 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
       after: { camera: 'yard', label: 'person' },
       event,
     });
+  }, 240_000);
+
+  test('an archive is read by webdataset, picture by picture, and nothing else is in it', async ({
+    onTestFinished,
+  }) => {
+    const folder = await mkdtemp(join(tmpdir(), 'archive-'));
+    onTestFinished(() => rm(folder, { recursive: true, force: true }));
+    const items = [7, 8, 9].map((frameNumber) => ({
+      frame: { streamId: 'yard', frameNumber, capturedAt: 1_795_590_000_000 + frameNumber },
+      jpeg: Buffer.alloc(600 * frameNumber, frameNumber),
+      line: JSON.stringify({ frame_number: frameNumber }),
+    }));
+    const file = join(folder, 'archive.tar');
+    await writeFile(file, packArchive(items).body);
+    const python = await peerPython(TOOLS);
+    const { stdout } = await promisify(execFile)(python, ['-c', READ_ARCHIVE, file]);
+    const expected = items.map(
+      ({ frame, jpeg }) => `${frame.capturedAt}-${frame.frameNumber} ${jpeg.length} ${frame.frameNumber}`,
+    );
+    expect(stdout.trim().split('\n')).toEqual(expected);
   }, 240_000);
 });

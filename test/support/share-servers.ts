@@ -7,6 +7,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** `host:port` of a Kafka for all test files that take names from {@link unique}, and do not end it. */
     kafka: string;
+    /** S3Proxy for all test files that take a bucket from {@link unique}, and do not end it. */
+    s3: { url: string; AWS_ACCESS_KEY_ID: string; AWS_SECRET_ACCESS_KEY: string };
   }
 }
 
@@ -14,13 +16,14 @@ declare module 'vitest' {
 const run = globalThis as { sharedServers?: { started: Promise<Shared>; users: number } | undefined };
 type Shared = Awaited<ReturnType<typeof start>>;
 
-/** Starts the Kafka that the test files of all projects share. */
+/** Starts the Kafka and the S3Proxy that the test files of all projects share. */
 export default async function shareServers(project: TestProject): Promise<() => Promise<void>> {
   run.sharedServers ??= { started: start(), users: 0 };
   const shared = run.sharedServers;
   shared.users++;
-  const { bootstrap, stop } = await shared.started;
-  project.provide('kafka', bootstrap);
+  const { kafka, s3, stop } = await shared.started;
+  project.provide('kafka', kafka.bootstrap);
+  project.provide('s3', { url: s3.url, ...s3.credentials });
   return async () => {
     if (--shared.users > 0) return;
     run.sharedServers = undefined;
@@ -39,10 +42,9 @@ async function start() {
   const options = { dataDir, archiveAfterMs: 0 };
   const [kafka, s3] = await Promise.all([startKafka(options), startS3Proxy(options)]);
   await Promise.all([kafka.archived, s3.archived]);
-  await s3.stop();
   const stop = async () => {
-    await kafka.stop();
+    await Promise.all([kafka.stop(), s3.stop()]);
     await rm(dataDir, { recursive: true });
   };
-  return { bootstrap: kafka.bootstrap, stop };
+  return { kafka, s3, stop };
 }

@@ -65,7 +65,8 @@ export async function peerPython(peer: PythonPeer): Promise<string> {
   await run('python3', ['-m', 'venv', '--clear', '--without-pip', folderOf(peer)]);
   const [program, ...pip] = await pipFor(pythonOf(peer));
   const install = (...packages: readonly string[]) =>
-    run(program, [...pip, 'install', '--quiet', '--no-cache-dir', ...packages]);
+    // Python compiles what it imports, which is little of all.
+    run(program, [...pip, 'install', '--quiet', '--no-cache-dir', '--no-compile', ...packages]);
   await install(...peer.packages);
   if (peer.bare) await install('--no-deps', ...peer.bare);
   await writeFile(markerOf(peer), contentOf(peer));
