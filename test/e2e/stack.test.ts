@@ -9,7 +9,12 @@ import { signalProcess } from '../../packages/local/src/supervisor/processes.ts'
 import { startCollector, WAY } from '../support/collector.ts';
 import { pidsOf, startStackProcess } from './stack-process.ts';
 
-const FRAMES = 300;
+const FRAMES = 210;
+/** Java upper-cases by them unless it is told otherwise: Kafka finds "no enum constant GroupType.CLASS\u0130C" then. */
+const TURKISH = {
+  LC_ALL: 'tr_TR.UTF-8',
+  JAVA_TOOL_OPTIONS: '-Duser.language=tr -Duser.country=TR',
+};
 /** The demo clips as they are; each shows a person throughout. */
 const SIZES = { cap12_edit: [400, 300], cap13_edit2: [400, 300], franck: [360, 288] } as Record<
   string,
@@ -20,7 +25,7 @@ interface SeenFrame extends FrameFacts {
   annotated_key: string;
 }
 
-describe('npm start -- --frames 300 --json', () => {
+describe('npm start -- --frames 210 --json, on a machine in Turkish', () => {
   let dataDir: string;
   let summary: Summary;
   let pids: number[];
@@ -33,6 +38,7 @@ describe('npm start -- --frames 300 --json', () => {
     const stack = startStackProcess(dataDir, ['--frames', String(FRAMES), '--json'], {
       INFERENCE_CONFIDENCE_THRESHOLD: '0.4',
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+      ...TURKISH,
     });
     const all = ({ services }: State) => 'ingest' in services && 'console' in services;
     pids = pidsOf(await stack.until(all, 'ingest and console'));
@@ -100,7 +106,7 @@ describe('npm start -- --frames 300 --json', () => {
     const hasPerson = ({ detections }: SeenFrame) =>
       detections.some(({ class_name }) => class_name === 'person');
     expect(seen.filter(hasPerson).length / seen.length).toBeGreaterThanOrEqual(0.98);
-    // A hundred frames of a clip are few: those at its beginning alone may be three.
+    // Seventy frames of a clip are few: those at its beginning alone may be three.
     for (const frames of Object.values(Object.groupBy(seen, ({ stream_id }) => stream_id))) {
       expect((frames ?? []).filter(hasPerson).length / (frames ?? []).length).toBeGreaterThanOrEqual(0.95);
     }

@@ -5,7 +5,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  * is short fills the gaps at the end.
  */
 const LONG = [
-  ...['e2e/console-outages', 'faults/cluster', 'e2e/outages', 'e2e/restart', 'infra/permissions'],
+  ...['e2e/console-outages', 'faults/cluster', 'e2e/outages', 'infra/permissions'],
   ...['e2e/recovery-commands', 'hostile/hostile', 'e2e/console-api', 'e2e/stack', 'e2e/start'],
   ...['e2e/ingest-gstreamer', 'e2e/stack-cli', 'e2e/local-store', 'faults/disk-full', 'e2e/stage-added'],
   ...['e2e/console-cameras', 'faults/faults', 'e2e/ingest-kafka', 'e2e/console-page', 'infra/settings'],
@@ -13,7 +13,7 @@ const LONG = [
   ...['infra/scenes', 'e2e/handlers', 'e2e/ingest', 'e2e/console-stream', 'e2e/stage-cli'],
   ...['test/npm-scripts', 'src/families', 'test/source-contract', 'test/bench-commands', 'src/download'],
   ...['e2e/ingest-reload', 'e2e/console-clip', 'e2e/console-draw', 'e2e/events', 'e2e/event-source'],
-  ...['e2e/history-python', 'e2e/archive-webdataset'],
+  ...['e2e/history-python'],
 ].map((name) => `/${name}.test.ts`);
 
 /** Runs what takes longest first, so that no worker is idle at the end; vitest alone goes by size, and learns by running. */
