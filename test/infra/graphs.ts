@@ -49,13 +49,21 @@ for (const evaluation of Object.values<Evaluation>(ALL)) {
 type Evaluated = keyof typeof ALL;
 
 let hash: string | undefined;
+const graphs = new Map<Evaluated, Promise<Graph>>();
 
-/** The resources that a deployment asks for. Kept on disk until any code they are made from changes. */
-export async function graphOf(deployed: Evaluated): Promise<Graph> {
+/** The resources that a deployment asks for. No test can change them: all of a worker have the same ones. */
+export function graphOf(deployed: Evaluated): Promise<Graph> {
+  const graph = graphs.get(deployed) ?? readGraph(deployed);
+  graphs.set(deployed, graph);
+  return graph;
+}
+
+/** Kept on disk until any code they are made from changes. */
+async function readGraph(deployed: Evaluated): Promise<Graph> {
   hash ??= sourcesHash(ROOT, ['test/infra/cameras.yaml', 'test/infra/{graphs,options}.ts']);
   const file = join(ROOT, '.sst/offline', `${deployed}-${hash}.json`);
   if (!existsSync(file)) await keepGraph(deployed, file);
-  return JSON.parse(readFileSync(file, 'utf8'));
+  return JSON.parse(readFileSync(file, 'utf8'), (_key, value) => Object.freeze(value));
 }
 
 /** Evaluates it, unless another test file has meanwhile. */

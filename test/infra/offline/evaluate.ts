@@ -1,6 +1,7 @@
-import { fork } from 'node:child_process';
+import { type ChildProcess, type Control, fork } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Row } from '../../../infra/stages.ts';
 import { ensurePlatform, PLATFORM, ROOT, takeLock } from './platform.ts';
@@ -125,12 +126,23 @@ export async function prepare(note?: (line: string) => void): Promise<void> {
   renameSync(`${outfile}.hash`, BUNDLED);
 }
 
+/** The process of {@link evaluate}, and the end of its last evaluation. */
+let evaluator: ChildProcess | undefined;
+let last: Promise<unknown> = Promise.resolve();
+
 /**
- * Evaluates sst.config.ts for one stage without AWS. It runs in its own process, because Pulumi and SST keep global
- * state. Two evaluations of one stage, which would write the same files, run one after another.
+ * Evaluates sst.config.ts for one stage without AWS. It runs in a process of its own, because Pulumi and SST keep
+ * global state. This process serves all evaluations of ours, one after another: loading the providers' SDKs takes
+ * longer than an evaluation. Two evaluations of one stage, which would write the same files, run one after another.
  * @throws EvaluationError with the app's error
  */
-export async function evaluate(evaluation: Evaluation): Promise<Graph> {
+export function evaluate(evaluation: Evaluation): Promise<Graph> {
+  const evaluated = last.then(() => evaluateNext(evaluation));
+  last = evaluated.catch(() => {});
+  return evaluated;
+}
+
+async function evaluateNext(evaluation: Evaluation): Promise<Graph> {
   const name = evaluation.dev ? `${evaluation.stage}-dev` : evaluation.stage;
   const release = await takeLock(`evaluation-${name}`);
   return run(evaluation, join(ROOT, '.sst/offline', name)).finally(release);
@@ -138,27 +150,45 @@ export async function evaluate(evaluation: Evaluation): Promise<Graph> {
 
 async function run({ stage, dev = false, row, env = {}, answers }: Evaluation, work: string): Promise<Graph> {
   mkdirSync(work, { recursive: true });
-  const child = fork(BUNDLE, {
+  evaluator ??= startEvaluator();
+  const child = evaluator;
+  const { promise, resolve, reject } = Promise.withResolvers<Graph>();
+  let said = '';
+  const note = (text: Buffer) => {
+    said += text;
+  };
+  const onClose = (code: number | null) =>
+    reject(new EvaluationError(`stage '${stage}' can't be evaluated (exit ${code}): ${said}`));
+  const streams = [child.stdout, child.stderr] as Socket[];
+  for (const stream of streams) stream.on('data', note);
+  child.once('message', resolve).once('close', onClose);
+  const late = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
+  // While it has nothing to do, it keeps no process from ending.
+  const parts = [child, child.channel as Control, ...streams];
+  for (const part of parts) part.ref();
+  child.send({ ...env, OFFLINE_EVALUATION: JSON.stringify({ stage, dev, row, answers, root: ROOT, work }) });
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(late);
+    for (const stream of streams) stream.off('data', note);
+    child.off('message', resolve).off('close', onClose);
+    for (const part of parts) part.unref();
+  }
+}
+
+function startEvaluator(): ChildProcess {
+  const { PATH, HOME, NODE_COMPILE_CACHE } = process.env;
+  const child = fork(join(import.meta.dirname, 'evaluator.ts'), [BUNDLE], {
     cwd: ROOT,
     silent: true,
-    timeout: LIMIT_MS,
     serialization: 'advanced',
-    env: {
-      PATH: process.env.PATH,
-      HOME: process.env.HOME,
-      // Compiled code is cached: the providers' SDKs are megabytes of JavaScript.
-      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
-      ...env,
-      OFFLINE_EVALUATION: JSON.stringify({ stage, dev, row, answers, root: ROOT, work }),
-    },
+    // Compiled code is cached: the providers' SDKs are megabytes of JavaScript.
+    env: { PATH, HOME, NODE_COMPILE_CACHE },
+    execArgv: [],
   });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (text) => (said += text));
-  return new Promise<Graph>((resolve, reject) => {
-    child.once('message', (graph) => resolve(graph as Graph));
-    child.once('error', reject);
-    child.once('exit', (code) => {
-      reject(new EvaluationError(`stage '${stage}' can't be evaluated (exit ${code}): ${said}`));
-    });
+  child.once('exit', () => {
+    evaluator = undefined;
   });
+  return child;
 }

@@ -1,12 +1,13 @@
 /**
- * Runs in `.sst/platform`, bundled by evaluate.ts. It evaluates the real sst.config.ts as `sst deploy` (or `sst dev`)
- * does, with Pulumi's mocks instead of AWS. It sends the requested resources to the parent process.
+ * Loaded by evaluator.ts for each evaluation, bundled by evaluate.ts into `.sst/platform`. It evaluates the real
+ * sst.config.ts as `sst deploy` (or `sst dev`) does, with Pulumi's mocks instead of AWS.
  */
 import * as awsProvider from '@pulumi/aws';
 import * as commandProvider from '@pulumi/command';
 import * as dockerBuildProvider from '@pulumi/docker-build';
 import * as kubernetesProvider from '@pulumi/kubernetes';
 import * as pulumi from '@pulumi/pulumi';
+import * as state from '@pulumi/pulumi/runtime/state.js';
 import { run } from '../../../.sst/platform/src/auto/run.ts';
 import * as components from '../../../.sst/platform/src/components/index.ts';
 import { rows } from '../../../infra/stages.ts';
@@ -36,19 +37,20 @@ Object.assign(globalThis, {
 const resources = new Map<string, Resource>();
 const region = app.providers?.aws?.region ?? 'us-east-1';
 const platform = await servePlatform({ root, work, region });
-await pulumi.runtime.setMocks(createMocks(region, answers), app.name, stage, false);
-record(pulumi.runtime.getMonitor());
-const outputs = await pulumi.runtime.runInPulumiStack(() => run(config.run as pulumi.automation.PulumiFn));
+// State of Pulumi's for this program alone, as its automation API runs several in one process. It is in no types.
+const { withLocalStorage } = state as any;
+const outputs = await withLocalStorage(async () => {
+  await pulumi.runtime.setMocks(createMocks(region, answers), app.name, stage, false);
+  record(pulumi.runtime.getMonitor());
+  return pulumi.runtime.runInPulumiStack(() => run(config.run as pulumi.automation.PulumiFn));
+});
 
-// The program continues in callbacks of outputs. It is done once the event loop is empty.
-process.once('beforeExit', () => {
-  const graph: Graph = {
-    app: JSON.parse(JSON.stringify(app)),
-    resources: [...resources.values()].sort((a, b) => (a.type + a.name < b.type + b.name ? -1 : 1)),
-    outputs: strip(outputs) as Record<string, unknown>,
-    builds: platform.builds,
-  };
-  process.send?.(graph, () => process.exit(0));
+/** All resources, once the event loop is empty. */
+export const graph = (): Graph => ({
+  app: JSON.parse(JSON.stringify(app)),
+  resources: [...resources.values()].sort((a, b) => (a.type + a.name < b.type + b.name ? -1 : 1)),
+  outputs: strip(outputs) as Record<string, unknown>,
+  builds: platform.builds,
 });
 
 /** Records all registered resources, with options that Pulumi does not pass to mocks. */
