@@ -35,7 +35,6 @@ const FOLDER_INTERVAL_MS = 2_000;
 const logger = createLogger('model');
 
 async function main(mode: string | undefined, options: Options): Promise<void> {
-  expectLargeBuffers();
   const config = readConfig([
     'INFERENCE_CONFIDENCE_THRESHOLD',
     'MAX_BODY_BYTES',
@@ -94,6 +93,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
     isReady = true;
   });
   await loading;
+  expectLargeBuffers();
   for (const { model, device, precision, fallback } of models.detectors.values()) {
     const { name, version, head: family, proofSeconds } = model;
     logger.info('serving', {

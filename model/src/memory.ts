@@ -1,4 +1,3 @@
-import { setFlagsFromString } from 'node:v8';
 import koffi from 'koffi';
 
 /** Parameters of `mallopt`, as malloc.h numbers them. */
@@ -13,25 +12,16 @@ const glibc = load();
 let loads = 0;
 
 /**
- * Spares memory while modules and models are loaded. A runtime copies the weights, block by block, into the order in
- * which it computes: glibc would keep the old blocks, as large as all weights. V8 would keep much space for new objects,
- * of which a start makes many.
+ * Loads a model and spares memory meanwhile. A runtime copies the weights, block by block, into the order in which it
+ * computes: glibc would keep the old blocks, as large as all weights.
  */
-export function spareMemory(): void {
-  glibc?.mallopt(M_MMAP_THRESHOLD, WHILE_LOADING);
-  setFlagsFromString('--semi-space-growth-factor=1');
-}
-
-/** Loads a model and spares memory meanwhile. */
 export async function inLittleMemory<T>(loadModel: () => Promise<T>): Promise<T> {
   loads++;
-  spareMemory();
+  glibc?.mallopt(M_MMAP_THRESHOLD, WHILE_LOADING);
   try {
     return await loadModel();
   } finally {
     if (--loads === 0) {
-      // V8's default.
-      setFlagsFromString('--semi-space-growth-factor=2');
       glibc?.mallopt(M_MMAP_THRESHOLD, WHILE_SERVING);
       glibc?.mallopt(M_TRIM_THRESHOLD, 2 * WHILE_SERVING);
       glibc?.trim(0);

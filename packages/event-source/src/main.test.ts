@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { HELD } from '@video-pipeline/lifecycle';
 import { expect, test } from 'vitest';
@@ -24,6 +26,31 @@ test.each(['detect', 'annotate'])('%s waits for no module that only a variable m
     Array.from(stderr.matchAll(/.*node_modules\/((?:@[^/]+\/)?[^/\s]+)/g), ([, name]) => name),
   );
   expect([...packages]).toContain('kafkajs');
-  // METRICS_PORT makes it serve, MQTT_URL tell a broker.
-  for (const name of ['fastify', 'prom-client', 'mqtt']) expect([...packages]).not.toContain(name);
+  // METRICS_PORT makes it serve, MQTT_URL tell a broker, INFERENCE_BACKEND call SageMaker.
+  for (const name of ['fastify', 'prom-client', 'mqtt', '@aws-sdk/client-sagemaker-runtime'])
+    expect([...packages]).not.toContain(name);
+  expect(stderr).not.toContain('/undici/lib/web/');
+});
+
+test('a handler is taken as another process has compiled it', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'compiled-'));
+  const handler = join(folder, 'handler.mjs');
+  const env = { ...process.env, [HELD]: '1', NODE_COMPILE_CACHE: folder, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' };
+  const run = (...args: string[]) => spawnSync(process.execPath, args, { env, encoding: 'utf8' }).stderr;
+  try {
+    await writeFile(handler, 'export const handler = () => {};');
+    run(handler);
+    const said = run(
+      join(import.meta.dirname, 'main.ts'),
+      '--handler',
+      handler,
+      '--topic',
+      't',
+      '--group',
+      'g',
+    );
+    expect(said).toContain(`${handler} was accepted`);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });

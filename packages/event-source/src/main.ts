@@ -50,7 +50,6 @@ interface Options {
 await main().catch(exitWithError);
 
 async function main(): Promise<void> {
-  expectLargeBuffers();
   const config = readConfig([
     ...KAFKA_VARIABLES,
     ...STORAGE_VARIABLES,
@@ -70,6 +69,7 @@ async function main(): Promise<void> {
   // Loaded on demand: the server's modules are a quarter of all that a stage loads.
   const metrics =
     port === undefined ? undefined : await (await import('./metrics.ts')).serveStageMetrics({ host, port });
+  expectLargeBuffers();
   onShutdown(async () => {
     await source?.stop();
     await Promise.all([metrics?.close(), flushTraces()]);

@@ -165,8 +165,9 @@ export function exitWithError(error: unknown): never {
 }
 
 /**
- * For a process that handles many pictures; call it first. V8 counts the pictures' buffers against a small heap, and
- * would collect garbage after every few of them. With this, it collects after four times as much.
+ * For a process that handles many pictures. V8 counts the pictures' buffers against a small heap, and would collect
+ * garbage after every few of them. With this, it collects after four times as much. Call it once all modules are
+ * loaded: with a changed flag V8 takes no compiled module that another process has cached, nor that of a former start.
  */
 export function expectLargeBuffers(): void {
   setFlagsFromString('--heap-growing-percent=300');

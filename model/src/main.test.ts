@@ -1,0 +1,20 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+
+test('the server takes modules as other processes have compiled them', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'compiled-'));
+  const env = { ...process.env, NODE_COMPILE_CACHE: folder, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' };
+  const run = (...args: string[]) => spawnSync(process.execPath, args, { env, encoding: 'utf8' }).stderr;
+  try {
+    const shared = join(import.meta.dirname, '../../packages/config/src/config.ts');
+    run(shared);
+    const said = run(join(import.meta.dirname, 'main.ts'), '--help');
+    expect(said).toContain(`${shared} was accepted`);
+    expect(said).not.toContain('was rejected');
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
