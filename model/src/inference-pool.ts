@@ -39,6 +39,8 @@ export interface WorkerJob {
   scales?: readonly number[];
   /** Whether the raw outputs are returned instead of candidates. */
   raw?: boolean;
+  /** Whether only the thread's readiness for this shape counts: then the answer to the last raw job of this shape will do. */
+  isWarmUp?: boolean;
 }
 
 export type WorkerMessage = WorkerJob | Reading | typeof END;

@@ -23,6 +23,8 @@ import type { Session } from './session.ts';
 // for HTTP and JPEG decoding.
 const setup: WorkerSetup = workerData;
 let reading: Reading | undefined;
+/** The last run, if it was a raw one before the outputs could be read: a warm-up need not repeat it. */
+let probed: { dims: string; outputs: OutputTensor[] } | undefined;
 const session = await createSession(setup);
 reply({ ready: true });
 parentPort?.on('message', (message: WorkerMessage) => {
@@ -35,7 +37,10 @@ async function work(job: WorkerJob): Promise<void> {
   const started = performance.now();
   try {
     const values = job.dims.reduce((a, b) => a * b);
-    const outputs = await session.run(job.frames.subarray(0, values), job.dims);
+    const known = job.isWarmUp && probed?.dims === String(job.dims) ? probed.outputs : undefined;
+    probed = undefined;
+    const outputs = known ?? (await session.run(job.frames.subarray(0, values), job.dims));
+    if (job.raw && !reading) probed = { dims: String(job.dims), outputs };
     const inferred = performance.now();
     const cut = { count: 0 };
     const how = job.raw ? undefined : reading;

@@ -111,6 +111,7 @@ export class InputSizes {
         frames: new Uint8Array(size * frameBytes(box)),
         dims: [size, box.inputHeight, box.inputWidth, 3] as [number, number, number, 3],
         thresholds: [1],
+        isWarmUp: true,
       };
     }
   }

@@ -1,4 +1,4 @@
-import { type Document, parseDocument } from 'yaml';
+import type { Document } from 'yaml';
 import { z } from 'zod';
 import { type HeadName, heads, type Preprocessing } from './heads/index.ts';
 import { MAX_KEYPOINTS, type ModelMetadata, TASK_NAMES } from './model-metadata.ts';
@@ -60,9 +60,11 @@ export const cardPath = (modelPath: string) => modelPath.replace(/(\.onnx)?$/, '
 export async function readCard(modelPath: string): Promise<ModelCard> {
   const path = cardPath(modelPath);
   const text = await readText(path).catch((cause) => {
-    if (cause.code === 'ENOENT') return '{}';
+    if (cause.code === 'ENOENT') return undefined;
     throw new ModelCardError(`can't read ${path}: ${cause.message}`, { cause });
   });
+  if (text === undefined) return {};
+  const { parseDocument } = await import('yaml');
   const document = parseDocument(text, { prettyErrors: false });
   const [syntax] = document.errors;
   if (syntax) throw new ModelCardError(`${path} is not YAML: ${syntax.message}`);

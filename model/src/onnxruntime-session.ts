@@ -1,6 +1,5 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { FRAMES_INPUT } from './onnx/uint8-input.ts';
-import type { Session } from './session.ts';
+import { FRAMES_INPUT, type Session } from './session.ts';
 
 /**
  * Loads a model for the calling thread: onnxruntime-node runs it there.

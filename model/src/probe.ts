@@ -26,8 +26,10 @@ export async function probe(
     pool.ask(new Uint8Array(Buffer.concat(order.map((index) => pictures[index] as Uint8Array))), [
       ...[order.length, height, width, 3],
     ] as [number, number, number, 3]);
-  const alone: OutputTensor[][] = [];
-  for (const index of pictures.keys()) alone.push(await answer(Array(batchSize ?? 1).fill(index)));
+  // At once, so that each goes to another thread where there are several.
+  const alone = await Promise.all(
+    Array.from(pictures.keys(), (index) => answer(Array(batchSize ?? 1).fill(index))),
+  );
   const began = performance.now();
   const sizes = batchSize ? [] : batchSizes.filter((size) => size > 1);
   let keepsApart = true;

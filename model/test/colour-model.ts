@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { GraphBuilder, type Size } from '../src/onnx/graph-builder.ts';
 import { DataType } from '../src/onnx/schema.ts';
-import { FRAMES_INPUT } from '../src/onnx/uint8-input.ts';
+import { FRAMES_INPUT } from '../src/session.ts';
 
 export interface ColourModelOptions {
   /** Shape of the image input. Default: any batch, any size. */

@@ -3,7 +3,7 @@
 // A model as the server changes it, which takes uint8 frames, gets those.
 import '../../model/src/no-telemetry.ts';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import { FRAMES_INPUT } from '../../model/src/onnx/uint8-input.ts';
+import { FRAMES_INPUT } from '../../model/src/session.ts';
 
 const [model = '', threads = '2', frames = '100', device = 'cpu', batch = '1'] = process.argv.slice(2);
 const runs = Math.max(1, Math.round(Number(frames) / Number(batch)));

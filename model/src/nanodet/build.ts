@@ -5,7 +5,6 @@ import { dirname } from 'node:path';
 import { defaultModelPath, fetchAsset, makeFolder, NANODET } from '@video-pipeline/assets';
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
-import { convertNanodet } from './convert.ts';
 
 /**
  * Builds the default model unless `output` exists; with `force` always.
@@ -19,6 +18,7 @@ export async function buildNanodet(
   if (existsSync(output) && !force) return;
   const [graph = '', weights = ''] = await fetchAsset(NANODET, note);
   note(`building ${output}`);
+  const { convertNanodet } = await import('./convert.ts');
   const model = convertNanodet(JSON.parse(await readFile(graph, 'utf8')), await readFile(weights));
   await writeWhole(output, model);
 }

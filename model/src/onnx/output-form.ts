@@ -1,8 +1,9 @@
 import type { Head } from '../heads/head.ts';
 import { boxesOf } from '../heads/rows.ts';
+import { FRAMES_INPUT } from '../session.ts';
 import { GraphBuilder } from './graph-builder.ts';
 import type { ModelProto, ValueInfoProto } from './schema.ts';
-import { FRAMES_INPUT, sizeOf, takeOver } from './uint8-input.ts';
+import { sizeOf, takeOver } from './uint8-input.ts';
 
 /** How a model's output differs from the usual form of its family. */
 export interface OutputForm {

@@ -1,4 +1,4 @@
-import protobuf from 'protobufjs';
+import protobuf from 'protobufjs/light.js';
 
 /**
  * The messages of ONNX that we write and read, with the field numbers of

@@ -1,9 +1,7 @@
 import type { Preprocessing } from '../heads/head.ts';
+import { FRAMES_INPUT } from '../session.ts';
 import { GraphBuilder, valueInfo } from './graph-builder.ts';
 import { DataType, type ModelProto, type NodeProto, type ValueInfoProto } from './schema.ts';
-
-/** Name of the input that {@link takeUint8Frames} adds. */
-export const FRAMES_INPUT = 'video_pipeline_frames';
 
 interface Scaling {
   /** One factor for each channel, in the order of the model's input; or one for all. */

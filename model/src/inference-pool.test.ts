@@ -1,0 +1,68 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { writeColourModel } from '../test/colour-model.ts';
+import type { OutputTensor } from './heads/index.ts';
+import { InferencePool, type WorkerJob } from './inference-pool.ts';
+import { probe } from './probe.ts';
+
+let folder: string;
+let pool: InferencePool;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'pool-'));
+  const onnx = await writeColourModel(join(folder, 'colours.onnx'), { takes: 'frames' });
+  pool = await InferencePool.start({ onnx, providers: ['cpu'] }, 1);
+  await pool.ask(framesOf(...RED), DIMS);
+  pool.readAs({ head: 'yolov8', suppression: { iou: 0.7, classAgnostic: false, maxDetections: 9 } });
+});
+afterEach(async () => {
+  await pool.close();
+  await rm(folder, { recursive: true });
+});
+
+type Dims = WorkerJob['dims'];
+const DIMS: Dims = [1, 32, 32, 3];
+const [RED, GREEN] = [
+  [255, 0, 0],
+  [0, 255, 0],
+];
+const framesOf = (...pixel: number[]) =>
+  Uint8Array.from({ length: 32 * 32 * 3 }, (_, at) => pixel[at % 3] ?? 0);
+
+/** The class of the one object in a green picture: green, unless another answer is read. */
+async function classOfGreen(more: { isWarmUp: boolean; dims?: Dims }): Promise<number | undefined> {
+  const { candidates } = await pool.run({
+    dims: DIMS,
+    ...more,
+    frames: framesOf(...GREEN),
+    thresholds: [0.5],
+  });
+  return candidates[0]?.[0]?.classId;
+}
+
+test('a warm-up of the shape that was probed runs nothing: the answer of the probe is read', async () => {
+  expect(await classOfGreen({ isWarmUp: true })).toBe(0);
+  expect(await classOfGreen({ isWarmUp: true })).toBe(1);
+});
+
+test('a picture is never answered with the probe', async () => {
+  expect(await classOfGreen({ isWarmUp: false })).toBe(1);
+  await pool.ask(framesOf(...RED), DIMS);
+  expect(await classOfGreen({ isWarmUp: true })).toBe(1);
+});
+
+test('a warm-up of another shape runs', async () => {
+  expect(await classOfGreen({ isWarmUp: true, dims: [1, 16, 64, 3] })).toBe(1);
+});
+
+test('a probe asks about both pictures at once, so that two threads are made ready', async () => {
+  const both = Promise.withResolvers<OutputTensor[]>();
+  let asked = 0;
+  const ask = () => {
+    if (++asked === 2) both.resolve([]);
+    return both.promise;
+  };
+  await probe({ ask }, { width: 32, height: 32, batchSize: undefined, batchSizes: [1] });
+  expect(asked).toBe(2);
+});
