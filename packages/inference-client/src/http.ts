@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { urlBelow } from '@video-pipeline/config';
 import type { Frame } from '@video-pipeline/frame';
-import { Agent, request } from 'undici';
+import request from 'undici/lib/api/api-request.js';
+import Agent from 'undici/lib/dispatcher/agent.js';
 import { isRecord } from './answer.ts';
 import { type FrameResult, type InferenceClient, InferenceClientError } from './client.ts';
 import { decodeAnswer, encodeRequest } from './open-inference.ts';
@@ -124,7 +125,10 @@ function caller({
     const ask = async () => {
       const method = post ? 'POST' : 'GET';
       const headers = { ...post?.headers, 'x-client-id': CLIENT_ID };
-      const { statusCode, body } = await request(target, { dispatcher, signal, method, ...post, headers });
+      const { origin, pathname, search } = target;
+      const path = `${pathname}${search}`;
+      const options = { origin, path, signal, method, ...post, headers } as const;
+      const { statusCode, body } = await request.call(dispatcher, options);
       const answer = { status: statusCode, text: await body.text() };
       answeredAt = Date.now();
       return answer;

@@ -1,4 +1,4 @@
-import { InvokeEndpointCommand, SageMakerRuntimeClient } from '@aws-sdk/client-sagemaker-runtime';
+import type { SageMakerRuntimeClient } from '@aws-sdk/client-sagemaker-runtime';
 import { type InferenceClient, InferenceClientError } from './client.ts';
 import { decodeAnswer, encodeRequest } from './open-inference.ts';
 
@@ -17,9 +17,13 @@ interface SageMakerClientOptions {
  */
 export function createSageMakerClient(options: SageMakerClientOptions): InferenceClient {
   const { endpointName, region, timeoutMs, threshold } = options;
-  const client = options.client ?? new SageMakerRuntimeClient({ region });
+  // Loaded only where there is such an endpoint, and before the first frame.
+  const sdk = import('@aws-sdk/client-sagemaker-runtime');
+  let client = options.client;
   return {
     async detect(frames) {
+      const { InvokeEndpointCommand, SageMakerRuntimeClient } = await sdk;
+      client ??= new SageMakerRuntimeClient({ region });
       const { headerLength, body } = encodeRequest(frames, threshold);
       const command = new InvokeEndpointCommand({
         EndpointName: endpointName,
