@@ -122,6 +122,11 @@ test('what SST evaluates at a deploy loads no native module', () => {
   expect(native.filter((name) => foreign.has(name))).toEqual([]);
 });
 
+test('no process loads at its start what node:http and undici bring along: fetch, WebSocket and more', () => {
+  const whole = /^(?:import|export) (?!type\b)[^;]*?from '(?:node:https?|undici)'/m;
+  expect(product.filter((file) => !file.endsWith('.d.ts') && whole.test(read(file)))).toEqual([]);
+});
+
 test('no two kinds of errors are called alike', () => {
   const classes = product.flatMap((file) => {
     const code = read(file);

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request as requestOver, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AllowedHosts, connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf, mayGetPassword } from './authorization.ts';
@@ -16,6 +16,7 @@ import {
 import type { SourceOptions } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
 
+const { createServer, request: requestOver } = process.getBuiltinModule('node:http');
 /** Default interval of snapshots, seconds. */
 const DEFAULT_PERIOD = 1;
 /** Interval at which an unchanged snapshot is sent again, so that its source does not count as lost, milliseconds. */

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { type ClientRequest, type IncomingMessage, request } from 'node:http';
+import type { ClientRequest, IncomingMessage } from 'node:http';
 import { Duplex, Writable } from 'node:stream';
 import { connectTo, type Target } from '@video-pipeline/outbound';
 import type { Authorization } from './authorization.ts';
 import { SourceError, statusError } from './source-error.ts';
 
+const { request } = process.getBuiltinModule('node:http');
 const TYPE = 'application/x-rtsp-tunnelled';
 /** Messages to the camera that are sent again after a refusal, at most. It refuses at the first, if at all. */
 const MAX_SENT = 8;

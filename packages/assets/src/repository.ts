@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
-import http, { type IncomingMessage } from 'node:http';
-import https from 'node:https';
+import type { IncomingMessage } from 'node:http';
 import tls, { type SecureContextOptions } from 'node:tls';
+
+// Not by `import`, which also loads Node's WebSocket and fetch.
+const [http, https] = [process.getBuiltinModule('node:http'), process.getBuiltinModule('node:https')];
 
 /** A source of files, and how this machine reaches it, by the settings of npm, pip or Maven. */
 export interface Repository {
@@ -51,7 +53,7 @@ const IDLE_MS = 30_000;
 const MAX_REDIRECTS = 5;
 const PARALLEL = 8;
 
-type Agents = { 'http:': http.Agent; 'https:': https.Agent };
+type Agents = { 'http:': InstanceType<typeof http.Agent>; 'https:': InstanceType<typeof https.Agent> };
 const agentsOf = new WeakMap<Repository, Agents>();
 
 /**

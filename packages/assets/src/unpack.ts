@@ -4,8 +4,6 @@ import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, isAbsolute, join, normalize } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { gunzipSync } from 'node:zlib';
-import { parseTar } from 'nanotar';
-import yauzl from 'yauzl';
 import { AssetError } from './cache.ts';
 import { diskError } from './download.ts';
 
@@ -49,6 +47,7 @@ export async function folderOnce(
 export async function unpackTar(archive: Buffer, folder: string, files: readonly string[]): Promise<void> {
   // Copied, since nanotar reads a buffer from its beginning, even if this is only a part of it.
   const tar = new Uint8Array(gunzipSync(archive, { maxOutputLength: MAX_TAR_BYTES }));
+  const { parseTar } = await import('nanotar');
   const entries = new Map(
     parseTar(tar).map((entry) => [entry.name.slice(entry.name.indexOf('/') + 1), entry]),
   );
@@ -66,6 +65,7 @@ export async function unpackZip(
   folder: string,
   wanted: (path: string) => boolean,
 ): Promise<void> {
+  const { default: yauzl } = await import('yauzl');
   const zip = await yauzl.openPromise(archive, { lazyEntries: true });
   try {
     for await (const entry of zip.eachEntry()) {

@@ -1,15 +1,8 @@
-import { HeadBucketCommand } from '@aws-sdk/client-s3';
 import { readConfig, urlBelow } from '@video-pipeline/config';
-import {
-  aligned,
-  Backlog,
-  lagLine,
-  type State,
-  signalProcess,
-  tableLines,
-  timeOfDay,
-} from '@video-pipeline/local';
-import { askHttp, askOnce, type PartHealth, type Probe } from '@video-pipeline/telemetry';
+import type { State } from '@video-pipeline/local';
+import { aligned, signalProcess } from '@video-pipeline/local/place';
+import { lagLine, tableLines, timeOfDay } from '@video-pipeline/local/screen';
+import { askHttp, askOnce, getHttp, type PartHealth, type Probe } from '@video-pipeline/telemetry';
 import type { Command } from 'commander';
 import { openS3, requireState, serverOf, type Target } from './running.ts';
 import { targetCommand } from './stage.ts';
@@ -105,10 +98,8 @@ interface CameraState {
 async function camerasOf({ services, endpoints }: State): Promise<Record<string, CameraState>> {
   if (services.ingest?.state !== 'running') return {};
   try {
-    const answer = await fetch(new URL('/health', endpoints.health), {
-      signal: AbortSignal.timeout(ANSWER_MS),
-    });
-    const { streams } = (await answer.json()) as {
+    const { text } = await getHttp(new URL('/health', endpoints.health), ANSWER_MS);
+    const { streams } = JSON.parse(text) as {
       streams: Record<string, { state: string; lastError?: string; fallback?: number }>;
     };
     return Object.fromEntries(
@@ -143,6 +134,9 @@ function servicesOf({ services, health }: State): Record<string, ServiceHealth> 
 async function reportOfStage(target: Target): Promise<Report> {
   const kafka = await serverOf('kafka', target);
   const { S3_BUCKET, INFERENCE_SERVICE_URL } = readConfig(['S3_BUCKET', 'INFERENCE_SERVICE_URL']);
+  // Loaded only here: Kafka's client and the AWS SDK are two thirds of all.
+  const { HeadBucketCommand } = await import('@aws-sdk/client-s3');
+  const { Backlog } = await import('@video-pipeline/local');
   const backlog = new Backlog(kafka);
   const s3 = await openS3(target);
   let lag: Record<string, number> | null = null;

@@ -1,9 +1,8 @@
 import { urlBelow } from '@video-pipeline/config';
+import { getHttp } from '@video-pipeline/telemetry';
 import type { CameraStatus } from './api.ts';
 
 const TIMEOUT_MS = 3_000;
-/** Most bytes of ingest's answer, enough for a thousand cameras. */
-const MAX_BYTES = 2_000_000;
 
 /** The fields of ingest's report on a stream that are shown. */
 interface IngestStream {
@@ -28,25 +27,14 @@ export function watchCameras(base: string | undefined) {
   async function sample(url: URL): Promise<undefined> {
     try {
       // 503 means that no camera sends. The body says why.
-      const answer = await fetch(url, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-      const { streams } = JSON.parse(await textOf(answer)) as { streams?: Record<string, IngestStream> };
+      const { text } = await getHttp(url, TIMEOUT_MS);
+      const { streams } = JSON.parse(text) as { streams?: Record<string, IngestStream> };
       states = new Map(Object.entries(Object(streams)).map(([id, one]) => [id, statusOf(Object(one))]));
     } catch (error) {
       states = new Map();
       throw error;
     }
   }
-}
-
-/** @throws Error when it has more than {@link MAX_BYTES} */
-async function textOf({ body }: Response): Promise<string> {
-  const decoder = new TextDecoder();
-  let text = '';
-  for await (const chunk of body ?? []) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.length > MAX_BYTES) throw new Error(`its answer has over ${MAX_BYTES} characters`);
-  }
-  return text;
 }
 
 function statusOf({ state, lastError, thinnedTo }: IngestStream): CameraStatus {

@@ -1,5 +1,5 @@
 import { readConfig, urlBelow } from '@video-pipeline/config';
-import { messageOf, within } from '@video-pipeline/telemetry';
+import { getHttp, messageOf, within } from '@video-pipeline/telemetry';
 import { answers } from './servers/kafka.ts';
 import { StartError } from './supervisor/processes.ts';
 
@@ -19,7 +19,7 @@ const SERVERS = {
   inference: {
     variable: 'INFERENCE_SERVICE_URL',
     what: 'inference server',
-    ask: async (url: string) => (await fetch(urlBelow(url, 'health'))).ok,
+    ask: async (url: string) => (await getHttp(urlBelow(url, 'health'), REACH_MS)).status === 200,
   },
 } as const;
 

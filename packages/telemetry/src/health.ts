@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** State of a part of the pipeline, by its last probe. */
@@ -24,6 +26,8 @@ const ANSWER_MS = 2_500;
 /** Failures in a row that make an outage: a single one may come from a leader that moved a moment ago. */
 const OUTAGE_FAILURES = 2;
 const RETRY_MS = 500;
+/** Most characters of an answer, enough for what ingest reports of a thousand cameras. */
+const MAX_ANSWER = 2_000_000;
 
 /** An error as one line, with its cause and its HTTP status: the AWS SDK's own message may hold neither. */
 export function messageOf(error: Error): string {
@@ -51,9 +55,30 @@ export async function askHttp(
   url: string | URL,
   isAnswer = (status: number) => status < 500,
 ): Promise<undefined> {
-  const answer = await fetch(url, { signal: AbortSignal.timeout(ANSWER_MS) });
-  await answer.body?.cancel();
-  if (!isAnswer(answer.status)) throw new Error(`it answers with ${answer.status}`);
+  const { status } = await getHttp(url);
+  if (!isAnswer(status)) throw new Error(`it answers with ${status}`);
+}
+
+/**
+ * The answer to a GET request, without redirects. To load `fetch` takes too long for each start.
+ * @throws TimeoutError after `ms`; Error when nothing answers, or the answer is too long
+ */
+export async function getHttp(url: string | URL, ms = ANSWER_MS): Promise<{ status: number; text: string }> {
+  const { get } = process.getBuiltinModule(new URL(url).protocol === 'https:' ? 'node:https' : 'node:http');
+  const signal = AbortSignal.timeout(ms);
+  try {
+    // An error after the response is that of its body, too.
+    const asked = get(url, { signal }).on('error', () => {});
+    const [answer]: [IncomingMessage] = (await once(asked, 'response')) as never;
+    let text = '';
+    for await (const chunk of answer.setEncoding('utf8')) {
+      text += chunk;
+      if (text.length > MAX_ANSWER) throw new Error(`its answer has over ${MAX_ANSWER} characters`);
+    }
+    return { status: answer.statusCode ?? 0, text };
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error;
+  }
 }
 
 /** Asks each part once. @param ms longest wait for an answer */

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
-import { freePort, lock, ownerOf, readPid, signalProcess } from '../supervisor/processes.ts';
+import { freePort, isFree, lock, ownerOf, readPid, signalProcess } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
 
 let folder: string;
@@ -41,6 +41,17 @@ describe('a guarded program', () => {
     expect(await server.exited).toBe('3');
     expect(signalProcess(server.pid, 0)).toBe(false);
     expect(existsSync(join(folder, 'run', 'it.pid'))).toBe(false);
+  });
+
+  it('is asked nothing before it listens', async () => {
+    const port = await freePort();
+    let asked = 0;
+    const isReady = async () => ++asked > 0;
+    const listen = `setTimeout(() => require('net').createServer().listen(${port}, '127.0.0.1'), 300);`;
+    const server = await startGuarded({ ...program(listen), port, isReady });
+    expect(asked).toBe(1);
+    expect(await isFree(port)).toBe(false);
+    await server.stop();
   });
 
   it('is killed when it does not heed that', async () => {

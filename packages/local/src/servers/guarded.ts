@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorIn } from '../supervisor/log.ts';
@@ -25,6 +26,8 @@ interface GuardedProgram {
   pidFile: string;
   /** File for stdout and stderr. It is emptied at the start. */
   logFile: string;
+  /** Where it listens on 127.0.0.1: {@link isReady} is not asked before, since a question takes ten times as long. */
+  port?: number;
   isReady: () => Promise<boolean>;
   /** Ends the program before it is ready. */
   stop?: AbortSignal | undefined;
@@ -46,7 +49,9 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
   };
   try {
     const ready = async (over: AbortSignal): Promise<undefined> => {
-      while (!over.aborted && !(readPid(pidFile) && (await program.isReady()))) await sleep(50);
+      const { port, isReady } = program;
+      const isUp = async () => readPid(pidFile) && (!port || (await listens(port))) && isReady();
+      while (!over.aborted && !(await isUp())) await sleep(50);
     };
     const problem = await startProblem(exited, ready, { timeoutMs: 60_000, stop: program.stop });
     const said = problem && errorIn((await readFile(logFile, 'utf8')).split('\n'));
@@ -63,6 +68,15 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
     await exited;
   };
   return { pid, exited, stop, kill };
+}
+
+function listens(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  const answer = once(socket, 'connect').then(
+    () => true,
+    () => false,
+  );
+  return answer.finally(() => socket.destroy());
 }
 
 /** Runs a program that ends with this process, without waiting until it is ready. */

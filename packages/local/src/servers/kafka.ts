@@ -101,6 +101,7 @@ export async function startKafka(options: {
     pidFile: join(dataDir, 'run', `${name}.pid`),
     logFile: join(dataDir, 'logs', `${name}.log`),
     stop: options.stop,
+    port,
     // In a cluster, the leader of a partition may be another node that is not up yet.
     isReady: async () => (await answers(bootstrap)) && (options.node !== undefined || serves(bootstrap)),
   });

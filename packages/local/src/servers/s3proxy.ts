@@ -1,5 +1,6 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { getHttp } from '@video-pipeline/telemetry';
 import { freePort, type LocalServer } from '../supervisor/processes.ts';
 import { localCredentials, type S3Credentials } from './credentials.ts';
 import { startGuarded } from './guarded.ts';
@@ -41,7 +42,8 @@ export async function startS3Proxy(options: {
   const own = join(options.dataDir, 's3proxy');
   await mkdir(folder, { recursive: true });
   await mkdir(own, { recursive: true });
-  const url = `http://127.0.0.1:${options.port || (await freePort())}`;
+  const port = options.port || (await freePort());
+  const url = `http://127.0.0.1:${port}`;
   const properties = join(own, 's3proxy.properties');
   const credentials = options.credentials ?? (await localCredentials(options.dataDir));
   await writeFile(properties, serverProperties(url, folder, credentials), { mode: 0o600 });
@@ -57,8 +59,9 @@ export async function startS3Proxy(options: {
     pidFile: join(options.dataDir, 'run', 's3proxy.pid'),
     logFile: join(options.dataDir, 'logs', 's3proxy.log'),
     stop: options.stop,
+    port,
     isReady: () =>
-      fetch(url).then(
+      getHttp(url).then(
         () => true, // any answer counts, even a refusal
         () => false,
       ),
