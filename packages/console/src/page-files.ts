@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync } from 'node:fs';
-import { createRequire, stripTypeScriptTypes } from 'node:module';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { createRequire, getCompileCacheDir, stripTypeScriptTypes } from 'node:module';
 import { dirname, extname, join } from 'node:path';
 
 const FOLDER = join(import.meta.dirname, '..', 'page');
@@ -17,8 +17,11 @@ const SHARED = ['hours', 'hues', 'keypoints'];
 
 export type Page = ReadonlyMap<string, { type: string; body: string; etag: string }>;
 
-/** All files of the page, read once, with the types stripped from TypeScript. No other file is served. */
-export function loadPage(): Page {
+/**
+ * All files of the page, read once, with the types stripped from TypeScript. No other file is served.
+ * @param cache folder where the result is kept: to strip the types takes as long as to load half of the console
+ */
+export function loadPage(cache = getCompileCacheDir()): Page {
   const { resolve } = createRequire(import.meta.url);
   const own = readdirSync(FOLDER).filter((name) => extname(name) in TYPES);
   const uplot = dirname(resolve('uplot'));
@@ -28,14 +31,36 @@ export function loadPage(): Page {
     ['uplot.js', join(uplot, 'uPlot.esm.js')],
     ['uplot.css', join(uplot, 'uPlot.min.css')],
   ];
-  return new Map(files.map(([name, path]) => [name, load(name, path)]));
+  const sources = files.map(([name, path]): Source => [name, readFileSync(path, 'utf8')]);
+  const bodies = cache === undefined ? sources.map(bodyOf) : kept(join(cache, 'console-page.json'), sources);
+  return new Map(
+    sources.map(([name], index) => {
+      const body = bodies[index] ?? '';
+      return [name, { type: TYPES[extname(name)] ?? '', body, etag: `"${hashOf(body)}"` }];
+    }),
+  );
 }
 
-function load(name: string, path: string) {
-  const source = readFileSync(path, 'utf8');
-  const body = name.endsWith('.ts') ? withOwnImports(stripTypeScriptTypes(source)) : source;
-  const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 16)}"`;
-  return { type: TYPES[extname(name)] ?? '', body, etag };
+type Source = [name: string, text: string];
+
+/** The bodies that an earlier start wrote to `file` for the same sources and this code, or new ones, which are written there. */
+function kept(file: string, sources: readonly Source[]): string[] {
+  const of = hashOf(JSON.stringify([readFileSync(import.meta.filename, 'utf8'), sources]));
+  try {
+    const before = JSON.parse(readFileSync(file, 'utf8'));
+    if (before.of === of) return before.bodies;
+  } catch {} // there is none, or it was cut off
+  const bodies = sources.map(bodyOf);
+  try {
+    writeFileSync(file, JSON.stringify({ of, bodies }));
+  } catch {} // the next start strips the types again
+  return bodies;
+}
+
+const hashOf = (text: string) => createHash('sha256').update(text).digest('base64url').slice(0, 16);
+
+function bodyOf([name, text]: Source): string {
+  return name.endsWith('.ts') ? withOwnImports(stripTypeScriptTypes(text)) : text;
 }
 
 /** A browser can't resolve package names. */
