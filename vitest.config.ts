@@ -32,12 +32,20 @@ const sharing = {
   isolate: false,
   setupFiles: ['./test/support/cpu-seconds.ts', './test/support/clean-slate.ts'],
 };
-const SHARED = ['{packages,ingest-host}/**/src/**/*.test.ts'];
-/** They replace modules, count what a process has counted, or leave something running: each has a worker of its own. */
+const UNIT = ['{packages,functions,ingest-host,model}/**/src/**/*.test.ts', 'test/*.test.ts'];
+/** Each has a worker of its own. */
 const ALONE = [
-  'packages/local/src/**/*.test.ts',
+  // They replace modules that others have loaded already, or load them anew.
+  'ingest-host/src/ingest-stream.test.ts',
+  'model/src/families.test.ts',
+  'packages/local/src/servers/java.test.ts',
+  'packages/local/src/stack.test.ts',
+  'test/stage-contract.test.ts',
+  'test/variables.test.ts',
+  // It reads all that its process has counted.
   'packages/event-source/src/metrics.test.ts',
-  'ingest-host/src/report.test.ts',
+  // Its collector has to be there before any module of ours.
+  'test/tracing.test.ts',
 ];
 /** They measure how far apart pictures come: with three files at a time on two cores, some came late. */
 const CAMERAS = ['test/e2e/{ingest,attacks-camera}*.test.ts'];
@@ -60,7 +68,7 @@ export default defineConfig({
         test: {
           ...unit,
           name: 'unit',
-          include: SHARED,
+          include: UNIT,
           exclude: ALONE,
           ...sharing,
         },
@@ -69,7 +77,7 @@ export default defineConfig({
         test: {
           ...unit,
           name: 'unit-alone',
-          include: [...ALONE, '{functions,model}/**/src/**/*.test.ts', 'test/*.test.ts'],
+          include: ALONE,
         },
       },
       {

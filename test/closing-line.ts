@@ -2,8 +2,8 @@ import { relative } from 'node:path';
 import { stripVTControlCharacters } from 'node:util';
 import type { Reporter, TestCase, TestModule } from 'vitest/node';
 
-/** Files named at the end of a run of several, the slowest first. */
-const SLOWEST = 15;
+/** Files named at the end of a run of several, the slowest first: `SLOWEST_FILES=300` names all. */
+const SLOWEST = Number(process.env.SLOWEST_FILES ?? 15);
 /** Most lines of the difference between what was expected and what came. */
 const DIFF_LINES = 30;
 

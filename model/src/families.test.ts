@@ -2,13 +2,16 @@ import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type ConstantModel, type ConstantOutput, writeConstantModel } from '../test/constant-model.ts';
+import { onSameThread } from '../test/same-thread.ts';
 import { decide } from './heads/decide.ts';
 import { type Candidate, heads, isSound, type OutputTensor } from './heads/index.ts';
 import { letterbox } from './letterbox.ts';
 import { type ReadOptions, readModelFile } from './model-file.ts';
 import { decodeModel, encodeModel } from './onnx/schema.ts';
+
+vi.mock('./inference-pool.ts', async (original) => onSameThread(await original()));
 
 let folder: string;
 beforeAll(async () => {

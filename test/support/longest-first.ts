@@ -11,7 +11,7 @@ const LONG = [
   ...['e2e/console-cameras', 'faults/faults', 'e2e/ingest-kafka', 'e2e/console-page', 'infra/settings'],
   ...['e2e/ingest-http', 'infra/commands', 'e2e/ingest-faults', 'e2e/model-nanodet', 'e2e/ingest-probe'],
   ...['infra/scenes', 'e2e/handlers', 'e2e/ingest', 'e2e/console-stream', 'e2e/stage-cli'],
-  ...['test/npm-scripts', 'src/families', 'test/source-contract', 'test/bench-commands', 'src/download'],
+  ...['test/npm-scripts', 'src/families', 'test/source-contract', 'test/commands', 'src/download'],
   ...['e2e/ingest-reload', 'e2e/console-clip', 'e2e/console-draw', 'e2e/events', 'e2e/event-source'],
   ...['e2e/history-python'],
 ].map((name) => `/${name}.test.ts`);

@@ -12,7 +12,16 @@ const TABLE = Buffer.from([0xff, 0xc4, 0, 21, 0x10, 1, 1, ...Array(14).fill(0), 
  * A valid progressive JPEG, grey, of 2,646 scans more than it needs: each says 'no coefficient' for a whole plane.
  * @param side pixels; 1,500 or more, so that a plane has as many blocks as the table's codes count
  */
-export async function manyScans(side: number): Promise<Buffer> {
+export function manyScans(side: number): Promise<Buffer> {
+  const made = ready.get(side) ?? make(side);
+  ready.set(side, made);
+  return made;
+}
+
+/** Pictures by their side: test files that share a worker share them. */
+const ready = new Map<number, Promise<Buffer>>();
+
+async function make(side: number): Promise<Buffer> {
   const background = { r: 90, g: 120, b: 60 };
   const jpeg = await sharp({ create: { width: side, height: side, channels: 3, background } })
     .jpeg({ progressive: true, quality: 75 })
