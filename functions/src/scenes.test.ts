@@ -84,32 +84,34 @@ class Topics {
   readonly kept = new Map<string, SceneEvent>();
   readonly tail: Pick<Tail, 'newest'> = {
     newest: (topic, _key, limit) =>
-      newest(topic === 'events' ? this.#eventRecords() : this.#frameRecords(), limit),
+      topic === 'events' ? newest(this.events, limit, eventRecord) : newest(this.frames, limit, frameRecord),
   };
-
-  #eventRecords(): TailRecord[] {
-    return this.events.map((event, offset) => ({
-      offset,
-      key: Buffer.from(event.stream_id),
-      value: Buffer.from(JSON.stringify(event)),
-      headers: {},
-    }));
-  }
-
-  #frameRecords(): TailRecord[] {
-    return this.frames.map((frame, offset) => {
-      const record = encodeDetectedFrame(frame);
-      if (frame.checkpoint) addCheckpoint(record, frame.checkpoint);
-      const headers = Object.fromEntries(
-        Object.entries(record.headers).map(([name, text]) => [name, Buffer.from(text)]),
-      );
-      return { offset, key: Buffer.from(record.key), value: record.value, headers };
-    });
-  }
 }
 
-async function* newest(records: TailRecord[], limit: number): AsyncGenerator<TailRecord, void> {
-  yield* records.toReversed().slice(0, limit);
+/** The newest first, each made into a record only when it is read. */
+async function* newest<T>(
+  list: readonly T[],
+  limit: number,
+  recordOf: (one: T, offset: number) => TailRecord,
+): AsyncGenerator<TailRecord, void> {
+  for (let offset = list.length - 1; offset >= Math.max(0, list.length - limit); offset--)
+    yield recordOf(list[offset] as T, offset);
+}
+
+const eventRecord = (event: SceneEvent, offset: number): TailRecord => ({
+  offset,
+  key: Buffer.from(event.stream_id),
+  value: Buffer.from(JSON.stringify(event)),
+  headers: {},
+});
+
+function frameRecord(frame: PublishedFrame, offset: number): TailRecord {
+  const record = encodeDetectedFrame(frame);
+  if (frame.checkpoint) addCheckpoint(record, frame.checkpoint);
+  const headers = Object.fromEntries(
+    Object.entries(record.headers).map(([name, text]) => [name, Buffer.from(text)]),
+  );
+  return { offset, key: Buffer.from(record.key), value: record.value, headers };
 }
 
 /** Where a process dies, or a broker goes away: before or after the frames, or the events, were written. */

@@ -55,8 +55,8 @@ const HEIGHT = 720;
 /** Truth that is less visible than this is not asked for, nor seen by the detector. */
 const LEAST_VISIBLE = 0.25;
 
-/** Crossings, a wall to walk behind, a wide one, a careless detector, and a crowd of 50; each at two frame rates. */
-export function scenes(seed: number): SyntheticScene[] {
+/** Crossings, a wall to walk behind, a wide one, a careless detector, and a crowd of 50; each at two frame rates. `only` names one of them. */
+export function scenes(seed: number, only?: string): SyntheticScene[] {
   const scripts: Omit<Script, 'fps'>[] = [
     { name: 'crossing', seconds: 30, walkers: crossing(10), missed: 0.03, falseBoxes: 0.1 },
     {
@@ -78,9 +78,12 @@ export function scenes(seed: number): SyntheticScene[] {
     { name: 'noisy', seconds: 30, walkers: crossing(8), missed: 0.2, falseBoxes: 1.5 },
     { name: 'crowd', seconds: 20, walkers: crossing(50), missed: 0.08, falseBoxes: 0.5 },
   ];
-  return scripts.flatMap((script, index) =>
-    [10, 25].map((fps) => play({ ...script, fps, name: `${script.name}-${fps}` }, seed * 100 + index)),
-  );
+  return scripts
+    .flatMap((script, index) =>
+      [10, 25].map((fps) => ({ script: { ...script, fps, name: `${script.name}-${fps}` }, index })),
+    )
+    .filter(({ script }) => only === undefined || script.name === only)
+    .map(({ script, index }) => play(script, seed * 100 + index));
 }
 
 function crossing(count: number): Script['walkers'] {

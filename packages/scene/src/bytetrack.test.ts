@@ -81,7 +81,7 @@ test('a frame that is not newer than the last changes nothing', () => {
 });
 
 test('from a state carried over as JSON it goes on as if nothing had happened, at any frame', () => {
-  const scene = scenes(7).find(({ name }) => name === 'noisy-10');
+  const [scene] = scenes(7, 'noisy-10');
   const frames = scene?.frames.slice(0, 60).map(({ detections }) => detections) ?? [];
   const whole = track(frames);
   expect(new Set(whole.flat()).size).toBeGreaterThan(8);
