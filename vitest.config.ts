@@ -32,7 +32,9 @@ const sharing = {
   isolate: false,
   setupFiles: ['./test/support/cpu-seconds.ts', './test/support/clean-slate.ts'],
 };
-const UNIT = ['{packages,functions,ingest-host,model}/**/src/**/*.test.ts', 'test/*.test.ts'];
+const UNIT = ['{packages,functions,ingest-host}/**/src/**/*.test.ts', 'test/*.test.ts'];
+/** The model server forbids its process all kinds of pictures but three: others draw letters by SVG. */
+const MODEL = ['model/**/src/**/*.test.ts'];
 /** Each has a worker of its own. */
 const ALONE = [
   // They replace modules that others have loaded already, or load them anew.
@@ -69,6 +71,15 @@ export default defineConfig({
           ...unit,
           name: 'unit',
           include: UNIT,
+          exclude: ALONE,
+          ...sharing,
+        },
+      },
+      {
+        test: {
+          ...unit,
+          name: 'unit-model',
+          include: MODEL,
           exclude: ALONE,
           ...sharing,
         },
