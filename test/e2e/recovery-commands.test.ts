@@ -44,17 +44,8 @@ function run(args: string[]) {
   });
 }
 
-let options: Awaited<ReturnType<RecoveryRig['publish']>>;
-/** Frames 1 and 2 are on topics of their own. */
-beforeEach(async () => {
-  options = await rig.publish([await spotFrame(1), await spotFrame(2)]);
-  env = {
-    ...rig.storage,
-    KAFKA_BOOTSTRAP_SERVERS: inject('kafka'),
-    KAFKA_TOPIC: options.framesTopic,
-    KAFKA_DETECTIONS_TOPIC: options.detectionsTopic,
-    S3_PREFIX: options.s3Prefix,
-  };
+beforeEach(() => {
+  env = { ...rig.storage, KAFKA_BOOTSTRAP_SERVERS: inject('kafka') };
 });
 
 test.each([
@@ -84,20 +75,6 @@ test.each([
   const { code, stderr } = await program(name, ...args);
   expect(code).toBe(1);
   expect(stderr).toContain(told);
-});
-
-test('list goes by time, and says so when nothing is there', async () => {
-  const none = await program('failed', 'list');
-  expect(none).toMatchObject({ code: 0, stdout: '', stderr: 'nothing has failed that matches\n' });
-  await rig.fail(options.framesTopic, () => 'too dark', 'detect');
-  await rig.fail(options.framesTopic, () => 'too bright', 'annotate');
-  const lines = (await program('failed', 'list')).stdout.trim().split('\n');
-  expect(lines.map((line) => line.split('  ').at(-1))).toEqual([
-    'too dark',
-    'too dark',
-    'too bright',
-    'too bright',
-  ]);
 });
 
 test('--stage means a deployment', async () => {
@@ -156,37 +133,6 @@ test.each([
   expect(performance.now() - began).toBeLessThan(6_000);
 });
 
-/** As a stage does once it has finished what is before `offset`; the admin's `setOffsets` takes five seconds. */
-async function commit(groupId: string, topic: string, offset: string): Promise<void> {
-  const consumer = rig.kafka.consumer({ groupId, maxWaitTimeInMs: 100 });
-  // Nothing is fetched: beyond the end of a topic there is nothing.
-  consumer.on(consumer.events.GROUP_JOIN, () => consumer.pause([{ topic }]));
-  const begun = new Promise((resolve) => consumer.on(consumer.events.FETCH_START, resolve));
-  await consumer.subscribe({ topic });
-  await consumer.run({ autoCommit: false, eachMessage: async () => {} });
-  await begun;
-  await consumer.commitOffsets([0, 1].map((partition) => ({ topic, partition, offset })));
-  await consumer.disconnect();
-}
-
-test('the audit tells what is on its way from what is lost', async () => {
-  const { framesTopic, detectionsTopic } = options;
-  const group = unique('group');
-  env.KAFKA_GROUP_ID = group;
-  await commit(group, framesTopic, '0');
-  const waiting = await program('audit');
-  expect(waiting.stdout).toContain('2 frames in Kafka: 0 annotated, 0 in failed/, 2 on their way, 0 lost');
-  expect(waiting.code).toBe(0);
-  // Detect has finished them, annotate has not.
-  await commit(group, framesTopic, '10');
-  await commit(`${group}-annotate`, detectionsTopic, '0');
-  expect((await program('audit')).stdout).toContain('2 on their way, 0 lost');
-  await commit(`${group}-annotate`, detectionsTopic, '10');
-  const lost = await program('audit');
-  expect(lost.stdout).toContain('0 on their way, 2 lost');
-  expect(lost.code).toBe(1);
-});
-
 test('a command whose bucket does not answer says so and ends with 1', async () => {
   env.AWS_ENDPOINT_URL = 'http://127.0.0.1:1';
   const { code, stderr } = await program('failed', 'list');
@@ -194,127 +140,191 @@ test('a command whose bucket does not answer says so and ends with 1', async () 
   expect(stderr).toContain('ECONNREFUSED 127.0.0.1:1');
 });
 
-test('audit says what is missing and whose picture is wrong, and ends with 1 until nothing is', async () => {
-  const [one, two] = [await spotFrame(1), await spotFrame(2)];
-  await rig.storeFrames(options.s3Prefix, [one], () => two.jpeg);
-  const lost = await command('audit', '--pixels');
-  expect(lost.code).toBe(1);
-  expect(lost.stdout).toContain('1 missing: yard/s1/2');
-  expect(lost.stdout).toContain('1 wrongPixels: yard/s1/1');
-  expect(lost.stdout).toContain('NOT every frame is accounted for');
-  const { code, stdout } = await program('audit', '--json');
-  expect(code).toBe(1);
-  expect(JSON.parse(stdout)).toMatchObject({ published: 2, annotated: 1, missing: ['yard/s1/2'] });
+describe('of frames 1 and 2', () => {
+  let options: Awaited<ReturnType<RecoveryRig['publish']>>;
+  /** They are on topics of their own. */
+  beforeEach(async () => {
+    options = await rig.publish([await spotFrame(1), await spotFrame(2)]);
+    Object.assign(env, {
+      KAFKA_TOPIC: options.framesTopic,
+      KAFKA_DETECTIONS_TOPIC: options.detectionsTopic,
+      S3_PREFIX: options.s3Prefix,
+    });
+  });
 
-  await rig.storeFrames(options.s3Prefix, [one, two]);
-  const whole = await program('audit', '--pixels', '--json');
-  expect(whole.code).toBe(0);
-  expect(JSON.parse(whole.stdout)).toMatchObject({ annotated: 2, failed: 0, missing: [], wrongPixels: [] });
-});
+  test('list goes by time, and says so when nothing is there', async () => {
+    const none = await program('failed', 'list');
+    expect(none).toMatchObject({ code: 0, stdout: '', stderr: 'nothing has failed that matches\n' });
+    await rig.fail(options.framesTopic, () => 'too dark', 'detect');
+    await rig.fail(options.framesTopic, () => 'too bright', 'annotate');
+    const lines = (await program('failed', 'list')).stdout.trim().split('\n');
+    expect(lines.map((line) => line.split('  ').at(-1))).toEqual([
+      'too dark',
+      'too dark',
+      'too bright',
+      'too bright',
+    ]);
+  });
 
-describe('failed', () => {
-  beforeEach(() =>
-    rig.fail(options.framesTopic, (number) => (number === '1' ? 'was too dark' : 'was too bright')),
-  );
-  const inFailed = () => Array.fromAsync(options.bucket.list('failed/'));
-  const listed = async (...args: string[]) => {
-    // Where `--stage` names a folder, npm's command says so to the program.
-    const list = args.includes('--stage') ? command : program;
-    const { code, stdout } = await list('failed', 'list', '--json', ...args);
-    expect(code).toBe(0);
-    return stdout
-      .split('\n')
-      .filter(Boolean)
-      .map((line) => JSON.parse(line).reason);
-  };
+  /** As a stage does once it has finished what is before `offset`; the admin's `setOffsets` takes five seconds. */
+  async function commit(groupId: string, topic: string, offset: string): Promise<void> {
+    const consumer = rig.kafka.consumer({ groupId, maxWaitTimeInMs: 100 });
+    // Nothing is fetched: beyond the end of a topic there is nothing.
+    consumer.on(consumer.events.GROUP_JOIN, () => consumer.pause([{ topic }]));
+    const begun = new Promise((resolve) => consumer.on(consumer.events.FETCH_START, resolve));
+    await consumer.subscribe({ topic });
+    await consumer.run({ autoCommit: false, eachMessage: async () => {} });
+    await begun;
+    await consumer.commitOffsets([0, 1].map((partition) => ({ topic, partition, offset })));
+    await consumer.disconnect();
+  }
 
-  test('list finds by stage, stream, reason and time', async () => {
-    const [dark, bright] = ['was too dark', 'was too bright'];
-    const expected: [string[], string[]][] = [
-      [[], [bright, dark]],
-      [['--by', 'detect', '--reason', 'dark'], [dark]],
-      [['--stage', 'detect', '--reason', 'dark'], [dark]],
-      [['--stage', 'annotate'], []],
-      [
-        ['--stream', 'yard', '--from', '2026-01-01'],
-        [bright, dark],
-      ],
-      [['--stream', 'gate'], []],
-      [['--to', '2026-01-01'], []],
-    ];
-    await Promise.all(
-      expected.map(async ([args, reasons]) =>
-        expect((await listed(...args)).sort(), `${args}`).toEqual(reasons),
-      ),
+  test('the audit tells what is on its way from what is lost', async () => {
+    const { framesTopic, detectionsTopic } = options;
+    const group = unique('group');
+    env.KAFKA_GROUP_ID = group;
+    await commit(group, framesTopic, '0');
+    const waiting = await program('audit');
+    expect(waiting.stdout).toContain('2 frames in Kafka: 0 annotated, 0 in failed/, 2 on their way, 0 lost');
+    expect(waiting.code).toBe(0);
+    // Detect has finished them, annotate has not.
+    await commit(group, framesTopic, '10');
+    await commit(`${group}-annotate`, detectionsTopic, '0');
+    expect((await program('audit')).stdout).toContain('2 on their way, 0 lost');
+    await commit(`${group}-annotate`, detectionsTopic, '10');
+    const lost = await program('audit');
+    expect(lost.stdout).toContain('0 on their way, 2 lost');
+    expect(lost.code).toBe(1);
+  });
+
+  test('audit says what is missing and whose picture is wrong, and ends with 1 until nothing is', async () => {
+    const [one, two] = [await spotFrame(1), await spotFrame(2)];
+    await rig.storeFrames(options.s3Prefix, [one], () => two.jpeg);
+    const lost = await command('audit', '--pixels');
+    expect(lost.code).toBe(1);
+    expect(lost.stdout).toContain('1 missing: yard/s1/2');
+    expect(lost.stdout).toContain('1 wrongPixels: yard/s1/1');
+    expect(lost.stdout).toContain('NOT every frame is accounted for');
+    const { code, stdout } = await program('audit', '--json');
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ published: 2, annotated: 1, missing: ['yard/s1/2'] });
+
+    await rig.storeFrames(options.s3Prefix, [one, two]);
+    const whole = await program('audit', '--pixels', '--json');
+    expect(whole.code).toBe(0);
+    expect(JSON.parse(whole.stdout)).toMatchObject({ annotated: 2, failed: 0, missing: [], wrongPixels: [] });
+  });
+
+  describe('failed', () => {
+    beforeEach(() =>
+      rig.fail(options.framesTopic, (number) => (number === '1' ? 'was too dark' : 'was too bright')),
     );
-    const { stdout } = await program('failed', 'list', '--reason', 'dark');
-    expect(stdout.trim()).toMatch(/^\S+Z {2}failed\/detect\/\S+ {2}yard {2}- {2}was too dark$/);
+    const inFailed = () => Array.fromAsync(options.bucket.list('failed/'));
+    const listed = async (...args: string[]) => {
+      // Where `--stage` names a folder, npm's command says so to the program.
+      const list = args.includes('--stage') ? command : program;
+      const { code, stdout } = await list('failed', 'list', '--json', ...args);
+      expect(code).toBe(0);
+      return stdout
+        .split('\n')
+        .filter(Boolean)
+        .map((line) => JSON.parse(line).reason);
+    };
+
+    test('list finds by stage, stream, reason and time', async () => {
+      const [dark, bright] = ['was too dark', 'was too bright'];
+      const expected: [string[], string[]][] = [
+        [[], [bright, dark]],
+        [['--by', 'detect', '--reason', 'dark'], [dark]],
+        [['--stage', 'detect', '--reason', 'dark'], [dark]],
+        [['--stage', 'annotate'], []],
+        [
+          ['--stream', 'yard', '--from', '2026-01-01'],
+          [bright, dark],
+        ],
+        [['--stream', 'gate'], []],
+        [['--to', '2026-01-01'], []],
+      ];
+      await Promise.all(
+        expected.map(async ([args, reasons]) =>
+          expect((await listed(...args)).sort(), `${args}`).toEqual(reasons),
+        ),
+      );
+      const { stdout } = await program('failed', 'list', '--reason', 'dark');
+      expect(stdout.trim()).toMatch(/^\S+Z {2}failed\/detect\/\S+ {2}yard {2}- {2}was too dark$/);
+    });
+
+    test('the help names every stage that puts records there', async () => {
+      const helps = ['list', 'redrive', 'purge'].map((one) => program('failed', one, '--help'));
+      for (const { stdout } of await Promise.all(helps))
+        expect(stdout.replaceAll(/\s+/g, ' ')).toContain('detect, annotate, notify, clip, event-source');
+    });
+
+    test('show prints one whole', async () => {
+      const [key = ''] = await inFailed();
+      const { code, stdout } = await program('failed', 'show', key);
+      expect(code).toBe(0);
+      const shown = JSON.parse(stdout);
+      expect(shown).toMatchObject({ key, stage: 'detect', record: { topic: options.framesTopic } });
+      expect(Buffer.from(shown.record.value, 'base64').subarray(0, 2)).toEqual(Buffer.of(0xff, 0xd8));
+    });
+
+    test('redrive and purge say what they would do, and do it when told to', async () => {
+      const dry = await program('failed', 'redrive', '--stream', 'yard');
+      expect(dry).toMatchObject({ code: 0, stderr: '2 would be redriven; add --yes to do it\n' });
+      expect((await program('failed', 'purge')).stderr).toBe('2 would be deleted; add --yes to do it\n');
+      expect(await inFailed()).toHaveLength(2);
+
+      const purged = await program('failed', 'purge', '--reason', 'bright', '--yes', '--json');
+      expect(purged).toMatchObject({ code: 0, stderr: '1 deleted\n' });
+      expect(JSON.parse(purged.stdout)).toEqual({
+        key: expect.stringContaining('failed/detect/'),
+        done: true,
+      });
+      expect((await program('audit')).stdout).toContain('1 missing: yard/s1/2');
+      expect(await program('failed', 'redrive', '--yes')).toMatchObject({ code: 0, stderr: '1 redriven\n' });
+      expect(await inFailed()).toEqual([]);
+      // It is on its topic again: three records.
+      expect(JSON.parse((await program('audit', '--json')).stdout)).toMatchObject({
+        published: 3,
+        failed: 0,
+      });
+    });
   });
 
-  test('the help names every stage that puts records there', async () => {
-    const helps = ['list', 'redrive', 'purge'].map((one) => program('failed', one, '--help'));
-    for (const { stdout } of await Promise.all(helps))
-      expect(stdout.replaceAll(/\s+/g, ' ')).toContain('detect, annotate, notify, clip, event-source');
-  });
-
-  test('show prints one whole', async () => {
-    const [key = ''] = await inFailed();
-    const { code, stdout } = await program('failed', 'show', key);
+  test('replay has the frames of a time looked at again, into a folder of its own', async () => {
+    const seen = { class_id: 1, class_name: 'cat', confidence: 0.9, bbox: [10, 10, 60, 60] };
+    const result = JSON.stringify({ width: 320, height: 240, detections: [seen] });
+    const model = await startFakeServer(() => ({
+      body: {
+        model: 'other',
+        model_name: 'other',
+        outputs: [{ name: 'detections', datatype: 'BYTES', shape: [1], data: [result] }],
+      },
+    }));
+    onTestFinished(async () => void (await model.close()));
+    env.INFERENCE_SERVICE_URL = model.url;
+    const two = await spotFrame(2);
+    const range = [
+      '--from',
+      new Date(two.capturedAt).toISOString(),
+      '--to',
+      new Date(two.capturedAt + 1).toISOString(),
+    ];
+    const { code, stdout } = await command('replay', ...range, '--folder', 'again', '--json');
     expect(code).toBe(0);
-    const shown = JSON.parse(stdout);
-    expect(shown).toMatchObject({ key, stage: 'detect', record: { topic: options.framesTopic } });
-    expect(Buffer.from(shown.record.value, 'base64').subarray(0, 2)).toEqual(Buffer.of(0xff, 0xd8));
-  });
-
-  test('redrive and purge say what they would do, and do it when told to', async () => {
-    const dry = await program('failed', 'redrive', '--stream', 'yard');
-    expect(dry).toMatchObject({ code: 0, stderr: '2 would be redriven; add --yes to do it\n' });
-    expect((await program('failed', 'purge')).stderr).toBe('2 would be deleted; add --yes to do it\n');
-    expect(await inFailed()).toHaveLength(2);
-
-    const purged = await program('failed', 'purge', '--reason', 'bright', '--yes', '--json');
-    expect(purged).toMatchObject({ code: 0, stderr: '1 deleted\n' });
-    expect(JSON.parse(purged.stdout)).toEqual({ key: expect.stringContaining('failed/detect/'), done: true });
-    expect((await program('audit')).stdout).toContain('1 missing: yard/s1/2');
-    expect(await program('failed', 'redrive', '--yes')).toMatchObject({ code: 0, stderr: '1 redriven\n' });
-    expect(await inFailed()).toEqual([]);
-    // It is on its topic again: three records.
-    expect(JSON.parse((await program('audit', '--json')).stdout)).toMatchObject({ published: 3, failed: 0 });
-  });
-});
-
-test('replay has the frames of a time looked at again, into a folder of its own', async () => {
-  const seen = { class_id: 1, class_name: 'cat', confidence: 0.9, bbox: [10, 10, 60, 60] };
-  const result = JSON.stringify({ width: 320, height: 240, detections: [seen] });
-  const model = await startFakeServer(() => ({
-    body: {
+    expect(JSON.parse(stdout)).toEqual({ frames: 1, where: `s3://${BUCKET}/again/` });
+    const keys = await Array.fromAsync(options.bucket.list(''));
+    expect(keys).toContain(`again/${annotatedKey(options.s3Prefix, two)}`);
+    expect(keys.every((key) => key.startsWith('again/'))).toBe(true);
+    const [ndjson = ''] = keys.filter((key) => key.endsWith('.ndjson'));
+    expect(JSON.parse(String(await options.bucket.read(ndjson)))).toMatchObject({
+      frame_number: 2,
       model: 'other',
-      model_name: 'other',
-      outputs: [{ name: 'detections', datatype: 'BYTES', shape: [1], data: [result] }],
-    },
-  }));
-  onTestFinished(async () => void (await model.close()));
-  env.INFERENCE_SERVICE_URL = model.url;
-  const two = await spotFrame(2);
-  const range = [
-    '--from',
-    new Date(two.capturedAt).toISOString(),
-    '--to',
-    new Date(two.capturedAt + 1).toISOString(),
-  ];
-  const { code, stdout } = await command('replay', ...range, '--folder', 'again', '--json');
-  expect(code).toBe(0);
-  expect(JSON.parse(stdout)).toEqual({ frames: 1, where: `s3://${BUCKET}/again/` });
-  const keys = await Array.fromAsync(options.bucket.list(''));
-  expect(keys).toContain(`again/${annotatedKey(options.s3Prefix, two)}`);
-  expect(keys.every((key) => key.startsWith('again/'))).toBe(true);
-  const [ndjson = ''] = keys.filter((key) => key.endsWith('.ndjson'));
-  expect(JSON.parse(String(await options.bucket.read(ndjson)))).toMatchObject({
-    frame_number: 2,
-    model: 'other',
-    detections: [seen],
-  });
-  expect(model.calls.map(({ path }) => path)).toEqual(['/health', '/v2/models/other/infer']);
+      detections: [seen],
+    });
+    expect(model.calls.map(({ path }) => path)).toEqual(['/health', '/v2/models/other/infer']);
 
-  expect((await program('replay', ...range, '--stream', 'gate', '--json')).stdout).toContain('"frames":0');
+    expect((await program('replay', ...range, '--stream', 'gate', '--json')).stdout).toContain('"frames":0');
+  });
 });
