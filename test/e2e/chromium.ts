@@ -1,24 +1,75 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
-import { type Browser, chromium } from 'playwright-core';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { delimiter, dirname, join } from 'node:path';
+import { brotliDecompressSync } from 'node:zlib';
+import { cacheDir, fetchAsset, type NpmAsset, platformKey } from '@video-pipeline/assets';
+import type { Browser, LaunchOptions } from 'playwright-core';
+import { folderOnce } from '../../packages/assets/src/unpack.ts';
 
+/**
+ * Chromium (BSD-3-Clause) without a window, with H.264 and the libraries that a bare machine lacks, in a package under MIT.
+ * Only tests use it.
+ */
+const PINNED: NpmAsset = {
+  spec: '@sparticuz/chromium@153.0.0',
+  integrity:
+    'sha512-jiGWqSvPMdu4+P9TilYqAR7yEGPEHINx+lCvE/NqNO/EHYzF/x1hUiI5T6ioVIt7dEy7n88byyT0vk+dnsgQwA==',
+  files: ['bin/chromium.br', 'bin/swiftshader.tar.br', 'bin/al2023.tar.br', 'bin/fonts.tar.br'],
+};
+/** Its own font alone: a page is as wide everywhere. */
+const FONTS = `<fontconfig><dir prefix="relative">fonts</dir><cachedir>/tmp/fontconfig</cachedir></fontconfig>`;
+const HAS_PINNED = platformKey() === 'linux-x64';
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 const MACOS = '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome';
 
-/** A Chromium on PATH, or the one that CHROMIUM names. */
-export function findChromium(): string | undefined {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
+/** The Chromium that CHROMIUM names. Else the pinned one, so that all see the same. Else one of the machine. */
+const found: LaunchOptions | undefined = await findChromium();
+export const hasChromium = found !== undefined;
+if (!hasChromium) console.warn('skipped: no Chromium; install one, or name it in CHROMIUM');
+
+async function findChromium(): Promise<LaunchOptions | undefined> {
+  if (process.env.CHROMIUM) return { executablePath: process.env.CHROMIUM };
+  try {
+    if (HAS_PINNED) return await fetchPinned();
+  } catch (error) {
+    // What is skipped there is seen by nobody.
+    if (process.env.CI) throw error;
+    console.warn((error as Error).message);
+  }
   const folders = (process.env.PATH ?? '').split(delimiter);
   const paths = folders.flatMap((folder) => NAMES.map((name) => join(folder, name)));
-  return [...paths, MACOS].find((path) => existsSync(path));
+  const executablePath = [...paths, MACOS].find((path) => existsSync(path));
+  return executablePath ? { executablePath } : undefined;
+}
+
+async function fetchPinned(): Promise<LaunchOptions> {
+  const folder = join(cacheDir(), 'chromium', PINNED.spec.split('@').at(-1) ?? '');
+  await folderOnce(folder, PINNED.spec, async (partial) => {
+    const [program = '', ...archives] = await fetchAsset(PINNED, console.error);
+    await mkdir(partial, { recursive: true });
+    await writeFile(join(partial, 'chromium'), brotliDecompressSync(await readFile(program)), {
+      mode: 0o755,
+    });
+    for (const archive of archives)
+      execFileSync('tar', ['xf', '-', '-C', partial], {
+        input: brotliDecompressSync(await readFile(archive)),
+      });
+    await writeFile(join(partial, 'fonts.conf'), FONTS);
+    await rm(dirname(dirname(program)), { recursive: true, force: true });
+    return program;
+  });
+  // Of the locale `C` it makes the language `en-US@posix`, which `Intl` refuses.
+  const language = { LC_ALL: 'en_US.UTF-8', LANGUAGE: 'en_US' };
+  const env = { ...process.env, ...language, LD_LIBRARY_PATH: join(folder, 'lib'), FONTCONFIG_PATH: folder };
+  return { executablePath: join(folder, 'chromium'), env };
 }
 
 /** @throws Error that says how to get one, when there is no Chromium */
-export function launchChromium(): Promise<Browser> {
-  const executablePath = findChromium();
-  if (!executablePath) {
+export async function launchChromium(): Promise<Browser> {
+  if (!found)
     throw new Error('no Chromium: install one (Debian: apt-get install chromium), or name it in CHROMIUM');
-  }
+  const { chromium } = await import('playwright-core');
   // Containers often allow no namespaces, and have a small /dev/shm.
-  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  return chromium.launch({ ...found, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
 }

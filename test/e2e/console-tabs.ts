@@ -1,6 +1,6 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import { describe, expect, inject, onTestFinished } from 'vitest';
-import { findChromium, launchChromium } from './chromium.ts';
+import { hasChromium, launchChromium } from './chromium.ts';
 import {
   type ConsoleFixture,
   type ConsoleOptions,
@@ -10,9 +10,6 @@ import {
   startConsoleFixture,
   WIDTH,
 } from './console-fixture.ts';
-
-const hasChromium = findChromium() !== undefined;
-if (!hasChromium) console.warn('skipped: no Chromium on PATH (Debian: apt-get install chromium)');
 
 /** `describe`, where there is a Chromium. */
 export const describeInChromium = describe.skipIf(!hasChromium);

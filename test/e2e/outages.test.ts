@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeRecordSet } from '../../packages/kafka/src/fetch/record-batch.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
-import { findChromium, launchChromium } from './chromium.ts';
+import { hasChromium, launchChromium } from './chromium.ts';
 import { pidsOf, type StackProcess, startStackProcess } from './stack-process.ts';
 
 const START = join(import.meta.dirname, '../../packages/local/src/main.ts');
@@ -63,7 +63,7 @@ describe('a running pipeline', () => {
       'an annotated frame, and six parts that answer',
       120_000,
     );
-    if (!findChromium()) return;
+    if (!hasChromium) return;
     browser = await launchChromium();
     page = await browser.newPage();
     await page.goto(`${endpoints.console}/#/flow`);

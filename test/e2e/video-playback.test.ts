@@ -9,10 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addClipRoutes } from '../../packages/console/src/clip-routes.ts';
 import { MemoryBucket } from '../support/memory-bucket.ts';
 import { mskEvent } from '../support/msk-event.ts';
-import { findChromium, launchChromium } from './chromium.ts';
-
-const hasChromium = findChromium() !== undefined;
-if (!hasChromium) console.warn('skipped: no Chromium on PATH (Debian: apt-get install chromium)');
+import { hasChromium, launchChromium } from './chromium.ts';
 
 const HOUR = Date.UTC(2026, 10, 25, 7);
 /** Two batches of frames, not evenly in time, and one frame half a minute later. */

@@ -38,6 +38,8 @@ export default async function shareServers(project: TestProject): Promise<() => 
 async function start() {
   // Imported once: kafkajs is mended where it is loaded, and that can't be done twice.
   const { startKafka, startS3Proxy } = await import('@video-pipeline/local');
+  // Fetched once: the workers would do it side by side.
+  await import('../e2e/chromium.ts');
   const dataDir = await mkdtemp(join(tmpdir(), 'shared-'));
   const options = { dataDir, archiveAfterMs: 0 };
   const [kafka, s3] = await Promise.all([startKafka(options), startS3Proxy(options)]);
