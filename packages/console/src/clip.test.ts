@@ -1,5 +1,6 @@
 import { annotatedKey } from '@video-pipeline/frame';
 import { stretchAround } from '@video-pipeline/storage';
+import sharp from 'sharp';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { manyScans } from '../../../test/support/many-scans.ts';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
@@ -7,19 +8,41 @@ import { clipOf } from './clip.ts';
 import { addClipRoutes } from './clip-routes.ts';
 import { createServer } from './server.ts';
 
-test('a stored picture that would cost too much to decode is refused undecoded', async () => {
+/** A clip of which these pictures are stored, a second apart. */
+async function clipOfStored(pictures: readonly Buffer[]): Promise<Buffer | undefined> {
   const at = Date.now() - 3_600_000;
-  const key = annotatedKey('annotated', { streamId: 'yard', capturedAt: at, frameNumber: 1 });
-  const jpeg = await manyScans(3_000);
-  const reader = {
-    page: async (prefix: string) => ({
-      objects: key.startsWith(prefix) ? [{ key, stored: at, etag: '', size: 0 }] : [],
-    }),
-    read: async () => jpeg,
-  };
+  const bucket = new MemoryBucket();
+  for (const [frameNumber, body] of pictures.entries()) {
+    const frame = { streamId: 'yard', capturedAt: at + 1_000 * frameNumber, frameNumber };
+    await bucket.put({ key: annotatedKey('annotated', frame), body });
+  }
   const stretch = stretchAround('yard', at, { CLIP_BEFORE_SECONDS: 3, CLIP_AFTER_SECONDS: 3 } as never);
-  const clip = clipOf(reader, 'annotated', stretch, new AbortController().signal);
-  await expect(clip).rejects.toThrow('2647 scans, over 100');
+  return clipOf(bucket, 'annotated', stretch, new AbortController().signal);
+}
+
+test.each([1, 2, 3])('a clip shows each of %i stored pictures', async (count) => {
+  const colours = ['teal', 'red', 'white'].slice(0, count);
+  const pictures = colours.map((background) =>
+    sharp({ create: { width: 64, height: 48, channels: 3, background } })
+      .jpeg()
+      .toBuffer(),
+  );
+  const clip = await clipOfStored(await Promise.all(pictures));
+  const { format, width, pageHeight, height, pages = 1 } = await sharp(clip, { animated: true }).metadata();
+  expect({ format, width, height: pageHeight ?? height, pages }).toEqual({
+    format: 'webp',
+    width: 64,
+    height: 48,
+    pages: count,
+  });
+});
+
+test('of no stored picture there is no clip', async () => {
+  expect(await clipOfStored([])).toBeUndefined();
+});
+
+test('a stored picture that would cost too much to decode is refused undecoded', async () => {
+  await expect(clipOfStored([await manyScans(3_000)])).rejects.toThrow('2647 scans, over 100');
 });
 
 test('an hour of video is listed once for all who ask for it, and no other folder', async () => {

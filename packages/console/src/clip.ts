@@ -56,7 +56,7 @@ async function animate(pictures: readonly StoredPicture[], signal: AbortSignal):
   const delay = pictures.map(({ capturedAt }, i) =>
     Math.max(1, (pictures[i + 1]?.capturedAt ?? capturedAt + LAST_MS) - capturedAt),
   );
-  return sharp(frames, { join: { animated: true } })
-    .webp({ quality: QUALITY, delay, loop: 0 })
-    .toBuffer();
+  // Sharp joins two pictures or more.
+  const joined = frames.length > 1 ? sharp(frames, { join: { animated: true } }) : sharp(frames[0]);
+  return joined.webp({ quality: QUALITY, delay, loop: 0 }).toBuffer();
 }
