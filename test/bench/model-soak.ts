@@ -23,6 +23,8 @@ const STEADY: Load = { framesPerRequest: 25, concurrency: 4, frames: STEP };
 /** More at once than the queue below has room for. */
 const OVERLOAD: Load = { framesPerRequest: 25, concurrency: 40, frames: 5 * STEP };
 const MAX_QUEUED_FRAMES = 250;
+/** All requests arrive at once: while they are received, fewer frames are worked off than on average. */
+const MARGIN = 1.25;
 
 const model = options.model ? ['--model', options.model] : [];
 const server = await start('model', ['model/src/main.ts', '--port', '0', ...model], {
@@ -62,7 +64,7 @@ try {
       `${refused} refused (429), p50 ${seconds(latencies, 0.5)} s, p99 ${seconds(latencies, 0.99)} s, ` +
       `queue over rate ${bound.toFixed(2)} s; ${residentMiB()} MiB resident`,
   );
-  const isBounded = quantile(latencies, 0.99) <= 1000 * bound;
+  const isBounded = quantile(latencies, 0.99) <= 1000 * MARGIN * bound;
   process.exitCode = isFlat && isBounded && refused > 0 ? 0 : 1;
 } finally {
   await server.stop();
