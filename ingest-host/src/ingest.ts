@@ -39,8 +39,10 @@ export interface IngestOptions {
 
 /** All streams of one ingest run and their way to Kafka. */
 export class Ingest {
-  /** Counters by stream id. */
+  /** Counters of the listed streams, by id. */
   readonly stats = new Map<string, StreamStats>();
+  /** Those of the streams that were removed, too: they count on when they come back. A run numbers no two frames alike. */
+  readonly #counters = new Map<string, StreamStats>();
   readonly #options: IngestOptions;
   /** Id of this run; part of each frame. */
   readonly session = randomUUID();
@@ -122,7 +124,7 @@ export class Ingest {
     for (const spec of specs) if (!this.#streams.has(spec.id)) this.#add(spec);
     for (const { id, text } of problems) {
       if (id === undefined || wanted.has(id)) continue;
-      this.stats.set(id, { ...createStats(), state: 'failed', lastError: text });
+      Object.assign(this.#statsOf(id), { state: 'failed', lastError: text });
     }
     this.#changed.resolve();
     this.#changed = Promise.withResolvers();
@@ -156,8 +158,7 @@ export class Ingest {
 
   #add(spec: StreamSpec): void {
     const { log, maxFrameBytes, stallSeconds } = this.#options;
-    const stats = this.stats.get(spec.id) ?? createStats();
-    this.stats.set(spec.id, stats);
+    const stats = this.#statsOf(spec.id);
     const context = { publisher: this.#publisher, limit: this.#limit, session: this.session };
     const thinning = this.#options.thinning?.gate(spec.id, spec);
     const settings = { stats, log, maxFrameBytes, stallSeconds, thinning, fileTurns: this.#fileTurns };
@@ -167,9 +168,16 @@ export class Ingest {
     void stream.run();
   }
 
+  #statsOf(id: string): StreamStats {
+    const stats = this.#counters.get(id) ?? createStats();
+    this.#counters.set(id, stats);
+    this.stats.set(id, stats);
+    return stats;
+  }
+
   #onPublished(frames: Frame[], milliseconds: number): void {
     for (const frame of frames) {
-      const stats = this.stats.get(frame.streamId);
+      const stats = this.#counters.get(frame.streamId);
       if (!stats) continue;
       stats.published += 1;
       stats.bytes += frame.jpeg.length;
@@ -180,7 +188,7 @@ export class Ingest {
 
   #onDropped(frames: Frame[]): void {
     for (const { streamId } of frames) {
-      const stats = this.stats.get(streamId);
+      const stats = this.#counters.get(streamId);
       if (stats) stats.dropped += 1;
     }
     this.#limit.dropped(frames.length);

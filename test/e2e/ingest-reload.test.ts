@@ -48,6 +48,11 @@ test('a reload touches only the streams that changed; their numbers go on', asyn
   const numbers = of('door').map(({ frameNumber }) => frameNumber);
   expect(numbers).toEqual(numbers.map((_, index) => index));
 
+  // A stream that was removed and comes back: `detect` takes a number that was there before for an old frame.
+  await ingest.reload([stream('yard', url('yard'))]);
+  await expect.poll(() => of('yard').length, { timeout: 10_000 }).toBeGreaterThan(yardBefore + 5);
+  expect(of('yard').map(({ frameNumber }) => frameNumber)).toEqual([...of('yard').keys()]);
+
   await ingest.reload([]);
   await ended;
 });
