@@ -107,10 +107,6 @@ export function createDetect(dependencies: DetectDependencies) {
     const { frames: seen, events } = scenes
       ? await scenes.process(event, detected)
       : { frames: detected as Received<PublishedFrame>[], events: [] };
-    for (const { frame } of seen) {
-      const ids = events.filter((one) => one.stream_id === frame.streamId && one.at === frame.capturedAt);
-      if (ids.length > 0) frame.events = ids.map(({ event_id }) => event_id);
-    }
     if (once) for (const one of seen) one.frame.picture = pictureIn(one, once.prefix);
     const [tooLarge] = await Promise.all([publish(seen), putAllFailed('detect', failures, dependencies)]);
     await putAllFailed('detect', tooLarge, dependencies);

@@ -74,16 +74,16 @@ function kafkaOf(frames: readonly DetectedFrame[], pictures: 'twice' | 'once') {
 
 /** Frames that are to be kept, by the rule alone. */
 function wanted(frames: readonly DetectedFrame[]): string[] {
-  const isOfInterest = ({ events, detections: [one] }: DetectedFrame) =>
-    events || one?.class_name === 'person';
+  const timesIn = ({ events, earlierEvents = [], detections: [one], capturedAt }: DetectedFrame) =>
+    events || one?.class_name === 'person' ? [capturedAt, ...earlierEvents] : earlierEvents;
   return frames
     .filter(({ streamId, capturedAt }) =>
       frames.some(
         (other) =>
           other.streamId === streamId &&
-          isOfInterest(other) &&
-          other.capturedAt - RULE.beforeMs <= capturedAt &&
-          capturedAt <= other.capturedAt + RULE.afterMs,
+          timesIn(other).some(
+            (time) => time - RULE.beforeMs <= capturedAt && capturedAt <= time + RULE.afterMs,
+          ),
       ),
     )
     .map(idOf)
@@ -95,10 +95,18 @@ function scenario(random: Random): DetectedFrame[] {
   const whats = [...Array(60).fill(undefined), 'person', 'car', 'event'] as const;
   const steps = [...Array(200).fill(0), -600_000, 300_000] as const;
   let ahead = 0;
-  return Array.from({ length: 400 }, (_, index) => {
+  const frames = Array.from({ length: 400 }, (_, index) => {
     const frame = frameOf(index % 3 ? 'gate' : 'yard', index, whats[random.integer(0, whats.length - 1)]);
     ahead += steps[random.integer(0, steps.length - 1)];
     return { ...frame, capturedAt: frame.capturedAt + (index % 3 ? ahead : 0) };
+  });
+  // Events that are certain only up to three seconds later.
+  return frames.map((frame, index) => {
+    const happened = random.next() < 0.01 ? frames[index - 3 * random.integer(1, 10)] : undefined;
+    const delay = frame.capturedAt - (happened?.capturedAt ?? frame.capturedAt);
+    return happened && delay > 0 && delay <= 3_000
+      ? { ...frame, earlierEvents: [happened.capturedAt] }
+      : frame;
   });
 }
 

@@ -54,9 +54,11 @@ const REMEMBERED_MS = 60_000;
 
 export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
   const memory = createMemory();
-  const isOfInterest = ({ events = [], detections }: Pick<DetectedFrame, 'events' | 'detections'>) =>
-    events.length > 0 ||
-    detections.some(({ class_name }) => rule.classes === 'any' || rule.classes.has(class_name));
+  const timesIn = (frames: readonly Omit<DetectedFrame, 'jpeg'>[]) =>
+    frames.flatMap(({ capturedAt, detections, events = [], earlierEvents = [] }) => {
+      const isSeen = detections.some((one) => rule.classes === 'any' || rule.classes.has(one.class_name));
+      return isSeen || events.length > 0 ? [capturedAt, ...earlierEvents] : earlierEvents;
+    });
   const isNear = ({ capturedAt }: SeenFrame | DetectedFrame, times: readonly number[]) =>
     times.some((time) => time - rule.beforeMs <= capturedAt && capturedAt <= time + rule.afterMs);
 
@@ -87,13 +89,16 @@ export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
   ) {
     const frames = [first, ...others].map(({ frame }) => frame);
     const begin = first.frame.capturedAt;
-    const own = frames.filter(isOfInterest).map(({ capturedAt }) => capturedAt);
+    const own = timesIn(frames);
     const before = remembered?.filter((time) => time < begin) ?? [];
+    const wanted = Math.min(...own) - rule.beforeMs;
     // What an earlier time of interest covers was kept with its own batch.
-    const uncovered = Math.max(Math.min(...own) - rule.beforeMs, Math.max(...before) + rule.afterMs + 1);
-    const since = remembered ? uncovered : Math.min(begin - rule.afterMs, Math.min(...own) - rule.beforeMs);
+    const after = (from: number, time: number) =>
+      time - rule.beforeMs <= from ? Math.max(from, time + rule.afterMs + 1) : from;
+    const uncovered = before.toSorted((a, b) => a - b).reduce(after, wanted);
+    const since = remembered ? uncovered : Math.min(begin - rule.afterMs, wanted);
     const seen = since < begin ? await earlier.since(first, since) : [];
-    const known = remembered ?? seen.filter(isOfInterest).map(({ capturedAt }) => capturedAt);
+    const known = remembered ?? timesIn(seen);
     const times = [...known, ...own];
     const covering = remembered ? before : known;
     const left = seen.filter((frame) => isNear(frame, own) && !isNear(frame, covering));

@@ -206,6 +206,18 @@ test('what is to be expected: all kinds of events, of both streams, and ids on t
   );
 });
 
+test('whatever the batches, each event is noted on its frame, or by its time with those that have shown it', async () => {
+  for (const size of [1, 3, 25, source.length]) {
+    const topics = new Topics();
+    const invoke = startProcess(topics);
+    for (let from = 0; from < source.length; from += size) await invoke(eventOf(from, from + size));
+    const noted = topics.frames.flatMap(({ streamId, capturedAt, events = [], earlierEvents = [] }) =>
+      [...events.map(() => capturedAt), ...earlierEvents].map((at) => `${streamId} ${at}`),
+    );
+    expect(new Set(noted)).toEqual(new Set(topics.events.map(({ stream_id, at }) => `${stream_id} ${at}`)));
+  }
+});
+
 const step = fc.record({
   size: fc.integer({ min: 1, max: 40 }),
   fault: fc.constantFrom<Fault>(

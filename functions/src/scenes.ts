@@ -138,6 +138,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     if (interval >= SPARSE_FRAMES_MS)
       emitMetrics('detect', last.frame.streamId, { SparseInterval: interval });
     reportFiltered(last.frame.streamId, removed);
+    markEvents(processed, events);
     return { frames: processed, events };
   }
 
@@ -181,6 +182,18 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       );
     },
   };
+}
+
+/** Notes each event on its frame. One that happened in an earlier batch is noted on the last frame, by its time. */
+function markEvents(processed: readonly Received<PublishedFrame>[], events: readonly SceneEvent[]): void {
+  const earlier = new Set(events.map(({ at }) => at));
+  for (const { frame } of processed) {
+    const own = events.filter(({ at }) => at === frame.capturedAt);
+    if (own.length > 0) frame.events = own.map(({ event_id }) => event_id);
+    earlier.delete(frame.capturedAt);
+  }
+  const last = processed.at(-1);
+  if (last && earlier.size > 0) last.frame.earlierEvents = [...earlier];
 }
 
 /** The newest state of the stream on `detections` from before the span. */

@@ -45,6 +45,8 @@ export interface DetectedFrame extends Frame {
   model: string;
   /** Ids of the events that were found in the frame. Absent if there are none. */
   events?: string[];
+  /** Times of events that this batch has shown to have happened in an earlier one, epoch ms. Absent if there are none. */
+  earlierEvents?: number[];
 }
 
 /** Position of a record in Kafka. */

@@ -70,6 +70,7 @@ export function encodeDetectedFrame(frame: DetectedFrame): EncodedRecord {
   record.headers.detections = JSON.stringify(frame.detections);
   record.headers.model = frame.model;
   if (frame.events) record.headers.events = frame.events.join();
+  if (frame.earlierEvents) record.headers.earlier_events = frame.earlierEvents.join();
   return record;
 }
 
@@ -126,12 +127,15 @@ export function decodeSeenFrame(record: ReceivedRecord): SeenFrame {
   return picture ? { ...decodeFacts(record), ...decodeSeen(record), picture } : decodeDetectedFrame(record);
 }
 
-function decodeSeen(record: ReceivedRecord): Pick<DetectedFrame, 'detections' | 'model' | 'events'> {
-  const { events } = record.headers ?? {};
+function decodeSeen(record: ReceivedRecord): Omit<DetectedFrame, keyof Frame> {
+  const { events, earlier_events: earlier } = record.headers ?? {};
   return {
     detections: detections(record),
     model: text(record, 'model'),
     ...(events?.length ? { events: String(events).split(',') } : {}),
+    ...(earlier?.length
+      ? { earlierEvents: String(earlier).split(',').map(Number).filter(Number.isSafeInteger) }
+      : {}),
   };
 }
 
