@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { type AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
@@ -97,6 +100,30 @@ test('a bucket that is not there is an error', async () => {
   const store = createStore({ ...settings(), S3_BUCKET: 'nowhere' });
   await expect(store.put({ key: 'x', body: 'x', contentType: 'text/plain' })).rejects.toThrow(/bucket/i);
 });
+
+test('an answer that stops midway is an error, and not waited for without end', async () => {
+  const server = createServer((_, response) =>
+    response.writeHead(200, { 'content-length': 9 }).write('half'),
+  );
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { setTimeout } = Socket.prototype;
+  const sooner = vi.spyOn(Socket.prototype, 'setTimeout').mockImplementation(function (
+    this: Socket,
+    ms,
+    then,
+  ) {
+    return setTimeout.call(this, Math.min(ms, 100), then);
+  });
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const reader = createReader({ ...settings(), AWS_ENDPOINT_URL: url });
+  const path = join(tmpdir(), `store-test-${process.pid}`);
+  for (const answer of [reader.read('x'), reader.save('x', path)].map((one) => expect(one).rejects))
+    await answer.toThrow('inactivity');
+  await rm(path);
+  sooner.mockRestore();
+  server.closeAllConnections();
+  server.close();
+}, 15_000);
 
 test('failed/ keeps the whole record, with the reason, the stage and the time', async () => {
   const record: MSKRecord = {

@@ -68,7 +68,13 @@ export function s3Config({ AWS_REGION, AWS_ENDPOINT_URL }: StorageSettings): S3C
     // The middleware never changes after the first request, so the SDK need not resolve it for each one.
     cacheMiddleware: true,
     ...(AWS_ENDPOINT_URL ? { endpoint: AWS_ENDPOINT_URL, ...OTHER_THAN_AWS } : {}),
-    requestHandler: { connectionTimeout: 3_000, requestTimeout: 20_000, throwOnRequestTimeout: true },
+    requestHandler: {
+      connectionTimeout: 3_000,
+      requestTimeout: 20_000,
+      throwOnRequestTimeout: true,
+      // An answer that stops midway.
+      socketTimeout: 20_000,
+    },
   };
 }
 
