@@ -47,11 +47,20 @@ export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: re
 
 type Sized = { frame: Archivable['frame'] & Pick<Frame, 'width' | 'height'> };
 
-/** Cuts as for archives, and also where the size of the pictures changes or a segment would have too many of them. */
+/** Longest time from a picture of a segment to its next, milliseconds: that of a batch, whose records wait for others. */
+const SEGMENT_GAP_MS = 5_000;
+
+/**
+ * Cuts as for archives, and also where the size of the pictures changes, where a segment would have too many of them, and
+ * where one was put back long after the others: a segment around all of them would hide the segments between them.
+ */
 export function cutForSegments<Item extends Sized>(items: readonly Item[]): Item[][] {
-  const isAlike = (a: Item, b: Item) => a.frame.width === b.frame.width && a.frame.height === b.frame.height;
+  const isNext = ({ frame: before }: Item, { frame }: Item) =>
+    before.width === frame.width &&
+    before.height === frame.height &&
+    frame.capturedAt - before.capturedAt <= SEGMENT_GAP_MS;
   return cutForArchives(items).flatMap((some) =>
-    cutRuns(some, (run, item) => isAlike(run[0], item) && run.length < SEGMENT_PICTURES),
+    cutRuns(some, (run, item) => isNext(run.at(-1) as Item, item) && run.length < SEGMENT_PICTURES),
   );
 }
 

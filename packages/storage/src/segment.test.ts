@@ -77,6 +77,14 @@ describe('a segment', () => {
   });
 });
 
+test('a picture that was put back among later ones hides none of those between', () => {
+  const late = cutForSegments([frameOf(10), frameOf(-200), frameOf(11)]).map(
+    (run) => [run[0], run.at(-1)].map((one) => one?.frame.frameNumber) as [number, number],
+  );
+  const keys = [keyOf(-190, -166), keyOf(-165, -141), ...late.map((ends) => keyOf(...ends))];
+  expect(playlistOf(keys, T0)?.match(/^[^#\n].*mp4$/gm)).toHaveLength(4);
+});
+
 describe('a playlist', () => {
   const keys = [
     keyOf(0, 9),
