@@ -111,6 +111,13 @@ describe('a server that speaks the Open Inference Protocol', () => {
     ]);
   });
 
+  test('a name that is cut within a character is mended: readers of its JSON would refuse the whole line', async () => {
+    const cut = { ...person([0, 0, 9, 9]), class_name: 'dog \ud83d' };
+    const { detector } = await detectorOn(({ path }) => (path === '/health' ? health : oip(seen(cut))));
+    const mended = { ...cut, class_name: 'dog \ufffd' };
+    expect(await detector.detect([frame(0)])).toEqual([{ model: 'nano det', ...seen(mended) }]);
+  });
+
   test('results that say they are of another picture are not taken', async () => {
     let order = [0, 1];
     const { detector } = await detectorOn(({ path }) =>
