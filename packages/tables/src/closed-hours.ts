@@ -29,6 +29,8 @@ export interface Look {
 interface Note {
   before: string;
   dates: number;
+  /** The first date that the last run looked at again: since then, objects may have come to it and to later ones. */
+  looked?: string;
 }
 type Notes = Record<string, Note>;
 
@@ -43,6 +45,7 @@ export async function closedHours(
   bucket: TableBucket,
   { part, open, recent, isFinal }: Look,
 ): Promise<{ units: Unit[]; note(failed: ReadonlySet<Unit>): Promise<void> }> {
+  const [before = ''] = recent.split('/');
   const [roots, late] = await Promise.all([rootsOf(bucket, part), lateNotes(bucket, part, open)]);
   const noted = new Map<string, Notes>();
   await inParallel([...new Set(roots.map((root) => root.part))], LISTINGS, async (of) => {
@@ -54,19 +57,21 @@ export async function closedHours(
     const isKnown = known && countBefore(dates, known.before) <= known.dates;
     const isLeft = (date: string) =>
       date >= (known?.before ?? '') || !isFinal(`${date}/${HOURS[0]}`, root.part);
-    return { ...root, dates, left: isKnown ? dates.filter(isLeft) : dates };
+    const looked = known?.looked ?? before;
+    const isOld = (hour: string) => looked >= before || hour < looked;
+    return { ...root, dates, known, isOld, left: isKnown ? dates.filter(isLeft) : dates };
   });
   const since = dated.flatMap(({ left }) => left).sort()[0] ?? open;
   const manifests = objectsOf(bucket, 'tables/manifests/', `tables/manifests/${since}/`);
   const held = new Set((await Array.fromAsync(manifests)).map(({ key }) => key));
   const isDone = (hour: string, of: string) => isFinal(hour, of) && held.has(manifestKey(hour, of));
-  const found = await inParallel(dated, LISTINGS, async ({ folder, part: of, left }) => {
-    const dates = left.filter((date) => !HOURS.every((hour) => isDone(`${date}/${hour}`, of)));
+  const found = await inParallel(dated, LISTINGS, async ({ folder, part: of, left, isOld }) => {
+    const isNothing = (hour: string) => isOld(hour) && isDone(hour, of);
+    const dates = left.filter((date) => !HOURS.every((hour) => isNothing(`${date}/${hour}`)));
     return (await hoursIn(bucket, folder, dates))
-      .filter((hour) => hour < open && !isDone(hour, of))
+      .filter((hour) => hour < open && !isNothing(hour))
       .map((hour) => ({ hour, part: of, folders: [`${folder}${hour}/`] }));
   });
-  const [before = ''] = recent.split('/');
   const all = [...found.flat(), ...late.map(({ unit }) => unit)];
   return {
     units: [...Map.groupBy(all, (unit) => `${unit.hour} ${unit.part}`).values()]
@@ -78,11 +83,11 @@ export async function closedHours(
     async note(failed) {
       const left = [...failed];
       for (const [of, those] of Map.groupBy(dated, (root) => root.part)) {
-        if (left.some((unit) => unit.part === of)) continue;
-        const notes = those.map(({ folder, dates }) => [
-          folder,
-          { before, dates: countBefore(dates, before) },
-        ]);
+        const isAll = !left.some((unit) => unit.part === of);
+        const notes = those.flatMap(({ folder, dates, known }) => {
+          const held = isAll ? { before, dates: countBefore(dates, before) } : known;
+          return held ? [[folder, { ...held, looked: before }]] : [];
+        });
         const body = JSON.stringify(Object.fromEntries(notes));
         if (body !== JSON.stringify(noted.get(of)))
           await bucket.put({ key: notesKey(of), body, contentType: 'application/json' });

@@ -35,6 +35,22 @@ test('a second run finds nothing to do, and a late batch alone is read by the ne
   expect(await compact(bucket, { now })).toEqual({ objects: 1, frames: 10, written: 1, expired: 0 });
 });
 
+test('what came to an hour while no run looked is taken up, however long the runs were away', async () => {
+  const bucket = new MemoryBucket();
+  const of = (hour: number, number: number): Shot => ({
+    stream: 'yard',
+    minute: 60 * hour,
+    number,
+    seen: [],
+  });
+  await store(bucket, [of(0, 1), of(20, 1)], 0);
+  await compact(bucket, { now: START + 21 * HOUR_MS });
+  // An hour late, as of a stage that was away: too early for a note.
+  await store(bucket, [of(20, 2)], 25);
+  expect(await compact(bucket, { now: START + 9 * DAY_MS })).toMatchObject({ frames: 1 });
+  expect(await compact(bucket, { now: START + 9 * DAY_MS })).toMatchObject({ objects: 0 });
+});
+
 test('a run lists neither days that the tables hold nor streams of other parts', async () => {
   const bucket = new MemoryBucket();
   const DAYS = 30;
@@ -173,6 +189,7 @@ test('hours of events that the tables hold are not listed again, though detectio
   const bucket = new MemoryBucket();
   await keep(bucket, event(0));
   expect(await compact(bucket, { now: START + 3 * HOUR_MS })).toMatchObject({ objects: 1 });
+  await compact(bucket, { now: START + 239 * HOUR_MS });
   const page = vi.spyOn(bucket, 'page');
   await compact(bucket, { now: START + 240 * HOUR_MS, expireDays: 3 });
   expect(page.mock.calls.map(([prefix]) => prefix)).toEqual(['late/', 'tables/manifests/']);
