@@ -1,4 +1,4 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HOUR_MS } from '@video-pipeline/frame';
@@ -70,6 +70,26 @@ test('of a file only the wanted columns and row groups are read, and each is a f
   expect(await withClass('dog')).toEqual([]);
   expect(await withClass('dog', "o'brien \u72d7")).toEqual([2]);
   expect(await withClass('car')).toEqual([0, 1, 2]);
+  await database.close();
+});
+
+test('of a write that a full disk took in part, the rest is written once there is room', async () => {
+  const { database, bucket, object, signal } = await threeGroups();
+  using files = new FileCache(bucket, database.folder, 1e6, 256).use();
+  const any = await open(join(database.folder, 'any'), 'w');
+  await any.close();
+  type Write = (
+    this: FileHandle,
+    ...part: [Buffer, number, number, number]
+  ) => ReturnType<FileHandle['write']>;
+  const write = vi.spyOn(Object.getPrototypeOf(any) as { write: Write }, 'write');
+  write.mockImplementationOnce(function (this: FileHandle, bytes, offset, length, at) {
+    write.mockRestore();
+    return (this.write as Write).call(this, bytes, offset, Math.ceil(length / 2), at);
+  });
+  const paths = await files.paths([object], { ...everyGroup, columns: ['captured_at'] }, signal);
+  const [row] = await database.run(`SELECT sum(captured_at) AS sum FROM read_parquet(${fileList(paths)})`);
+  expect(Number(row?.sum)).toBe((6143 * 6144) / 2);
   await database.close();
 });
 

@@ -204,7 +204,9 @@ export class FileCache {
 
   async #write(kept: Kept, bytes: Buffer, at: number): Promise<void> {
     await using file = await open(kept.path, constants.O_CREAT | constants.O_WRONLY);
-    await file.write(bytes, 0, bytes.length, at);
+    // A full disk takes a part of it without an error.
+    for (let done = 0; done < bytes.length; )
+      done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
     kept.bytes += bytes.length;
     this.#bytes += bytes.length;
   }
