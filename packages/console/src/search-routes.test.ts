@@ -6,8 +6,16 @@ import { createServer } from './server.ts';
 function serve(total: number) {
   const app = createServer('', (error) => expect.unreachable(error.message));
   onTestFinished(() => void app.close());
-  const frames = [{ archive: { key: 'k', offset: 0, length: 1_000 } }];
-  const tables = { search: async (_: Query) => ({ frames, total, searched_to: 0 }) };
+  const frame = { archive: { key: 'k', offset: 0, length: 1_000 } };
+  const tables = {
+    /** The first page ends before the range does, as where much of it is not in the tables yet. */
+    search: async ({ cursor, limit }: Query) => ({
+      frames: Array(Math.min(limit, total, cursor ? 8 : 2)).fill(frame),
+      searched_to: 0,
+      ...(cursor ? {} : { cursor: 'c' }),
+    }),
+    histogram: async () => [total],
+  };
   addSearchRoutes(app, { tables } as never);
   return async (path: string) => {
     const answer = await app.inject(path);
@@ -18,6 +26,7 @@ function serve(total: number) {
 test('the size of an export is that of the frames it holds, not of all there are', async () => {
   const get = serve(1_000_000);
   expect(await get('/api/search/size')).toEqual([200, { frames: 100_000, bytes: 100_000_000 }]);
+  expect(await serve(50)('/api/search/size')).toEqual([200, { frames: 50, bytes: 50_000 }]);
 });
 
 test('more names than are read are refused, not left out', async () => {

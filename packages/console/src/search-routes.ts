@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
 import { HttpError } from '@video-pipeline/http';
-import { exported, FORMATS, MEDIA_TYPES, type Query } from '@video-pipeline/tables';
+import { exported, FORMATS, foundFrames, MEDIA_TYPES, type Query } from '@video-pipeline/tables';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ExportSize, Histogram, Names, SearchResult } from './api.ts';
 import { type Asked, binMsOf, goneOf, number, rangeOf, severalOf, streamId } from './params.ts';
@@ -31,7 +31,11 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
   });
   app.get<Asked>('/api/search/size', async ({ query }, reply): Promise<ExportSize> => {
     const asked = { ...queryOf(query), limit: SAMPLE };
-    const { frames, total = frames.length } = await tables.search(asked, goneOf(reply));
+    const signal = goneOf(reply);
+    const frames = await foundFrames(tables, asked, signal);
+    // One bin: the whole range.
+    const counts = frames.length < SAMPLE ? [] : await tables.histogram(asked, asked.to - asked.from, signal);
+    const total = counts[0] ?? frames.length;
     const sizes = await Promise.all(
       frames.map(({ annotated_key, archive }) => {
         if (archive) return archive.length;
