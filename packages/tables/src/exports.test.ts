@@ -1,5 +1,7 @@
-import { copyFile } from 'node:fs/promises';
+import { copyFile, readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
 import { parseTar } from 'nanotar';
 import { expect, test } from 'vitest';
@@ -173,3 +175,22 @@ test.each<Format>(['ndjson', 'csv', 'coco', 'coco-tar'])(
     }
   },
 );
+
+test('a Parquet export that is given up while it is written leaves no file', async () => {
+  const tables = new Tables(await filled(20_000));
+  await tables.warm();
+  const own = new RegExp(`^video-pipeline-tables-.*-${process.pid}-`);
+  const folders = (await readdir(tmpdir())).filter((name) => own.test(name));
+  const files = async () => {
+    const names = await Promise.all(folders.map((name) => readdir(join(tmpdir(), name))));
+    return names.flat().filter((name) => name.startsWith('export-'));
+  };
+  const stop = new AbortController();
+  const query = { confidence: 0, from: START, to: START + 1_000, limit: 100 };
+  const given = tables.parquet(query, stop.signal).catch((error: Error) => error);
+  while ((await files()).length === 0) await sleep(1);
+  stop.abort(new Error('the client has gone'));
+  expect(await given).toMatchObject({ message: 'the client has gone' });
+  expect(await files()).toEqual([]);
+  await tables.close();
+});

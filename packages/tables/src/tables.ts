@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DAY_MS } from '@video-pipeline/frame';
 import { type FolderReader, isChanged, isMissing, objectsOfHours } from '@video-pipeline/storage';
@@ -134,12 +135,17 @@ export class Tables {
     return this.#whole(query, [hitsNeed(query), all], until, async ({ database, rows, from }) => {
       const hits = `SELECT * FROM (${await hitsOf(query, rows)}) ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit)}`;
       const path = join(database.folder, `export-${randomUUID()}.parquet`);
-      await database.run(
+      const copying = database.run(
         `COPY (FROM (${await rows(all)}) SEMI JOIN (${hits}) USING (${FRAME_ID}) ORDER BY ${ORDER.detections})
          TO '${path.replaceAll("'", "''")}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
         valuesOf(query, from, query.to),
         until,
       );
+      await copying.catch(async (error) => {
+        // Of a copy that is given up, a part is written.
+        await rm(path, { force: true });
+        throw error;
+      });
       return path;
     });
   }
