@@ -56,37 +56,27 @@ function idOf({ stream_id, captured_at, frame_number }: Row): string {
   return `${stream_id} ${captured_at} ${frame_number}`;
 }
 
-function frameOf(row: Row, detections: readonly Row[]): FoundFrame {
-  return {
-    stream_id: String(row.stream_id),
-    session: String(row.session),
-    frame_number: Number(row.frame_number),
-    captured_at: Number(row.captured_at),
-    width: Number(row.width),
-    height: Number(row.height),
-    model: String(row.model),
-    annotated_key: String(row.annotated_key),
-    ...(row.archive_key === null
-      ? {}
-      : {
-          archive: {
-            key: String(row.archive_key),
-            offset: Number(row.archive_offset),
-            length: Number(row.archive_length),
-          },
-        }),
-    detections: detections.map(
-      ({ class_id, class_name, confidence, x1, y1, x2, y2, track_id, zones, ...details }) => ({
-        class_id: Number(class_id),
-        class_name: String(class_name),
-        confidence: Number(confidence),
-        bbox: [Number(x1), Number(y1), Number(x2), Number(y2)],
-        ...(track_id === null ? {} : { track_id: String(track_id) }),
-        ...(Array.isArray(zones) && zones.length > 0 ? { zones } : {}),
-        // As JSON text: a table's columns are the same for models with and without them.
-        ...(details.polygon === null ? {} : { polygon: JSON.parse(String(details.polygon)) }),
-        ...(details.keypoints === null ? {} : { keypoints: JSON.parse(String(details.keypoints)) }),
-      }),
-    ),
-  };
+function frameOf(row: Row, rows: readonly Row[]): FoundFrame {
+  const {
+    objects,
+    stored_at,
+    archive_key: key,
+    archive_offset: offset,
+    archive_length: length,
+    ...facts
+  } = row;
+  const detections = rows.map((one) => {
+    const { class_id, class_name, confidence, x1, y1, x2, y2, track_id, zones, polygon, keypoints } = one;
+    return {
+      ...{ class_id, class_name, confidence, bbox: [x1, y1, x2, y2] },
+      ...(track_id === null ? {} : { track_id }),
+      ...(Array.isArray(zones) && zones.length > 0 ? { zones } : {}),
+      // As JSON text: a table's columns are the same for models with and without them.
+      ...(polygon === null ? {} : { polygon: JSON.parse(String(polygon)) }),
+      ...(keypoints === null ? {} : { keypoints: JSON.parse(String(keypoints)) }),
+    };
+  });
+  const archive = key === null ? {} : { archive: { key, offset: Number(offset), length: Number(length) } };
+  const [frame_number, captured_at] = [Number(facts.frame_number), Number(facts.captured_at)];
+  return { ...facts, frame_number, captured_at, ...archive, detections } as FoundFrame;
 }
