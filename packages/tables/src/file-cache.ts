@@ -10,8 +10,9 @@ import {
   type ListedObject,
   type Reader,
 } from '@video-pipeline/storage';
+import { type Database, fileList } from './duckdb.ts';
 import { mayHold, type RowGroup } from './footer.ts';
-import { type Footer, NEAR_TAILS, readFooter, whole } from './object-footer.ts';
+import { damaged, type Footer, NEAR_TAILS, readFooter, whole } from './object-footer.ts';
 
 /** Objects that a query reads at the same time. */
 const OBJECTS = 8;
@@ -39,10 +40,13 @@ export interface Files extends Disposable {
   groups(object: ListedObject, wanted: Wanted, signal?: AbortSignal): Promise<readonly RowGroup[]>;
   /** Paths of Parquet files with the columns of the objects' rows that may be wanted. Objects that are gone are left out. */
   paths(objects: readonly ListedObject[], wanted: Wanted, signal: AbortSignal): Promise<string[]>;
+  /** @throws the database's error, or one that names the object whose copy it can't read: it is copied anew next time */
+  blame(error: unknown, database: Database, signal: AbortSignal): Promise<never>;
 }
 
 /** A row group as a file. */
 interface Kept {
+  key: string;
   path: string;
   /** Columns that are in it. The others are holes. */
   columns: Set<string>;
@@ -101,6 +105,20 @@ export class FileCache {
         });
         await this.#makeRoom();
         return paths.flat();
+      },
+      blame: async (error, database, signal) => {
+        for (const [name, kept] of this.#kept) {
+          if (!used.has(kept) || signal.aborted) continue;
+          const each = ['count(*)', ...[...kept.columns].map((column) => `max(hash("${column}"))`)];
+          const read = database.run(`SELECT ${each} FROM read_parquet(${fileList([kept.path])})`, {}, signal);
+          await read.catch(() => {
+            signal.throwIfAborted();
+            this.#kept.delete(name);
+            this.#bytes -= kept.bytes;
+            throw damaged(kept.key, error);
+          });
+        }
+        throw error;
       },
       [Symbol.dispose]: () => this.#used.delete(used),
     };
@@ -180,7 +198,7 @@ export class FileCache {
       signal.throwIfAborted();
       const name = `${object.etag} ${object.key} ${group.index}`;
       const path = join(this.#folder, `rows-${this.#count++}.parquet`);
-      const kept: Kept = this.#kept.get(name) ?? { path, columns: new Set(), bytes: 0 };
+      const kept: Kept = this.#kept.get(name) ?? { key: object.key, path, columns: new Set(), bytes: 0 };
       used.add(kept);
       this.#kept.delete(name);
       this.#kept.set(name, kept);

@@ -73,6 +73,6 @@ export function whole<Result>(key: string, read: () => Result): Result {
 }
 
 /** The database would name its copy, not the object. */
-function damaged(key: string, cause?: unknown): Error {
+export function damaged(key: string, cause?: unknown): Error {
   return new Error(`${key} is no whole Parquet file: ${REMEDY}`, { cause });
 }

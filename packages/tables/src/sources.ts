@@ -21,6 +21,8 @@ export interface Sources {
   rows: Rows;
   /** Begin of the range that was read. */
   from: number;
+  /** @throws the error of a statement, or one that names the damaged object */
+  blame: (error: unknown) => Promise<never>;
 }
 
 interface Asked {
@@ -83,6 +85,7 @@ export async function openSources(
   return {
     database,
     from,
+    blame: (error) => files.blame(error, database, signal),
     async rows(need) {
       const { sql } = open;
       if (!sql) return stored(need);

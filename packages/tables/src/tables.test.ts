@@ -391,6 +391,36 @@ test('a table that was cut off is named with the remedy, and the remedy brings a
   await tables.close();
 });
 
+/** Frames of one stream with a cat, in the middle of each of these hours. */
+async function storeCats(bucket: MemoryBucket, hours: readonly number[]): Promise<void> {
+  const at = (hour: number) => (_: unknown, number: number) => ({ minute: 60 * (hour + 1), number });
+  for (const hour of hours) {
+    const shots = Array.from({ length: 40 }, at(hour));
+    await store(
+      bucket,
+      shots.map((one): Shot => ({ stream: 'yard', ...one, seen: seenAs('cat') })),
+      hour * 1_000,
+    );
+  }
+}
+
+test('a table that is damaged within is named by its key, not by its copy here, and is read anew once it is mended', async () => {
+  const bucket = new MemoryBucket();
+  await storeCats(bucket, [0]);
+  await compact(bucket, { now: START + 5 * HOUR_MS });
+  const asked = { confidence: 0, classes: ['cat'], from: START, to: START + 5 * HOUR_MS, limit: 500 };
+  const key = `tables/detections/date=2026-10-25/hour=00/part-${partOf('yard')}.parquet`;
+  const { body } = bucket.objects.get(key) as { body: Buffer };
+  const damaged = Buffer.from(body);
+  const footer = body.length - 8 - body.readUInt32LE(body.length - 8);
+  await bucket.put({ key, body: damaged.fill(0xff, 4, footer >> 1) });
+  const tables = new Tables(bucket, NOT_KEPT);
+  await expect(tables.search(asked)).rejects.toThrow(`${key} is no whole Parquet file: remove it`);
+  await bucket.put({ key, body });
+  expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
+  await tables.close();
+});
+
 test('a question that takes too long says what to ask instead', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1], 6);

@@ -170,7 +170,8 @@ export class Tables {
     const { from } = open;
     const wanted = { columns: Object.keys(COLUMNS.events), mayMatch: () => true };
     const paths = await files.paths(await listed, wanted, until);
-    const { events, total } = await eventsOf(database, range, { paths, open, cursor }, until);
+    const asked = eventsOf(database, range, { paths, open, cursor }, until);
+    const { events, total } = await asked.catch((error) => files.blame(error, database, until));
     const shown = events.slice(0, query.limit);
     const last = events.length > query.limit ? shown.at(-1) : undefined;
     const unread = from <= query.from ? undefined : { captured_at: from };
@@ -233,7 +234,7 @@ export class Tables {
       const bucket = this.#bucket;
       const asked = { bucket, held, streams, query, needs, whole, limits: this.#limits };
       using sources = await openSources(engine, asked, signal);
-      return await work(sources);
+      return await work(sources).catch(sources.blame);
     });
   }
 
