@@ -10,8 +10,8 @@ import {
   type Raster,
 } from '@video-pipeline/picture/codec';
 import { edgesOf } from '@video-pipeline/scene/zones';
+import { gateOf } from '@video-pipeline/storage';
 import { type Colour, classColour, readableOn, trackColour } from './colour.ts';
-import { gateOf } from './gate.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
 import {
   drawText,

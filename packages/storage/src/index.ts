@@ -2,6 +2,7 @@ export * from './archive.ts';
 export * from './cached.ts';
 export * from './failures.ts';
 export * from './followed-text.ts';
+export * from './gate.ts';
 export * from './in-parallel.ts';
 export * from './pictures.ts';
 export * from './put-failed.ts';

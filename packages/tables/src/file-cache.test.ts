@@ -168,7 +168,7 @@ test('a page that many files of both tables could fill ends before the range doe
   const range = { from: START - HOUR_MS, to: START + 25 * 60_000 };
   const groups = async () => [group];
   const { signal } = new AbortController();
-  const from = await fittingFrom({ groups }, [one, one], range, 24 * 10, signal);
+  const { from } = await fittingFrom({ groups }, [one, one], range, 24 * 10, signal);
   expect(from).toBe(START + 15 * 60_000 + 1);
 });
 

@@ -31,7 +31,7 @@ interface Asked {
 
 /**
  * @returns begin of the latest part of a range of which at most so many bytes are wanted, or as many as the newest minutes
- * take. Footers that reach less far are not read.
+ * take; and how many are wanted, up to that limit. Footers that reach less far are not read.
  */
 export async function fittingFrom(
   files: Pick<Files, 'groups'>,
@@ -39,7 +39,7 @@ export async function fittingFrom(
   range: Range,
   bytes: number,
   signal: AbortSignal,
-): Promise<number> {
+): Promise<{ from: number; bytes: number }> {
   const spans = tables
     .flatMap(({ objects, wanted }) => spansOf(objects, range).map((span) => ({ ...span, wanted })))
     .sort((a, b) => b.to - a.to);
@@ -67,9 +67,9 @@ export async function fittingFrom(
     held += part.bytes;
     return held > bytes;
   });
-  if (!beyond) return range.from;
+  if (!beyond) return { from: range.from, bytes: held };
   const newest = (parts[0] as { until: number }).until;
-  return Math.max(range.from, Math.min(beyond.until, newest - LEAST_MS));
+  return { from: Math.max(range.from, Math.min(beyond.until, newest - LEAST_MS)), bytes };
 }
 
 function costOf({ rows, chunks }: RowGroup, { columns }: Wanted): number {

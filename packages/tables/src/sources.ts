@@ -21,6 +21,8 @@ export interface Sources {
   rows: Rows;
   /** Begin of the range that was read. */
   from: number;
+  /** What is wanted of the tables' files, bytes. */
+  bytes: number;
   /** @throws the error of a statement, or one that names the damaged object */
   blame: (error: unknown) => Promise<never>;
 }
@@ -67,9 +69,9 @@ export async function openSources(
   const { fileBytes } = limits;
   const tables = needs.map((need) => ({ objects: objects[need.table], wanted: wantedOf(need, query) }));
   const fitting = await fittingFrom(files, tables, query, fileBytes, signal);
-  if (whole && fitting > query.from)
+  if (whole && fitting.from > query.from)
     throw new QueryError(`the tables hold over ${Math.round(fileBytes / 1024 ** 2)} MiB of it: ${ASK_LESS}`);
-  const from = Math.max(open.from, fitting);
+  const from = Math.max(open.from, fitting.from);
   const stored = async (need: Need) => {
     const { range: part = { from, to: query.to } } = need;
     const range = { from: Math.max(from, part.from), to: Math.min(part.to, query.to) };
@@ -85,6 +87,7 @@ export async function openSources(
   return {
     database,
     from,
+    bytes: fitting.bytes,
     blame: (error) => files.blame(error, database, signal),
     async rows(need) {
       const { sql } = open;

@@ -1,3 +1,5 @@
+import { readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { detectionsKey, eventKey, HOUR_MS } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
@@ -418,6 +420,36 @@ test('a table that is damaged within is named by its key, not by its copy here, 
   await expect(tables.search(asked)).rejects.toThrow(`${key} is no whole Parquet file: remove it`);
   await bucket.put({ key, body });
   expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
+  await tables.close();
+});
+
+test('many questions at once take no more of the disk than the largest two', async () => {
+  const bucket = new MemoryBucket();
+  const hours = [0, 1, 2, 3, 4, 5];
+  await storeCats(bucket, hours);
+  await compact(bucket, { now: START + 9 * HOUR_MS, fileBytes: 1 });
+  const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, fileBytes: 1 });
+  await tables.warm();
+  const own = new RegExp(`^video-pipeline-tables-.*-${process.pid}-`);
+  const folders = readdirSync(tmpdir()).filter((name) => own.test(name));
+  const count = () =>
+    folders.flatMap((name) => readdirSync(`${tmpdir()}/${name}`)).filter((name) => name.startsWith('rows-'))
+      .length;
+  const { read } = bucket;
+  let most = 0;
+  bucket.read = async (...args) => {
+    await sleep(1);
+    most = Math.max(most, count());
+    return read.apply(bucket, args);
+  };
+  const ask = (hour: number) => {
+    const from = START + (hour + 0.5) * HOUR_MS;
+    return tables.search({ confidence: 0, classes: ['cat'], from, to: from + HOUR_MS, limit: 5 });
+  };
+  const pages = await Promise.all(hours.map(ask));
+  for (const { frames } of pages) expect(frames.length).toBeGreaterThan(0);
+  // Each reads a part of the one file of its hour, of both tables.
+  expect(most).toBeLessThanOrEqual(4);
   await tables.close();
 });
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DAY_MS } from '@video-pipeline/frame';
-import { type FolderReader, isChanged, isMissing, objectsOfHours } from '@video-pipeline/storage';
+import { type FolderReader, gateOf, isChanged, isMissing, objectsOfHours } from '@video-pipeline/storage';
 import { type Cursor, cursorOf, encodeCursor, endOf, QueryError } from './cursor.ts';
 import { openDatabase } from './duckdb.ts';
 import { type EventPage, type EventQuery, eventsOf } from './events.ts';
@@ -39,6 +39,8 @@ export class Tables {
   /** The same bucket with listings that are kept. */
   readonly #kept: Record<'manifests' | 'streams' | 'open', FolderReader>;
   readonly #limits: typeof LIMITS;
+  /** What the queries that run want of files is bounded in sum, since it stays on the disk until they are answered. */
+  readonly #gate: ReturnType<typeof gateOf>;
   #engine: Promise<Engine> | undefined;
 
   constructor(bucket: FolderReader, kept = KEPT, limits = LIMITS) {
@@ -49,6 +51,7 @@ export class Tables {
       open: remembering(bucket, kept.openMs),
     };
     this.#limits = limits;
+    this.#gate = gateOf(TOGETHER * limits.fileBytes);
   }
 
   /** Every stream that has detections in the bucket. */
@@ -234,7 +237,7 @@ export class Tables {
       const bucket = this.#bucket;
       const asked = { bucket, held, streams, query, needs, whole, limits: this.#limits };
       using sources = await openSources(engine, asked, signal);
-      return await work(sources).catch(sources.blame);
+      return await this.#gate(sources.bytes, () => work(sources)).catch(sources.blame);
     });
   }
 
@@ -250,6 +253,8 @@ export class Tables {
 
 /** How often a query begins anew. */
 const ATTEMPTS = 3;
+/** How many of the largest queries run at the same time. */
+const TOGETHER = 2;
 
 /** Works again when a file of the tables was replaced meanwhile, or is gone. */
 async function again<Answer>(work: () => Promise<Answer>): Promise<Answer> {
