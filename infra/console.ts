@@ -1,5 +1,5 @@
 import { LOST_BATCHES } from '@video-pipeline/frame';
-import { createCluster, createSecret, createService as createTasks } from './ecs.ts';
+import { createCluster, createService as createTasks } from './ecs.ts';
 import type { Functions } from './functions.ts';
 import { createImage } from './images.ts';
 import { kafkaPermissions } from './kafka.ts';
@@ -16,6 +16,7 @@ import {
   reachAws,
   reachS3,
 } from './network.ts';
+import { createSecret } from './secrets.ts';
 import { environmentOf, KAFKA_IAM_PORT } from './settings.ts';
 import { type Parts as Inputs, kafkaEnvironment } from './stage-function.ts';
 import { type Console, type Stage, TASKS } from './stages.ts';
@@ -95,8 +96,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
   const { stage, network, kafka, store, functions, page, group, door, logs, list } = parts;
   const forward = `${stage.settings.CONSOLE_PORT}/http` as const;
   // The console requires a token too, as a second protection behind the load balancer.
-  const token = createSecret(stage, {
-    name: 'ConsoleToken',
+  const CONSOLE_TOKEN = createSecret('ConsoleToken', {
     path: 'console/token',
     value: aws.secretsmanager.getRandomPasswordOutput({ passwordLength: 32, excludePunctuation: true })
       .randomPassword,
@@ -126,8 +126,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
       dockerfile: 'packages/console/Dockerfile',
       platform: 'linux/arm64',
     }),
-    ssm: { CONSOLE_TOKEN: token.version },
-    secrets: [token.arn],
+    secrets: { CONSOLE_TOKEN },
     permissions: permissions(parts),
     tmp: true,
     // Zones are shown, and changed where the list of cameras is kept.

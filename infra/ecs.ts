@@ -1,6 +1,7 @@
 import { arnHere } from './arn.ts';
 import type { Group, Network } from './network.ts';
 import { inline } from './roles.ts';
+import { reading, type Secrets, versionsOf } from './secrets.ts';
 import type { Stage } from './stages.ts';
 
 /** A cluster whose tasks run in private subnets and in one security group. */
@@ -23,30 +24,8 @@ export function createCluster(
   });
 }
 
-/**
- * A secret that ECS passes to a task as a variable.
- * @param options.path name of the secret, after the names of app and stage
- * @returns ARN of the secret, and ARN of this version
- */
-export function createSecret(
-  stage: Stage,
-  options: { name: string; path: string; value: $util.Input<string>; keep?: boolean },
-) {
-  const { name, path, value, keep = false } = options;
-  const secret = new aws.secretsmanager.Secret(name, {
-    name: `${$app.name}/${$app.stage}/${path}`,
-    recoveryWindowInDays: stage.protect ? 30 : 0,
-  });
-  const version = new aws.secretsmanager.SecretVersion(
-    `${name}Version`,
-    { secretId: secret.id, secretString: $util.secret(value) },
-    { ignoreChanges: keep ? ['secretString'] : [] },
-  );
-  return { arn: secret.arn, version: $interpolate`${secret.arn}:::${version.versionId}` };
-}
-
 interface ServiceSpec
-  extends Omit<sst.aws.ServiceArgs, 'architecture' | 'capacity' | 'logging' | 'transform'> {
+  extends Omit<sst.aws.ServiceArgs, 'architecture' | 'capacity' | 'logging' | 'ssm' | 'transform'> {
   stage: Stage;
   /** Name of its log group. */
   logs: string;
@@ -54,8 +33,8 @@ interface ServiceSpec
   spot: boolean;
   /** Permissions of the task itself: only these. */
   permissions?: sst.aws.FunctionPermissionArgs[];
-  /** ARNs of the secrets that ECS passes to the task. */
-  secrets?: $util.Output<string>[];
+  /** Secrets that ECS passes to the task. */
+  secrets?: Secrets;
   /** Whether its containers may write to `/tmp`. The image must declare it as a volume, or only root can. */
   tmp?: boolean;
   /** Changes what SST has no option for. */
@@ -69,12 +48,13 @@ interface ServiceSpec
  * fails if its tasks do not get healthy, unless nobody waits for them.
  */
 export function createService(name: string, spec: ServiceSpec): sst.aws.Service {
-  const { stage, logs, spot, permissions = [], secrets = [], tmp, changeTask, changeService, ...args } = spec;
+  const { stage, logs, spot, permissions = [], secrets = {}, tmp, changeTask, changeService, ...args } = spec;
   const service = new sst.aws.Service(name, {
     ...args,
     architecture: 'arm64',
     capacity: spot ? 'spot' : undefined,
     logging: { name: logs, retention: stage.logRetention },
+    ssm: versionsOf(secrets),
     transform: {
       ...args.transform,
       taskRole: { inlinePolicies: permissions.length > 0 ? [inline(permissions)] : [] },
@@ -129,7 +109,7 @@ function refuseRollback(name: string, service: sst.aws.Service): void {
 }
 
 /** Permissions of ECS to start a task. SST's own role allows every parameter, every secret and every log group. */
-function executionRole(logs: string, secrets: $util.Output<string>[]) {
+function executionRole(logs: string, secrets: Secrets) {
   const statements = [
     // A registry token has no narrower resource.
     { actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
@@ -141,7 +121,7 @@ function executionRole(logs: string, secrets: $util.Output<string>[]) {
       actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
       resources: [arnHere('logs', `log-group:${logs}:*`)],
     },
-    { actions: ['secretsmanager:GetSecretValue'], resources: secrets },
-  ].filter(({ resources }) => resources.length > 0);
+    ...reading(secrets),
+  ];
   return { managedPolicyArns: [], inlinePolicies: [inline(statements)] };
 }

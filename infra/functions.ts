@@ -4,6 +4,7 @@ import functionsPackage from '../functions/package.json' with { type: 'json' };
 import picturePackage from '../packages/picture/package.json' with { type: 'json' };
 import type { KafkaCluster } from './kafka.ts';
 import { createLambda } from './lambda.ts';
+import { reading, versionsOf } from './secrets.ts';
 import {
   type Environment,
   type Parts,
@@ -55,15 +56,16 @@ function installed(
 
 function createFunction(parts: Parts, spec: StageFunction) {
   const { stage, network, kafka, store } = parts;
-  const { of, group, size, environment } = spec;
+  const { of, group, size, environment, secrets } = spec;
   const created = createLambda({
     ...size,
     stage,
     part: of.name,
     within: { network, group },
     handler: of.handler.replace(/\.ts$/, '.handler'),
-    environment,
-    permissions: [...spec.permissions, ...pollerPermissions(stage, kafka, store)],
+    // It reads its secrets itself: whoever may look at a function sees its variables.
+    environment: { ...environment, ...versionsOf(secrets) },
+    permissions: [...spec.permissions, ...reading(secrets), ...pollerPermissions(stage, kafka, store)],
     // Each partition has one batch at a time: more concurrency would be idle.
     concurrency: { reserved: stage.kafka.partitions },
     install: installed(of.lambda, stage.settings),

@@ -1,6 +1,6 @@
 import { frameStagesOf, groupOf, topicOf } from '@video-pipeline/stages';
 import { type Camera, chunk, waysToCameras } from './cameras.ts';
-import { createCluster, createSecret, createService } from './ecs.ts';
+import { createCluster, createService } from './ecs.ts';
 import { createHosts, type Hosts } from './hosts.ts';
 import { createImage } from './images.ts';
 import { kafkaPermissions } from './kafka.ts';
@@ -15,6 +15,7 @@ import {
   reachCollector,
   reachS3,
 } from './network.ts';
+import { createSecret } from './secrets.ts';
 import { deployment, environmentOf, INGEST_VARIABLES, KAFKA_IAM_PORT } from './settings.ts';
 import { kafkaEnvironment, nearestRack, type Parts } from './stage-function.ts';
 import { type Stage, TASKS } from './stages.ts';
@@ -93,11 +94,7 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
   // Without scenes, which only detect uses: a changed zone then restarts no task, and the list fits a secret's 64 KB.
   const list = JSON.stringify(streams.map(({ scene: _, ...camera }) => camera));
   // Cameras' addresses hold their passwords, so the whole list is a secret.
-  const secret = createSecret(stage, {
-    name: `${name}Streams`,
-    path: `${name.toLowerCase()}/streams`,
-    value: list,
-  });
+  const STREAMS = createSecret(`${name}Streams`, { path: `${name.toLowerCase()}/streams`, value: list });
   const thins = stage.settings.MAX_LATENCY_SECONDS > 0;
   createService(name, {
     stage,
@@ -108,9 +105,7 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     memory: stage.ingest.memory,
     spot: stage.ingest.capacity === 'spot',
     image: image ?? '',
-    // The ARN of the version, so that a changed list starts a new task.
-    ssm: { STREAMS: secret.version },
-    secrets: [secret.arn],
+    secrets: { STREAMS },
     environment: {
       ...kafkaEnvironment(stage, kafka),
       ...nearestRack(stage),

@@ -17,6 +17,7 @@ import {
   reachS3,
   usableZones,
 } from './network.ts';
+import { type Secrets, secretsGiven } from './secrets.ts';
 import { COMMON_VARIABLES, deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
 import { deployedStages, type Lambda, type Stage } from './stages.ts';
 import { objects, type StreamList } from './storage.ts';
@@ -46,6 +47,7 @@ export interface StageFunction {
   consumerGroup: string;
   group: Group;
   environment: Environment;
+  secrets: Secrets;
   permissions: Permissions;
 }
 
@@ -61,6 +63,8 @@ export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFun
   const { alsoReads = [], writes = [], getsObjects = [], putsObjects = [] } = of.lambda;
   const { needs, environment } = neededBy(of, settings);
   const met = needs.map((need) => NEEDS[need](parts, group));
+  const secrets: Secrets = Object.assign({}, ...met.map((one) => one.secrets));
+  if (Object.keys(secrets).length > 0) reachAws(network, group);
   const topics = (names: typeof alsoReads) => names.map((variable) => settings[variable]);
   const folders = (names: typeof putsObjects) =>
     names.map((folder) => `${folder === 'S3_PREFIX' ? settings.S3_PREFIX : folder}/*`);
@@ -71,6 +75,7 @@ export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFun
     topic,
     consumerGroup,
     group,
+    secrets,
     environment: {
       ...environmentOf(stage, COMMON_VARIABLES),
       ...metricsEnvironment(stage),
@@ -109,7 +114,8 @@ function neededBy({ lambda }: PipelineStage, { STORE }: Stage['settings']) {
 }
 
 interface Met {
-  environment: Environment;
+  environment?: Environment;
+  secrets?: Secrets;
   permissions?: Permissions;
 }
 
@@ -139,27 +145,18 @@ const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
     };
   },
   mqtt(_parts, group) {
-    const { MQTT_URL, MQTT_USERNAME, MQTT_PASSWORD, MQTT_TOPIC_PREFIX } = deployment();
-    if (!MQTT_URL) return { environment: {} };
+    const { MQTT_URL, MQTT_TOPIC_PREFIX } = deployment();
+    if (!MQTT_URL) return {};
     connectOut(group, ANYWHERE, portOf(new URL(MQTT_URL)));
-    return {
-      environment: {
-        MQTT_URL,
-        MQTT_TOPIC_PREFIX,
-        ...(MQTT_USERNAME && { MQTT_USERNAME }),
-        ...(MQTT_PASSWORD && { MQTT_PASSWORD: $util.secret(MQTT_PASSWORD) }),
-      },
-    };
+    // With some brokers the user's name is a token.
+    const secrets = secretsGiven('MQTT_USERNAME', 'MQTT_PASSWORD');
+    return { environment: { MQTT_URL, MQTT_TOPIC_PREFIX }, secrets };
   },
   webhook(_parts, group) {
-    const { WEBHOOK_URL, WEBHOOK_SECRET } = deployment();
+    const { WEBHOOK_URL } = deployment();
     if (WEBHOOK_URL) connectOut(group, ANYWHERE, portOf(new URL(WEBHOOK_URL)));
-    return {
-      environment: {
-        ...(WEBHOOK_URL && { WEBHOOK_URL }),
-        ...(WEBHOOK_SECRET && { WEBHOOK_SECRET: $util.secret(WEBHOOK_SECRET) }),
-      },
-    };
+    // Many a webhook's URL has a token in it.
+    return { secrets: secretsGiven('WEBHOOK_URL', 'WEBHOOK_SECRET') };
   },
 };
 

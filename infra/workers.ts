@@ -40,6 +40,7 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
       ...spec.environment,
       AWS_REGION: aws.getRegionOutput().region,
     },
+    secrets: spec.secrets,
     permissions: [
       ...spec.permissions,
       objects(store, 's3:PutObject', [`${LOST_BATCHES}/*`, `failed/${POLLER}/*`]),

@@ -276,8 +276,8 @@ const logger = createLogger('annotate');
 const kafka = config.STORE === 'events' ? await import('@video-pipeline/kafka') : undefined;
 const tail = kafka?.createTail(kafka.connectKafka('annotate', logger));
 
-function wire(): AnnotateDependencies {
-  const mqtt = broker?.brokerOfEnvironment(logger);
+async function wire(): Promise<AnnotateDependencies> {
+  const mqtt = await broker?.brokerOfEnvironment(logger);
   return {
     store,
     prefix: config.S3_PREFIX,
@@ -293,7 +293,7 @@ function wire(): AnnotateDependencies {
 }
 
 /** For detect with PICTURES=once; wired from the environment, as the handler is. */
-export const annotateFrames: AnnotateFrames = atFirstBatch(() => createAnnotateFrames(wire()));
+export const annotateFrames: AnnotateFrames = atFirstBatch(async () => createAnnotateFrames(await wire()));
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
-export const handler = tracedHandler(atFirstBatch(() => createAnnotate(wire())));
+export const handler = tracedHandler(atFirstBatch(async () => createAnnotate(await wire())));

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readConfig } from '@video-pipeline/config';
 import { connectTo, withoutBrackets } from '@video-pipeline/outbound';
 import type { Logger } from '@video-pipeline/telemetry';
 import { MqttClient } from 'mqtt';
+import { configWithSecrets } from './secrets.ts';
 
 interface BrokerSettings {
   /** `mqtt://host[:1883]`, or `mqtts://host[:8883]`: over TLS, with the certificate verified. */
@@ -125,16 +125,18 @@ function socketTo({ protocol, hostname, port }: URL) {
   return connectTo(isTls ? { ...target, tls: 'verified' } : target);
 }
 
+const readSettings = configWithSecrets(['MQTT_URL', 'MQTT_USERNAME', 'MQTT_PASSWORD', 'MQTT_TOPIC_PREFIX']);
+
 /**
  * Begins to connect to the broker of MQTT_URL. @returns undefined without MQTT_URL
  * @param publishesAvailability has no effect in a Lambda function: AWS freezes it between batches, and the broker would
  *   take it for gone
  */
-export function brokerOfEnvironment(
+export async function brokerOfEnvironment(
   logger: BrokerSettings['logger'],
   publishesAvailability = false,
-): { broker: Broker; prefix: string } | undefined {
-  const config = readConfig(['MQTT_URL', 'MQTT_USERNAME', 'MQTT_PASSWORD', 'MQTT_TOPIC_PREFIX']);
+): Promise<{ broker: Broker; prefix: string } | undefined> {
+  const config = await readSettings();
   const { MQTT_URL: url, MQTT_TOPIC_PREFIX: prefix } = config;
   if (url === undefined) return undefined;
   const broker = connectBroker({

@@ -115,7 +115,7 @@ function report(events: readonly ReceivedEvent[], outcomes: readonly Outcome[]):
 /** The handler as Lambda runs it, wired from the environment at its first batch. */
 export const handler = atFirstBatch(fromEnvironment);
 
-function fromEnvironment(): ReturnType<typeof createClip> {
+async function fromEnvironment(): Promise<ReturnType<typeof createClip>> {
   const { S3_PREFIX: prefix, ...settings } = readConfig(['S3_PREFIX', ...CLIP_VARIABLES]);
   const store = createStore();
   return createClip({

@@ -1,5 +1,5 @@
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
-import { ConfigError, readConfig } from '@video-pipeline/config';
+import { ConfigError } from '@video-pipeline/config';
 import type { MSKEvent } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import { createPutFailed, createStore, inParallel } from '@video-pipeline/storage';
@@ -14,6 +14,7 @@ import {
   putAllFailed,
   type ReceivedEvent,
 } from './records.ts';
+import { configWithSecrets } from './secrets.ts';
 import { createWebhook, type Webhook } from './webhook.ts';
 
 /** Puts events on a bus. @throws when the bus did not accept all of them */
@@ -88,7 +89,7 @@ export function createBus(client: Pick<EventBridgeClient, 'send'>, busName: stri
   };
 }
 
-const config = readConfig([
+const readSettings = configWithSecrets([
   'WEBHOOK_URL',
   'WEBHOOK_SECRET',
   'WEBHOOK_ATTEMPTS',
@@ -98,11 +99,12 @@ const config = readConfig([
 
 const logger = createLogger('notify');
 
-function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'mqtt' | 'bus'> {
+async function fromEnvironment(): Promise<Pick<NotifyDependencies, 'webhook' | 'mqtt' | 'bus'>> {
+  const config = await readSettings();
   const { WEBHOOK_URL: url, WEBHOOK_SECRET: secret, EVENT_BUS_NAME: busName } = config;
   if (url && !secret)
     logger.warn('events are posted unsigned: WEBHOOK_SECRET is not set, so that anyone can post such events');
-  const mqtt = brokerOfEnvironment(logger, true);
+  const mqtt = await brokerOfEnvironment(logger, true);
   if (!url && !mqtt && !busName) throw new ConfigError('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME must be set');
   return {
     mqtt: mqtt && createMqttSink(mqtt.broker, mqtt.prefix),
@@ -112,6 +114,6 @@ function fromEnvironment(): Pick<NotifyDependencies, 'webhook' | 'mqtt' | 'bus'>
 }
 
 /** The handler as Lambda runs it, wired from the environment at its first batch. */
-export const handler = atFirstBatch(() =>
-  createNotify({ ...fromEnvironment(), putFailed: createPutFailed(createStore(), 'notify'), logger }),
+export const handler = atFirstBatch(async () =>
+  createNotify({ ...(await fromEnvironment()), putFailed: createPutFailed(createStore(), 'notify'), logger }),
 );

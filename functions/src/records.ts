@@ -119,12 +119,17 @@ export async function putAllFailed(
   }
 }
 
-/** A handler, or a function that does its work, that is created at its first batch. */
-export function atFirstBatch<Batch extends unknown[]>(create: () => (...batch: Batch) => Promise<void>) {
+/** A handler, or a function that does its work, that is created at its first batch: at the next one, if that fails. */
+export function atFirstBatch<Batch extends unknown[]>(
+  create: () => Promise<(...batch: Batch) => Promise<void>>,
+) {
   let handler: ReturnType<typeof create> | undefined;
   return async (...batch: Batch): Promise<void> => {
-    handler ??= create();
-    await handler(...batch);
+    handler ??= create().catch((error) => {
+      handler = undefined;
+      throw error;
+    });
+    await (await handler)(...batch);
   };
 }
 

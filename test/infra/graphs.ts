@@ -18,13 +18,22 @@ export const ACCESS = {
 
 const CAMERAS = { CAMERAS_FILE: 'test/infra/cameras.yaml' };
 
+/** What the deploying shell keeps to itself, as whoever finds it elsewhere will recognise. */
+export const SECRETS = {
+  MQTT_USERNAME: 'planted-user',
+  MQTT_PASSWORD: 'planted-password',
+  WEBHOOK_URL: 'https://hooks.example.com/planted-token',
+  WEBHOOK_SECRET: `whsec_${Buffer.from('planted-signing-key-of-32-bytes!').toString('base64')}`,
+};
+const TOLD = { MQTT_URL: 'mqtts://broker.example.com', ...SECRETS };
+
 /** Every way in which the app is deployed: three stages, `sst dev`, and what is had by option alone. */
 export const EVALUATIONS = {
   production: { stage: 'production', env: { ...CAMERAS, ...ACCESS } },
   staging: { stage: 'staging', env: ACCESS },
   personal: { stage: 'alice' },
   dev: { stage: 'alice', dev: true },
-  hosted: { stage: 'hosted', row: hosted, env: CAMERAS },
+  hosted: { stage: 'hosted', row: hosted, env: { ...CAMERAS, ...TOLD } },
 } as const satisfies Record<string, Evaluation>;
 
 export type Deployed = keyof typeof EVALUATIONS;
@@ -40,7 +49,7 @@ export const TRIED = { MODEL_IMAGE: 'registry/model@sha256:old', MODEL_CANARY: '
 const ALL = {
   ...EVALUATIONS,
   canary: { stage: 'production', env: { ...CAMERAS, ...TRIED } },
-  thrifty: { stage: 'thrifty', row: thrifty, env: CAMERAS },
+  thrifty: { stage: 'thrifty', row: thrifty, env: { ...CAMERAS, ...TOLD } },
 } as const satisfies Record<string, Evaluation>;
 // So that stageOf knows them here as it does where they are evaluated.
 for (const evaluation of Object.values<Evaluation>(ALL)) {

@@ -86,6 +86,9 @@ const PAIRS: Record<Deployed, string[]> = {
   hosted: [
     '198.51.100.0/28 -> ConsoleDoorGroup:443',
     '203.0.113.0/24 -> ConsoleDoorGroup:443',
+    // To the broker and the webhook, wherever they are, and to the secrets for both.
+    'AnnotateGroup -> 0.0.0.0/0:8883',
+    'AnnotateGroup -> EndpointsGroup:443',
     'AnnotateGroup -> S3:443',
     'CompactGroup -> S3:443',
     'ClipGroup -> S3:443',
@@ -108,6 +111,8 @@ const PAIRS: Record<Deployed, string[]> = {
     'KafkaGroup -> S3:443',
     // For `sst tunnel`: it reaches the brokers and nothing else.
     'NetworkBastionSecurityGroup -> KafkaGroup:9098',
+    'NotifyGroup -> 0.0.0.0/0:443',
+    'NotifyGroup -> 0.0.0.0/0:8883',
     'NotifyGroup -> EndpointsGroup:443',
     'NotifyGroup -> S3:443',
   ],
@@ -139,7 +144,7 @@ describe.each(DEPLOYED)('the network of %s', (deployed) => {
     expect(reachable(await graphOf(deployed))).toEqual([...PAIRS[deployed]].sort());
   });
 
-  test('lets nobody in from anywhere, and out to anywhere only by HTTPS', async () => {
+  test('lets nobody in from anywhere, and out to anywhere only by HTTPS or to the MQTT broker', async () => {
     const graph = await graphOf(deployed);
     // The console's load balancer alone is reached from outside, and by those addresses alone that the stage names.
     const named = stageOf(EVALUATIONS[deployed].stage).console?.allowedCidrs ?? [];
@@ -150,8 +155,10 @@ describe.each(DEPLOYED)('the network of %s', (deployed) => {
       expect(inputs.cidrIpv6).toBeUndefined();
     }
     for (const rule of ofType(graph, EGRESS)) {
-      if (rule.inputs.cidrIpv4 === '0.0.0.0/0')
-        expect(rule.inputs, rule.name).toMatchObject({ fromPort: 443, toPort: 443 });
+      if (rule.inputs.cidrIpv4 !== '0.0.0.0/0') continue;
+      const port = deployed === 'hosted' && /^(Annotate|Notify)/.test(rule.name) ? [443, 8883] : [443];
+      expect(port, rule.name).toContain(rule.inputs.fromPort);
+      expect(rule.inputs.toPort, rule.name).toBe(rule.inputs.fromPort);
     }
     for (const type of [
       'aws:ec2/securityGroup:SecurityGroup',
@@ -214,6 +221,7 @@ test('a bastion of its own is reached by the deployer alone, and reaches the bro
 test('a NAT instance lets ingest out to the cameras, and without a tunnel nobody in', async () => {
   expect(await rulesOf('thrifty', 'NetworkNatInstanceSecurityGroup', 'egress')).toEqual([
     'tcp 0.0.0.0/0 443',
+    'tcp 0.0.0.0/0 8883',
     'tcp 10.64.0.0/10 554',
     'tcp 10.64.0.0/10 8554',
     'tcp 10.0.0.0/16 9098',

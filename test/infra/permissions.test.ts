@@ -223,6 +223,10 @@ const RESOURCELESS =
 
 /** What SST's own live bridge needs in `sst dev`, and what only a stage with SageMaker has. */
 const LIVE = ['appsync:* *', 's3:* sst-asset', 's3:* sst-asset/*'];
+/** A stage that publishes by MQTT and has a webhook reads their secrets, each where it is used. */
+const reading = (secret: string) => `secretsmanager:GetSecretValue ${secret}`;
+const OF_MQTT = ['MQTT_USERNAME', 'MQTT_PASSWORD'].map(reading);
+const OF_WEBHOOK = ['WEBHOOK_URL', 'WEBHOOK_SECRET'].map(reading);
 const SAGEMAKER = ['sagemaker:InvokeEndpoint InferenceEndpoint'];
 
 describe.each(DEPLOYED)('the roles of %s', (deployed) => {
@@ -240,6 +244,8 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
           ? ['s3:DeleteObject store/detections/*']
           : []),
         ...(deployed === 'dev' && lambda ? LIVE : []),
+        ...(deployed === 'hosted' && role.name === 'AnnotateRole' ? OF_MQTT : []),
+        ...(deployed === 'hosted' && role.name === 'NotifyRole' ? [...OF_MQTT, ...OF_WEBHOOK] : []),
         ...(['personal', 'hosted'].includes(deployed) && role.name === 'DetectRole' ? SAGEMAKER : []),
       ];
       expect(allowed(role), role.name).toEqual([...new Set([...(expected ?? []), ...extra])].sort());
@@ -276,6 +282,7 @@ test('every AWS command in what runs on AWS is one that the roles above were wri
   expect([...new Set(commands)].sort()).toEqual([
     'DeleteObjects',
     'GetObject',
+    'GetSecretValue',
     'InvokeEndpoint',
     'ListObjectsV2',
     'PutEvents',
@@ -360,7 +367,7 @@ function shorten(arn: string): string {
     .replace(/^arn:aws:logs:.*:log-group:\/video-pipeline\/\w+\/([a-z-]+)\d*(:\*)?$/, '$1')
     .replace(/^arn:aws:logs:.*\/aws\/sagemaker\/Endpoints\/\*$/, 'endpoints')
     .replace(/^arn:aws:events:.*event-bus\/.*-EventsBus-\w+$/, 'bus')
-    .replace(/^arn:aws:secretsmanager:.*(streams|token)-\w{6}$/, '$1')
+    .replace(/^arn:aws:secretsmanager:.*\/(streams|token|[A-Z_]+)-\w{6}$/, '$1')
     .replace(/^arn:aws:ecs:[^:]*:[^:]*:/, '')
     .replace(/^arn:aws:sagemaker:.*:endpoint\//, '');
 }

@@ -92,7 +92,8 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
     const given = functions.filter(({ inputs }) => 'MQTT_PASSWORD' in inputs.environment.variables);
     // Pictures travel once here: detect annotates.
     expect(given.map(({ name }) => name).sort()).toEqual(['DetectFunction', 'NotifyFunction']);
-    for (const { inputs } of given) expect(inputs.environment.variables).toMatchObject(MQTT);
+    for (const { inputs } of given)
+      expect(inputs.environment.variables).toMatchObject({ MQTT_URL, MQTT_TOPIC_PREFIX });
     const ways = ofType(graph, 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule')
       .filter(({ inputs }) => inputs.fromPort === 8884)
       .map(({ inputs }) => [inputs.cidrIpv4, inputs.toPort]);

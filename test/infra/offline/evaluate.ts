@@ -27,6 +27,8 @@ export interface Resource {
   name: string;
   inputs: Record<string, any>;
   outputs?: Record<string, any>;
+  /** Names of the inputs that the state has encrypted. */
+  secrets: string[];
   /** True for a cloud resource; false for a component, which only groups resources. */
   custom: boolean;
   protect: boolean;

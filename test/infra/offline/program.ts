@@ -16,6 +16,8 @@ import type { Evaluation, Graph, Resource } from './evaluate.ts';
 import { createMocks } from './mocks.ts';
 import { servePlatform } from './rpc.ts';
 
+/** Field by which Pulumi marks a value of a special kind. */
+const KIND = '4dabf18193072939515e22adb298388d';
 const { stage, row, answers, root, work }: Evaluation & { root: string; work: string } = JSON.parse(
   process.env.OFFLINE_EVALUATION ?? '{}',
 );
@@ -58,10 +60,12 @@ function record(monitor: any): void {
   const registerResource = monitor.registerResource.bind(monitor);
   monitor.registerResource = (request: any, callback: (error: Error | null, response: any) => void) => {
     registerResource(request, (error: Error | null, response: any) => {
+      const inputs = request.getObject().toJavaScript();
       const resource: Resource = {
         type: request.getType(),
         name: request.getName(),
-        inputs: request.getObject().toJavaScript(),
+        inputs,
+        secrets: Object.keys(inputs).filter((key) => isSecret(inputs[key])),
         custom: request.getCustom(),
         protect: request.getProtect(),
         retainOnDelete: request.getRetainondelete(),
@@ -90,12 +94,16 @@ function record(monitor: any): void {
   };
 }
 
+/** Whether a property is marked as a secret, as Pulumi's `resource.Secret` is. */
+function isSecret(value: unknown): boolean {
+  return Object(value)[KIND] === '1b47061264138c4ac30d75fd1eb44270';
+}
+
 /** Unwraps secrets, assets and outputs, which Pulumi wraps in marked objects. */
 function strip(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(strip);
   if (typeof value !== 'object' || value === null) return value;
   const fields = value as Record<string, unknown>;
-  if ('4dabf18193072939515e22adb298388d' in fields)
-    return strip(fields.value ?? fields.path ?? fields.text ?? '');
+  if (KIND in fields) return strip(fields.value ?? fields.path ?? fields.text ?? '');
   return Object.fromEntries(Object.entries(fields).map(([key, one]) => [key, strip(one)]));
 }

@@ -1,0 +1,53 @@
+import { deployment } from './settings.ts';
+
+/** A secret in Secrets Manager. */
+interface Secret {
+  arn: $util.Output<string>;
+  /** ARN of this version, in ECS's form: a task or function with another value is a new one. */
+  version: $util.Output<string>;
+}
+
+/** Secrets by the variables of a process that get their values. */
+export type Secrets = Record<string, Secret>;
+
+/**
+ * Keeps a value in Secrets Manager, encrypted with AWS's own key for it. A secret that is removed is gone at once, as
+ * AWS refuses its name while it waits: a deploy has the value, or makes another one.
+ * @param options.path name of the secret, after the names of app and stage
+ */
+export function createSecret(
+  name: string,
+  options: { path: string; value: $util.Input<string>; keep?: boolean },
+): Secret {
+  const secret = new aws.secretsmanager.Secret(name, {
+    name: `${$app.name}/${$app.stage}/${options.path}`,
+    recoveryWindowInDays: 0,
+  });
+  const version = new aws.secretsmanager.SecretVersion(
+    `${name}Version`,
+    { secretId: secret.id, secretString: $util.secret(options.value) },
+    { ignoreChanges: options.keep ? ['secretString'] : [] },
+  );
+  return { arn: secret.arn, version: $interpolate`${secret.arn}:::${version.versionId}` };
+}
+
+const given: Secrets = {};
+
+/** Those variables of the deploying shell that are set, as secrets. Several processes may need the same. */
+export function secretsGiven(...names: (keyof ReturnType<typeof deployment>)[]): Secrets {
+  const shell = deployment();
+  const set = names.filter((name) => shell[name]);
+  for (const path of set)
+    given[path] ??= createSecret(`Secret-${path}`, { path, value: String(shell[path]) });
+  return Object.fromEntries(set.map((name) => [name, given[name]]));
+}
+
+/** What processes get in place of secrets, by variable. */
+export const versionsOf = (secrets: Secrets): Record<string, $util.Output<string>> =>
+  Object.fromEntries(Object.entries(secrets).map(([name, { version }]) => [name, version]));
+
+/** Permission to read secrets. AWS's own key needs none. */
+export function reading(secrets: Secrets): sst.aws.FunctionPermissionArgs[] {
+  const resources = Object.values(secrets).map(({ arn }) => arn);
+  return resources.length > 0 ? [{ actions: ['secretsmanager:GetSecretValue'], resources }] : [];
+}

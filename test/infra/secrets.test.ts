@@ -1,0 +1,89 @@
+import { readFileSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { graphOf, ofType, one, SECRETS } from './graphs.ts';
+import type { Graph } from './offline/evaluate.ts';
+
+const SECRET = 'aws:secretsmanager/secret:Secret';
+const VERSION = 'aws:secretsmanager/secretVersion:SecretVersion';
+
+/** Of a camera in cameras.yaml, beside what the deploying shell has. */
+const PLANTED = [...Object.values(SECRETS), 'viewer:secret@10.64.0.11'];
+/** As it may stand somewhere: as it is, in a URL, in base64. */
+const formsOf = (secret: string) => [
+  secret,
+  encodeURIComponent(secret),
+  Buffer.from(secret).toString('base64').replace(/=+$/, ''),
+];
+
+/** The ARN of a secret's version, as the graph's mocks give it. */
+const versionOf = (stage: string, path: string) =>
+  `arn:aws:secretsmanager:us-east-1:123456789012:secret:video-pipeline/${stage}/${path}-AbCdEf:::version`;
+const given = (stage: string, names: string[]) =>
+  Object.fromEntries(names.map((name) => [name, versionOf(stage, name)]));
+const MQTT = ['MQTT_USERNAME', 'MQTT_PASSWORD'];
+const WEBHOOK = ['WEBHOOK_URL', 'WEBHOOK_SECRET'];
+
+/** What a resource, a component, an output or a bundle shows, but for the values in Secrets Manager. */
+function shown({ resources, outputs, builds, app }: Graph): [name: string, text: string][] {
+  return [
+    ['the outputs', JSON.stringify([outputs, app])],
+    ...resources.map((resource): [string, string] => {
+      const { secretString: _, ...inputs } = resource.inputs;
+      const visible = resource.type === VERSION ? { ...resource, inputs } : resource;
+      return [`${resource.type} ${resource.name}`, JSON.stringify(visible)];
+    }),
+    ...Object.entries(builds).map(([name, { file }]): [string, string] => [
+      `the bundle of ${name}`,
+      readFileSync(file, 'utf8'),
+    ]),
+  ];
+}
+
+describe.each(['hosted', 'thrifty'] as const)('the secrets of %s', (deployed) => {
+  test('are in Secrets Manager, encrypted in the state, and nowhere else', async () => {
+    const graph = await graphOf(deployed);
+    const kept = ofType(graph, VERSION);
+    for (const secret of PLANTED)
+      expect(kept.some(({ inputs }) => inputs.secretString.includes(secret))).toBe(true);
+    for (const { name, secrets } of kept) expect(secrets, name).toEqual(['secretString']);
+    const found = shown(graph).flatMap(([name, text]) =>
+      PLANTED.flatMap(formsOf).some((form) => text.includes(form)) ? [name] : [],
+    );
+    expect(found).toEqual([]);
+  });
+
+  test('have names of their own, free again as soon as one is removed', async () => {
+    for (const { inputs, name } of ofType(await graphOf(deployed), SECRET)) {
+      expect(inputs.recoveryWindowInDays, name).toBe(0);
+      // AWS's own key: one of ours would need its own permissions.
+      expect(inputs.kmsKeyId, name).toBeUndefined();
+    }
+  });
+});
+
+test('functions are told which version of a secret to read, each of those that it needs alone', async () => {
+  const graph = await graphOf('hosted');
+  for (const { name, inputs } of ofType(graph, 'aws:lambda/function:Function')) {
+    const needed = { NotifyFunction: [...MQTT, ...WEBHOOK], AnnotateFunction: MQTT }[name] ?? [];
+    const variables: Record<string, string> = inputs.environment.variables;
+    const told = Object.entries(variables).filter(([, value]) => value.includes(':secretsmanager:'));
+    expect(Object.fromEntries(told), name).toEqual(given('hosted', needed));
+  }
+});
+
+test('ECS gives tasks their secrets, with the role that starts them and no other', async () => {
+  const graph = await graphOf('thrifty');
+  const of = (task: string) => {
+    const { containerDefinitions } = one(graph, 'aws:ecs/taskDefinition:TaskDefinition', task).inputs;
+    const [{ secrets }] = JSON.parse(containerDefinitions);
+    return Object.fromEntries(secrets.map(({ name, valueFrom }: any) => [name, valueFrom]));
+  };
+  expect(of('DetectTask')).toEqual(given('thrifty', MQTT));
+  expect(of('Ingest1Task')).toEqual({ STREAMS: versionOf('thrifty', 'ingest1/streams') });
+  const readable = (role: string) =>
+    [...JSON.stringify(one(graph, 'aws:iam/role:Role', role).inputs).matchAll(/secret:[\w/-]+/g)].map(String);
+  expect(readable('DetectExecutionRole')).toEqual(
+    MQTT.map((name) => `secret:video-pipeline/thrifty/${name}-AbCdEf`),
+  );
+  expect(readable('DetectTaskRole')).toEqual([]);
+});
