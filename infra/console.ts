@@ -190,6 +190,7 @@ function createSignIn(stage: Stage, { domain }: Console) {
     name: 'load-balancer',
     userPoolId: pool.id,
     generateSecret: true,
+    preventUserExistenceErrors: 'ENABLED',
     allowedOauthFlowsUserPoolClient: true,
     allowedOauthFlows: ['code'],
     allowedOauthScopes: ['openid'],

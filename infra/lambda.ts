@@ -1,5 +1,6 @@
 import { createLogGroup } from './logs.ts';
 import type { Group, Network } from './network.ts';
+import { trust } from './roles.ts';
 import { title } from './settings.ts';
 import type { Lambda, Stage } from './stages.ts';
 
@@ -63,8 +64,11 @@ export function createLambda(spec: LambdaArgs) {
       within && !$dev
         ? { securityGroups: [within.group.id], privateSubnets: within.network.vpc.privateSubnets }
         : undefined,
-    // SST's managed policies allow every log group. The permissions above are enough.
-    transform: { role: { managedPolicyArns: [] } },
+    // SST's managed policies allow every log group. The permissions above are enough. SST also lets everybody in the account
+    // take the role who may take roles: only `sst dev` needs that, and SST asks an output, which is always true.
+    transform: {
+      role: { managedPolicyArns: [], ...(!$dev && { assumeRolePolicy: trust('lambda.amazonaws.com') }) },
+    },
   });
   return { fn, logs };
 }

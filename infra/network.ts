@@ -22,6 +22,12 @@ const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
  */
 const REFUSED_ZONES = ['use1-az3', 'usw1-az2', 'cac1-az3'];
 
+/** Instances of SST: as the hosts of ingest. */
+const HARDENED = {
+  metadataOptions: { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 },
+  rootBlockDevice: { encrypted: true },
+};
+
 /** VPC with private subnets, access to AWS's APIs, and security groups that start without rules. */
 export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   const { zones, nat, tunnel } = stage.network;
@@ -33,6 +39,10 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
     );
   }
   const ssh = tunnel ? [{ ...toPort(SSH, VPC_CIDR), cidrBlocks: DEPLOY_CIDRS }] : [];
+  $transform(aws.iam.Role, (args, _options, name) => {
+    // SST's policy lets them read every parameter, such as what the state is encrypted with.
+    if (/^Network(Nat|Bastion)/.test(name)) args.managedPolicyArns = [];
+  });
   const vpc = new sst.aws.Vpc('Network', {
     az: zonesOf(zones),
     nat,
@@ -42,6 +52,8 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
       securityGroup: { ingress: [], egress: [] },
       privateSubnet: (args) => tagSubnet(args, 'internal-elb'),
       publicSubnet: (args) => tagSubnet(args, 'elb'),
+      natInstance: HARDENED,
+      bastionInstance: HARDENED,
       natSecurityGroup: (args) => {
         args.ingress = [{ ...EVERY_PORT, cidrBlocks: [VPC_CIDR] }, ...ssh];
         args.egress = [

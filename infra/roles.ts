@@ -13,13 +13,17 @@ export function createRole(
   const actions = /^(eks|pods)/.test(service) ? ['sts:AssumeRole', 'sts:TagSession'] : ['sts:AssumeRole'];
   return new aws.iam.Role(name, {
     namePrefix: rolePrefix(),
-    assumeRolePolicy: aws.iam.getPolicyDocumentOutput({
-      statements: [{ actions, principals: [{ type: 'Service', identifiers: [service] }] }],
-    }).json,
+    assumeRolePolicy: trust(service, actions),
     inlinePolicies: statements && [inline(statements)],
     managedPolicyArns: managed?.map((policy) => policyOfAws('iam', policy)),
   });
 }
+
+/** Lets a service take a role, and nobody else. */
+export const trust = (service: string, actions = ['sts:AssumeRole']) =>
+  aws.iam.getPolicyDocumentOutput({
+    statements: [{ actions, principals: [{ type: 'Service', identifiers: [service] }] }],
+  }).json;
 
 /** The only policy of a role. */
 export function inline(statements: unknown[]) {

@@ -154,7 +154,15 @@ export const MAKING: Record<string, Making | undefined> = {
   ],
   'aws:ec2/eipAssociation:EipAssociation': (inputs) => [['ec2', 'AssociateAddress', inputs]],
   'aws:ec2/instance:Instance': (
-    { ami, iamInstanceProfile, sourceDestCheck, tags: given, vpcSecurityGroupIds, ...inputs },
+    {
+      ami,
+      iamInstanceProfile,
+      rootBlockDevice: ebs,
+      sourceDestCheck,
+      tags: given,
+      vpcSecurityGroupIds,
+      ...inputs
+    },
     _own,
     id,
   ) => [
@@ -164,6 +172,7 @@ export const MAKING: Record<string, Making | undefined> = {
       {
         ...inputs,
         imageId: ami,
+        blockDeviceMappings: [{ deviceName: '/dev/xvda', ebs }],
         iamInstanceProfile: { name: iamInstanceProfile },
         securityGroupIds: vpcSecurityGroupIds,
         minCount: 1,

@@ -43,6 +43,8 @@ describe('the console on the web', () => {
     });
     expect(one(graph, 'aws:cognito/userPoolClient:UserPoolClient', 'ConsoleSignIn').inputs).toMatchObject({
       generateSecret: true,
+      // A stranger is not told which users there are.
+      preventUserExistenceErrors: 'ENABLED',
       allowedOauthFlows: ['code'],
       callbackUrls: ['https://cameras.example.com/oauth2/idpresponse'],
     });

@@ -211,6 +211,20 @@ async function rulesOf(deployed: Parameters<typeof graphOf>[0], name: string, si
   return inputs[side].map((rule: any) => `${rule.protocol} ${rule.cidrBlocks.join()} ${rule.fromPort}`);
 }
 
+test('instances in public subnets tell their credentials to no forged request, and have encrypted disks', async () => {
+  for (const deployed of ['personal', 'hosted', 'thrifty'] as const) {
+    const instances = ofType(await graphOf(deployed), 'aws:ec2/instance:Instance');
+    expect(instances.length, deployed).toBeGreaterThan(0);
+    for (const { name, inputs } of instances) {
+      expect(inputs.metadataOptions, name).toMatchObject({
+        httpTokens: 'required',
+        httpPutResponseHopLimit: 1,
+      });
+      expect(inputs.rootBlockDevice, name).toEqual({ encrypted: true });
+    }
+  }
+});
+
 test('a bastion of its own is reached by the deployer alone, and reaches the brokers alone', async () => {
   expect(await rulesOf('hosted', 'NetworkBastionSecurityGroup', 'ingress')).toEqual([
     `tcp ${DEPLOY_CIDR} 22`,

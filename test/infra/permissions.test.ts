@@ -213,8 +213,6 @@ const MANAGED: Record<string, string[]> = {
   ],
   InferenceNodeRole: ['AmazonEKSWorkerNodeMinimalPolicy', 'AmazonEC2ContainerRegistryPullOnly'],
   InferenceInsightsRole: ['CloudWatchAgentServerPolicy'],
-  NetworkNatInstanceRole: ['AmazonSSMManagedInstanceCore'],
-  NetworkBastionRole: ['AmazonSSMManagedInstanceCore'],
 };
 
 /** Actions for which AWS knows no resource narrower than `*`. */
@@ -252,6 +250,20 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
       const managed = (role.inputs.managedPolicyArns ?? []).map((arn: string) => arn.split('/').at(-1));
       expect(managed, role.name).toEqual(MANAGED[role.name] ?? []);
     }
+  });
+
+  test('are taken by the service that they are for, and by nobody of the account', async () => {
+    const takers = ofType(await graphOf(deployed), 'aws:iam/role:Role').flatMap(({ name, inputs }) => {
+      const { assumeRolePolicy: trust } = inputs;
+      const { Statement } = typeof trust === 'string' ? JSON.parse(trust) : trust;
+      // In `sst dev` the developer's machine does the work, with the function's role.
+      const own = deployed === 'dev' && !/^(Network|Inference)/.test(name) ? ['AWS', 'Service'] : ['Service'];
+      const others = Statement.filter(
+        ({ Principal }: any) => String(Object.keys(Principal).sort()) !== String(own),
+      );
+      return others.length > 0 ? [name] : [];
+    });
+    expect(takers).toEqual([]);
   });
 
   test('have no wildcard action, and no wildcard resource but where AWS has no other', async () => {

@@ -75,6 +75,7 @@ test('what the policies allow by name has such names', () => {
     ).toEqual([]);
   expectAll('aws:iam/role:Role', /^video-pipeline-/);
   expectAll('aws:iam/instanceProfile:InstanceProfile', /^video-pipeline-|^Network(Nat|Bastion)/);
+  expectAll('aws:lambda/function:Function', /^video-pipeline-/);
   expectAll('aws:s3/bucket:Bucket', /^video-pipeline-/);
   expectAll('aws:ecr/repository:Repository', /^video-pipeline\//);
   expectAll('aws:secretsmanager/secret:Secret', /^video-pipeline\//);

@@ -204,7 +204,7 @@ export const POLICIES: Record<string, readonly string[]> = {
   'deploy-roles': ['iam', 'kms'],
 };
 
-/** What has names of ours, and holds what others must not be changed by: roles, secrets, buckets, images. */
+/** What has names of ours, and holds what others must not be changed by: roles, functions, secrets, buckets, images. */
 const OURS: Record<string, string[]> = {
   ecr: ['arn:aws:ecr:*:*:repository/video-pipeline/*', 'arn:aws:ecr:*:*:repository/sst-asset'],
   iam: [
@@ -213,6 +213,8 @@ const OURS: Record<string, string[]> = {
     'arn:aws:iam::*:instance-profile/NetworkNat*',
     'arn:aws:iam::*:instance-profile/NetworkBastion*',
   ],
+  // Whoever may change another function's code has its role.
+  lambda: ['arn:aws:lambda:*:*:function:video-pipeline-*', 'arn:aws:lambda:*:*:event-source-mapping:*'],
   s3: [
     ...['video-pipeline-*', 'sst-asset-*', 'sst-state-*'].flatMap((name) => [
       `arn:aws:s3:::${name}`,
@@ -227,6 +229,10 @@ const OURS: Record<string, string[]> = {
 const OF_NO_RESOURCE = [
   'ecr:GetAuthorizationToken',
   'iam:ListRoles',
+  'lambda:CreateEventSourceMapping',
+  'lambda:GetAccountSettings',
+  'lambda:ListEventSourceMappings',
+  'lambda:ListFunctions',
   'secretsmanager:GetRandomPassword',
   'ssm:DescribeParameters',
 ];

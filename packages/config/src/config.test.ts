@@ -30,6 +30,8 @@ test.each<[VariableName, string]>([
   ['DEPLOY_CIDRS', '300.0.113.7/32'],
   ['DEPLOY_CIDRS', '203.0.113.7'],
   ['DEPLOY_CIDRS', '203.0.113.7/32,10.0.0.0/33'],
+  ['MQTT_URL', 'mqtts://user:secret-7@broker'],
+  ['OTEL_EXPORTER_OTLP_ENDPOINT', 'https://user:secret-7@collector'],
   ['CLUSTER_ADMINS', 'arn:aws:iam::123456789012:role/one,secret-7'],
 ])('%s=%s is refused: the error names the variable and keeps the value to itself', (name, value) => {
   const read = () => readConfig([name], { [name]: value });

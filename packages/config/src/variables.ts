@@ -6,6 +6,7 @@ const number = (min: number, max: number) => z.coerce.number().min(min).max(max)
 const port = integer(0, 65_535);
 const optional = z.string().min(1).optional();
 const httpUrl = z.url({ protocol: /^https?$/ }).optional();
+const hasNoPassword = (url = '') => !url.includes('@');
 /** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
 const path = z
   .string()
@@ -96,7 +97,7 @@ export const variables = {
     .describe('notify: how often an event is posted before it goes to failed/'),
   MQTT_URL: z
     .url({ protocol: /^mqtts?$/ })
-    .refine((url) => !/@/.test(url), 'must have no password in it: use MQTT_USERNAME and MQTT_PASSWORD')
+    .refine(hasNoPassword, 'must have no password in it: use MQTT_USERNAME and MQTT_PASSWORD')
     .optional()
     .describe(
       'notify, annotate: MQTT broker that events and counts are published to, `mqtts://host[:8883]` by TLS, as Frigate does',
@@ -195,9 +196,9 @@ export const variables = {
     .regex(/^[\w/.:#-]{1,255}$/, 'must be letters, digits and any of _/.:#-, at most 255')
     .default('VideoPipeline')
     .describe('CloudWatch namespace of metrics; on AWS each stage has its own'),
-  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl.describe(
-    'base URL of an OpenTelemetry collector (OTLP over HTTP); with it, frames are traced',
-  ),
+  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl
+    .refine(hasNoPassword, 'must have no password in it')
+    .describe('base URL of an OpenTelemetry collector (OTLP over HTTP); with it, frames are traced'),
   OTEL_TRACES_SAMPLER_ARG: number(0, 1).default(1).describe('share of the frames that are traced, 0..1'),
   LOG_LEVEL: z
     .enum(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])
