@@ -119,14 +119,17 @@ export const rows: Record<string, Row> = { production, staging };
 const ON_GPU = { INFERENCE_DEVICE: 'cuda', MAX_QUEUED_FRAMES: 4096 } as const;
 const rentsGpu = ({ inference }: Pick<Row, 'inference'>) => inference.backend !== 'sagemaker-serverless';
 
-/** Names that ECR takes in a repository, and that fit with ours into the 60 characters of a log delivery. */
-const STAGE_NAME = /^(?=.{1,30}$)[a-z0-9]+(-[a-z0-9]+)*$/;
+/**
+ * Names that ECR takes in a repository. With a longer one SST cuts the app's name, by which a deploy role is allowed
+ * roles (docs/iam), to stay within IAM's 64 characters.
+ */
+const STAGE_NAME = /^(?=.{1,16}$)[a-z0-9]+(-[a-z0-9]+)*$/;
 
 /** @throws ConfigError when a name, a number of days or a setting can't be used */
 export function stageOf(name: string): Stage {
   if (!STAGE_NAME.test(name))
     throw new ConfigError(
-      `stage '${name}': its name must be lower-case letters, digits and single hyphens, 30 at most (--stage)`,
+      `stage '${name}': its name must be lower-case letters, digits and single hyphens, 16 at most (--stage)`,
     );
   const own = Object.hasOwn(rows, name) ? rows[name] : undefined;
   const row = own ?? personal;

@@ -152,7 +152,7 @@ describe('npm run deploy -- check', () => {
     });
   });
 
-  test.each(['Alice', 'a--b', 'john.doe', 'x'.repeat(31), '-', ''])(
+  test.each(['Alice', 'a--b', 'john.doe', 'x'.repeat(17), '-', ''])(
     'and every command refuses a stage that AWS could not name: %s',
     async (stage) => {
       await expect(run('deploy.ts', ['infra', '--stage', stage])).rejects.toMatchObject({

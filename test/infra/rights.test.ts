@@ -1,6 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeAll, expect, test } from 'vitest';
+import { stageOf } from '../../infra/stages.ts';
 import { callsOf, MAKING, withRealIds } from './calls.ts';
 import { DEPLOYED, graphOf, ofType } from './graphs.ts';
 import type { Graph, Resource } from './offline/evaluate.ts';
@@ -80,4 +81,28 @@ test('what the policies allow by name has such names', () => {
   expectAll('aws:ecr/repository:Repository', /^video-pipeline\//);
   expectAll('aws:secretsmanager/secret:Secret', /^video-pipeline\//);
   expectAll('aws:ssm/parameter:Parameter', /^\/sst\//);
+});
+
+test('the longest name of a stage leaves the prefix of the names that SST makes as it is', () => {
+  const isTaken = (length: number) => {
+    try {
+      return stageOf('x'.repeat(length)) !== undefined;
+    } catch {
+      return false;
+    }
+  };
+  const longest = Array.from({ length: 64 }, (_, index) => index + 1).findLast(isTaken) ?? 0;
+  expect(longest).toBeGreaterThan('production'.length);
+  const most = { 'aws:iam/role:Role': 64, 'aws:lambda/function:Function': 64, 'aws:s3/bucket:Bucket': 63 };
+  let seen = 0;
+  for (const { type, inputs } of resources) {
+    const name: string = inputs.name ?? inputs.bucket ?? '';
+    const [, own] = /^video-pipeline-[a-z]+-(\w+)-\w{8}$/.exec(name) ?? [];
+    if (!own || !(type in most)) continue;
+    seen += 1;
+    const length = `video-pipeline-${'x'.repeat(longest)}-${own}-12345678`.length;
+    // As SST's naming.ts reckons.
+    expect(length, name).toBeLessThanOrEqual(most[type as keyof typeof most]);
+  }
+  expect(seen).toBeGreaterThan(20);
 });
