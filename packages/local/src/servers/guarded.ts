@@ -35,7 +35,7 @@ interface GuardedProgram {
 
 /**
  * Starts a program under `guard.sh`. A process that an earlier run left with the same `pidFile` is ended first.
- * @throws StartError when the program ends before it is ready, is not ready after a minute, or `stop` aborts
+ * @throws StartError when the program ends before it is ready, is not ready after two minutes, or `stop` aborts
  */
 export async function startGuarded(program: GuardedProgram): Promise<LocalServer> {
   const { name, pidFile, logFile } = program;
@@ -53,7 +53,7 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
       const isUp = async () => readPid(pidFile) && (!port || (await listens(port))) && isReady();
       while (!over.aborted && !(await isUp())) await sleep(50);
     };
-    const problem = await startProblem(exited, ready, { timeoutMs: 60_000, stop: program.stop });
+    const problem = await startProblem(exited, ready, { timeoutMs: 120_000, stop: program.stop });
     const said = problem && errorIn((await readFile(logFile, 'utf8')).split('\n'));
     if (problem) throw new StartError(`${name} ${problem}: ${said}; see ${logFile}`);
   } catch (error) {
