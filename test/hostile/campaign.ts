@@ -19,6 +19,8 @@ export interface CampaignOptions {
 
 export interface Outcome extends Measured {
   attacks: number;
+  /** How long all of them took, milliseconds. */
+  ms: number;
   /** Attacks of which did not come what must. */
   unmet: string[];
   /** How many records lie in `failed/`, by stage and reason without what it quotes. */
@@ -52,26 +54,29 @@ export async function runCampaign({
   const { target, watch, stop } = await startTarget(signal);
   try {
     const end = watch();
+    const began = performance.now();
     const unmet: string[] = [];
     const parts = PARTS.filter(({ name }) => only?.includes(name) ?? true);
     const attacks = parts.flatMap(({ name, attacks }) =>
       attacks(randomOf(seed), mutations).map((attack) => ({ ...attack, name: `${name}: ${attack.name}` })),
     );
     const attacking = inParallel(attacks, AT_ONCE, async ({ name, run }) => {
-      const began = performance.now();
+      const from = performance.now();
       const problem = await run(target).then(
         () => '',
         (error: Error) => `: ${error.message}`,
       );
       if (problem) unmet.push(`${name}${problem}`);
-      note(`${name}, ${Math.round(performance.now() - began)} ms${problem}`);
+      note(`${name}, ${Math.round(performance.now() - from)} ms${problem}`);
     });
     await orAborted(attacking, signal);
+    const ms = performance.now() - began;
     const measured = await end();
     const failed = await target.failed();
     return {
       ...measured,
       attacks: attacks.length,
+      ms,
       unmet,
       reasons: byReason(failed),
       overCeiling: over(measured.memory),

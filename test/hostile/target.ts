@@ -22,10 +22,10 @@ const RAW_TOPIC = [
 ];
 /** Kafka's number for a topic among what has a configuration. */
 const TOPIC_RESOURCE = 2;
-const START_MS = 180_000;
+const START_MS = 300_000;
 const POLL_MS = 200;
-/** Longest wait for what must come of an attack, milliseconds. */
-const OUTCOME_MS = 120_000;
+/** Longest wait for what must come of an attack, milliseconds: beside all the work that a machine may have. */
+export const OUTCOME_MS = 300_000;
 
 /** An object in `failed/`, but for what was in the record. */
 export interface Failed extends Pick<FailedRecord, 'stage' | 'reason' | 'reference'> {

@@ -4,14 +4,14 @@ import { Worker } from 'node:worker_threads';
 import { httpAttacks, send } from '../../support/http-attacks.ts';
 import { manyScans } from '../../support/many-scans.ts';
 import type { Random } from '../../support/random.ts';
-import type { Target } from '../target.ts';
+import { OUTCOME_MS, type Target } from '../target.ts';
 import type { Attack, Part } from './part.ts';
 
 const LISTENERS = ['inference', 'health', 'console'] as const;
 type Listener = (typeof LISTENERS)[number];
 const JSON_TYPE = { 'content-type': 'application/json' };
-/** Longest time for the answer to a probe or to a small request, milliseconds. */
-const PATIENCE_MS = 5_000;
+/** Longest time for the answer to a probe under load, milliseconds, or in requests that the server gets alone. */
+const PATIENCE = { ms: 5_000, requests: 10 };
 
 /** What clients and web pages send to what listens on a developer's machine. */
 export const http: Part = {
@@ -26,7 +26,7 @@ export const http: Part = {
   ],
 };
 
-/** @returns the status of the answer, and how long it took, milliseconds */
+/** @returns the status and the beginning of the answer */
 async function ask(
   target: Target,
   listener: Listener,
@@ -34,15 +34,18 @@ async function ask(
   headers: Record<string, string> = {},
   body?: string,
 ) {
-  const began = performance.now();
   const url = new URL(path, target.endpoints[listener]);
-  const status = await new Promise<number>((resolve, reject) => {
-    const sent = plain(url, { method: body === undefined ? 'GET' : 'POST', headers }, (response) => {
-      response.resume().on('end', () => resolve(response.statusCode ?? 0));
+  const signal = AbortSignal.timeout(OUTCOME_MS);
+  return new Promise<{ status: number; said: string }>((resolve, reject) => {
+    const sent = plain(url, { method: body === undefined ? 'GET' : 'POST', headers, signal }, (response) => {
+      let said = '';
+      response.on('data', (data) => {
+        if (said.length < 200) said += data;
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, said: said.slice(0, 200) }));
     });
     sent.on('error', reject).end(body);
   });
-  return { status, ms: performance.now() - began };
 }
 
 async function mustAnswer(
@@ -52,9 +55,8 @@ async function mustAnswer(
   what: string,
   ...how: [path: string, headers?: Record<string, string>, body?: string]
 ): Promise<void> {
-  const { status, ms } = await ask(target, listener, ...how);
-  if (status !== expected) throw new Error(`${what}: answered with ${status}, not ${expected}`);
-  if (ms > PATIENCE_MS) throw new Error(`${what}: answered after ${Math.round(ms)} ms`);
+  const { status, said } = await ask(target, listener, ...how);
+  if (status !== expected) throw new Error(`${what}: answered with ${status}, not ${expected}: ${said}`);
 }
 
 function bytes(listener: Listener): Attack {
@@ -108,15 +110,14 @@ const scans: Attack = {
       }).catch(() => {}),
     );
     setTimeout(() => leaving.abort(), 200);
-    await mustAnswer(
-      target,
-      'inference',
-      200,
-      'a good picture',
-      '/predict',
-      JSON_TYPE,
-      predict([target.jpeg]),
-    );
+    const good = predict([target.jpeg]);
+    // Who is told that there is no room, since another attack fills it, asks again.
+    await target.until('an answer to a good picture', async () => {
+      const { status, said } = await ask(target, 'inference', '/predict', JSON_TYPE, good);
+      if (status !== 200 && status !== 429)
+        throw new Error(`a good picture: answered with ${status}: ${said}`);
+      return status === 200;
+    });
     await Promise.all(left);
   },
 };
@@ -125,6 +126,9 @@ const overload: Attack = {
   name: '128 requests of 25 pictures at once',
   async run(target) {
     const body = predict(Array(25).fill(target.jpeg));
+    const began = performance.now();
+    await ask(target, 'inference', '/predict', JSON_TYPE, body);
+    const alone = performance.now() - began;
     const ended = Array.from({ length: 128 }, () =>
       ask(target, 'inference', '/predict', { ...JSON_TYPE, 'x-request-timeout-ms': '3000' }, body).catch(
         () => undefined,
@@ -135,7 +139,8 @@ const overload: Attack = {
     const [took] = await once(probing, 'message');
     await Promise.all(ended);
     const slowest = Math.max(...(took as number[]));
-    if (slowest > PATIENCE_MS) throw new Error(`/health answered after ${Math.round(slowest)} ms`);
+    if (slowest > Math.max(PATIENCE.ms, PATIENCE.requests * alone))
+      throw new Error(`/health answered after ${Math.round(slowest)} ms, a request alone after ${alone}`);
   },
 };
 
@@ -151,8 +156,8 @@ const clips: Attack = {
       void fetch(url, { signal: leaving }).catch(() => {});
     }
     await mustAnswer(target, 'console', 200, '/health of the console', '/health');
-    const unlike = (await Promise.all(same)).filter(({ status }) => ![200, 404, 503].includes(status));
-    if (unlike.length > 0) throw new Error(`a clip is answered with ${unlike[0]?.status}`);
+    const unlike = (await Promise.all(same)).find(({ status }) => ![200, 404, 503].includes(status));
+    if (unlike) throw new Error(`a clip is answered with ${unlike.status}: ${unlike.said}`);
   },
 };
 
