@@ -18,6 +18,7 @@ const patient = {
   retry: process.env.CI ? 1 : 0,
   testTimeout: 120_000,
   hookTimeout: 240_000,
+  expect: { poll: { timeout: 20_000 } },
 };
 /** Real Kafka, S3 and RTSP. */
 const endToEnd = { ...patient, globalSetup: './test/support/share-servers.ts' };
@@ -26,6 +27,7 @@ const unit = {
   // Vitest leaves one core alone, which of two is half of them.
   maxWorkers: Math.max(2, availableParallelism() - 1),
   testTimeout: 20_000,
+  expect: { poll: { timeout: 10_000 } },
 };
 /** A process for each file, and its imports, took half of the time of all. */
 const sharing = {

@@ -112,7 +112,7 @@ describe('a shadow', () => {
     const other = [seen('person', 2, 0, 20, 20), seen('car', 50, 0, 70, 20)];
     const { detector } = shadow(server(() => ({ ...good, model: 'new', detections: other })));
     expect(await answers(detector)).toEqual(['old', 'old']);
-    await vi.waitFor(() => expect(sums('canary', 'VariantAgreed')).toBe(2));
+    await expect.poll(() => sums('canary', 'VariantAgreed')).toBe(2);
     expect([sums('main', 'VariantDetections'), sums('canary', 'VariantDetections')]).toEqual([2, 4]);
   });
 
@@ -126,7 +126,7 @@ describe('a shadow', () => {
   test('that fails, fails no batch; a batch that fails is no fault of the shadow', async () => {
     const { detector, main, warn } = shadow({ detect: () => Promise.reject(new Error('gone')) });
     expect(await answers(detector)).toEqual(['old', 'old']);
-    await vi.waitFor(() => expect(warn).toHaveBeenCalledOnce());
+    await vi.waitFor(() => expect(warn).toHaveBeenCalledOnce(), 10_000);
     main.detect.mockRejectedValueOnce(new InferenceClientError('503'));
     await expect(detector.detect(frames)).rejects.toThrow('503');
   });

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
-import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { writeColourModel } from '../test/colour-model.ts';
 import { loadDetector } from './load-detector.ts';
 import { ModelSet } from './model-set.ts';
@@ -114,11 +114,11 @@ test('a folder that is away for a while is watched again when it is back', async
   const models = await open();
   models.watch(5);
   await rename(folder, `${folder}-away`);
-  await vi.waitUntil(() => errors.includes('model folder'));
+  await expect.poll(() => errors).toContain('model folder');
   expect(models.detectors.size).toBe(1);
   await rename(`${folder}-away`, folder);
   await replace('b.onnx', "{0: 'crimson', 1: 'green', 2: 'blue'}");
-  await vi.waitUntil(() => models.detectors.has('b'), { timeout: 10_000 });
+  await expect.poll(() => models.detectors.has('b')).toBe(true);
 });
 
 test('a changed card is read', async () => {

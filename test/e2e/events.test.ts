@@ -231,7 +231,7 @@ test('the end of a topic is read backwards, over several fetches, and no further
     `can't read the end of ${absent} for 'yard'`,
   );
   await rig.createTopics([absent], 1);
-  await vi.waitFor(async () => expect((await tail.newest(absent, 'yard', 1).next()).done).toBe(true));
+  await expect.poll(async () => (await tail.newest(absent, 'yard', 1).next()).done).toBe(true);
   expect((await tail.newest(topic, 'yard', 1).next()).done).toBe(false);
   await tail.close();
 });

@@ -102,7 +102,7 @@ async function detectWith(canary: ModelProcess, mode: 'canary' | 'shadow', batch
   drawn = 0;
   const seen = [];
   for (let batch = 0; batch < batches; batch++) seen.push(await detector.detect(frames));
-  await vi.waitFor(() => expect(measured('VariantCalls', 'canary', 'Sum')).toBeGreaterThan(0));
+  await expect.poll(() => measured('VariantCalls', 'canary', 'Sum')).toBeGreaterThan(0);
   return seen.map((results) =>
     results.reduce((sum, result) => sum + ('detections' in result ? result.detections.length : 0), 0),
   );
@@ -120,7 +120,7 @@ test('the alarms let pass a canary that answers as the model in use does, and st
 test('a shadow that answers worse changes nothing, and is seen to', async () => {
   const [first, second] = await detectWith(servers.worse, 'shadow', 4);
   expect(first).toBe(second);
-  await vi.waitFor(() => expect(measured('VariantAgreed', 'canary', 'Sum')).toBeGreaterThan(0));
+  await expect.poll(() => measured('VariantAgreed', 'canary', 'Sum')).toBeGreaterThan(0);
   const agreed = measured('VariantAgreed', 'canary', 'Sum');
   expect(agreed).toBeLessThan(measured('VariantDetections', 'canary', 'Sum'));
 });

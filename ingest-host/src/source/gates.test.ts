@@ -344,7 +344,7 @@ test('a snapshot is asked for again, whatever a camera calls its version', async
   ffmpeg.write(`GET http://${camera.place}/x HTTP/1.0\r\nHost: ${camera.place}\r\n\r\n`);
   const head = 'HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nETag: "a\x01b"\r\nContent-Length: 4\r\n\r\n';
   for (const client of [0, 1]) {
-    await vi.waitUntil(() => camera.clients.length > client);
+    await expect.poll(() => camera.clients.length, { interval: 5 }).toBeGreaterThan(client);
     camera.clients[client]?.write(head + jpeg, 'latin1');
   }
   const [again] = await once(camera.clients[1] as Socket, 'data');

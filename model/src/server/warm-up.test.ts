@@ -158,13 +158,13 @@ test('pictures of a client that disconnects, or whose deadline passes, are dropp
     const body = JSON.stringify(bodyOf(Array(count).fill(jpeg)));
     return fetch(`${url}/predict`, { method: 'POST', body, headers, signal: gone.signal });
   });
-  await vi.waitUntil(() => detector.queued > 20);
+  await expect.poll(() => detector.queued).toBeGreaterThan(20);
   const late = predict(Array(26).fill(jpeg), { 'x-request-timeout-ms': '1500', 'x-client-id': 'late' });
   const other = predict(Array(26).fill(jpeg), { 'x-client-id': 'other' });
   expect((await late).status).toBe(504);
   gone.abort();
   for (const one of lost) await expect(one).rejects.toThrow();
-  await vi.waitUntil(() => detector.queued <= 26);
+  await expect.poll(() => detector.queued).toBeLessThanOrEqual(26);
   const before = runtime.frames;
   runtime.resume();
   expect((await other).body.results).toHaveLength(26);
