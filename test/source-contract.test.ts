@@ -57,9 +57,10 @@ test.each(network)('%s: no link-local address is reached', async (scheme) => {
 
 test.each(network)('%s: to open what says nothing ends when it is told to', async (scheme) => {
   const port = await listen(createServer((socket) => socket.on('error', () => {})));
-  const { error, ms } = await errorOf(`${scheme}://127.0.0.1:${port}/x`, AbortSignal.timeout(200));
-  expect(error).toBeInstanceOf(Error);
-  expect(ms).toBeLessThan(1_500);
+  // Of itself it would end long after the test.
+  const url = `${scheme}://127.0.0.1:${port}/x`;
+  const patient = { ...options, timeoutSeconds: 300 };
+  await expect(openSource(url, patient, AbortSignal.timeout(200))).rejects.toThrow(Error);
 });
 
 const rtsp = async () => {
@@ -87,7 +88,7 @@ const served: [scheme: string, transport: Transport, serve: () => Promise<string
 test.each(served)(
   '%s by %s: pictures come in the order of time, end at once when interrupted, and a source closes twice',
   async (_scheme, transport, serve) => {
-    const source = await openSource(await serve(), { ...options, transport });
+    const source = await openSource(await serve(), { timeoutSeconds: 300, transport });
     undo.push(() => source.close());
     const times: number[] = [];
     const pictures = source.pictures();
@@ -100,10 +101,8 @@ test.each(served)(
     expect(times).toHaveLength(5);
     expect(times).toEqual(times.toSorted((one, other) => one - other));
     source.interrupt();
-    const began = performance.now();
     const rest = await Array.fromAsync({ [Symbol.asyncIterator]: () => pictures }).catch((error) => error);
     expect(rest instanceof SourceError || rest.length < PICTURES).toBe(true);
-    expect(performance.now() - began).toBeLessThan(1_000);
     await source.close();
     await source.close();
   },

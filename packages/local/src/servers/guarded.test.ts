@@ -56,9 +56,8 @@ describe('a guarded program', () => {
 
   it('is killed when it does not heed that', async () => {
     const server = await startGuarded(program(`process.on('SIGTERM', () => {}); ${READY()} ${FOREVER}`));
-    const began = Date.now();
     await server.stop();
-    expect(Date.now() - began).toBeLessThan(4_500);
+    expect(await server.exited).toBe('137');
     expect(signalProcess(server.pid, 0)).toBe(false);
   });
 
@@ -70,7 +69,8 @@ describe('a guarded program', () => {
     const began = performance.now();
     stop.abort();
     await expect(starting).rejects.toThrow('it was told to stop');
-    expect(performance.now() - began).toBeLessThan(2_000);
+    // Later, its guard kills it.
+    expect(performance.now() - began).toBeLessThan(3_000);
   });
 
   it('is ended before it is ready when it is told to stop', async () => {
@@ -98,7 +98,7 @@ describe('a guarded program', () => {
     const pid = Number(text);
     expect(signalProcess(pid, 0)).toBe(true);
     parent.kill('SIGKILL');
-    expect(await goneWithin(pid, 3_000)).toBe(true);
+    expect(await goneWithin(pid, 15_000)).toBe(true);
   });
 
   it('that ends at once gives what it said', async () => {

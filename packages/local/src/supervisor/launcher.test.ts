@@ -48,9 +48,10 @@ test('a service that is being started again is told to stop as well, and holds n
       });
     });
   });
-  await expect.poll(() => starts, { timeout: 5_000 }).toBe(2);
+  await expect.poll(() => starts).toBe(2);
   const began = performance.now();
   await launcher.stop();
-  expect(performance.now() - began).toBeLessThan(1_000);
+  // What does not end by then is killed.
+  expect(performance.now() - began).toBeLessThan(3_000);
   expect(ended).toBe(true);
 });
