@@ -88,9 +88,11 @@ test('sixty who ask for one clip at once get one that is made once; the console 
     const answer = await fetch(url);
     return [answer.status, (await answer.arrayBuffer()).byteLength] as const;
   });
-  const began = performance.now();
-  expect((await fetch(`${fixture.url}/health`)).status).toBe(200);
-  expect(performance.now() - began).toBeLessThan(3_000);
+  const first = await Promise.race([
+    fetch(`${fixture.url}/health`).then(({ status }) => `health: ${status}`),
+    ...asked.map((answer) => answer.then(() => 'a clip')),
+  ]);
+  expect(first).toBe('health: 200');
   const answers = new Set((await Promise.all(asked)).map(String));
   expect(answers.size).toBe(1);
   expect([...answers][0]).toMatch(/^200,\d{5,}$/);
