@@ -1,4 +1,4 @@
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
+import type { Browser, BrowserContextOptions, CDPSession, Page } from 'playwright-core';
 import { describe, expect, inject, onTestFinished } from 'vitest';
 import { hasChromium, launchChromium } from './chromium.ts';
 import {
@@ -14,6 +14,17 @@ import {
 /** `describe`, where there is a Chromium. */
 export const describeInChromium = describe.skipIf(!hasChromium);
 
+/** Addresses of the page's views. */
+export const VIEWS = [
+  '#/',
+  '#/stream/yard',
+  '#/cameras',
+  '#/flow',
+  '#/search',
+  '#/events',
+  '#/timeline?stream=dock',
+  '#/failed',
+] as const;
 /** The page of the console, in a browser, while two cameras send. */
 export interface ConsoleTabs {
   fixture: ConsoleFixture;
@@ -21,8 +32,13 @@ export interface ConsoleTabs {
   /** A picture of the cameras'. */
   jpeg: Buffer;
   /** A tab on a view; it fails the test when the page has thrown or been refused something. */
-  open(hash: string, options?: BrowserContextOptions): Promise<Page>;
+  open(hash: string, options?: TabOptions): Promise<Page>;
   close(): Promise<void>;
+}
+
+interface TabOptions extends BrowserContextOptions {
+  /** Done with the tab before it is told the address. */
+  prepare?: (page: Page) => Promise<void>;
 }
 
 /** On the Kafka that all test files share, where there is one and `options` don't say otherwise. */
@@ -46,9 +62,14 @@ export async function openConsole(options: ConsoleOptions = {}): Promise<Console
   };
 }
 
-async function openTab(browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<Page> {
+async function openTab(
+  browser: Browser,
+  url: string,
+  { prepare, ...options }: TabOptions = {},
+): Promise<Page> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   const page = await context.newPage();
+  await prepare?.(page);
   const errors: string[] = [];
   page.on('pageerror', (error) => errors.push(error.message));
   page.on('console', (message) => {
@@ -112,4 +133,61 @@ export async function pictureOf(page: Page): Promise<(place: readonly [number, n
   const left = canvas.x + (canvas.width - WIDTH * scale) / 2;
   const top = canvas.y + (canvas.height - HEIGHT * scale) / 2;
   return ([x, y]) => [left + x * WIDTH * scale, top + y * HEIGHT * scale];
+}
+
+/** What a tab needed until its view had its heading and was painted. */
+export interface FirstPaint {
+  /** Milliseconds after the tab was told the address. */
+  ms: number;
+  /** Of the page's main thread. */
+  cpuMs: number;
+  /** Without those of the API. */
+  files: number;
+  bytes: number;
+  /** Files without which nothing is painted. */
+  blocking: string[];
+}
+
+/** @param unanswered requests that never get an answer */
+export async function firstPaint(
+  { open }: ConsoleTabs,
+  hash: string,
+  unanswered?: RegExp,
+): Promise<FirstPaint> {
+  let cdp: CDPSession | undefined;
+  const page = await open(hash, {
+    async prepare(page) {
+      if (unanswered) await page.route(unanswered, () => {});
+      await page.addInitScript(() => {
+        const note = () => document.querySelector('h1') && performance.mark('heading') && seen.disconnect();
+        const seen = new MutationObserver(note);
+        seen.observe(document, { childList: true, subtree: true });
+      });
+      cdp = await page.context().newCDPSession(page);
+      // Time that the machine gave to other work is no part of it.
+      await cdp.send('Performance.enable', { timeDomain: 'threadTicks' });
+    },
+  });
+  await page.locator('h1').waitFor();
+  await page.waitForFunction(() => performance.getEntriesByName('first-contentful-paint').length > 0);
+  const { metrics = [] } = (await cdp?.send('Performance.getMetrics')) ?? {};
+  const seconds = metrics.find(({ name }) => name === 'TaskDuration')?.value ?? Number.NaN;
+  const loaded = await page.evaluate(() => {
+    const [paint] = performance.getEntriesByName('first-contentful-paint');
+    const [heading] = performance.getEntriesByName('heading');
+    const entries = performance.getEntriesByType('resource') as PerformanceResourceTiming[];
+    // Code of the other views comes later.
+    const files = entries.filter(
+      ({ name, startTime }) => !name.includes('/api/') && startTime < (heading?.startTime ?? Number.NaN),
+    );
+    return {
+      ms: paint?.startTime ?? Number.NaN,
+      files: files.length,
+      bytes: files.reduce((sum, { decodedBodySize }) => sum + decodedBodySize, 0),
+      blocking: files
+        .filter((file) => 'renderBlockingStatus' in file && file.renderBlockingStatus === 'blocking')
+        .map(({ name }) => name.split('/').at(-1) ?? ''),
+    };
+  });
+  return { ...loaded, cpuMs: seconds * 1_000 };
 }
