@@ -22,12 +22,6 @@ const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
  */
 const REFUSED_ZONES = ['use1-az3', 'usw1-az2', 'cac1-az3'];
 
-/** Instances of SST: as the hosts of ingest. */
-const HARDENED = {
-  metadataOptions: { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 },
-  rootBlockDevice: { encrypted: true },
-};
-
 /** VPC with private subnets, access to AWS's APIs, and security groups that start without rules. */
 export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   const { zones, nat, tunnel } = stage.network;
@@ -52,8 +46,8 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
       securityGroup: { ingress: [], egress: [] },
       privateSubnet: (args) => tagSubnet(args, 'internal-elb'),
       publicSubnet: (args) => tagSubnet(args, 'elb'),
-      natInstance: HARDENED,
-      bastionInstance: HARDENED,
+      natInstance: harden,
+      bastionInstance: harden,
       natSecurityGroup: (args) => {
         args.ingress = [{ ...EVERY_PORT, cidrBlocks: [VPC_CIDR] }, ...ssh];
         args.egress = [
@@ -76,6 +70,14 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   const endpointGroup = endpoints.length > 0 ? createGroup(vpc, 'Endpoints') : undefined;
   if (endpointGroup) createEndpoints(vpc, endpointGroup, endpoints, region);
   return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
+}
+
+/** Instances of SST: as the hosts of ingest. */
+function harden(args: aws.ec2.InstanceArgs, options: $util.CustomResourceOptions): undefined {
+  args.metadataOptions = { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 };
+  args.rootBlockDevice = { encrypted: true };
+  // SST takes the newest image at each deploy: a new one would replace the instance, and interrupt the way out.
+  options.ignoreChanges = ['ami'];
 }
 
 const toPort = (port: number, cidr: string, protocol: 'tcp' | 'udp' = 'tcp') => ({

@@ -246,6 +246,14 @@ test('a NAT instance lets ingest out to the cameras, and without a tunnel nobody
   ]);
 });
 
+test.each([
+  ['personal', 'NetworkNatInstance1'],
+  ['thrifty', 'NetworkNatInstance3'],
+  ['hosted', 'NetworkBastionInstance'],
+] as const)('%s keeps the image of %s at a deploy, whatever is newest', async (deployed, name) => {
+  expect(one(await graphOf(deployed), 'aws:ec2/instance:Instance', name).ignoreChanges).toEqual(['ami']);
+});
+
 /** Every pair for which both sides have a rule: `from -> to:port`. */
 function reachable(graph: Graph): string[] {
   const inline = ofType(graph, 'aws:ec2/securityGroup:SecurityGroup').flatMap(({ name, inputs }) =>
