@@ -37,6 +37,8 @@ interface ServiceSpec
   secrets?: Secrets;
   /** Whether its containers may write to `/tmp`. The image must declare it as a volume, or only root can. */
   tmp?: boolean;
+  /** What must exist before it. */
+  after?: $util.Resource[];
   /** Changes what SST has no option for. */
   changeTask?: (args: aws.ecs.TaskDefinitionArgs) => void;
   changeService?: (args: aws.ecs.ServiceArgs, options: $util.CustomResourceOptions) => void;
@@ -48,7 +50,8 @@ interface ServiceSpec
  * fails if its tasks do not get healthy, unless nobody waits for them.
  */
 export function createService(name: string, spec: ServiceSpec): sst.aws.Service {
-  const { stage, logs, spot, permissions = [], secrets = {}, tmp, changeTask, changeService, ...args } = spec;
+  const { stage, logs, spot, permissions = [], secrets = {}, tmp, after = [], ...rest } = spec;
+  const { changeTask, changeService, ...args } = rest;
   const service = new sst.aws.Service(name, {
     ...args,
     architecture: 'arm64',
@@ -65,6 +68,10 @@ export function createService(name: string, spec: ServiceSpec): sst.aws.Service 
       },
       service: (service, options) => {
         service.enableExecuteCommand = false;
+        // The cluster with its capacity providers.
+        options.dependsOn = [spec.cluster, ...after];
+        // Autoscaling sets the number of tasks: a deploy would return to the least one, even under load.
+        if (spec.scaling) options.ignoreChanges = ['desiredCount'];
         changeService?.(service, options);
       },
     },

@@ -101,6 +101,7 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     logs,
     cluster,
     wait: true,
+    after: kafka.topics,
     cpu: stage.ingest.cpu,
     memory: stage.ingest.memory,
     spot: stage.ingest.capacity === 'spot',
@@ -125,14 +126,12 @@ function createTask({ stage, kafka, name, cluster, hosts, image, streams }: Task
     changeTask: (args) => {
       if (hosts) args.requiresCompatibilities = ['EC2'];
     },
-    changeService: (args, options) => {
+    changeService: (args) => {
       // The old task ends before the new one starts: two tasks on one camera would publish each picture twice, and
       // many cameras refuse a second session. Each camera gives no pictures for about a minute.
       args.deploymentMinimumHealthyPercent = 0;
       args.deploymentMaximumPercent = 100;
       if (hosts) placeOn(hosts, args);
-      // The cluster with its capacity providers.
-      options.dependsOn = cluster;
     },
   });
   return logs;

@@ -28,6 +28,8 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
     logs,
     cluster: createCluster(network, group, { name: `${name}Cluster` }),
     wait: true,
+    // A poller ends where its topic is missing, and ECS gives up after a few ends.
+    after: kafka.topics,
     cpu,
     memory,
     spot: capacity === 'spot',

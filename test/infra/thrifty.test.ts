@@ -49,6 +49,14 @@ describe('a stage that saves what it can', () => {
     expect(environment.INFERENCE_SERVICE_URL).toBeTruthy();
   });
 
+  test('keeps its number of tasks at a deploy, and starts none before its topics', async () => {
+    const service = one(await graphOf('thrifty'), 'aws:ecs/service:Service', 'DetectService');
+    expect(service.ignoreChanges).toEqual(['desiredCount']);
+    expect(service.dependsOn).toEqual(
+      expect.arrayContaining(['KafkaTopic-video-frames', 'DetectClusterCapacityProviders']),
+    );
+  });
+
   test('grows and shrinks by CPU, on Spot, with IAM to the brokers', async () => {
     const graph = await graphOf('thrifty');
     const target = one(graph, 'aws:appautoscaling/target:Target', 'DetectAutoScalingTarget').inputs;
