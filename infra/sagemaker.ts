@@ -1,5 +1,6 @@
 import { arnHere } from './arn.ts';
 import type { InferenceTarget } from './inference-target.ts';
+import { keepLogs } from './logs.ts';
 import { reachAws } from './network.ts';
 import { createRole } from './roles.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
@@ -14,6 +15,9 @@ interface Parts extends Pick<Inputs, 'stage' | 'network'> {
 }
 
 const VARIANT = 'main';
+/** Folder of the endpoints' logs, a group for each. */
+const LOGS = '/aws/sagemaker/Endpoints';
+const WRITES_LOGS = ['CreateLogGroup', 'CreateLogStream', 'DescribeLogStreams', 'PutLogEvents'];
 /**
  * Host with NVIDIA's driver 580, for CUDA 13 in the image. By default the instance families have older drivers, with
  * which the container does not start.
@@ -49,10 +53,15 @@ export function createSageMaker({ stage, inference, network, image }: Parts): In
     productionVariants: [{ variantName: VARIANT, modelName: model.name, ...capacity(inference) }],
   });
   const scales = inference.backend === 'sagemaker';
+  const name = `${$app.name}-${$app.stage}`;
   const endpoint = new aws.sagemaker.Endpoint(
     'InferenceEndpoint',
-    { endpointConfigName: configuration.name },
-    { ignoreChanges: scales ? ['endpointConfigName'] : [] },
+    { name, endpointConfigName: configuration.name },
+    {
+      // The endpoint would create its log group without a retention.
+      dependsOn: keepLogs(stage, 'InferenceLogs', `${LOGS}/${name}`),
+      ignoreChanges: scales ? ['endpointConfigName'] : [],
+    },
   );
   if (scales) {
     scale(endpoint, inference.replicas);
@@ -116,13 +125,8 @@ function createExecutionRole(): aws.iam.Role {
       // A registry token and a metric have no narrower resource.
       { actions: ['ecr:GetAuthorizationToken', 'cloudwatch:PutMetricData'], resources: ['*'] },
       {
-        actions: [
-          'logs:CreateLogGroup',
-          'logs:CreateLogStream',
-          'logs:DescribeLogStreams',
-          'logs:PutLogEvents',
-        ],
-        resources: [arnHere('logs', 'log-group:/aws/sagemaker/Endpoints/*')],
+        actions: WRITES_LOGS.map((action) => `logs:${action}`),
+        resources: [arnHere('logs', `log-group:${LOGS}/*`)],
       },
     ],
   });

@@ -536,8 +536,8 @@ export const MAKING: Record<string, Making | undefined> = {
     ...inputs
   }) => [['s3', 'PutBucketEncryption', { bucket, serverSideEncryptionConfiguration: inputs }]],
   'aws:s3/bucketVersioning:BucketVersioning': (inputs) => [['s3', 'PutBucketVersioning', inputs]],
-  'aws:sagemaker/endpoint:Endpoint': (inputs, own) => [
-    ['sagemaker', 'CreateEndpoint', { ...inputs, endpointName: named(own) }],
+  'aws:sagemaker/endpoint:Endpoint': ({ name: endpointName, ...inputs }) => [
+    ['sagemaker', 'CreateEndpoint', { ...inputs, endpointName }],
   ],
   'aws:sagemaker/endpointConfiguration:EndpointConfiguration': (inputs, own) => [
     ['sagemaker', 'CreateEndpointConfig', { ...inputs, endpointConfigName: named(own) }],

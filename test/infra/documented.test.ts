@@ -25,7 +25,6 @@ const VALUES: Record<string, string> = {
   image: 'registry.example/model@sha256:1',
   reference: 'registry.example/model@sha256:1',
   registry: '123456789012.dkr.ecr.us-east-1.amazonaws.com',
-  endpoint: 'InferenceEndpoint-1',
   id: 'yard',
   owner: 'owner',
   repo: 'repo',
@@ -107,7 +106,7 @@ async function problemsOfAws([, service = '', operation = '', ...words]: string[
   for (const name of GLOBAL) delete given[name];
   const added = ADDED[`${service} ${operation}`];
   if (added) {
-    if (service === 'logs' && !words[0]?.startsWith('/aws/sagemaker/')) expect(logGroups).toContain(words[0]);
+    if (service === 'logs') expect(logGroups).toContain(words[0]);
     return Object.keys(given).filter((name) => !added.includes(name));
   }
   const api = service === 's3api' ? 's3' : service;

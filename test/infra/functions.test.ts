@@ -150,7 +150,7 @@ test('detect reaches the inference backend that its stage has', async () => {
   });
   expect(await environment('personal')).toMatchObject({
     INFERENCE_BACKEND: 'sagemaker',
-    SAGEMAKER_ENDPOINT_NAME: 'InferenceEndpoint',
+    SAGEMAKER_ENDPOINT_NAME: 'video-pipeline-alice',
   });
   expect(await environment('dev')).toMatchObject({ INFERENCE_SERVICE_URL: 'http://127.0.0.1:8000' });
 });

@@ -225,7 +225,7 @@ const LIVE = ['appsync:* *', 's3:* sst-asset', 's3:* sst-asset/*'];
 const reading = (secret: string) => `secretsmanager:GetSecretValue ${secret}`;
 const OF_MQTT = ['MQTT_USERNAME', 'MQTT_PASSWORD'].map(reading);
 const OF_WEBHOOK = ['WEBHOOK_URL', 'WEBHOOK_SECRET'].map(reading);
-const SAGEMAKER = ['sagemaker:InvokeEndpoint InferenceEndpoint'];
+const SAGEMAKER = (stage: string) => [`sagemaker:InvokeEndpoint video-pipeline-${stage}`];
 
 describe.each(DEPLOYED)('the roles of %s', (deployed) => {
   test('allow what the code does, on what it does it to, and nothing else', async () => {
@@ -244,7 +244,9 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
         ...(deployed === 'dev' && lambda ? LIVE : []),
         ...(deployed === 'hosted' && role.name === 'AnnotateRole' ? OF_MQTT : []),
         ...(deployed === 'hosted' && role.name === 'NotifyRole' ? [...OF_MQTT, ...OF_WEBHOOK] : []),
-        ...(['personal', 'hosted'].includes(deployed) && role.name === 'DetectRole' ? SAGEMAKER : []),
+        ...(['personal', 'hosted'].includes(deployed) && role.name === 'DetectRole'
+          ? SAGEMAKER(EVALUATIONS[deployed].stage)
+          : []),
       ];
       expect(allowed(role), role.name).toEqual([...new Set([...(expected ?? []), ...extra])].sort());
       const managed = (role.inputs.managedPolicyArns ?? []).map((arn: string) => arn.split('/').at(-1));

@@ -39,9 +39,9 @@ describe('a deploy of a SageMaker endpoint that scales', () => {
     expect(endpoint.ignoreChanges).toContain('endpointConfigName');
     const calls = await update('old');
     expect(calls.filter((call) => call.includes('update-endpoint'))).toEqual([
-      'sagemaker update-endpoint --endpoint-name InferenceEndpoint --endpoint-config-name new --retain-all-variant-properties',
+      'sagemaker update-endpoint --endpoint-name video-pipeline-hosted --endpoint-config-name new --retain-all-variant-properties',
     ]);
-    expect(calls.at(-2)).toBe('sagemaker wait endpoint-in-service --endpoint-name InferenceEndpoint');
+    expect(calls.at(-2)).toBe('sagemaker wait endpoint-in-service --endpoint-name video-pipeline-hosted');
   });
 
   test('updates nothing on the first deploy, whose endpoint has that configuration already', async () => {
@@ -50,7 +50,7 @@ describe('a deploy of a SageMaker endpoint that scales', () => {
 
   test('fails where AWS rolled the endpoint back', async () => {
     await expect(update('old', { ROLLS_BACK: '1' })).rejects.toMatchObject({
-      stderr: 'InferenceEndpoint was rolled back to old\n',
+      stderr: 'video-pipeline-hosted was rolled back to old\n',
     });
   });
 
@@ -63,7 +63,7 @@ describe('a deploy of a SageMaker endpoint that scales', () => {
     );
     expect(inputs.environment).toEqual({
       AWS_REGION: 'us-east-1',
-      ENDPOINT: 'InferenceEndpoint',
+      ENDPOINT: 'video-pipeline-hosted',
       CONFIGURATION: name,
     });
   });
@@ -75,6 +75,18 @@ test('an endpoint without instances is updated as usual', async () => {
   const endpoint = one(graph, 'aws:sagemaker/endpoint:Endpoint', 'InferenceEndpoint');
   expect(endpoint.ignoreChanges).toEqual([]);
 });
+
+test.each(['personal', 'hosted'] as const)(
+  'the endpoint of %s finds a log group that does not keep its logs for ever',
+  async (deployed) => {
+    const graph = await graphOf(deployed);
+    const endpoint = one(graph, 'aws:sagemaker/endpoint:Endpoint', 'InferenceEndpoint');
+    const group = one(graph, 'aws:cloudwatch/logGroup:LogGroup', 'InferenceLogs');
+    expect(group.inputs.name).toBe(`/aws/sagemaker/Endpoints/${endpoint.inputs.name}`);
+    expect(group.inputs.retentionInDays).toBeGreaterThan(0);
+    expect(endpoint.dependsOn).toContain(group.name);
+  },
+);
 
 test('GPU instances have the driver that the image needs, and the server does without no GPU unnoticed', async () => {
   const graph = await graphOf('hosted');
