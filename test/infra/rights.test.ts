@@ -59,6 +59,21 @@ test.each(Object.entries(POLICIES))(
   },
 );
 
+test('keys are used by MSK alone, and a profile that EKS left does not stop a removal', () => {
+  const { Statement } = JSON.parse(readFileSync(join(ROOT, 'docs/iam/deploy-roles.json'), 'utf8'));
+  const allowing = (form: RegExp) =>
+    Statement.filter(({ Action }: any) => Action.some((one: string) => form.test(one)));
+  const viaKafka = { StringLike: { 'kms:ViaService': 'kafka.*.amazonaws.com' } };
+  expect(allowing(/^kms:/)).toEqual([
+    { Effect: 'Allow', Action: ['kms:CreateGrant', 'kms:DescribeKey'], Resource: ['*'], Condition: viaKafka },
+  ]);
+  const taken = allowing(/^iam:RemoveRoleFromInstanceProfile$/).flatMap(({ Resource }: any) => Resource);
+  expect(taken).toContain('arn:aws:iam::*:instance-profile/eks-*');
+  // Nothing else may be done to it.
+  const others = allowing(/^iam:(?!Remove)/).flatMap(({ Resource }: any) => Resource);
+  expect(others.filter((one: string) => one.includes('eks'))).toEqual([]);
+});
+
 test('every right is in one of the policies', () => {
   const services = [...Object.values(RIGHTS), BESIDE].flatMap((list) => list.split(' ').map(serviceOf));
   expect([...new Set(services)].sort()).toEqual(Object.values(POLICIES).flat().sort());

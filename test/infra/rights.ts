@@ -250,6 +250,12 @@ const SERVICE_LINKED = [
   'spot',
 ].map((service) => `${service}.amazonaws.com`);
 
+/**
+ * Auto Mode's profile of the nodes' role. A deleted cluster may leave it, and AWS's provider then takes the role out.
+ * @see https://github.com/aws/containers-roadmap/issues/2531
+ */
+const LEFT_BY_EKS = 'arn:aws:iam::*:instance-profile/eks-*';
+
 /** Keys are used by MSK alone. */
 const THROUGH_KAFKA = { StringLike: { 'kms:ViaService': 'kafka.*.amazonaws.com' } };
 
@@ -259,21 +265,27 @@ export function policyOf(services: readonly string[], passedTo: readonly string[
   const actions = [...new Set(all)].sort().filter((action) => services.includes(serviceOf(action)));
   const resourceOf = (action: string) =>
     (OF_NO_RESOURCE.includes(action) ? undefined : OURS[serviceOf(action)]) ?? ['*'];
-  const byResource = Map.groupBy(actions, (action) => resourceOf(action).join(' '));
-  const statements: object[] = [...byResource].map(([resources, Action]) => ({
-    Effect: 'Allow',
-    Action,
-    Resource: resources.split(' '),
-    ...(Action.every((action) => serviceOf(action) === 'kms') && { Condition: THROUGH_KAFKA }),
-  }));
+  const conditionOf = (action: string) => (serviceOf(action) === 'kms' ? THROUGH_KAFKA : undefined);
+  const alike = Map.groupBy(actions, (action) => JSON.stringify([resourceOf(action), conditionOf(action)]));
+  const statements: object[] = [...alike.values()].map((Action) => {
+    const [first = ''] = Action;
+    const Condition = conditionOf(first);
+    return { Effect: 'Allow', Action, Resource: resourceOf(first), ...(Condition && { Condition }) };
+  });
   if (services.includes('iam')) {
     const pass = { Effect: 'Allow', Action: ['iam:PassRole'], Resource: [OURS.iam?.[0]] };
+    const remove = {
+      Effect: 'Allow',
+      Action: ['iam:RemoveRoleFromInstanceProfile'],
+      Resource: [LEFT_BY_EKS],
+    };
     const link = {
       Effect: 'Allow',
       Action: ['iam:CreateServiceLinkedRole'],
       Resource: ['arn:aws:iam::*:role/aws-service-role/*'],
     };
     statements.push(
+      remove,
       { ...pass, Condition: { StringEquals: { 'iam:PassedToService': passedTo } } },
       { ...link, Condition: { StringEquals: { 'iam:AWSServiceName': SERVICE_LINKED } } },
     );
