@@ -1,12 +1,15 @@
 import { readCameras } from './cameras.ts';
+import { REFUSED_ZONES } from './network.ts';
 import { type Quota, quotasOf } from './quotas.ts';
 import { GPU_NODE } from './scaling.ts';
 import { deployment } from './settings.ts';
-import type { Stage } from './stages.ts';
+import type { Inference, Stage } from './stages.ts';
 import { INSIGHTS, KUBERNETES_VERSION, kafkaVersionOf } from './versions.ts';
 
 /** Asks the AWS command line. @returns its answer, JSON */
 type Ask = (...args: string[]) => string;
+
+type Gpu = Extract<Inference, { backend: 'eks' }>['gpu'];
 
 interface Tagged {
   Tags?: { Key: string; Value: string }[];
@@ -18,6 +21,8 @@ interface Tagged {
  */
 type Held = Record<string, (ask: Ask) => { all: number; own: number; limit?: number }>;
 
+/** Who publishes the images of NAT instances, and their names, as SST asks for them. */
+const NAT_IMAGES = { owner: '568608671756', name: 'fck-nat-al2023-*' };
 /** Role of EC2 without which no spot instance starts. Only who may make it can, and EKS may not. */
 const SPOT_SERVICE = 'spot.amazonaws.com';
 
@@ -26,7 +31,6 @@ const SPOT_SERVICE = 'spot.amazonaws.com';
  * @throws Error with the quotas to request
  */
 export function check(stage: Stage, region: string, ask: Ask): void {
-  const problems = shellProblems(stage);
   const { CAMERAS_FILE } = deployment();
   const cameras = (CAMERAS_FILE ? readCameras(CAMERAS_FILE).length : 0) + (stage.ingest.testCamera ? 1 : 0);
   ask('sts', 'get-caller-identity');
@@ -51,66 +55,82 @@ export function check(stage: Stage, region: string, ask: Ask): void {
       `aws service-quotas request-service-quota-increase --region ${region} --service-code ${service} --quota-code ${code} --desired-value ${desired}`,
     );
   }
-  problems.push(...gpuProblems(stage, region, ask), ...versionProblems(stage, ask));
-  problems.push(...short.map(({ name, wants, has }) => `${name}: ${wants} needed, ${has} there`));
+  const tooSmall = short.map(({ name, wants, has }) => `${name}: ${wants} needed, ${has} there`);
+  const problems = [...problemsOf(stage, region, ask), ...tooSmall];
   if (problems.length > 0) throw new Error(problems.join('; '));
 }
 
-/** Missing variables of the deploying shell at which the deploy would stop. */
-function shellProblems({ name, network, inference }: Stage): string[] {
-  const { DEPLOY_CIDRS } = deployment();
-  const needed = network.tunnel || inference.backend === 'eks';
-  return needed && !DEPLOY_CIDRS
-    ? [`DEPLOY_CIDRS is not set: stage '${name}' must know who may reach it`]
-    : [];
+/** What stops a deploy, whatever the quotas are. */
+function* problemsOf(stage: Stage, region: string, ask: Ask): Generator<string> {
+  const { name, network, inference } = stage;
+  const isEks = inference.backend === 'eks';
+  if ((network.tunnel || isEks) && !deployment().DEPLOY_CIDRS)
+    yield `DEPLOY_CIDRS is not set: stage '${name}' must know who may reach it`;
+  const zones = zonesOf(ask).slice(0, network.zones);
+  if (zones.length < network.zones)
+    yield `${region} has ${zones.length} zones that EKS accepts, not ${network.zones}: set AWS_REGION`;
+  const images = ['--owners', NAT_IMAGES.owner, ...filters({ name: NAT_IMAGES.name, architecture: 'arm64' })];
+  if (network.nat === 'ec2' && !ask('ec2', 'describe-images', ...images).includes('"ImageId"'))
+    yield `${region} has no image ${NAT_IMAGES.name} for NAT instances: set network.nat to 'managed'`;
+  if (isEks) yield* gpuProblems(inference.gpu, zones, ask);
+  yield* versionProblems(stage, ask);
 }
 
-/** GPU instances that the account can't start, whatever its quotas are. Prints the command that helps. */
-function gpuProblems({ inference }: Stage, region: string, ask: Ask): string[] {
-  if (inference.backend !== 'eks') return [];
-  const { families, capacity } = inference.gpu;
+const filters = (values: Record<string, string>) => [
+  '--filters',
+  ...Object.entries(values).map(([name, value]) => `Name=${name},Values=${value}`),
+];
+
+/** The region's zones in their order, as the network takes them. */
+function zonesOf(ask: Ask): string[] {
+  const usable = filters({ state: 'available', 'opt-in-status': 'opt-in-not-required' });
+  const { AvailabilityZones } = JSON.parse(ask('ec2', 'describe-availability-zones', ...usable));
+  return (AvailabilityZones as { ZoneId: string; ZoneName: string }[])
+    .filter(({ ZoneId }) => !REFUSED_ZONES.includes(ZoneId))
+    .map(({ ZoneName }) => ZoneName)
+    .sort();
+}
+
+/** GPU instances that the account can't start. Prints the command that helps. */
+function* gpuProblems({ families, capacity }: Gpu, zones: string[], ask: Ask): Generator<string> {
   const types = families.map((family) => `${family}.${GPU_NODE.size}`).join();
-  const offered = ask(
-    'ec2',
-    'describe-instance-type-offerings',
-    '--filters',
-    `Name=instance-type,Values=${types}`,
-  );
-  const problems =
-    JSON.parse(offered).InstanceTypeOfferings.length === 0
-      ? [`${region} has none of ${types}: name other families in infra/stages.ts, or set AWS_REGION`]
-      : [];
-  if (!capacity.includes('spot')) return problems;
+  const offered = ['availability-zone', ...filters({ 'instance-type': types, location: zones.join() })];
+  if (
+    !ask('ec2', 'describe-instance-type-offerings', '--location-type', ...offered).includes('"InstanceType"')
+  )
+    yield `${zones.join()} have none of ${types}: name other families in infra/stages.ts, or set AWS_REGION`;
+  if (!capacity.includes('spot')) return;
   const roles = ask('iam', 'list-roles', '--path-prefix', `/aws-service-role/${SPOT_SERVICE}/`);
-  if (JSON.parse(roles).Roles.length > 0) return problems;
+  if (JSON.parse(roles).Roles.length > 0) return;
   console.log(`aws iam create-service-linked-role --aws-service-name ${SPOT_SERVICE}`);
-  return [...problems, 'the account has no role for spot instances (AWSServiceRoleForEC2Spot)'];
+  yield 'the account has no role for spot instances (AWSServiceRoleForEC2Spot)';
 }
 
 /** Versions that AWS offers no longer. */
-function versionProblems({ kafka, inference }: Stage, ask: Ask): string[] {
+function* versionProblems({ kafka, inference }: Stage, ask: Ask): Generator<string> {
   const version = kafkaVersionOf(kafka);
-  const { KafkaVersions } = JSON.parse(ask('kafka', 'list-kafka-versions'));
-  const isOffered = KafkaVersions.some(
-    (one: { Version: string; Status: string }) => one.Version === version && one.Status === 'ACTIVE',
-  );
-  const problems = isOffered
-    ? []
-    : [`MSK does not offer Kafka ${version}: name another one in infra/versions.ts`];
-  if (inference.backend !== 'eks') return problems;
+  const offered = ['list-kafka-versions', '--query', "KafkaVersions[?Status=='ACTIVE'].Version"];
+  if (!JSON.parse(ask('kafka', ...offered)).includes(version))
+    yield `MSK does not offer Kafka ${version}: name another one in infra/versions.ts`;
+  if (inference.backend !== 'eks') return;
   const { addonName, addonVersion } = INSIGHTS;
   const wanted = ['--kubernetes-version', KUBERNETES_VERSION, '--addon-name', addonName];
   // Without an add-on for it EKS does not know the version of Kubernetes either.
-  if (ask('eks', 'describe-addon-versions', ...wanted).includes(`"${addonVersion}"`)) return problems;
-  return [
-    ...problems,
-    `EKS has no ${addonName} ${addonVersion} for Kubernetes ${KUBERNETES_VERSION} (infra/versions.ts)`,
-  ];
+  if (!ask('eks', 'describe-addon-versions', ...wanted).includes(`"${addonVersion}"`))
+    yield `EKS has no ${addonName} ${addonVersion} for Kubernetes ${KUBERNETES_VERSION} (infra/versions.ts)`;
 }
 
 function quotaOf({ service, code, usual }: Quota, ask: Ask): number {
-  const answer = ask('service-quotas', 'get-service-quota', '--service-code', service, '--quota-code', code);
-  return JSON.parse(answer || '{}').Quota?.Value ?? usual;
+  // A list, as asking for one quota is an error where AWS holds no value for the account, only its default.
+  const answer = ask(
+    'service-quotas',
+    'list-service-quotas',
+    '--service-code',
+    service,
+    '--quota-code',
+    code,
+  );
+  return JSON.parse(answer).Quotas[0]?.Value ?? usual;
 }
 
 function heldBy(stage: string): Held {

@@ -20,7 +20,7 @@ const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
  * Zones in which AWS makes no EKS cluster, by their ids: the names of zones differ by account.
  * @see https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
  */
-const REFUSED_ZONES = ['use1-az3', 'usw1-az2', 'cac1-az3'];
+export const REFUSED_ZONES = ['use1-az3', 'usw1-az2', 'cac1-az3'];
 
 /** VPC with private subnets, access to AWS's APIs, and security groups that start without rules. */
 export function createNetwork(stage: Stage, cameras: readonly Camera[]) {

@@ -121,6 +121,14 @@ describe('npm run deploy -- check', () => {
     });
   });
 
+  test("reckons with AWS's default where AWS holds no value for the account", async () => {
+    const failed = checked(['--stage', 'staging'], { NO_VALUES: 'yes' });
+    await expect(failed).rejects.toMatchObject({
+      stderr: expect.stringMatching(/^deploy: .*All G and VT Spot Instance Requests: 12 needed, 0 there\n$/),
+      stdout: expect.stringMatching(/EC2-VPC Elastic IPs +2 beside 2 in use, of 5: fits/),
+    });
+  });
+
   test('asks Lambda itself for its limit, which a new account has far below the default', async () => {
     const fresh = { CONCURRENCY: '10', RESERVED: '0' };
     await expect(checked(['--stage', 'mine'], fresh)).rejects.toMatchObject({
@@ -130,9 +138,10 @@ describe('npm run deploy -- check', () => {
     });
   });
 
-  test('says where no GPU instance can start: none in the region, or no role for spot', async () => {
-    await expect(checked(['--stage', 'production'], { NO_GPU: 'none' })).rejects.toMatchObject({
-      stderr: expect.stringContaining('us-east-1 has none of g6.xlarge,g5.xlarge'),
+  test('says where no GPU instance can start: none in the zones of the stage, or no role for spot', async () => {
+    // The region has them in its fourth zone alone, which the stage does not use.
+    await expect(checked(['--stage', 'staging'], { GPU_ZONES: 'us-east-1d' })).rejects.toMatchObject({
+      stderr: expect.stringContaining('us-east-1a,us-east-1c have none of g6.xlarge,g5.xlarge'),
     });
     await expect(checked(['--stage', 'staging'], { NO_SPOT: 'none' })).rejects.toMatchObject({
       stdout: expect.stringContaining(
@@ -143,8 +152,21 @@ describe('npm run deploy -- check', () => {
     await checked(['--stage', 'production'], { NO_SPOT: 'none' });
   });
 
+  test('says of a region that it has too few zones, or no image for NAT instances', async () => {
+    const small = { ZONES: 'usw1-az1=a usw1-az2=b usw1-az3=c', AWS_REGION: 'us-west-1' };
+    await expect(checked(['--stage', 'production'], small)).rejects.toMatchObject({
+      stderr: expect.stringContaining('us-west-1 has 2 zones that EKS accepts, not 3'),
+    });
+    await checked(['--stage', 'staging'], small);
+    const young = { NO_NAT: 'none', AWS_REGION: 'ap-southeast-5' };
+    await expect(checked(['--stage', 'mine'], young)).rejects.toMatchObject({
+      stderr: expect.stringContaining('ap-southeast-5 has no image fck-nat-al2023-* for NAT instances'),
+    });
+    await checked(['--stage', 'staging'], young);
+  });
+
   test('says which versions AWS offers no longer', async () => {
-    const old = { KAFKA_STATUS: 'DEPRECATED', INSIGHTS: 'v9.0.0-eksbuild.1' };
+    const old = { KAFKA_VERSIONS: '"2.8.1"', INSIGHTS: 'v9.0.0-eksbuild.1' };
     await expect(checked(['--stage', 'staging'], old)).rejects.toMatchObject({
       stderr: expect.stringMatching(
         /MSK does not offer Kafka 3\.8\.x.*EKS has no amazon-cloudwatch-observability v5\.0\.0-eksbuild\.1 for Kubernetes 1\.\d+/,

@@ -167,7 +167,7 @@ export const RIGHTS: Record<string, string> = {
 
 /** What the program, SST and `npm run deploy` ask for beside the resources. */
 export const BESIDE =
-  'sts:GetCallerIdentity servicequotas:GetServiceQuota ec2:DescribeAvailabilityZones ec2:DescribeImages ' +
+  'sts:GetCallerIdentity servicequotas:ListServiceQuotas ec2:DescribeAvailabilityZones ec2:DescribeImages ' +
   'ecr:GetAuthorizationToken ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetDownloadUrlForLayer ' +
   'ecr:InitiateLayerUpload ecr:UploadLayerPart ecr:CompleteLayerUpload ecr:PutImage ecr:DescribeImages ' +
   'secretsmanager:GetRandomPassword eks:DescribeClusterVersions lambda:ListEventSourceMappings ' +

@@ -20,13 +20,19 @@ case "$name $*" in
     test -z "$NO_AWS" && echo '{"authorizationData":[{"authorizationToken":"'$(printf AWS:pass-of-the-registry | base64)'",
       "proxyEndpoint":"https://123456789012.dkr.ecr.'$AWS_REGION.$domain'"}]}' ;;
   "aws ecr describe-repositories"*) test -n "$HAS_REPOSITORIES" ;;
-  "aws service-quotas get-service-quota"*) echo '{"Quota":{"Value":'\${QUOTA:-1000}'}}' ;;
+  "aws service-quotas list-service-quotas"*)
+    test -n "$NO_VALUES" && echo '{"Quotas":[]}' || echo '{"Quotas":[{"Value":'\${QUOTA:-1000}'}]}' ;;
   "aws ec2 describe-addresses"*) echo '{"Addresses":[{"Tags":[{"Key":"stage","Value":"production"}]},{}]}' ;;
   "aws ec2 describe-vpcs"*) echo '{"Vpcs":[{}]}' ;;
-  "aws ec2 describe-instance-type-offerings"*) echo '{"InstanceTypeOfferings":['\${NO_GPU:-'{}'}']}' | sed s/none// ;;
-  "aws kafka list-kafka-versions"*)
-    for version in 3.8.x 3.9.x.kraft; do echo '{"Version":"'$version'","Status":"'\${KAFKA_STATUS:-ACTIVE}'"}'; done |
-      paste -sd, | sed 's/.*/{"KafkaVersions":[&]}/' ;;
+  "aws ec2 describe-availability-zones"*)
+    for zone in \${ZONES:-zone-4=d use1-az3=b zone-1=a zone-3=c}; do
+      echo '{"ZoneId":"'\${zone%=*}'","ZoneName":"'$AWS_REGION\${zone#*=}'"}'
+    done | paste -sd, | sed 's/.*/{"AvailabilityZones":[&]}/' ;;
+  "aws ec2 describe-images"*) echo '{"Images":['\${NO_NAT:-'{"ImageId":"ami-0"}'}']}' | sed s/none// ;;
+  "aws ec2 describe-instance-type-offerings"*)
+    case "$*" in *"Values=\${GPU_ZONES:-$AWS_REGION}"*) echo '{"InstanceTypeOfferings":[{"InstanceType":"g6.xlarge"}]}' ;;
+      *) echo '{"InstanceTypeOfferings":[]}' ;; esac ;;
+  "aws kafka list-kafka-versions"*) echo "[\${KAFKA_VERSIONS-\\"3.8.x\\",\\"3.9.x.kraft\\"}]" ;;
   "aws eks describe-addon-versions"*)
     echo '{"addons":[{"addonVersions":[{"addonVersion": "'\${INSIGHTS:-v5.0.0-eksbuild.1}'"}]}]}' ;;
   "aws iam list-roles"*) echo '{"Roles":['\${NO_SPOT:-'{}'}']}' | sed s/none// ;;
