@@ -219,6 +219,7 @@ function createSignIn(stage: Stage, { domain }: Console) {
 function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.FunctionPermissionArgs[] {
   const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC, KAFKA_GROUP_ID, S3_PREFIX } =
     stage.settings;
+  const folders = [S3_PREFIX, 'detections', 'events', 'reviews', 'tables', 'clips', 'failed', LOST_BATCHES];
   return [
     ...kafkaPermissions(kafka, {
       // With PICTURES=once the pictures are on the topic of frames only.
@@ -232,17 +233,7 @@ function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.F
       watch: { groups: Object.values(functions).map(({ group }) => group) },
       write: [KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC],
     }),
-    objects(store, 's3:GetObject', [
-      `${S3_PREFIX}/*`,
-      'detections/*',
-      'events/*',
-      'reviews/*',
-      'tables/*',
-      'clips/*',
-      'failed/*',
-      `${LOST_BATCHES}/*`,
-      list.key,
-    ]),
+    objects(store, 's3:GetObject', [...folders.map((folder) => `${folder}/*`), list.key]),
     // Which events have been reviewed.
     objects(store, 's3:PutObject', ['reviews/*']),
     objects(store, 's3:DeleteObject', ['failed/*', `${LOST_BATCHES}/*`]),

@@ -41,7 +41,7 @@ program
   .action((options: { skipCheck?: boolean }) => {
     if (!options.skipCheck) checkStage();
     build();
-    deployAll();
+    deployStage();
     showStatus();
   });
 program
@@ -51,7 +51,7 @@ program
 program
   .command('infra')
   .description('deploy everything, with the images built last; SST builds those that were not')
-  .action(deployAll);
+  .action(() => deployStage());
 program.command('build').description('build the images and push them to ECR').action(build);
 program.command('k8s').description('deploy the Kubernetes objects alone').action(deployKubernetes);
 program
@@ -173,19 +173,14 @@ function keepImages(images: Images): void {
   writeFileSync(imagesFile(), JSON.stringify(images, null, 2));
 }
 
-function deployAll(): void {
-  refuseUnreachable();
-  deployStage();
-}
-
 function deployStage(variables: NodeJS.ProcessEnv = {}, options: string[] = []): void {
+  refuseUnreachable();
   const images = { ...readJson<Images>(imagesFile()), ...given(), ...variables };
   for (const [name, image] of Object.entries(images)) process.stderr.write(`${name}=${image}\n`);
   run('npx', ['sst', 'deploy', '--stage', stage(), ...options], images);
 }
 
 function deployKubernetes(): void {
-  refuseUnreachable();
   // The target is named by infra/kubernetes-apply.ts. Its dependencies are not changed.
   deployStage({}, ['--target', 'KubernetesDeployment']);
 }

@@ -22,6 +22,7 @@ interface Parts extends Pick<Inputs, 'stage' | 'network' | 'kafka'> {
 
 const KEDA_VERSION = '2.20.2';
 const KEDA_NAMESPACE = 'keda';
+const CLUSTER_POLICIES = ['Cluster', 'Compute', 'BlockStorage', 'LoadBalancing', 'Networking'];
 const INSIGHTS_GROUPS = ['application', 'dataplane', 'host', 'performance'];
 
 /** An EKS cluster in Auto Mode that runs the model server on GPU nodes behind an internal load balancer. */
@@ -54,7 +55,7 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
       kafka: { bootstrapServers, region, partitions: stage.kafka.partitions },
     }),
   );
-  const hosts = applyAll(objects, { provider, dependsOn: keda ? [keda] : [] });
+  const hosts = applyAll(objects, provider, keda ? [keda] : []);
   const url = (name: string) => $interpolate`http://${hosts[name]}:${stage.settings.PORT}`;
   return {
     environment: {
@@ -78,13 +79,7 @@ function createCluster(stage: Stage, network: Network) {
     );
   }
   const clusterRole = createRole('InferenceClusterRole', 'eks.amazonaws.com', {
-    managed: [
-      'AmazonEKSClusterPolicy',
-      'AmazonEKSComputePolicy',
-      'AmazonEKSBlockStoragePolicy',
-      'AmazonEKSLoadBalancingPolicy',
-      'AmazonEKSNetworkingPolicy',
-    ],
+    managed: CLUSTER_POLICIES.map((name) => `AmazonEKS${name}Policy`),
   });
   const nodeRole = createRole('InferenceNodeRole', 'ec2.amazonaws.com', {
     managed: ['AmazonEKSWorkerNodeMinimalPolicy', 'AmazonEC2ContainerRegistryPullOnly'],

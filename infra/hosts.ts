@@ -5,7 +5,10 @@ import type { IngestHosts, Stage } from './stages.ts';
 
 /** Amazon Linux for ECS on Graviton: each new instance gets the newest image. */
 const IMAGE = 'resolve:ssm:/aws/service/ecs/optimized-ami/amazon-linux-2023/arm64/recommended/image_id';
-const ROOT_VOLUME = { deviceName: '/dev/xvda', gb: 30 };
+const ROOT_VOLUME = {
+  deviceName: '/dev/xvda',
+  ebs: { volumeSize: 30, volumeType: 'gp3', encrypted: 'true', deleteOnTermination: 'true' },
+};
 
 /** EC2 instances that ECS starts when tasks need them, and ends when no task does. */
 export interface Hosts {
@@ -71,17 +74,7 @@ function createTemplate(
     iamInstanceProfile: { arn: profile.arn },
     // One hop: a container with its own network can't read the instance's credentials.
     metadataOptions: { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 },
-    blockDeviceMappings: [
-      {
-        deviceName: ROOT_VOLUME.deviceName,
-        ebs: {
-          volumeSize: ROOT_VOLUME.gb,
-          volumeType: 'gp3',
-          encrypted: 'true',
-          deleteOnTermination: 'true',
-        },
-      },
-    ],
+    blockDeviceMappings: [ROOT_VOLUME],
     tagSpecifications: ['instance', 'volume', 'network-interface'].map((resourceType) => ({
       resourceType,
       tags: stage.tags,

@@ -1,17 +1,21 @@
 import { ROLLOUT_SECONDS } from './kubernetes.ts';
 import { type KubernetesObject, SERVICE } from './kubernetes-object.ts';
 
-/** Applies the objects in their order. @returns host names of the load balancers, by their services' names */
+/**
+ * Applies the objects in their order, after other resources.
+ * @returns host names of the load balancers, by their services' names
+ */
 export function applyAll(
   objects: $util.Output<KubernetesObject[]>,
-  options: $util.CustomResourceOptions,
+  provider: kubernetes.Provider,
+  after: $util.Resource[],
 ): $util.Output<Record<string, string>> {
   return objects.apply((list) => {
     const created = new Map<string, $util.CustomResource[]>();
     const hosts: Record<string, $util.Output<string>> = {};
     for (const object of list) {
       const first = (AFTER[object.kind] ?? ['Namespace']).flatMap((kind) => created.get(kind) ?? []);
-      const one = applyObject(object, { ...options, dependsOn: [...asList(options.dependsOn), ...first] });
+      const one = applyObject(object, { provider, dependsOn: [...after, ...first] });
       created.set(object.kind, [...(created.get(object.kind) ?? []), one]);
       if (one instanceof kubernetes.core.v1.Service)
         hosts[object.metadata.name] = one.status.loadBalancer.ingress[0].hostname;
@@ -24,8 +28,6 @@ export function applyAll(
 const AFTER: Record<string, string[]> = {
   Deployment: ['Namespace', 'Service', 'NodePool', 'ServiceAccount'],
 };
-
-const asList = (value: $util.CustomResourceOptions['dependsOn']) => [value ?? []].flat() as $util.Resource[];
 
 /** Classes of Kubernetes' own kinds. Those of an extension have none. */
 const classes = (): Record<string, new (...args: any[]) => $util.CustomResource> => ({

@@ -34,17 +34,8 @@ const INTERFACES = {
 
 /** A Lambda function with a log group of its own, and with no other permissions than those given. */
 export function createLambda(spec: LambdaArgs) {
-  const {
-    stage,
-    part,
-    name = title(part),
-    memoryMb,
-    timeoutSeconds,
-    permissions,
-    within,
-    install,
-    ...args
-  } = spec;
+  const { stage, part, name = title(part), memoryMb, timeoutSeconds, ...rest } = spec;
+  const { permissions, within, install, ...args } = rest;
   const logs = createLogGroup(stage, part);
   const fn = new sst.aws.Function(name, {
     ...args,

@@ -127,17 +127,15 @@ function createEndpoints(
   region: $util.Output<string>,
 ): void {
   for (const service of services) {
-    new aws.ec2.VpcEndpoint(
-      `Network${service.replace(/(^|[.-])./g, (start) => start.slice(-1).toUpperCase())}`,
-      {
-        vpcId: vpc.id,
-        serviceName: $interpolate`com.amazonaws.${region}.${service}`,
-        vpcEndpointType: 'Interface',
-        privateDnsEnabled: true,
-        subnetIds: vpc.privateSubnets,
-        securityGroupIds: [group.id],
-      },
-    );
+    const name = service.replace(/(^|[.-])./g, (start) => start.slice(-1).toUpperCase());
+    new aws.ec2.VpcEndpoint(`Network${name}`, {
+      vpcId: vpc.id,
+      serviceName: $interpolate`com.amazonaws.${region}.${service}`,
+      vpcEndpointType: 'Interface',
+      privateDnsEnabled: true,
+      subnetIds: vpc.privateSubnets,
+      securityGroupIds: [group.id],
+    });
   }
 }
 
@@ -156,11 +154,7 @@ type Peer = Pick<
   'referencedSecurityGroupId' | 'cidrIpv4' | 'prefixListId'
 >;
 
-const onPort = (port: number, ipProtocol: 'tcp' | 'udp' = 'tcp') => ({
-  ipProtocol,
-  fromPort: port,
-  toPort: port,
-});
+const onPort = (port: number, ipProtocol = 'tcp') => ({ ipProtocol, fromPort: port, toPort: port });
 
 /** Names of existing rules: two parts of a stage may need the same rule, and AWS refuses a duplicate. */
 const rules = { out: new Set<string>(), in: new Set<string>() };
