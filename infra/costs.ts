@@ -291,7 +291,7 @@ function assumptions(stage: Stage, frames: number, work: Work): string[] {
     `NDJSON of detections is counted for ${stage.store.ndjsonDays ?? stage.store.annotatedDays} days`,
     ...(eventsCost(stage) > 0 ? [`${EVENTS_AN_HOUR} events of each camera an hour`] : []),
     ...(inference.backend === 'eks'
-      ? ['the fewest pods, one at least while the cameras run; two small nodes beside them']
+      ? ['the fewest pods, one at least while the cameras run; two small nodes; no Container Insights']
       : []),
     ...(inference.backend === 'sagemaker-serverless'
       ? [`serverless inference takes ${BATCH_SECONDS.serverlessInference} s a batch`]
