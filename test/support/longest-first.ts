@@ -7,7 +7,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 const LONG = [
   ...['e2e/console-outages', 'faults/cluster', 'e2e/outages', 'infra/permissions'],
   ...['e2e/recovery-commands', 'hostile/hostile', 'e2e/console-api', 'e2e/stack', 'e2e/start'],
-  ...['e2e/ingest-gstreamer', 'e2e/stack-cli', 'e2e/local-store', 'faults/disk-full', 'e2e/stage-added'],
+  ...['e2e/ingest-gstreamer', 'e2e/stack-cli', 'e2e/local-store', 'e2e/stage-added'],
   ...['e2e/console-cameras', 'faults/faults', 'e2e/ingest-kafka', 'e2e/console-page', 'infra/settings'],
   ...['e2e/ingest-http', 'infra/commands', 'e2e/ingest-faults', 'e2e/model-nanodet', 'e2e/ingest-probe'],
   ...['infra/scenes', 'e2e/handlers', 'e2e/ingest', 'e2e/console-stream', 'e2e/stage-cli'],
