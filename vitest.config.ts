@@ -51,8 +51,9 @@ const ALONE = [
   // Its collector has to be there before any module of ours.
   'test/tracing.test.ts',
 ];
-/** They measure how far apart pictures come: with three files at a time on two cores, some came late. */
 const CAMERAS = ['test/e2e/{ingest,attacks-camera}*.test.ts'];
+/** They measure how far apart pictures come: with three files at a time on two cores, some came late. */
+const EVEN = ['test/e2e/ingest{,-gstreamer,-http,-probe,-rtmp,-srt}.test.ts'];
 
 const isShuffled = process.argv.some((arg) => arg.startsWith('--sequence.shuffle'));
 
@@ -96,10 +97,22 @@ export default defineConfig({
       {
         test: {
           ...endToEnd,
-          name: 'e2e-cameras',
-          include: CAMERAS,
+          ...sharing,
+          name: 'e2e-cameras-even',
+          include: EVEN,
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...endToEnd,
+          ...sharing,
+          name: 'e2e-cameras',
+          include: CAMERAS,
+          exclude: EVEN,
+          maxWorkers: 3,
+          sequence: { groupOrder: 2 },
         },
       },
       {
