@@ -73,8 +73,17 @@ export async function startTarget(signal?: AbortSignal) {
   const dataDir = await mkdtemp(join(tmpdir(), 'hostile-'));
   const stack = startStackProcess(dataDir, ['--frame-rate', '1'], { BATCH_TIMEOUT_SECONDS: '0.5' });
   const bucket = join(dataDir, 's3', BUCKET);
+  const failed = new Map<string, Promise<Failed>>();
   const keys = async (pattern: string) =>
     Array.fromAsync(glob(join(bucket, pattern)), (file) => relative(bucket, file));
+  // Asked for again and again, and some are megabytes.
+  const readOnce = (key: string) => {
+    const read = readFailed(bucket, key);
+    failed.set(key, read);
+    // It may have been written in part.
+    read.catch(() => failed.delete(key));
+    return read;
+  };
   const stop = async () => {
     stack.child.kill('SIGINT');
     await stack.exited;
@@ -104,7 +113,9 @@ export async function startTarget(signal?: AbortSignal) {
         return (await Promise.all(frames)).sort((one, other) => one.storedAt - other.storedAt);
       },
       failed: async () =>
-        Promise.all((await keys('failed/**/*')).filter(isEntry).map((key) => readFailed(bucket, key))),
+        Promise.all(
+          (await keys('failed/**/*')).filter(isEntry).map((key) => failed.get(key) ?? readOnce(key)),
+        ),
       ingest: async () => {
         const health = await fetch(`${endpoints.health}/health`);
         return ((await health.json()) as { streams: Record<string, StreamStats> }).streams;
