@@ -218,33 +218,38 @@ const still = (luma: number) =>
     .jpeg()
     .toBuffer();
 
-test.each([
-  ['no length', 'multipart/x-mixed-replace; boundary=b', '--b\r\nContent-Type: image/jpeg\r\n\r\n', '\r\n'],
-  ['another type', 'multipart/x-mixed-replace; boundary=b', '--b\r\nContent-Type: image/jpg\r\n\r\n', '\r\n'],
-  [
-    'dashes in its boundary',
+/** How a camera may send JPEGs: its type, and what stands before and after each. */
+const WAYS = {
+  'no length': ['multipart/x-mixed-replace; boundary=b', '--b\r\nContent-Type: image/jpeg\r\n\r\n', '\r\n'],
+  'another type': ['multipart/x-mixed-replace; boundary=b', '--b\r\nContent-Type: image/jpg\r\n\r\n', '\r\n'],
+  'dashes in its boundary': [
     'multipart/x-mixed-replace; boundary=--b',
     '--b\nContent-Type: image/jpeg\n\n',
     '\n',
   ],
-  ['a wrong length', 'multipart/x-mixed-replace;boundary=b', '--b\r\nContent-Length: 5\r\n\r\n', '\r\n'],
-  ['no boundary at all', 'application/octet-stream', '', ''],
-])('MJPEG over HTTP, with %s', async (_name, type, before, after) => {
+  'a wrong length': ['multipart/x-mixed-replace;boundary=b', '--b\r\nContent-Length: 5\r\n\r\n', '\r\n'],
+  'no boundary at all': ['application/octet-stream', '', ''],
+} as const;
+
+test(`MJPEG over HTTP, with ${Object.keys(WAYS).join(', ')}`, async () => {
   const jpegs = await Promise.all([60, 120, 180].map(still));
-  const address = await serve((_request, response) => {
-    response.writeHead(200, { 'content-type': type });
-    let sent = 0;
-    const timer = setInterval(() => {
-      response.write(
-        Buffer.concat([Buffer.from(before), jpegs[sent++ % 3] ?? Buffer.alloc(0), Buffer.from(after)]),
-      );
-    }, 40);
-    response.on('close', () => clearInterval(timer));
+  const cameras = Object.entries(WAYS).map(async ([name, [type, before, after]]) => {
+    const address = await serve((_request, response) => {
+      response.writeHead(200, { 'content-type': type });
+      let sent = 0;
+      const timer = setInterval(() => {
+        response.write(
+          Buffer.concat([Buffer.from(before), jpegs[sent++ % 3] ?? Buffer.alloc(0), Buffer.from(after)]),
+        );
+      }, 40);
+      response.on('close', () => clearInterval(timer));
+    });
+    const { ingest, frames } = run([stream('yard', `http://${address}/video`, 50)]);
+    await expect.poll(() => frames.length, { timeout: 10_000, message: name }).toBeGreaterThan(20);
+    expect(ingest.stats.get('yard'), name).toMatchObject({ reconnects: 0, dropped: 0 });
+    for (const { jpeg } of frames) expect(jpegSize(jpeg), name).toEqual({ width: 320, height: 240 });
   });
-  const { ingest, frames } = run([stream('yard', `http://${address}/video`, 50)]);
-  await expect.poll(() => frames.length, { timeout: 10_000 }).toBeGreaterThan(20);
-  expect(ingest.stats.get('yard')).toMatchObject({ reconnects: 0, dropped: 0 });
-  for (const { jpeg } of frames) expect(jpegSize(jpeg)).toEqual({ width: 320, height: 240 });
+  await Promise.all(cameras);
 });
 
 test('a snapshot is asked for again and again, with Digest by SHA-256, and fetched only where it is new', async () => {

@@ -101,7 +101,8 @@ test('where STREAMS counts, STREAMS_FILE is not watched, and SIGHUP ends nothing
   await expect.poll(states, { timeout: 10_000 }).toMatchObject({ yard: { state: 'flowing' } });
   const count = () => ingest.output().split('streams read again').length - 1;
   await writeFile(file, '- {id: gate, url: nowhere}\n');
-  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  // A watched file is looked at twice a second.
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
   expect(count()).toBe(0);
   ingest.signal('SIGHUP');
   await expect.poll(count, { timeout: 10_000 }).toBe(1);

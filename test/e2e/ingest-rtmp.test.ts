@@ -26,7 +26,7 @@ interface RtmpServer {
   stop(): void;
 }
 
-const SECONDS = 4;
+const SECONDS = 3;
 const folder = await videoFolder();
 let clip: string;
 let server: RtmpServer;

@@ -9,7 +9,7 @@ import { collectingIngest, stream } from '../support/collect.ts';
 import { jpegSize } from '../support/jpeg.ts';
 import { evenTimes, makeVideo, videoFolder } from '../support/video.ts';
 
-const SECONDS = 6;
+const SECONDS = 4;
 /** Seven packets of MPEG-TS, as SRT's payload is. */
 const PAYLOAD_BYTES = 1316;
 const folder = await videoFolder();

@@ -43,7 +43,7 @@ test('two cameras, sampled evenly, numbered without a gap, JPEGs of the right si
   const { url } = await cameras();
   const collecting = collectingIngest();
   void run(collecting, [stream('yard', `${url}/yard`), stream('door', `${url}/door`, 5)]);
-  await captured(collecting, 'yard').toBeGreaterThan(40);
+  await captured(collecting, 'yard').toBeGreaterThan(20);
 
   const yard = collecting.of('yard');
   expectContiguous(yard);
@@ -63,7 +63,7 @@ test("capture time is the camera's own, from its sender reports: pictures are ev
   const { url } = await cameras();
   const collecting = collectingIngest();
   void run(collecting, [stream('yard', `${url}/yard`, 25)]);
-  await captured(collecting, 'yard').toBeGreaterThan(50);
+  await captured(collecting, 'yard').toBeGreaterThan(30);
   const times = collecting.of('yard').map(({ capturedAt }) => capturedAt);
   const steps = times.slice(1).map((time, index) => time - (times[index] ?? 0));
   expect(Math.min(...steps)).toBeGreaterThanOrEqual(39);
@@ -157,7 +157,7 @@ test('Kafka away: the newest seconds are kept, and gaps in the numbers are the c
   const collecting = collectingIngest({ bufferSeconds: 1 }, async () => {
     if (away) throw new Error('broker away');
   });
-  void run(collecting, [stream('yard', `${url}/yard`)]);
+  void run(collecting, [stream('yard', `${url}/yard`, 25)]);
   await captured(collecting, 'yard').toBeGreaterThan(5);
   away = true;
   const stats = () => collecting.ingest.stats.get('yard');

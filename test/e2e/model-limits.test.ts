@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ModelProcess, startModel } from './model-process.ts';
@@ -147,9 +148,7 @@ test('told to stop, it finishes what it has begun, then exits 0', async () => {
 
 /** Waits until so many frames have been inferred. */
 async function inferred(url: string, count: number): Promise<void> {
-  for (;;) {
-    if ((await inferredBy(url)) >= count) return;
-  }
+  while ((await inferredBy(url)) < count) await sleep(10);
 }
 
 async function inferredBy(url: string): Promise<number> {
