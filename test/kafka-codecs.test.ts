@@ -33,7 +33,7 @@ describe.each(Object.entries(codecs))('%s', (_name, [codec, compress]) => {
   });
 
   test('of a bomb gives the first bytes alone', async () => {
-    const bomb = compress(Buffer.alloc(100_000_000));
+    const bomb = compress(Buffer.alloc(60_000_000));
     const before = process.memoryUsage.rss();
     const { bytes, isCut } = await inflate(codec, bomb, LIMIT);
     expect([bytes.length, isCut]).toEqual([LIMIT, true]);
