@@ -25,6 +25,19 @@ test('of a database no folder stays behind, however its process ends; closing gi
   expect(existsSync(database.folder)).toBe(false);
 });
 
+test.each([0, 1, 2, 5])('a statement is given up though it began %i ms ago', async (ms) => {
+  const endless = 'SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8';
+  const database = await openDatabase();
+  const stop = new AbortController();
+  const stopped = database.run(endless, {}, stop.signal);
+  await Promise.all([
+    expect(stopped).rejects.toThrow('gone'),
+    sleep(ms).then(() => stop.abort(new Error('gone'))),
+  ]);
+  const closed = database.run(endless);
+  await Promise.all([expect(closed).rejects.toThrow(), sleep(ms).then(() => database.close())]);
+});
+
 test('of a file that is written anew within a second, the new content is read', async () => {
   const database = await openDatabase();
   const path = join(database.folder, 'former.parquet');

@@ -24,6 +24,8 @@ export interface Database {
 /** What does not fit into this memory is spilled to the disk. */
 const MEMORY = '512MB';
 const THREADS = '2';
+/** Until a statement has ended, it is interrupted so often. */
+const INTERRUPT_MS = 20;
 
 /** The number of the process follows. The host's name is there because containers may share a folder. */
 const FOLDER = `video-pipeline-tables-${hostname()}-`;
@@ -73,18 +75,15 @@ export async function openDatabase({ eachFileIsNew = false } = {}): Promise<Data
   await connection.run('SET lock_configuration = true');
   // One connection runs one statement at a time.
   const next = inTurn();
-  let closed = false;
+  const closing = new AbortController();
   return {
     folder,
     run(sql, values, signal) {
-      return next(async () => {
-        if (closed) throw new Error('the database is closed');
-        return runOne(connection, sql, values, signal);
-      });
+      const stop = AbortSignal.any([closing.signal, ...(signal ? [signal] : [])]);
+      return next(() => runOne(connection, sql, values, stop));
     },
     async close() {
-      closed = true;
-      connection.interrupt();
+      closing.abort(new Error('the database is closed'));
       await next(async () => {});
       connection.closeSync();
       instance.closeSync();
@@ -99,19 +98,25 @@ async function runOne(
   connection: DuckDBConnection,
   sql: string,
   values: Record<string, DuckDBValue> | undefined,
-  signal: AbortSignal | undefined,
+  signal: AbortSignal,
 ): Promise<Row[]> {
-  signal?.throwIfAborted();
+  signal.throwIfAborted();
   const named = Object.entries(values ?? {}).filter(([name]) => new RegExp(`\\$${name}\\b`).test(sql));
-  const interrupt = () => connection.interrupt();
-  signal?.addEventListener('abort', interrupt);
+  let again: NodeJS.Timeout | undefined;
+  const interrupt = () => {
+    connection.interrupt();
+    // A statement that has not begun yet does not notice.
+    again = setTimeout(interrupt, INTERRUPT_MS);
+  };
+  signal.addEventListener('abort', interrupt);
   try {
     return (await connection.runAndReadAll(sql, Object.fromEntries(named))).getRowObjectsJS();
   } catch (error) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     throw error;
   } finally {
-    signal?.removeEventListener('abort', interrupt);
+    signal.removeEventListener('abort', interrupt);
+    clearTimeout(again);
   }
 }
 
