@@ -4,8 +4,8 @@ import { deployment } from './settings.ts';
 import { CPU_TARGET } from './stages.ts';
 
 /**
- * Size and vCPUs of a GPU node, and those of them that a pod can't have. EKS Auto Mode reserves 0.24 on a node with
- * 8 vCPUs, as one was described in public; no figure for 4 was found. Container Insights requests 0.25 for its agent,
+ * Size and vCPUs of a GPU node, and how many of these the pods can't use. EKS Auto Mode reserves 0.24 on a node with 8
+ * vCPUs, says a public description of one; no figure for 4 was found. Container Insights requests 0.25 for its agent,
  * 0.25 for DCGM's exporter and 0.05 for Fluent Bit.
  * @see https://github.com/aws-samples/appmod-blueprints/pull/235
  * @see https://github.com/aws-observability/helm-charts, values.yaml

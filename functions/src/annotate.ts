@@ -52,7 +52,7 @@ interface AnnotateDependencies extends FailureDependencies {
   keeping?: Keeping | undefined;
   /** Quality of the JPEGs, 1..100. */
   quality?: number | undefined;
-  /** Whether boxes are drawn. Otherwise pictures stay as they came. Left out: they are. */
+  /** Whether boxes are drawn; left out, they are. Otherwise pictures stay as they came. */
   boxes?: boolean;
   /** S3 storage class of objects that hold many pictures. Left out, the bucket's default. */
   storageClass?: Value<'S3_STORAGE_CLASS'>;
@@ -64,7 +64,7 @@ const NO_PICTURE = Buffer.alloc(0);
 /** Streams that are encoded as video at the same time: each encoder holds a dozen pictures in memory. */
 const STREAMS_IN_WORK = 2;
 
-/** A frame that is done but for its detections. */
+/** A frame whose picture is done, and whose detections are not stored yet. */
 interface Drawn extends Received<DetectedFrame> {
   key: string;
   /** The annotated JPEG. Empty if it is not kept, and once it is stored: a batch is too much for the memory. */
@@ -135,7 +135,7 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
         const jpeg = await draw(frame, how);
         await putPicture(store, { frame, key: annotatedKey(prefix, frame), jpeg });
       } catch (error) {
-        // Without the need for it the frame was done, and so it is no dead letter.
+        // The frame itself was done with its own batch, so it is no dead letter.
         if (!(error instanceof PictureError)) throw error;
         dependencies.logger.warn('a picture before an event is left out', { reason: error.message });
       }

@@ -122,8 +122,8 @@ export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
 }
 
 /**
- * Times of interest of each stream, as far as this process has seen every batch of the stream's partition since it began.
- * Each batch may run in another process: after a gap nothing is known.
+ * Times of interest of each stream, as far as this process has had every batch of the stream's partition since its first
+ * one. Each batch may run in another process: after a gap nothing is known.
  */
 function createMemory() {
   /** By source: from which offset on, and before which, this process has stored every batch. */
@@ -159,12 +159,12 @@ function createMemory() {
 
 /** Most records that are read back. */
 const LOOK_BACK = 2_000;
-/** So many older frames of the stream in a row end the search: a single one may have been put back from `failed/`. */
+/** This many older frames of the stream in a row end the search: a single one may have been put back from `failed/`. */
 const OLDER = 10;
 
 /**
- * Reads earlier frames from Kafka: with PICTURES=twice before the batch on its own partition, with `once` the newest
- * references that detect has published.
+ * Reads earlier frames from Kafka. With PICTURES=twice they lie before the batch, on its own partition. With `once` they
+ * are the newest references that detect has published.
  */
 export function earlierFrom(tail: Pick<Tail, 'newest' | 'before' | 'at'>, detectionsTopic: string): Earlier {
   return {

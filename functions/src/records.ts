@@ -119,7 +119,7 @@ export async function putAllFailed(
   }
 }
 
-/** A handler, or a function that does its work, that is created at its first batch: at the next one, if that fails. */
+/** Creates a handler, or a function that does its work, at the first batch. If that fails, the next batch tries again. */
 export function atFirstBatch<Batch extends unknown[]>(
   create: () => Promise<(...batch: Batch) => Promise<void>>,
 ) {

@@ -1,8 +1,8 @@
-/** Containers round presentation times: a picture that is early by less is on time, seconds. */
+/** A picture that is early by less counts as on time, seconds: containers round presentation times. */
 const TOLERANCE = 0.002;
 /** Pictures over which the source's own interval is measured. */
 const WINDOW = 50;
-/** Pictures at each end of a window that may belong to its neighbour: B-frames follow pictures that they precede. */
+/** Pictures at each end of a window that may belong to its neighbour: B-frames are decoded after later pictures. */
 const REORDERED = 8;
 /** A longer step, or a step back, means that the clock was set, not that a picture was late; seconds. */
 const MAX_STEP = 10;

@@ -34,7 +34,7 @@ export class Thinning {
   isThinning = false;
   /** Whether the pipeline has finished frames. Before that its capacity is unknown. */
   #isKnown = false;
-  /** Whether the pipeline has had spare capacity ever since. */
+  /** Whether the pipeline has had spare capacity since the start. */
   #isRising = true;
   /** Current delay after ingest. */
   delaySeconds = 0;
@@ -120,7 +120,7 @@ export class ThinningGate {
   readonly #frameRate: number;
   readonly #floor: number;
   #limit: number | undefined;
-  /** Undefined until pictures have been measured. Before that, neither their number nor their begin is known. */
+  /** Undefined until pictures have been measured. Before that, neither their number nor their start is known. */
   #demand: number | undefined;
   #sampled = 0;
   #kept = 0;

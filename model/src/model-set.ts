@@ -17,7 +17,7 @@ export class ModelSet {
   detectors: ReadonlyMap<string, Detector> = new Map();
   readonly #folder: string;
   readonly #options: ModelSetOptions;
-  /** By path. A stamp is size, time and inode of the file, its card and its weights: another means that one has changed. */
+  /** By path. A stamp is size, time and inode of the file, its card and its `.data`: another stamp means a change. */
   readonly #loaded = new Map<string, { stamp: string; detector: Detector }>();
   /** Stamps of files that could not be loaded, so that each is tried and reported once. */
   readonly #failed = new Map<string, string>();

@@ -12,7 +12,7 @@ export class ServiceRate {
     return this.#busyMs > 0 ? (1000 * this.#items) / this.#busyMs : Number.POSITIVE_INFINITY;
   }
 
-  /** Marks the begin of work, unless work is in progress. */
+  /** Marks the start of work, unless work is in progress. */
   begin(now = performance.now()): void {
     this.#since ??= now;
   }

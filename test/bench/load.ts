@@ -1,5 +1,5 @@
 // How many cameras the local stack carries: one more at each step, until frames are dropped or the lag grows.
-// With --soak as many cameras for as long as it takes, memory and lag at its begin and end.
+// With --soak as many cameras for as long as it takes, memory and lag at its start and end.
 //   npm run bench:load -- --help
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -66,9 +66,9 @@ interface Step {
   thinned: number;
   /** From capture to the stored object, since the stack was started, milliseconds. */
   p95: number;
-  /** Records that wait, at the begin and the end of the step. */
+  /** Records that wait, at the start and the end of the step. */
   lag: [number, number];
-  /** Resident MiB by process, and open file descriptors of all, at the begin and the end of the step. */
+  /** Resident MiB by process, and open file descriptors of all, at the start and the end of the step. */
   memory: Record<string, [number, number]>;
   handles: [number, number];
   /** Share of all cores, by process. */
@@ -115,7 +115,7 @@ async function measure(cameras: number, seconds: number): Promise<Step> {
 
 type Look = Awaited<ReturnType<typeof look>>;
 
-/** At the begin, every {@link LOOK_MS} and at the end of so many seconds. */
+/** At the start, every {@link LOOK_MS} and at the end of so many seconds. */
 async function watch(current: () => Promise<State | undefined>, seconds: number): Promise<Look[]> {
   const looks = [await look(current)];
   for (const end = Date.now() + 1000 * seconds; Date.now() < end; ) {

@@ -58,8 +58,8 @@ const SLICE_MS = 10;
 /**
  * Draws a box, or the outline of its mask, and a label for every detection that is {@link drawable}. It yields to the event loop meanwhile.
  * @param frame a JPEG, and the upright size that its record gives, pixels
- * @param how encoding of the result; left out, quality 85. Without `boxes`, nothing is drawn
- * @returns an upright JPEG of that size, 4:2:0, without metadata. If nothing is drawn, the JPEG itself, unless it has EXIF or more
+ * @param how encoding of the result; left out, quality 85. With `boxes: false` nothing is drawn
+ * @returns an upright JPEG of that size, 4:2:0, without metadata. With `boxes: false` the JPEG itself, if it is such a one
  * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
  */
 export async function annotateJpeg(

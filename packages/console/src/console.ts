@@ -83,7 +83,7 @@ export async function startConsole(options: {
     );
   }
   const config = readConfig(CONSOLE_VARIABLES, options.env);
-  // The monitor reports the begin and the end of an outage.
+  // The monitor reports the start and the end of an outage.
   const kafka = connectKafka('console', SILENT, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
   const bucket = openArchiveBucket(config);
   const list = isObjectUrl(config.STREAMS_FILE) ? followStreams(config.STREAMS_FILE, config, log) : undefined;

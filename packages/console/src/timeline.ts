@@ -48,7 +48,7 @@ export class ClassCounts {
     while (this.#counts > MAX_COUNTS && this.#forgetFirst()) {}
   }
 
-  /** @param start begin of a bucket, epoch ms @returns whether frames of it were counted */
+  /** @param start of a bucket, epoch ms @returns whether frames of it were counted */
   has(start: number): boolean {
     return this.#buckets.has(start);
   }

@@ -30,7 +30,7 @@ import {
   toStore,
 } from './index.ts';
 
-/** The stage under whose name records that no handler gets are put into failed/. */
+/** The stage under whose name records that can't be delivered are put into failed/. */
 const STAGE = 'event-source';
 
 interface Options {

@@ -46,8 +46,8 @@ export function leaveHungBrokers(): void {
 }
 
 /**
- * kafkajs 2.2.4 uses a closed connection again together with its old state. It takes the begin of an old answer for the
- * begin of the new connection's answers. Requests that came during the disconnect never end. Here a new connection
+ * kafkajs 2.2.4 uses a closed connection again together with its old state. It takes the start of an old answer for the
+ * start of the new connection's answers. Requests that came during the disconnect never end. Here a new connection
  * begins with empty buffers, and a disconnect rejects all requests.
  */
 export function connectAfresh(): void {

@@ -229,7 +229,7 @@ test('a partition without a leader holds no other', async () => {
   expect(cluster.stored.map(({ partition }) => partition)).toEqual([0, 1]);
 });
 
-test('an answer that breaks off is not taken for the begin of the next', async () => {
+test('an answer that breaks off is not taken for the start of the next', async () => {
   let cuts = 1;
   const { cluster, producer } = await setup({
     brokers: 1,

@@ -13,7 +13,7 @@ export interface Target {
 
 /**
  * Opens a socket to `target`, as `net.connect` does.
- * @throws OutboundError for an address that is never allowed; a name with such an address fails as the socket's error
+ * @throws OutboundError for an address that is never allowed; for a name that resolves to one, the socket emits it
  */
 export function connectTo({ host, port, tls }: Target): Socket {
   refuseForbidden(host);

@@ -18,7 +18,7 @@ const MOST_GONE = 64;
 /** Least similarity to recognise an object, and by how much it must exceed every other object's similarity. */
 const ALIKE = 0.8;
 const CLEARLY = 0.05;
-/** Longest way of an object, in sizes of its box: in any case, and in addition for each second. */
+/** How far an object may have moved, in sizes of its box: in any case, and more each second. Least ratio of heights. */
 const REACH = { sizes: 2, sizes_a_second: 2.5, least_likeness: 0.6 };
 /** An object that was hidden for less time than this is recognised by its position alone, milliseconds. */
 const HIDDEN_MS = 300;

@@ -33,7 +33,7 @@ export interface LambdaDefinition {
   memoryMb: number;
   /** At most 840, Lambda's limit behind Kafka. */
   timeoutSeconds: number;
-  /** Deployed only if its row in infra/stages.ts gives it a size. */
+  /** Deployed only if the deployment's row in infra/stages.ts gives it a size. */
   onRequest?: boolean;
   needs?: readonly Need[];
   /** Variables that it gets, besides S3_BUCKET and those of its needs. */

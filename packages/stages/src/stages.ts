@@ -128,7 +128,7 @@ export function frameStagesOf(config: Config<'PICTURES'>): readonly NamedStage[]
   return stagesOf(config).filter(({ carriesFrames }) => carriesFrames);
 }
 
-/** Stage name under which the poller puts records into `failed/` that are too large for any invocation. */
+/** Stage name under which the poller puts records into `failed/` that it can't deliver, whatever their stage. */
 export const POLLER = 'event-source';
 
 export const FAILED_FOLDERS: readonly string[] = [...STAGES.map(({ name }) => name), POLLER];

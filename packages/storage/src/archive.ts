@@ -107,7 +107,7 @@ export function packArchive(items: readonly Archivable[]): { body: Buffer; range
 }
 
 /**
- * The pictures of an archive or a video segment, in the order of their capture. Only the begin of the object is read.
+ * The pictures of an archive or a video segment, in the order of their capture. Only the start of the object is read.
  * @throws Error that names the object, if this pipeline did not write it
  */
 export async function picturesIn(reader: Reader, key: string): Promise<ArchivedPicture[]> {

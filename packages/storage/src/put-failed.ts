@@ -18,7 +18,7 @@ export interface FailedRecord {
   reason: string;
   /** ISO 8601, UTC. */
   time: string;
-  /** Where there is one, the record has no value: what failed is at these offsets of its partition. */
+  /** With it, the record has no value: what failed is at these offsets of its partition. */
   reference?: Reference;
   // The record is last, and its value last of all: the first bytes of an entry hold everything but the value.
   record: MSKRecord;

@@ -1,7 +1,7 @@
 import { archiveSpanOf, HOUR_MS } from '@video-pipeline/frame';
 
 // A segment is one object for a stream's annotated pictures in a batch: H.264 in a fragmented MP4 (CMAF) that plays by
-// itself. Its media time counts from the begin of the hour of its first picture. A `free` box, which players skip
+// itself. Its media time counts from the start of the hour of its first picture. A `free` box, which players skip
 // (ISO/IEC 14496-12, 8.1.2), follows the description of the stream (`ftyp`, `moov`). It lists the frames of the
 // pictures. It also gives every segment a head of the same length, so that a playlist can name it without reading the
 // segment.
@@ -60,7 +60,7 @@ const LAST_MS = 100;
 
 /**
  * An HLS playlist (RFC 8216) of the segments of an hour, with capture times; it ends once the hour is over.
- * @param keys of the hour's folder, in their order; what is no segment is left out, and what another one holds too
+ * @param keys of the hour's folder, in order; left out are those of no segment, and segments that another one contains
  * @param now epoch milliseconds
  * @returns undefined if there is no segment
  */
@@ -69,7 +69,7 @@ export function playlistOf(keys: readonly string[], now: number): string | undef
     const span = key.endsWith('.mp4') && archiveSpanOf(key);
     return span ? [{ key, ...span }] : [];
   });
-  // Of those that begin alike, as a batch does that is delivered again, the longest holds the others.
+  // Segments of a batch that was delivered again begin alike: the longest holds the others.
   all.sort((a, b) => a.from - b.from || b.to - a.to);
   let end = -1;
   const segments = all.filter(({ to }) => {
@@ -86,7 +86,7 @@ export function playlistOf(keys: readonly string[], now: number): string | undef
   const lines = segments.flatMap(({ key, from }, i) => {
     const name = key.slice(key.lastIndexOf('/') + 1);
     const before = segments[i - 1];
-    // All media times of an hour count from its begin: what overlaps needs no discontinuity.
+    // All media times of an hour count from its start: what overlaps needs no discontinuity.
     const isAnew = before && from - before.to >= GAP_MS;
     return [
       ...(isAnew ? ['#EXT-X-DISCONTINUITY'] : []),

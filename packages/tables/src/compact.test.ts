@@ -173,7 +173,7 @@ test('a clock that is ten years behind costs each run the same, however long it 
   const asked = methods.map((method) => vi.spyOn(bucket, method));
   const costs: number[] = [];
   for (let hour = 1; hour <= 8; hour++) {
-    // The rest of the hour before, and the begin of this one.
+    // The rest of the hour before, and the start of this one.
     await store(hour - 1, 2 * hour);
     await store(hour, 2 * hour + 1);
     for (const one of asked) one.mockClear();

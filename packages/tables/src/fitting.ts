@@ -30,7 +30,7 @@ interface Asked {
 }
 
 /**
- * @returns begin of the latest part of a range of which at most so many bytes are wanted, or as many as the newest minutes
+ * @returns start of the latest part of a range of which at most so many bytes are wanted, or as many as the newest minutes
  * take; and how many are wanted, up to that limit. Footers that reach less far are not read.
  */
 export async function fittingFrom(

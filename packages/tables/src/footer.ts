@@ -147,7 +147,7 @@ function varint(value: number | bigint): number[] {
   return [...bytes, Number(rest)];
 }
 
-/** @param filter a column's filter, from its begin @returns whether a row may have one of these values */
+/** @param filter a column's filter, from its start @returns whether a row may have one of these values */
 export function mayHold(filter: Buffer, values: readonly string[]): boolean {
   const read = readBloomFilter(readerOf(filter));
   return !read || values.some((value) => sbbfContains(read.blocks, xxhash64(Buffer.from(value))));

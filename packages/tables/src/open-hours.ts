@@ -11,7 +11,7 @@ export interface Limits {
   readingMs: number;
   /** NDJSON whose rows are kept, bytes. The database spills to the disk what exceeds its memory. */
   keptBytes: number;
-  /** What is read of the tables' files, bytes. As many are kept on the disk. */
+  /** Most bytes that are read of the tables' files. As many are kept on the disk. */
   fileBytes: number;
   /** The end of such a file that is read first, bytes: it names the classes, and has the footer of a small file. */
   tailBytes: number;
@@ -105,7 +105,7 @@ export class OpenHours {
     }
   }
 
-  /** @returns the begin of the range that was read */
+  /** @returns the start of the range that was read */
   async #readHours(
     folders: readonly Folder[],
     range: Range,

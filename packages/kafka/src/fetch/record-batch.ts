@@ -51,7 +51,7 @@ export async function decodeRecordSet(records: FetchedRecords, budget: Budget): 
     const length = set.readInt32BE(at + 8);
     const first = Number(set.readBigInt64BE(at));
     if (length < HEADER_BYTES - PREFIX_BYTES || first < (at === 0 ? 0 : next) || first >= end) {
-      // The begin of the next batch is unknown too: the consumer asks the broker for the next offset.
+      // The start of the next batch is unknown too: the consumer asks the broker for the next offset.
       const reason = 'the record batch has no sound header';
       messages.push(refused({ code: 'BATCH_UNREADABLE', first: next, last: next, reason }));
       break;

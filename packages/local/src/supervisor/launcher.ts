@@ -17,7 +17,7 @@ export interface LauncherHooks {
 /** Services that still run this long after the stop began are killed, milliseconds. */
 const STOP_MS = 3_600;
 /**
- * Order of the stop: a service ends before those that it needs. Each value is the time since the begin of the stop
+ * Order of the stop: a service ends before those that it needs. Each value is the time since the start of the stop
  * until which the services of that place may take, milliseconds. `ends` are the two ends of the pipeline: cameras,
  * ingest and console.
  */
