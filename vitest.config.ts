@@ -40,6 +40,7 @@ const MODEL = ['model/**/src/**/*.test.ts'];
 /** Each has a worker of its own. */
 const ALONE = [
   // They replace modules that others have loaded already, or load them anew.
+  'functions/src/secrets.test.ts',
   'ingest-host/src/ingest-stream.test.ts',
   'model/src/families.test.ts',
   'packages/local/src/servers/java.test.ts',

@@ -3,6 +3,11 @@ import { afterAll, vi } from 'vitest';
 /** The environment as it was before the file. */
 const before = { ...process.env };
 
+// The files after it would load anew what changes others for good: kafkajs, koffi's types, the metrics.
+vi.resetModules = () => {
+  throw new Error('modules are shared with other files: list this one under ALONE in vitest.config.ts');
+};
+
 /** Files that share a worker: each leaves the process as it found it. */
 afterAll(() => {
   vi.useRealTimers();

@@ -117,8 +117,9 @@ test('an answer that stops midway is an error, and not waited for without end', 
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const reader = createReader({ ...settings(), AWS_ENDPOINT_URL: url });
   const path = join(tmpdir(), `store-test-${process.pid}`);
-  for (const answer of [reader.read('x'), reader.save('x', path)].map((one) => expect(one).rejects))
-    await answer.toThrow('inactivity');
+  await Promise.all(
+    [reader.read('x'), reader.save('x', path)].map((answer) => expect(answer).rejects.toThrow('inactivity')),
+  );
   await rm(path);
   sooner.mockRestore();
   server.closeAllConnections();
