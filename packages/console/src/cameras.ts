@@ -2,8 +2,6 @@ import { urlBelow } from '@video-pipeline/config';
 import { getHttp } from '@video-pipeline/telemetry';
 import type { CameraStatus } from './api.ts';
 
-const TIMEOUT_MS = 3_000;
-
 /** The fields of ingest's report on a stream that are shown. */
 interface IngestStream {
   state?: unknown;
@@ -27,7 +25,7 @@ export function watchCameras(base: string | undefined) {
   async function sample(url: URL): Promise<undefined> {
     try {
       // 503 means that no camera sends. The body says why.
-      const { text } = await getHttp(url, TIMEOUT_MS);
+      const { text } = await getHttp(url);
       const { streams } = JSON.parse(text) as { streams?: Record<string, IngestStream> };
       states = new Map(Object.entries(Object(streams)).map(([id, one]) => [id, statusOf(Object(one))]));
     } catch (error) {

@@ -31,11 +31,13 @@ const MAX_ANSWER = 2_000_000;
 
 /** An error as one line, with its cause and its HTTP status: the AWS SDK's own message may hold neither. */
 export function messageOf(error: Error): string {
-  const { $metadata, message, name } = error as Error & { $metadata?: { httpStatusCode?: number } };
+  const { $metadata, cause, name } = error as Error & { $metadata?: { httpStatusCode?: number } };
   const status = $metadata?.httpStatusCode;
   if (name === 'TimeoutError') return 'it has not answered in time';
-  const { cause } = error;
-  const reason = cause instanceof Error ? cause.message || (cause as NodeJS.ErrnoException).code : undefined;
+  // Where a name has several addresses, as localhost may, and none is reached, Node gives only a code.
+  const said = ({ message, code = '' }: NodeJS.ErrnoException) => message || code;
+  const message = said(error);
+  const reason = cause instanceof Error && said(cause);
   return `${message}${reason && !message.includes(reason) ? `: ${reason}` : ''}${status ? ` (${status})` : ''}`.replaceAll(
     /\s+/g,
     ' ',
