@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import sharp from 'sharp';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { TuningRuntime } from '../../test/tuning-runtime.ts';
 import { Detector, type DetectorOptions } from '../detector.ts';
 import type { ModelFile } from '../model-file.ts';
@@ -23,13 +23,11 @@ const model = {
 const log = createLogger('warm-up');
 log.setLogLevel('SILENT');
 
-const runtime = new TuningRuntime(TUNING_MS);
 const detectors = new Map<string, Detector>();
 const metrics = createMetrics(() => detectors);
-const options: DetectorOptions = {
+const options: Omit<DetectorOptions, 'pool'> = {
   ...{
     model,
-    pool: runtime,
     device: 'cuda',
     precision: 'f32' as const,
     tunesShapes: true,
@@ -40,18 +38,23 @@ const options: DetectorOptions = {
   onWarmUpError() {},
   ...metrics.observers,
 };
-const detector = new Detector(options);
 let app: FastifyInstance;
+let runtime: TuningRuntime;
+let detector: Detector;
 
 beforeAll(async () => {
   const limits = { maxBodyBytes: 32e6, maxFrames: 128, maxRequests: 64, requestMs: 30_000 };
   const service = { detectors: () => detectors, threshold: 0.5, limits, metrics, isReady: () => true };
   app = await createApp(service, log);
 });
-afterAll(async () => {
-  await app.close();
-  await detector.close();
+afterAll(() => app.close());
+beforeEach(async () => {
+  runtime = new TuningRuntime(TUNING_MS);
+  detector = new Detector({ ...options, pool: runtime });
+  await detector.inputSizes.warmUp();
+  detectors.set('m', detector);
 });
+afterEach(() => detector.close());
 
 const picture = (width: number, height: number) =>
   sharp({ create: { width, height, channels: 3, background: '#804020' } })
@@ -73,14 +76,17 @@ const health = async () => (await app.inject('/health')).statusCode;
 const awaited = () => runtime.tunings.filter(({ isAwaited }) => isAwaited);
 
 test('while it warms up, /health says so and requests are told', async () => {
+  detectors.clear();
+  const cold = new Detector({ ...options, pool: new TuningRuntime(TUNING_MS) });
   expect((await app.inject('/health')).json()).toEqual({ status: 'warming up' });
   expect(await predict([await picture(64, 36)])).toMatchObject({ status: 503 });
-  const warming = detector.inputSizes.warmUp();
+  const warming = cold.inputSizes.warmUp();
   await sleep(TUNING_MS);
   expect(await health()).toBe(503);
   await warming;
-  detectors.set('m', detector);
+  detectors.set('m', cold);
   expect(await health()).toBe(200);
+  await cold.close();
 });
 
 test('once /health is 200, no request of any size, number or shape of pictures waits for tuning', async () => {
