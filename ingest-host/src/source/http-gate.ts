@@ -16,6 +16,7 @@ import {
 import type { SourceOptions } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
 
+// Not by `import`, which also loads Node's WebSocket and fetch.
 const { createServer, request: requestOver } = process.getBuiltinModule('node:http');
 /** Default interval of snapshots, seconds. */
 const DEFAULT_PERIOD = 1;

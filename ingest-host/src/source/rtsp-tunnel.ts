@@ -6,6 +6,7 @@ import { connectTo, type Target } from '@video-pipeline/outbound';
 import type { Authorization } from './authorization.ts';
 import { SourceError, statusError } from './source-error.ts';
 
+// Not by `import`, which also loads Node's WebSocket and fetch.
 const { request } = process.getBuiltinModule('node:http');
 const TYPE = 'application/x-rtsp-tunnelled';
 /** Messages to the camera that are sent again after a refusal, at most. It refuses at the first, if at all. */

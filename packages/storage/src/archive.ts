@@ -47,7 +47,7 @@ export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: re
 
 type Sized = { frame: Archivable['frame'] & Pick<Frame, 'width' | 'height'> };
 
-/** Longest time from a picture of a segment to its next, milliseconds: that of a batch, whose records wait for others. */
+/** Longest time from a picture of a segment to the next one, milliseconds: a batch waits so long for records by default. */
 const SEGMENT_GAP_MS = 5_000;
 
 /**
