@@ -32,12 +32,19 @@ test.each<[VariableName, string]>([
   ['DEPLOY_CIDRS', '203.0.113.7/32,10.0.0.0/33'],
   ['MQTT_URL', 'mqtts://user:secret-7@broker'],
   ['OTEL_EXPORTER_OTLP_ENDPOINT', 'https://user:secret-7@collector'],
+  ['WEBHOOK_URL', 'https://user:secret-7@hooks.example.com/'],
+  ['WEBHOOK_URL', 'https:secret-7@hooks.example.com/'],
   ['CLUSTER_ADMINS', 'arn:aws:iam::123456789012:role/one,secret-7'],
 ])('%s=%s is refused: the error names the variable and keeps the value to itself', (name, value) => {
   const read = () => readConfig([name], { [name]: value });
   expect(read).toThrow(ConfigError);
   expect(read).toThrow(new RegExp(`^${name} `));
   expect(read).not.toThrow(/secret-7|2\.5|1\.01|\.113\./);
+});
+
+test('a URL may have an @ that is no password', () => {
+  const WEBHOOK_URL = 'https://hooks.example.com/to/me@example.com?from=you@example.com';
+  expect(readConfig(['WEBHOOK_URL'], { WEBHOOK_URL })).toEqual({ WEBHOOK_URL });
 });
 
 test('sizes of batches come sorted, and without a zero, a fraction or a gap', () => {

@@ -6,7 +6,9 @@ const number = (min: number, max: number) => z.coerce.number().min(min).max(max)
 const port = integer(0, 65_535);
 const optional = z.string().min(1).optional();
 const httpUrl = z.url({ protocol: /^https?$/ }).optional();
-const hasNoPassword = (url = '') => !url.includes('@');
+/** Of a URL, however it is spelled. `fetch` refuses one with a password, by an error that shows it. */
+const hasNoPassword = (url = '') => !/^\w+:\/\/[^/?#]*@/.test(URL.parse(url)?.href ?? '');
+const urlOutside = httpUrl.refine(hasNoPassword, 'must have no user or password in it');
 /** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
 const path = z
   .string()
@@ -84,7 +86,7 @@ export const variables = {
     'class names to keep, `person,car`, on streams whose scene names none; left out: all',
   ),
   SAGEMAKER_ENDPOINT_NAME: optional.describe('name of the SageMaker endpoint'),
-  WEBHOOK_URL: httpUrl.describe(
+  WEBHOOK_URL: urlOutside.describe(
     'notify: URL that events are posted to; with WEBHOOK_SECRET they are signed as in standardwebhooks.com',
   ),
   WEBHOOK_SECRET: z
@@ -196,9 +198,9 @@ export const variables = {
     .regex(/^[\w/.:#-]{1,255}$/, 'must be letters, digits and any of _/.:#-, at most 255')
     .default('VideoPipeline')
     .describe('CloudWatch namespace of metrics; on AWS each stage has its own'),
-  OTEL_EXPORTER_OTLP_ENDPOINT: httpUrl
-    .refine(hasNoPassword, 'must have no password in it')
-    .describe('base URL of an OpenTelemetry collector (OTLP over HTTP); with it, frames are traced'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: urlOutside.describe(
+    'base URL of an OpenTelemetry collector (OTLP over HTTP); with it, frames are traced',
+  ),
   OTEL_TRACES_SAMPLER_ARG: number(0, 1).default(1).describe('share of the frames that are traced, 0..1'),
   LOG_LEVEL: z
     .enum(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])
