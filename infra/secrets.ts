@@ -14,6 +14,7 @@ export type Secrets = Record<string, Secret>;
  * Keeps a value in Secrets Manager, encrypted with AWS's own key for it. A secret that is removed is gone at once, as
  * AWS refuses its name while it waits: a deploy has the value, or makes another one.
  * @param options.path name of the secret, after the names of app and stage
+ * @param options.keep makes the first value alone. It is changed at AWS: `version` is the newest, which a new task gets
  */
 export function createSecret(
   name: string,
@@ -28,7 +29,9 @@ export function createSecret(
     { secretId: secret.id, secretString: $util.secret(options.value) },
     { ignoreChanges: options.keep ? ['secretString'] : [] },
   );
-  return { arn: secret.arn, version: $interpolate`${secret.arn}:::${version.versionId}` };
+  // Both forms wait for the value.
+  const suffix = version.versionId.apply((id) => (options.keep ? '' : `:::${id}`));
+  return { arn: secret.arn, version: $interpolate`${secret.arn}${suffix}` };
 }
 
 const given: Secrets = {};
