@@ -122,15 +122,8 @@ function* versionProblems({ kafka, inference }: Stage, ask: Ask): Generator<stri
 
 function quotaOf({ service, code, usual }: Quota, ask: Ask): number {
   // A list, as asking for one quota is an error where AWS holds no value for the account, only its default.
-  const answer = ask(
-    'service-quotas',
-    'list-service-quotas',
-    '--service-code',
-    service,
-    '--quota-code',
-    code,
-  );
-  return JSON.parse(answer).Quotas[0]?.Value ?? usual;
+  const one = ['--service-code', service, '--quota-code', code];
+  return JSON.parse(ask('service-quotas', 'list-service-quotas', ...one)).Quotas[0]?.Value ?? usual;
 }
 
 function heldBy(stage: string): Held {

@@ -55,8 +55,8 @@ export function createLambda(spec: LambdaArgs) {
       within && !$dev
         ? { securityGroups: [within.group.id], privateSubnets: within.network.vpc.privateSubnets }
         : undefined,
-    // SST's managed policies allow every log group. The permissions above are enough. SST also lets everybody in the account
-    // take the role who may take roles: only `sst dev` needs that, and SST asks an output, which is always true.
+    // SST's managed policies allow every log group. The permissions above are enough. As `sst dev` needs it, SST lets whoever
+    // in the account may take roles take this one. It means to do so there alone, but tests an output, which is always true.
     transform: {
       role: { managedPolicyArns: [], ...(!$dev && { assumeRolePolicy: trust('lambda.amazonaws.com') }) },
     },

@@ -34,7 +34,7 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   }
   const ssh = tunnel ? [{ ...toPort(SSH, VPC_CIDR), cidrBlocks: DEPLOY_CIDRS }] : [];
   $transform(aws.iam.Role, (args, _options, name) => {
-    // SST's policy lets them read every parameter, such as what the state is encrypted with.
+    // By SST's policy they could read every parameter, such as the passphrase of the state.
     if (/^Network(Nat|Bastion)/.test(name)) args.managedPolicyArns = [];
   });
   const vpc = new sst.aws.Vpc('Network', {
@@ -72,7 +72,7 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
 }
 
-/** Instances of SST: as the hosts of ingest. */
+/** Protects SST's instances as those of ingest are. */
 function harden(args: aws.ec2.InstanceArgs, options: $util.CustomResourceOptions): undefined {
   args.metadataOptions = { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 };
   args.rootBlockDevice = { encrypted: true };

@@ -2,7 +2,7 @@ import { type Config, ConfigError, readConfig, type VariableName } from '@video-
 
 /** What a function's variable has on AWS in place of a secret: its ARN and version in Secrets Manager, in ECS's form. */
 const SECRET = /^(arn:[\w-]+:secretsmanager:([\w-]+):\d+:secret:[^:]+):::([\w-]+)$/;
-/** Limits of a request, of which three are made: the function must not run out of time without saying why. */
+/** Limits of an attempt. Three are made: the function must not run out of time without saying why. */
 const PATIENCE = { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true };
 
 /**
