@@ -8,7 +8,7 @@ import { boundFetches } from './fetch/index.ts';
 import { connectAfresh, leaveHungBrokers, REQUEST_TIMEOUT_MS } from './hung-brokers.ts';
 import { iamToken, oauthBearer } from './iam.ts';
 import { bearLeaderlessPartitions, lookUpMovedLeaders } from './leaderless.ts';
-import { joinAgain, leaveForFormerMembers } from './membership.ts';
+import { askLeaderBeforeReset, joinAgain, leaveForFormerMembers } from './membership.ts';
 import { calmIdleConnections } from './request-queue.ts';
 
 bearClockChanges();
@@ -22,6 +22,7 @@ nameBrokersRightly();
 boundFetches();
 leaveForFormerMembers();
 joinAgain();
+askLeaderBeforeReset();
 
 /** Variables that say where Kafka is and how to talk to it. */
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;

@@ -91,7 +91,10 @@ declare module 'kafkajs/src/consumer/consumerGroup.js' {
         leaveGroup(options: { groupId: string; memberId: string }): Promise<unknown>;
       }>;
     };
+    /** The followers that are read instead of the leaders, by topic and partition. */
+    readonly preferredReadReplicasPerTopicPartition: Record<string, Record<number, object>>;
     constructor(options: object);
+    recoverFromOffsetOutOfRange(error: { topic: string; partition: number }): Promise<void>;
     heartbeat(options: { interval: number }): Promise<void>;
     joinAndSync(): Promise<void>;
   }

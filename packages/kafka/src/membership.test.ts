@@ -57,6 +57,20 @@ test('a member that its new coordinator knows once it has loaded the group commi
   expect(commits).toEqual(['new']);
 });
 
+test('an offset that a follower does not have is asked of the leader, before the partition is read again', async () => {
+  const resets: object[] = [];
+  const group = fakeMember({
+    logger: { info() {}, error() {} },
+    preferredReadReplicasPerTopicPartition: { t: { 3: { nodeId: 2, expireAt: Number.POSITIVE_INFINITY } } },
+    offsetManager: { setDefaultOffset: async (partition: object) => void resets.push(partition) },
+  });
+  const outOfRange = { topic: 't', partition: 3 };
+  await group.recoverFromOffsetOutOfRange(outOfRange);
+  expect([resets, group.preferredReadReplicasPerTopicPartition]).toEqual([[], { t: {} }]);
+  await group.recoverFromOffsetOutOfRange(outOfRange);
+  expect(resets).toEqual([outOfRange]);
+});
+
 /** Whether a heartbeat of a member of this id makes kafkajs join the group again. */
 async function joinsAgain(memberId: string | null, heartbeat: () => Promise<void>): Promise<boolean> {
   const group = fakeMember({ memberId, lastRequest: 0, coordinator: { heartbeat } });

@@ -48,6 +48,19 @@ export function joinAgain(): void {
   };
 }
 
+/**
+ * Before it goes to the default offset, kafkajs 2.2.4 means to ask the leader, where a follower in the own rack does not
+ * have an offset. It looks for a number where it stores an object, and so reads the whole partition again.
+ */
+export function askLeaderBeforeReset(): void {
+  const { recoverFromOffsetOutOfRange } = ConsumerGroup.prototype;
+  ConsumerGroup.prototype.recoverFromOffsetOutOfRange = async function (error) {
+    const followers = this.preferredReadReplicasPerTopicPartition[error.topic];
+    if (!followers?.[error.partition]) return recoverFromOffsetOutOfRange.call(this, error);
+    delete followers[error.partition];
+  };
+}
+
 /** Marks an error as one upon which kafkajs joins the group again. */
 function rebalancing(error: Error): Error {
   return Object.assign(error, { type: 'NOT_COORDINATOR_FOR_GROUP' });
