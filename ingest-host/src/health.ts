@@ -15,7 +15,11 @@ const COUNTERS: readonly Row[] = [
     'time that decoding took, the wait for a thread included',
     ({ decodeSeconds }) => decodeSeconds,
   ],
-  ['ingest_frames_captured_total', 'frames sampled', ({ captured }) => captured],
+  [
+    'ingest_frames_captured_total',
+    'frames sampled that were neither thinned out nor still',
+    ({ captured }) => captured,
+  ],
   ['ingest_frames_published_total', 'frames acknowledged by Kafka', ({ published }) => published],
   ['ingest_frames_still_total', 'frames not sent, as nothing moved', ({ still }) => still],
   [

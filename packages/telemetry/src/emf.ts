@@ -6,7 +6,7 @@ const namespace = () => process.env.METRICS_NAMESPACE || NAMESPACE;
 
 /** Every metric that a stage writes, with its unit. Dimensions: `service` (the stage) and `stream`. */
 export const metricUnits = {
-  /** Frames sampled from the camera. */
+  /** Frames sampled from the camera that were neither thinned out nor still. Each has a number. */
   FramesCaptured: MetricUnit.Count,
   /** Frames that Kafka acknowledged. */
   FramesPublished: MetricUnit.Count,
