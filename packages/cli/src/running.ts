@@ -79,7 +79,8 @@ export async function answerOf<T>(server: string, answer: Promise<T>): Promise<T
   try {
     return await answer;
   } catch (cause) {
-    throw new StartError(`${server} does not answer: ${(cause as Error).message}`, { cause });
+    const { messageOf } = await import('@video-pipeline/telemetry');
+    throw new StartError(`${server} does not answer: ${messageOf(cause as Error)}`, { cause });
   }
 }
 
