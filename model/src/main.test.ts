@@ -7,7 +7,9 @@ import { expect, test } from 'vitest';
 test('the server takes modules as other processes have compiled them', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'compiled-'));
   const env = { ...process.env, NODE_COMPILE_CACHE: folder, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' };
-  const run = (...args: string[]) => spawnSync(process.execPath, args, { env, encoding: 'utf8' }).stderr;
+  // Of each module Node says several lines: a megabyte, which is the default, is soon full.
+  const options = { env, encoding: 'utf8', maxBuffer: 8_000_000 } as const;
+  const run = (...args: string[]) => spawnSync(process.execPath, args, options).stderr;
   try {
     const shared = join(import.meta.dirname, '../../packages/config/src/config.ts');
     run(shared);

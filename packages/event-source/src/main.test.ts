@@ -36,7 +36,9 @@ test('a handler is taken as another process has compiled it', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'compiled-'));
   const handler = join(folder, 'handler.mjs');
   const env = { ...process.env, [HELD]: '1', NODE_COMPILE_CACHE: folder, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' };
-  const run = (...args: string[]) => spawnSync(process.execPath, args, { env, encoding: 'utf8' }).stderr;
+  // Of each module Node says several lines: a megabyte, which is the default, is soon full.
+  const options = { env, encoding: 'utf8', maxBuffer: 8_000_000 } as const;
+  const run = (...args: string[]) => spawnSync(process.execPath, args, options).stderr;
   try {
     await writeFile(handler, 'export const handler = () => {};');
     run(handler);
