@@ -29,10 +29,14 @@ export interface Look {
 interface Note {
   before: string;
   dates: number;
-  /** The first date that the last run looked at again: since then, objects may have come to it and to later ones. */
+  /**
+   * The first date, or hour, that the next run looks at again: since the last run looked there, or failed to, objects may
+   * have come to it and to later ones.
+   */
   looked?: string;
 }
 type Notes = Record<string, Note>;
+const NONE: Note = { before: '', dates: 0 };
 
 /**
  * Hours that are over and not done, the oldest first, with the folders that hold objects of them. Not listed are
@@ -83,10 +87,11 @@ export async function closedHours(
     async note(failed) {
       const left = [...failed];
       for (const [of, those] of Map.groupBy(dated, (root) => root.part)) {
-        const isAll = !left.some((unit) => unit.part === of);
-        const notes = those.flatMap(({ folder, dates, known }) => {
-          const held = isAll ? { before, dates: countBefore(dates, before) } : known;
-          return held ? [[folder, { ...held, looked: before }]] : [];
+        const again = left.filter((unit) => unit.part === of).map(({ hour }) => hour);
+        const notes = those.map(({ folder, dates, known = NONE, isOld }) => {
+          const held = again.length > 0 ? known : { before, dates: countBefore(dates, before) };
+          const [looked] = [before, ...again.filter((hour) => !isOld(hour))].sort();
+          return [folder, { ...held, looked }];
         });
         const body = JSON.stringify(Object.fromEntries(notes));
         if (body !== JSON.stringify(noted.get(of)))

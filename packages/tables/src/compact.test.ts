@@ -35,7 +35,7 @@ test('a second run finds nothing to do, and a late batch alone is read by the ne
   expect(await compact(bucket, { now })).toEqual({ objects: 1, frames: 10, written: 1, expired: 0 });
 });
 
-test('what came to an hour while no run looked is taken up, however long the runs were away', async () => {
+test('what came to an hour while no run looked is taken up, however long the runs were away, or failed', async () => {
   const bucket = new MemoryBucket();
   const of = (hour: number, number: number): Shot => ({
     stream: 'yard',
@@ -47,8 +47,14 @@ test('what came to an hour while no run looked is taken up, however long the run
   await compact(bucket, { now: START + 21 * HOUR_MS });
   // An hour late, as of a stage that was away: too early for a note.
   await store(bucket, [of(20, 2)], 25);
-  expect(await compact(bucket, { now: START + 9 * DAY_MS })).toMatchObject({ frames: 1 });
-  expect(await compact(bucket, { now: START + 9 * DAY_MS })).toMatchObject({ objects: 0 });
+  bucket.beforePut = (key) => {
+    if (key.startsWith('tables/frames/')) throw new Error('S3 is away');
+  };
+  for (const days of [9, 10])
+    await expect(compact(bucket, { now: START + days * DAY_MS })).rejects.toThrow('S3 is away');
+  bucket.beforePut = () => {};
+  expect(await compact(bucket, { now: START + 10 * DAY_MS })).toMatchObject({ frames: 1 });
+  expect(await compact(bucket, { now: START + 10 * DAY_MS })).toMatchObject({ objects: 0 });
 });
 
 test('a run lists neither days that the tables hold nor streams of other parts', async () => {
