@@ -1,4 +1,4 @@
-import { type FileHandle, open, readdir, readFile } from 'node:fs/promises';
+import { type FileHandle, open, readdir, readFile, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HOUR_MS } from '@video-pipeline/frame';
@@ -90,6 +90,25 @@ test('of a write that a full disk took in part, the rest is written once there i
   const paths = await files.paths([object], { ...everyGroup, columns: ['captured_at'] }, signal);
   const [row] = await database.run(`SELECT sum(captured_at) AS sum FROM read_parquet(${fileList(paths)})`);
   expect(Number(row?.sum)).toBe((6143 * 6144) / 2);
+  await database.close();
+});
+
+test('the copy of a damaged object gives its room back, and a copy that is gone blames no object', async () => {
+  const { database, bucket, object, signal } = await threeGroups();
+  const cache = new FileCache(bucket, database.folder, 1, 256);
+  const blamed = async (spoil: (copy: string) => unknown) => {
+    using files = cache.use();
+    const [copy = ''] = await files.paths([object], everyGroup, signal);
+    await spoil(copy);
+    const told = files.blame(new Error('told by the database'), database, signal);
+    return told.catch(({ message }: Error) => message);
+  };
+  expect(await blamed((copy) => truncate(copy, 9))).toMatch(/^a is no whole Parquet file: remove it/);
+  expect(await blamed((copy) => rm(copy))).toBe('told by the database');
+  expect(await blamed(() => {})).toBe('told by the database');
+  // Those of the last query, one for each row group.
+  const copies = (await readdir(database.folder)).filter((name) => name.startsWith('rows-'));
+  expect(copies).toHaveLength(3);
   await database.close();
 });
 

@@ -1,4 +1,4 @@
-import { constants } from 'node:fs';
+import { constants, existsSync } from 'node:fs';
 import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import {
@@ -113,9 +113,11 @@ export class FileCache {
           const read = database.run(`SELECT ${each} FROM read_parquet(${fileList([kept.path])})`, {}, signal);
           await read.catch(() => {
             signal.throwIfAborted();
+            // It takes its room until it is removed, as no query uses it any more.
             this.#kept.delete(name);
-            this.#bytes -= kept.bytes;
-            throw damaged(kept.key, error);
+            this.#kept.set(kept.path, kept);
+            // A machine may tidy its temporary files: that is no fault of the object.
+            throw existsSync(kept.path) ? damaged(kept.key, error) : error;
           });
         }
         throw error;

@@ -39,7 +39,7 @@ export class Tables {
   /** The same bucket with listings that are kept. */
   readonly #kept: Record<'manifests' | 'streams' | 'open', FolderReader>;
   readonly #limits: typeof LIMITS;
-  /** What the queries that run want of files is bounded in sum, since it stays on the disk until they are answered. */
+  /** What the searches that run want of files is bounded in sum, since it stays on the disk until they are answered. */
   readonly #gate: ReturnType<typeof gateOf>;
   #engine: Promise<Engine> | undefined;
 
