@@ -1,4 +1,6 @@
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, expect, test, vi } from 'vitest';
 import { peerPython } from './bench/peers/python.ts';
@@ -80,6 +82,25 @@ test.each(calls)('npm run %s has each option that a document gives it', async (c
   // Some are options of the command as a whole.
   const whole = missing.length > 0 && subcommand ? (await helpOf(script)).stdout : '';
   expect(missing.filter((option) => !whole.includes(option))).toEqual([]);
+});
+
+test('a command in the host that leaves something open is told of, as by itself', async ({
+  onTestFinished,
+}) => {
+  const folder = await mkdtemp(join(tmpdir(), 'leaving-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const leaving = join(folder, 'leaving.mjs');
+  const lifecycle = join(root, 'packages/lifecycle/src/index.ts');
+  await writeFile(
+    leaving,
+    `import { createServer } from 'node:net';
+     import { runCommand } from ${JSON.stringify(lifecycle)};
+     createServer().listen(0, '127.0.0.1');
+     await runCommand(Promise.resolve());`,
+  );
+  const { code, stderr } = await host.run(leaving, []);
+  expect(stderr).toMatch(/^ended after 1 s of waiting for: .*TCPServerWrap/);
+  expect(code).toBe(0);
 });
 
 test('memory that grows is not flat, whatever it was at first', () => {

@@ -2,6 +2,7 @@
 // each time. The modules that commands share, which are most of what one takes to start, are loaded once.
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { type ChildProcess, fork } from 'node:child_process';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
 
 /** How a command ended, and what it wrote. */
@@ -30,7 +31,7 @@ export class CommandHost {
   }
 
   #ask(asked: Asked): Promise<Outcome> {
-    this.#child ??= fork(import.meta.filename, { execArgv: ['--disable-warning=ExperimentalWarning'] });
+    this.#child ??= this.#start();
     const child = this.#child;
     const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
     const onExit = (code: number | null) => reject(new Error(`${asked.script} ended its process (${code})`));
@@ -39,13 +40,23 @@ export class CommandHost {
     return promise.finally(() => child.off('message', resolve).off('exit', onExit));
   }
 
+  #start(): ChildProcess {
+    const child = fork(import.meta.filename, {
+      execArgv: ['--disable-warning=ExperimentalWarning'],
+      // Pipes would count as what the first command that asks of them leaves open.
+      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+    });
+    return child.once('exit', () => {
+      this.#child = undefined;
+    });
+  }
+
   async stop(): Promise<void> {
     const child = this.#child;
     if (!child) return;
     const exited = new Promise((resolve) => child.once('exit', resolve));
     child.disconnect();
     await exited;
-    this.#child = undefined;
   }
 }
 
@@ -59,6 +70,8 @@ interface Running {
   isOver: boolean;
 }
 const running = new AsyncLocalStorage<Running>();
+/** Longest time that a command takes to end once its work is done, milliseconds: a process of its own would never end. */
+const END_MS = 10_000;
 
 if (process.send && process.argv[1] === import.meta.filename) {
   let count = 0;
@@ -91,6 +104,18 @@ function end(code: number): void {
   command.exited.resolve();
 }
 
+/** Waits as a process does before it ends: until nothing keeps it but what there was `before`. */
+async function nothingIsLeft(before: readonly string[], command: Running): Promise<void> {
+  for (const began = performance.now(); !command.isOver; ) {
+    process.channel?.ref(); // a command that has a parent may have let go of it
+    await sleep(5, undefined, { ref: false });
+    const left = process.getActiveResourcesInfo();
+    for (const kind of before) if (left.includes(kind)) left.splice(left.indexOf(kind), 1);
+    if (left.length === 0) return;
+    if (performance.now() - began > END_MS) throw new Error(`it does not end, for it left open: ${left}`);
+  }
+}
+
 async function outcomeOf({ script, args, env }: Asked, count: number): Promise<Outcome> {
   process.argv = [process.execPath, script, ...args];
   for (const name of Object.keys(process.env)) if (!(name in env)) delete process.env[name];
@@ -98,15 +123,17 @@ async function outcomeOf({ script, args, env }: Asked, count: number): Promise<O
   process.exitCode = undefined;
   const outcome: Outcome = { code: 0, stdout: '', stderr: '' };
   const command: Running = { outcome, exited: Promise.withResolvers(), isOver: false };
+  const before = process.getActiveResourcesInfo();
   await running.run(command, async () => {
     try {
       await Promise.race([import(`${pathToFileURL(script)}?${count}`), command.exited.promise]);
+      await Promise.race([nothingIsLeft(before, command), command.exited.promise]);
       end(Number(process.exitCode ?? 0));
     } catch (error) {
       if (!command.isOver) process.stderr.write(`${(error as Error).stack}\n`);
       end(1);
     }
   });
-  process.channel?.ref(); // a command that has a parent may have let go of it
+  process.channel?.ref();
   return outcome;
 }
