@@ -1,4 +1,5 @@
-import { createReader } from '@video-pipeline/storage';
+import { ListObjectsV2Command } from '@aws-sdk/client-s3';
+import { connectS3 } from '@video-pipeline/local';
 import { startFauxqs } from 'fauxqs';
 import { inject } from 'vitest';
 import { readBinaryRequest, startFakeServer } from '../support/fake-server.ts';
@@ -37,11 +38,14 @@ export async function startGivenServers(size: { width: number; height: number })
         S3_BUCKET: id,
       };
     },
-    /** Keys of a bucket that begin so. */
-    async keys(S3_BUCKET: string, prefix: string): Promise<string[]> {
-      Object.assign(process.env, CREDENTIALS);
-      const bucket = createReader({ S3_BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: url });
-      return Array.fromAsync(bucket.list(prefix)).finally(() => bucket.close());
+    /** Keys of a bucket that begin so, the first thousand. */
+    async keys(bucket: string, prefix: string): Promise<string[]> {
+      const client = connectS3(url, CREDENTIALS);
+      const { Contents = [] } = await client.send(
+        new ListObjectsV2Command({ Bucket: bucket, Prefix: prefix }),
+      );
+      client.destroy();
+      return Contents.map(({ Key = '' }) => Key);
     },
     async stop() {
       await Promise.all([s3.stop(), inference.close()]);

@@ -184,6 +184,8 @@ describe('npm run local --', () => {
     const stored = async () => (await Array.fromAsync(glob(pictures))).length;
     await expect.poll(stored, { timeout: 30_000, interval: 200 }).toBe(frames);
     await expect.poll(() => said, { timeout: 30_000 }).toContain('FramesAnnotated');
+    follower.kill();
+    await once(follower, 'exit');
     const list = await json('s3-list', '--limit', '3');
     expect(list).toMatchObject({ bucket: 'video-pipeline-output', prefix: 'annotated/', count: frames });
     expect(list.objects).toHaveLength(3);
