@@ -52,6 +52,8 @@ const ALONE = [
   // Its collector has to be there before any module of ours.
   'test/tracing.test.ts',
 ];
+/** Whole campaigns: run by `npm run test:proofs`, and by CI. Each also has a form that goes on for longer. */
+const PROOFS = ['test/faults/cluster.test.ts', 'test/hostile/hostile.test.ts'];
 const CAMERAS = ['test/e2e/{ingest,attacks-camera}*.test.ts'];
 /** They measure how far apart pictures come: with three files at a time on two cores, some came late. */
 const EVEN = ['test/e2e/ingest{,-gstreamer,-http,-probe,-rtmp,-srt}.test.ts'];
@@ -122,7 +124,7 @@ export default defineConfig({
           ...endToEnd,
           name: 'e2e',
           include: ['test/{e2e,faults,hostile}/**/*.test.ts'],
-          exclude: CAMERAS,
+          exclude: [...CAMERAS, ...PROOFS],
           maxWorkers: 3,
           sequence: { groupOrder: 2 },
         },
@@ -136,6 +138,9 @@ export default defineConfig({
           maxWorkers: 3,
           sequence: { groupOrder: 2 },
         },
+      },
+      {
+        test: { ...endToEnd, name: 'proofs', include: PROOFS, maxWorkers: 1 },
       },
       {
         // AWS's own engines, or what stands in for them, fetched or built on demand: run by `npm run test:aws`.

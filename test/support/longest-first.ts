@@ -5,8 +5,8 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  * is short fills the gaps at the end.
  */
 const LONG = [
-  ...['e2e/console-outages', 'faults/cluster', 'e2e/outages', 'infra/permissions'],
-  ...['e2e/recovery-commands', 'hostile/hostile', 'e2e/console-api', 'e2e/stack', 'e2e/start'],
+  ...['e2e/console-outages', 'e2e/outages', 'infra/permissions'],
+  ...['e2e/recovery-commands', 'e2e/console-api', 'e2e/stack', 'e2e/start'],
   ...['e2e/ingest-gstreamer', 'e2e/stack-cli', 'e2e/local-store', 'e2e/stage-added'],
   ...['e2e/console-cameras', 'faults/faults', 'e2e/ingest-kafka', 'e2e/console-page', 'infra/settings'],
   ...['e2e/ingest-http', 'infra/commands', 'e2e/ingest-faults', 'e2e/model-nanodet', 'e2e/ingest-probe'],
