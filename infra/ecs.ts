@@ -41,7 +41,7 @@ interface ServiceSpec
   after?: $util.Resource[];
   /** Changes what SST has no option for. */
   changeTask?: (args: aws.ecs.TaskDefinitionArgs) => void;
-  changeService?: (args: aws.ecs.ServiceArgs, options: $util.CustomResourceOptions) => void;
+  changeService?: (args: aws.ecs.ServiceArgs) => void;
   transform?: Omit<NonNullable<sst.aws.ServiceArgs['transform']>, 'service' | 'taskDefinition'>;
 }
 
@@ -72,7 +72,7 @@ export function createService(name: string, spec: ServiceSpec): sst.aws.Service 
         options.dependsOn = [spec.cluster, ...after];
         // Autoscaling sets the number of tasks: a deploy would return to the least one, even under load.
         if (spec.scaling) options.ignoreChanges = ['desiredCount'];
-        changeService?.(service, options);
+        changeService?.(service);
       },
     },
   });

@@ -1,5 +1,5 @@
 import { arnHere } from './arn.ts';
-import { createGroup, type Group, type Network, reachAws, reachS3 } from './network.ts';
+import { createGroup, type Group, METADATA, type Network, reachAws, reachS3 } from './network.ts';
 import { createRole, rolePrefix } from './roles.ts';
 import type { IngestHosts, Stage } from './stages.ts';
 
@@ -72,8 +72,7 @@ function createTemplate(
     instanceType,
     vpcSecurityGroupIds: [group.id],
     iamInstanceProfile: { arn: profile.arn },
-    // One hop: a container with its own network can't read the instance's credentials.
-    metadataOptions: { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 },
+    metadataOptions: METADATA,
     blockDeviceMappings: [ROOT_VOLUME],
     tagSpecifications: ['instance', 'volume', 'network-interface'].map((resourceType) => ({
       resourceType,

@@ -72,9 +72,12 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
 }
 
+/** Of an instance: version 2 alone. One hop: a container with its own network can't read the instance's credentials. */
+export const METADATA = { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 };
+
 /** Protects SST's instances as those of ingest are. */
 function harden(args: aws.ec2.InstanceArgs, options: $util.CustomResourceOptions): undefined {
-  args.metadataOptions = { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 };
+  args.metadataOptions = METADATA;
   args.rootBlockDevice = { encrypted: true };
   // SST takes the newest image at each deploy: a new one would replace the instance, and interrupt the way out.
   options.ignoreChanges = ['ami'];

@@ -4,6 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { type ChildProcess, fork } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pathToFileURL } from 'node:url';
+import { inTurn } from '../../packages/storage/src/in-parallel.ts';
 
 /** How a command ended, and what it wrote. */
 export interface Outcome {
@@ -21,13 +22,11 @@ interface Asked {
 /** Runs commands in a process that is kept. One that is signalled, or starts another in the foreground, is run by itself. */
 export class CommandHost {
   #child: ChildProcess | undefined;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #next = inTurn();
 
   /** @param env variables put over those of this process */
   run(script: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
-    const outcome = this.#last.then(() => this.#ask({ script, args, env: { ...process.env, ...env } }));
-    this.#last = outcome.catch(() => {});
-    return outcome;
+    return this.#next(() => this.#ask({ script, args, env: { ...process.env, ...env } }));
   }
 
   #ask(asked: Asked): Promise<Outcome> {

@@ -19,7 +19,7 @@ export interface Engine {
 export interface Sources {
   database: Database;
   rows: Rows;
-  /** Begin of the range that was read. */
+  /** Start of the range that was read. */
   from: number;
   /** What is wanted of the tables' files, bytes. */
   bytes: number;

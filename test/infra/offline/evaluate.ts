@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Row } from '../../../infra/stages.ts';
+import { inTurn } from '../../../packages/storage/src/in-parallel.ts';
 import { ensurePlatform, PLATFORM, ROOT, takeLock } from './platform.ts';
 import { sourcesHash } from './sources.ts';
 
@@ -128,9 +129,9 @@ export async function prepare(note?: (line: string) => void): Promise<void> {
   renameSync(`${outfile}.hash`, BUNDLED);
 }
 
-/** The process of {@link evaluate}, and the end of its last evaluation. */
+/** The process of {@link evaluate}. */
 let evaluator: ChildProcess | undefined;
-let last: Promise<unknown> = Promise.resolve();
+const next = inTurn();
 
 /**
  * Evaluates sst.config.ts for one stage without AWS. It runs in a process of its own, because Pulumi and SST keep
@@ -139,9 +140,7 @@ let last: Promise<unknown> = Promise.resolve();
  * @throws EvaluationError with the app's error
  */
 export function evaluate(evaluation: Evaluation): Promise<Graph> {
-  const evaluated = last.then(() => evaluateNext(evaluation));
-  last = evaluated.catch(() => {});
-  return evaluated;
+  return next(() => evaluateNext(evaluation));
 }
 
 async function evaluateNext(evaluation: Evaluation): Promise<Graph> {
