@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
-import { dirname, join } from 'node:path';
-import { cacheDir, makeFolder } from '@video-pipeline/assets';
+import { join } from 'node:path';
+import { cacheDir, writeWhole } from '@video-pipeline/assets';
 import type { DeviceUse, StartOptions } from './device-use.ts';
 import type { Runtime, WorkerJob } from './inference-pool.ts';
 import { letterbox } from './letterbox.ts';
@@ -35,9 +35,8 @@ export async function fasterOf(
   const measured = known[key] ?? (await measure([first, second], options, measureMs));
   if (!known[key]) {
     // A container may have a read-only root: it measures at each start.
-    await makeFolder(dirname(path))
-      .then(() => writeFile(path, `${JSON.stringify({ ...known, [key]: measured }, undefined, 2)}\n`))
-      .catch(() => {});
+    const text = `${JSON.stringify({ ...known, [key]: measured }, undefined, 2)}\n`;
+    await writeWhole(path, (partial) => writeFile(partial, text)).catch(() => {});
   }
   const rates = [first, second].map(({ device, precision }) => {
     const rate = measured[device] ?? 0;

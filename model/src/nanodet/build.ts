@@ -1,8 +1,6 @@
-import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { defaultModelPath, fetchAsset, makeFolder, NANODET } from '@video-pipeline/assets';
+import { readFile, writeFile } from 'node:fs/promises';
+import { defaultModelPath, fetchAsset, NANODET, writeWhole } from '@video-pipeline/assets';
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { Command } from 'commander';
 
@@ -20,19 +18,7 @@ export async function buildNanodet(
   note(`building ${output}`);
   const { convertNanodet } = await import('./convert.ts');
   const model = convertNanodet(JSON.parse(await readFile(graph, 'utf8')), await readFile(weights));
-  await writeWhole(output, model);
-}
-
-// Written to another name and then renamed, so that an interrupted build leaves no partial model.
-async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const partial = `${path}.${randomUUID()}`;
-  await makeFolder(dirname(path));
-  try {
-    await writeFile(partial, bytes);
-    await rename(partial, path);
-  } finally {
-    await rm(partial, { force: true });
-  }
+  await writeWhole(output, (partial) => writeFile(partial, model));
 }
 
 if (import.meta.main) {

@@ -1,5 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { accessSync, constants, existsSync, statSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rename, rm } from 'node:fs/promises';
 import { enableCompileCache } from 'node:module';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -33,6 +34,22 @@ export async function makeFolder(path: string): Promise<void> {
   await mkdir(path).catch((error) => {
     if (!statSync(path, { throwIfNoEntry: false })?.isDirectory()) throw error;
   });
+}
+
+/**
+ * Writes a file whole or not at all, and the folders above it. `write` gets another name, which is then renamed: nobody
+ * reads half a file, and two writers at the same time do no harm, in one process or in two containers.
+ * @throws Error of the file system, or of `write`
+ */
+export async function writeWhole(path: string, write: (partial: string) => Promise<unknown>): Promise<void> {
+  await makeFolder(dirname(path));
+  const partial = `${path}.${randomUUID()}`;
+  try {
+    await write(partial);
+    await rename(partial, path);
+  } finally {
+    await rm(partial, { force: true, recursive: true });
+  }
 }
 
 /** File of the default model, which is built once. */

@@ -264,8 +264,17 @@ describe('a download', () => {
     await settings(url, `<localRepository>${join(home, 'own')}</localRepository>`);
     await mkdir(join(home, 'own', PATH, '..'), { recursive: true });
     await writeFile(join(home, 'own', PATH), CONTENT);
-    expect(await fetched()).toEqual(CONTENT);
+    // Kafka and S3Proxy start side by side, and share jars.
+    expect(await Promise.all([fetched(), fetched(), fetched()])).toEqual([CONTENT, CONTENT, CONTENT]);
     expect(requests).toEqual([]);
+    expect(await left()).toEqual(['it-1.0.jar']);
+  });
+
+  it('may be made twice at once by one process', async () => {
+    const { url } = await serve({ [`/${PATH}`]: CONTENT });
+    await settings(url);
+    expect(await Promise.all([fetched(), fetched(), fetched()])).toEqual([CONTENT, CONTENT, CONTENT]);
+    expect(await left()).toEqual(['it-1.0.jar']);
   });
 });
 
@@ -278,7 +287,7 @@ it.runIf(process.platform === 'linux')(
     await settings(url);
     await keepCompiled();
     await expect(fetched()).rejects.toThrow(
-      "can't store it-1.0.jar: /proc/none/cache can't be written; name another folder with VIDEO_PIPELINE_CACHE",
+      "can't store it-1.0.jar: /proc/none/cache can't be written (ENOENT); name another folder with VIDEO_PIPELINE_CACHE",
     );
   },
 );
@@ -316,7 +325,7 @@ describe.skipIf(!mayMount)('a disk', () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     expect(await inFileSystem('ro')).toBe(
-      `can't store it-1.0.jar: ${cache} can't be written; name another folder with VIDEO_PIPELINE_CACHE`,
+      `can't store it-1.0.jar: ${cache} can't be written (EROFS); name another folder with VIDEO_PIPELINE_CACHE`,
     );
     expect(requests).toEqual([]);
   });

@@ -171,7 +171,9 @@ function explain({ name, repository }: RemoteFile, cause: Error): AssetError {
 /** The error for a disk that can't store a file; `undefined` for any other error. */
 export function diskError(name: string, cause: Error): AssetError | undefined {
   if (!isOfDisk(cause)) return undefined;
-  const problem = FULL.includes(cause.code) ? 'is full; make room there, or' : "can't be written;";
+  const problem = FULL.includes(cause.code)
+    ? 'is full; make room there, or'
+    : `can't be written (${cause.code});`;
   return new AssetError(
     `can't store ${name}: ${cacheDir()} ${problem} name another folder with VIDEO_PIPELINE_CACHE`,
     { cause },

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { copyFile, rename, rm } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { cacheDir, makeFolder } from './cache.ts';
+import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { cacheDir, writeWhole } from './cache.ts';
 import { diskError, download, integrityOf } from './download.ts';
 import type { MavenSettings } from './maven-settings.ts';
 import { Progress } from './progress.ts';
@@ -45,7 +45,7 @@ async function fetchJar(jar: Jar, settings: MavenSettings, progress: Progress): 
   const local = join(settings.localRepository, path);
   const name = path.slice(path.lastIndexOf('/') + 1);
   if (existsSync(local) && (await integrityOf(local, integrity)) === integrity) {
-    return copyWhole(local, target).catch((cause) => {
+    return writeWhole(target, (partial) => copyFile(local, partial)).catch((cause) => {
       throw diskError(name, cause) ?? cause;
     });
   }
@@ -55,17 +55,6 @@ async function fetchJar(jar: Jar, settings: MavenSettings, progress: Progress): 
     target,
     progress,
   );
-}
-
-async function copyWhole(from: string, to: string): Promise<void> {
-  await makeFolder(dirname(to));
-  const partial = `${to}.copy-${process.pid}`;
-  try {
-    await copyFile(from, partial);
-    await rename(partial, to);
-  } finally {
-    await rm(partial, { force: true });
-  }
 }
 
 const PARALLEL = 8;

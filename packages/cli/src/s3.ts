@@ -1,6 +1,6 @@
-import { rename, rm, writeFile } from 'node:fs/promises';
-import { dirname, join, resolve, sep } from 'node:path';
-import { makeFolder } from '@video-pipeline/assets/cache';
+import { writeFile } from 'node:fs/promises';
+import { resolve, sep } from 'node:path';
+import { writeWhole } from '@video-pipeline/assets/cache';
 import { readConfig } from '@video-pipeline/config';
 import { archiveSpanOf } from '@video-pipeline/frame';
 import { aligned, DIRECTORY, positiveInteger, StartError } from '@video-pipeline/local/place';
@@ -86,13 +86,6 @@ async function save(folder: string, key: string, write: (file: string) => Promis
   // A key may contain `..`, and anybody may have written the object.
   if (!file.startsWith(folder + sep))
     throw new StartError(`the key ${JSON.stringify(key)} leads out of ${folder}`);
-  await makeFolder(dirname(file));
-  const partial = join(dirname(file), `.${process.pid}.part`);
-  try {
-    await write(partial);
-    await rename(partial, file);
-  } finally {
-    await rm(partial, { force: true });
-  }
+  await writeWhole(file, write);
   return file;
 }

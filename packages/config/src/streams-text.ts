@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { chmodSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type Config, ConfigError } from './config.ts';
 
@@ -74,7 +74,7 @@ export function changeStreamsText(
 /** Writes a new file beside it and renames that. A symbolic link keeps pointing to the file, and its mode stays. */
 function replaceFile(path: string, text: string): void {
   const target = realpathSync(path);
-  const draft = `${target}.${process.pid}.tmp`;
+  const draft = `${target}.${randomUUID()}.tmp`;
   try {
     // Mode 600, since it may hold passwords of cameras.
     writeFileSync(draft, text, { mode: 0o600, flush: true });

@@ -1,6 +1,7 @@
-import { rename, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { writeWhole } from '@video-pipeline/assets/cache';
 import { HealthWatch, lowRateNote, type PartHealth } from '@video-pipeline/telemetry';
 import { stackProbes } from './health.ts';
 import { endsByItself, type StackOptions } from './parts.ts';
@@ -217,7 +218,5 @@ function withNote(parts: State['health'], note: string | undefined): State['heal
 
 // Renamed into place, so that no reader sees half a file.
 async function saveState(dataDir: string, state: State): Promise<void> {
-  const file = stateFile(dataDir);
-  await writeFile(`${file}.new`, JSON.stringify(state));
-  await rename(`${file}.new`, file);
+  await writeWhole(stateFile(dataDir), (partial) => writeFile(partial, JSON.stringify(state)));
 }

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
@@ -33,7 +33,7 @@ async function makeCredentials(file: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true });
   const id = `LOCAL${randomBytes(8).toString('hex').toUpperCase()}`;
   const secret = randomBytes(30).toString('base64url');
-  const own = `${file}.${process.pid}`;
+  const own = `${file}.${randomUUID()}`;
   const text = `[default]\naws_access_key_id = ${id}\naws_secret_access_key = ${secret}\n`;
   await writeFile(own, text, { mode: 0o600 });
   await link(own, file).catch((error) => {

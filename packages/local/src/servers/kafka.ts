@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheDir } from '@video-pipeline/assets';
+import { cacheDir, writeWhole } from '@video-pipeline/assets';
 import { type Admin, connectKafka, SILENT, withAdmin } from '@video-pipeline/kafka';
 import { freePort, type LocalServer, StartError } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
@@ -146,11 +146,8 @@ async function formatOnce(
     return;
   }
   await format(java, properties);
-  const partial = `${template}.${process.pid}`;
   // If the cache can't be written, or another process was faster, only the time of a format is lost.
-  await cp(log, partial, { recursive: true })
-    .then(() => rename(partial, template))
-    .catch(() => rm(partial, { recursive: true, force: true }));
+  await writeWhole(template, (partial) => cp(log, partial, { recursive: true })).catch(() => {});
 }
 
 async function format({ command, env }: JavaCommand, properties: string): Promise<void> {

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -54,7 +54,7 @@ export function sharedClasses(java: JavaCommand, folder: string): SharedClasses 
 
 async function make(java: JavaCommand, list: string, archive: string, signal: AbortSignal): Promise<void> {
   await mkdir(dirname(archive), { recursive: true });
-  const partial = `${archive}.${process.pid}`;
+  const partial = `${archive}.${randomUUID()}`;
   // The program is still writing the list: its last line may be incomplete.
   const classes = await readFile(list, 'utf8');
   await writeFile(`${partial}.list`, classes.slice(0, classes.lastIndexOf('\n') + 1));
