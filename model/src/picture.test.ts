@@ -3,11 +3,11 @@ import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import fc from 'fast-check';
 import sharp from 'sharp';
 import { expect, test } from 'vitest';
+import reference from '../../test/models/reference/resize.json' with { type: 'json' };
 import { letterbox } from './letterbox.ts';
 import { type DecodeOptions, decodePicture, frameBytes, layOut, pictureError } from './picture.ts';
 import { resizeLinear } from './resize.ts';
 import { resizeElsewhere } from './resize-pool.ts';
-import reference from './resize-reference.json' with { type: 'json' };
 
 const place = (width: number, height: number) =>
   letterbox(width, height, { kind: 'rectangle', longest: 64, stride: 32 });

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
+import reference from '../../../test/models/reference/heads.json' with { type: 'json' };
 import { type Candidate, type HeadName, heads, type OutputTensor, suppress } from './index.ts';
-import reference from './reference.json' with { type: 'json' };
 
 const { inputWidth, inputHeight, threshold, iou } = reference;
 
-/** Floats of a tensor that model/reference/heads.py wrote. */
+/** Floats of a tensor that test/models/reference/heads.py wrote. */
 function toTensor({ name, dims, data }: { name: string; dims: number[]; data: string }): OutputTensor {
   const bytes = new Uint8Array(Buffer.from(data, 'base64'));
   return { name, dims, data: new Float32Array(bytes.buffer) };

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import reference from '../../../test/models/reference/tasks.json' with { type: 'json' };
 import { type Head, type HeadName, heads, type OutputTensor, strongest, suppress } from './index.ts';
 import { outlineOf, simplify } from './outline.ts';
-import reference from './tasks.json' with { type: 'json' };
 
 const { inputWidth, inputHeight, threshold, iou } = reference;
 /** Outlines keep each corner. */

@@ -1,5 +1,6 @@
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { describe, expect, test } from 'vitest';
+import reference from '../../../test/models/reference/heads.json' with { type: 'json' };
 import {
   decodeSelected,
   type Head,
@@ -8,7 +9,6 @@ import {
   type OutputTensor,
   suppress,
 } from '../heads/index.ts';
-import reference from '../heads/reference.json' with { type: 'json' };
 import '../no-telemetry.ts';
 import { GraphBuilder } from './graph-builder.ts';
 import { decodeModel, encodeModel } from './schema.ts';

@@ -1,7 +1,7 @@
 """Reference values for the heads: raw outputs of each family of models, and what an independent decoder in numpy
 sees in them, straight from each family's published definition, without regard to speed.
 
-    pip install numpy==2.4.6 && python model/reference/heads.py > model/src/heads/reference.json
+    pip install numpy==2.4.6 && python test/models/reference/heads.py > test/models/reference/heads.json
 """
 
 import base64
@@ -161,7 +161,7 @@ def case(name, make, suppressed):
 print(
     json.dumps(
         {
-            "madeBy": f"model/reference/heads.py with numpy {np.__version__}",
+            "madeBy": f"test/models/reference/heads.py with numpy {np.__version__}",
             **{"inputWidth": WIDTH, "inputHeight": HEIGHT, "threshold": THRESHOLD, "iou": IOU},
             "cases": [
                 case("yolov8", yolov8, True),

@@ -1,6 +1,6 @@
 """Reference values for decoding and scaling: what OpenCV makes of the same bytes.
 
-    pip install numpy==2.4.6 opencv-python-headless==5.0.0.93 pillow==12.2.0 && python model/reference/resize.py > model/src/resize-reference.json
+    pip install numpy==2.4.6 opencv-python-headless==5.0.0.93 pillow==12.2.0 && python test/models/reference/resize.py > test/models/reference/resize.json
 """
 
 import base64

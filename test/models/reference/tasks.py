@@ -1,6 +1,6 @@
 """Reference values for the heads beyond detection: made outputs, and what Ultralytics' own functions see in them.
 
-    pip install ultralytics==8.4.190 && python model/reference/tasks.py > model/src/heads/tasks.json
+    pip install ultralytics==8.4.190 && python test/models/reference/tasks.py > test/models/reference/tasks.json
 """
 
 import base64
