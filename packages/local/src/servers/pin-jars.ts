@@ -43,7 +43,9 @@ const COPY = 'org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-depend
 
 const pinned: Record<string, Jar[]> = {};
 for (const [name, program] of Object.entries(PROGRAMS)) pinned[name] = await jarsOf(name, program);
-await writeFile(join(import.meta.dirname, 'jars.json'), `${JSON.stringify(pinned, null, 2)}\n`);
+const listOf = (jars: readonly Jar[]) => jars.map((jar) => JSON.stringify(jar)).join(',\n');
+const lists = Object.entries(pinned).map(([name, jars]) => `"${name}": [\n${listOf(jars)}\n]`);
+await writeFile(join(import.meta.dirname, 'jars.json'), `{\n${lists.join(',\n')}\n}\n`);
 
 async function jarsOf(name: string, { artifacts, unused }: Program): Promise<Jar[]> {
   const folder = await mkdtemp(join(tmpdir(), 'pin-jars-'));
