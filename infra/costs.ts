@@ -25,7 +25,7 @@ const BATCH_SECONDS = { detect: 0.6, annotate: 0.5, serverlessInference: 1.5 };
 /** CPU milliseconds of a frame in detect and annotate. */
 const FRAME_CPU_MS = 10;
 /** Work for the frames. It replaces the assumptions of the estimate when better figures are known. */
-export interface Work {
+interface Work {
   /** Frames of a batch. `detect` and `annotate` are seconds for 25 frames. */
   batch: number;
   detect: number;
@@ -58,7 +58,7 @@ const MONTH_HOURS = 730;
 /** Memory of an EC2 instance that tasks can't use. */
 const SYSTEM_GB = 0.5;
 
-export interface Estimate {
+interface Estimate {
   /** Dollars a month for each item. */
   items: { item: string; usd: number }[];
   assumptions: string[];

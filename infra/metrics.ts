@@ -13,16 +13,16 @@ import { type MetricName, NAMESPACE } from '@video-pipeline/telemetry';
 export const awsMetrics = {
   'AWS/Kafka': {
     dimensions: ['Cluster Name', 'Consumer Group', 'Topic'],
-    names: ['SumOffsetLag', 'MaxOffsetLag', 'EstimatedMaxTimeLag'],
+    names: ['SumOffsetLag', 'EstimatedMaxTimeLag'],
   },
   'AWS/Lambda': {
     dimensions: ['FunctionName'],
-    names: ['Errors', 'Duration', 'Throttles', 'ConcurrentExecutions', 'OffsetLag', 'Invocations'],
+    names: ['Errors', 'Duration', 'Invocations'],
   },
   'AWS/S3': { dimensions: ['BucketName', 'FilterId'], names: ['PutRequests'] },
   'AWS/SageMaker': {
     dimensions: ['EndpointName', 'VariantName'],
-    names: ['Invocation5XXErrors', 'Invocation4XXErrors', 'ModelLatency', 'Invocations'],
+    names: ['Invocation5XXErrors', 'ModelLatency', 'Invocations'],
   },
   'AWS/ApplicationELB': {
     dimensions: ['LoadBalancer', 'TargetGroup'],
@@ -36,7 +36,7 @@ export const awsMetrics = {
   },
   ContainerInsights: {
     dimensions: ['ClusterName', 'Namespace', 'Service'],
-    names: ['pod_gpu_utilization', 'pod_cpu_utilization', 'service_number_of_running_pods'],
+    names: ['pod_gpu_utilization', 'service_number_of_running_pods'],
   },
 } as const;
 

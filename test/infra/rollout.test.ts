@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { manifests } from '../../infra/kubernetes.ts';
 import type { KubernetesObject } from '../../infra/kubernetes-object.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
-import { KUBERNETES_VERSION, STANDARD_SUPPORT_ENDS } from '../../infra/versions.ts';
+import { KUBERNETES_VERSION } from '../../infra/versions.ts';
 import { ACCESS, ACCOUNT, DEPLOY_CIDR, DEPLOYED, type Deployed, graphOf, ofType, one } from './graphs.ts';
 import { evaluate, prepare } from './offline/evaluate.ts';
 
@@ -85,6 +85,16 @@ describe.each(EKS)('a rollout of the model in %s', (name) => {
     expect(Number.parseInt(NodePool.spec.template.spec.expireAfter, 10)).toBeLessThan(21 * 24);
   });
 });
+
+/**
+ * End of AWS's standard support for each version. After it a control plane costs six times as much.
+ * @see https://docs.aws.amazon.com/eks/latest/userguide/kubernetes-versions.html, as of 2026-04
+ */
+const STANDARD_SUPPORT_ENDS: Record<string, string> = {
+  '1.33': '2026-07-29',
+  '1.34': '2026-12-02',
+  '1.35': '2027-03-27',
+};
 
 describe.each(EKS)('the cluster of %s', (name) => {
   const cluster = async () => one(await graphOf(name), 'aws:eks/cluster:Cluster', 'InferenceCluster').inputs;

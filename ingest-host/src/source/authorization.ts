@@ -2,7 +2,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { SourceError } from './source-error.ts';
 
 /** Name and password, not percent-encoded. */
-export interface Credentials {
+interface Credentials {
   user: string;
   password: string;
 }

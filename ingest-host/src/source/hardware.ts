@@ -11,7 +11,7 @@ import type { Hwaccel } from './source.ts';
 const TYPES = { cuda: AV_HWDEVICE_TYPE_CUDA, vaapi: AV_HWDEVICE_TYPE_VAAPI };
 type Kind = keyof typeof TYPES;
 
-export interface Hardware {
+interface Hardware {
   kind: Kind;
   device: HardwareDeviceContext;
   pixelFormat: AVPixelFormat;

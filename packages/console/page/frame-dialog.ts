@@ -6,7 +6,7 @@ import { storedBoxes } from './stored-boxes.ts';
 import { frameLinks } from './stream-view.ts';
 
 /** A large view of one of several items. */
-export interface Large<Item> {
+interface Large<Item> {
   label: string;
   items: readonly Item[];
   /** The part of the address that names an item, `frame=...` or `event=...`. */

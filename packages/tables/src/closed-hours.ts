@@ -14,7 +14,7 @@ export interface Unit {
 }
 
 /** Which hours a run looks at, all as `date=.../hour=..`. */
-export interface Look {
+interface Look {
   /** Only this part of the hours. */
   part: string | undefined;
   /** The first hour that is not over. */
