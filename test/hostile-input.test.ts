@@ -1,10 +1,10 @@
 import { posix } from 'node:path';
 import {
   annotatedKey,
-  decodeDetectedFrame,
+  decodeSeenFrame,
   detectionsKey,
-  type Frame,
   InvalidRecordError,
+  type SeenFrame,
 } from '@video-pipeline/frame';
 import { createLogger } from '@video-pipeline/telemetry';
 import fc from 'fast-check';
@@ -133,9 +133,9 @@ test('whatever a record says, what is stored of it stays in the folder of its st
   fc.assert(
     fc.property(name, name, fc.nat(), (stream_id, session, captured_at) => {
       const record = { ...headers, stream_id, session, captured_at: String(captured_at), detections: '[]' };
-      let decoded: Frame;
+      let decoded: SeenFrame;
       try {
-        decoded = decodeDetectedFrame({ key: stream_id, value: Buffer.from('x'), headers: record });
+        decoded = decodeSeenFrame({ key: stream_id, value: Buffer.from('x'), headers: record });
       } catch (error) {
         expect(error).toBeInstanceOf(InvalidRecordError);
         return;

@@ -2,12 +2,11 @@ import { readConfig, type Value } from '@video-pipeline/config';
 import {
   annotatedKey,
   type DetectedFrame,
-  decodeDetectedFrame,
+  decodeSeenFrame,
   detectionsKey,
   factsOf,
   hourFolder,
   type MSKEvent,
-  pictureOf,
 } from '@video-pipeline/frame';
 import {
   CLIP_VARIABLES,
@@ -17,13 +16,8 @@ import {
   type MergingStore,
 } from '@video-pipeline/storage';
 import { asSpan, createLogger, emitMetrics, tracedHandler } from '@video-pipeline/telemetry';
-import {
-  annotateJpeg,
-  drawable,
-  PictureError,
-  pixelsOf,
-  SizeMismatchError,
-} from './drawing/annotate-jpeg.ts';
+import { drawable, pixelsOf } from './drawing/annotate-jpeg.ts';
+import { codeOf, drawInAttempts } from './drawing/attempts.ts';
 import { FRAMES_IN_WORK } from './frames-in-work.ts';
 import { createObjectCounts } from './frigate.ts';
 import { createKeeping, earlierFrom, type Keeping, keepRuleOf } from './keeping.ts';
@@ -76,32 +70,33 @@ interface Drawn extends Received<DetectedFrame> {
 
 /** The Lambda that draws and stores. It skips picture references: detect has annotated those frames already. */
 export function createAnnotate(dependencies: AnnotateDependencies) {
-  const annotate = createAnnotateFrames(dependencies);
+  const annotateBatch = createAnnotateFrames(dependencies);
   return async (event: MSKEvent): Promise<void> => {
-    const { received, failures } = decodeRecords(event, (record) =>
-      pictureOf(record) ? undefined : decodeDetectedFrame(record),
-    );
-    await annotate(received, failures);
+    const { received, failures } = decodeRecords(event, (record) => {
+      const frame = decodeSeenFrame(record);
+      return 'picture' in frame ? undefined : frame;
+    });
+    await annotateBatch(received, failures);
   };
 }
 
-/** Draws on the frames of a batch and stores them, and puts the failures into failed/. */
+/** Draws on the frames of a batch and stores them. Frames that fail go into failed/, and so do the records `refused`. */
 export type AnnotateFrames = (
   received: readonly Received<DetectedFrame>[],
-  failures?: Failure[],
+  refused?: readonly Failure[],
 ) => Promise<void>;
 
 /**
  * Each frame becomes a JPEG with its boxes. Each stream of the batch becomes an NDJSON of its detections. A broken
- * picture becomes a dead letter in failed/. Any other fault fails the batch. The batch is then delivered again, and
- * each object overwrites itself.
+ * picture becomes a dead letter in failed/, and so does a frame that can't be drawn on while others can. Any other fault
+ * fails the batch. The batch is then delivered again, and each object overwrites itself.
  */
 export function createAnnotateFrames(dependencies: AnnotateDependencies): AnnotateFrames {
   const { store, prefix, form, keeping, count, quality = 85, boxes = true } = dependencies;
   const isPacked = form === 'archive' || form === 'video';
   // Pictures in archives are kept for long: a smaller JPEG is worth the CPU time.
   const how = { quality, optimise: form === 'archive', boxes };
-  const annotate = (one: Received<DetectedFrame>, isKept: boolean): Promise<Drawn | Failure> =>
+  const annotateOne = (one: Received<DetectedFrame>, isKept: boolean): Promise<Drawn | Failure> =>
     asSpan('annotate', 'annotate.frame', { parent: one.frame.traceparent }, (span) =>
       isKept ? drawAndStore(one, span) : leave(one),
     );
@@ -115,16 +110,16 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
   ): Promise<Drawn | Failure> => {
     const key = annotatedKey(prefix, frame);
     try {
-      let jpeg = await draw(frame, how);
+      let jpeg = await drawInAttempts(frame, how);
       if (!isPacked) {
         await asSpan('annotate', 's3.put', { parent }, () => putPicture(store, { frame, key, jpeg }));
         jpeg = NO_PICTURE;
       }
       return { record, frame, key, jpeg, isKept: true, latencyMs: Date.now() - frame.capturedAt };
     } catch (error) {
-      if (!(error instanceof PictureError)) throw error;
-      const code = error instanceof SizeMismatchError ? 'SIZE_MISMATCH' : 'PICTURE_INVALID';
-      return { record, code, reason: `the JPEG ${error.message}` };
+      const code = codeOf(error);
+      if (!code) throw error;
+      return { record, code, reason: `the JPEG ${(error as Error).message}` };
     }
   };
 
@@ -132,29 +127,35 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
   const keepEarlier = (frames: readonly DetectedFrame[]) =>
     inParallel(frames, FRAMES_IN_WORK, async (frame) => {
       try {
-        const jpeg = await draw(frame, how);
+        const jpeg = await drawInAttempts(frame, how);
         await putPicture(store, { frame, key: annotatedKey(prefix, frame), jpeg });
       } catch (error) {
         // The frame itself was done with its own batch, so it is no dead letter.
-        if (!(error instanceof PictureError)) throw error;
-        dependencies.logger.warn('a picture before an event is left out', { reason: error.message });
+        if (!codeOf(error)) throw error;
+        dependencies.logger.warn('a picture before an event is left out', {
+          reason: (error as Error).message,
+        });
       }
     });
 
-  return async (received, failures = []) => {
-    const drawn: Drawn[] = [];
+  return async (received, refused = []) => {
     const choice = await keeping?.(received);
     const outcomes = await inParallel(
       received,
       FRAMES_IN_WORK,
-      (one) => annotate(one, choice?.kept.has(one.frame) ?? true),
+      (one) => annotateOne(one, choice?.kept.has(one.frame) ?? true),
       ({ frame }) => pixelsOf(frame),
     );
-    await keepEarlier(choice?.earlier ?? []);
+    const drawn: Drawn[] = [];
+    const failures = [...refused];
     for (const outcome of outcomes) {
       if ('reason' in outcome) failures.push(outcome);
       else drawn.push(outcome);
     }
+    const fault = failures.find(({ code }) => code === 'FAILS_ALWAYS');
+    // Where no frame could be drawn on, the fault is in no frame: the batch is delivered again.
+    if (fault && !drawn.some(({ isKept }) => isKept)) throw new Error(fault.reason);
+    await keepEarlier(choice?.earlier ?? []);
     const putStream = async (frames: Drawn[]) => {
       let places: Places | undefined;
       if (isPacked) {
@@ -172,24 +173,6 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
     report(drawn, boxes);
     count?.(drawn.map(({ frame }) => frame));
   };
-}
-
-/** Attempts to draw a frame. After so many failures another attempt would fail too. */
-const DRAW_ATTEMPTS = 3;
-
-/** @throws PictureError for every fault of the drawing: it uses no network, so a later retry would fail too */
-async function draw(frame: DetectedFrame, how: Parameters<typeof annotateJpeg>[2]): Promise<Buffer> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await annotateJpeg(frame, frame.detections, how);
-    } catch (cause) {
-      if (cause instanceof PictureError) throw cause;
-      if (attempt < DRAW_ATTEMPTS) continue;
-      throw new PictureError(`failed ${attempt} times to be drawn on: ${(cause as Error).message}`, {
-        cause,
-      });
-    }
-  }
 }
 
 /** One object for each hour: a batch with replayed frames has several, and a search looks for a frame in its hour. */

@@ -9,6 +9,7 @@ import {
   lateKey,
   type MSKRecord,
   positionOf,
+  recordsOf,
 } from '@video-pipeline/frame';
 import {
   type FrameResult,
@@ -446,6 +447,57 @@ describe('annotate', () => {
     const notes = [...objects.keys()].filter((one) => one.startsWith('late/'));
     expect(notes).toEqual([expect.stringMatching(`^late/${key}/[0-9a-f]{16}$`)]);
     expect(lateKey({ key, body: String(objects.get(key)?.body) }, late.capturedAt)).toBe(notes[0]);
+  });
+
+  describe("when a fault of the drawing is not the picture's", () => {
+    const setUpFrames = (numbers: number[], faults: Record<number, number>) => {
+      const { store, objects } = memoryStore();
+      const putFailed = createPutFailed(store, 'annotate');
+      const records = recordsOf(eventOf('detections', [numbers.map((n) => encodeFrame(frame('gate', n)))]));
+      const received = numbers.map((number, index) => {
+        let left = faults[number] ?? 0;
+        // The drawing reads the boxes. What it throws is no fault of the JPEG.
+        const detections = new Proxy(frame('gate', number).detections, {
+          get(list, name) {
+            if (name === 'toSorted' && left-- > 0) throw new RangeError('Array buffer allocation failed');
+            return Reflect.get(list, name);
+          },
+        });
+        return { record: records[index] as MSKRecord, frame: { ...frame('gate', number), detections } };
+      });
+      const annotate = createAnnotateFrames({
+        store,
+        prefix: 'annotated',
+        form: 'frames',
+        putFailed,
+        logger,
+      });
+      return { objects, annotate: () => annotate(received) };
+    };
+
+    test('a frame is drawn once the fault is over', async () => {
+      const { objects, annotate } = setUpFrames([0, 1], { 1: 2 });
+      await annotate();
+      expect([...objects.keys()].filter((key) => !key.startsWith('detections/'))).toEqual(
+        [frame('gate', 0), frame('gate', 1)].map(keyOf),
+      );
+    });
+
+    test('a frame that fails at each attempt, while others are drawn, goes to failed/ and blames no picture', async () => {
+      const { objects, annotate } = setUpFrames([0, 1], { 1: 99 });
+      await annotate();
+      expect(objects.has(keyOf(frame('gate', 0)))).toBe(true);
+      expect(JSON.parse(String(objects.get('failed/annotate/detections-0-101')?.body))).toMatchObject({
+        code: 'FAILS_ALWAYS',
+        reason: expect.stringMatching(/in 3 attempts: Array buffer allocation failed$/),
+      });
+    });
+
+    test('a batch of which no frame can be drawn fails as a whole, to be delivered again', async () => {
+      const { objects, annotate } = setUpFrames([0, 1], { 0: 99, 1: 99 });
+      await expect(annotate()).rejects.toThrow('Array buffer allocation failed');
+      expect([...objects.keys()]).toEqual([]);
+    });
   });
 
   test('around events, the pictures near them, earlier ones too, and the detections of every frame', async () => {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import { ConfigError, readConfig, type VariableName, variables } from '@video-pipeline/config';
-import { checkpointOf, decodeDetectedFrame, type Frame, InvalidRecordError } from '@video-pipeline/frame';
+import { checkpointOf, decodeSeenFrame, type Frame, InvalidRecordError } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { PictureError, readPictureHeader } from '@video-pipeline/picture';
 import { parseSceneEvent, parseScenes, putShape, removeShape, StreamsError } from '@video-pipeline/scene';
@@ -68,7 +68,7 @@ export const parsers: Record<string, Parser> = {
   },
   'a header of a Kafka record': {
     parse: (value) =>
-      decodeDetectedFrame({
+      decodeSeenFrame({
         key: 'gate',
         value: Buffer.from('x'),
         headers: { ...headers, detections: value },

@@ -46,7 +46,7 @@ const gates = { usual: gateOf(2 * USUAL_PIXELS), large: gateOf(2 * MAX_PIXELS) }
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
 /** Most boxes that are drawn; a model gives no more. */
 const MAX_BOXES = 300;
-/** Pixels that boxes and labels may paint in a small picture. A larger picture may be painted once as a whole. */
+/** Most pixels that boxes and labels may paint. In a picture that has more pixels than this, as many as it has. */
 const MIN_PAINTED_PIXELS = 20_000_000;
 /** Average width of a character of a label, as a share of the text's size. */
 const CHARACTER_WIDTH = 0.6;
@@ -179,7 +179,8 @@ async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
     // Rotated upright by its EXIF orientation: models get it so, and boxes refer to it.
     picture = await decodeRaster(jpeg, readPictureHeader(jpeg, limits));
   } catch (cause) {
-    throw new PictureError(`can't be decoded: ${(cause as Error).message}`, { cause });
+    if (!(cause instanceof PictureError)) throw cause;
+    throw new PictureError(`can't be decoded: ${cause.message}`, { cause });
   }
   if (picture.width !== width || picture.height !== height) {
     throw new SizeMismatchError(

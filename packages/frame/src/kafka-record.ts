@@ -42,6 +42,8 @@ export const MAX_TIME = 8.64e15;
 const MAX_HEADER_BYTES = 1024;
 /** The value of a record whose picture is elsewhere. */
 const NO_PICTURE = Buffer.alloc(0);
+/** The longest JSON of a picture's place, bytes. It holds an S3 key of up to 1,024 bytes. */
+const MAX_PLACE_BYTES = 4096;
 const TRACEPARENT = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
 const MAX_TRACK_ID_LENGTH = 64;
 /** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. */
@@ -81,18 +83,19 @@ export function encodeReference(frame: DetectedFrame, picture: PictureReference)
 }
 
 /**
- * Reads a record of `video-frames`.
+ * Reads a record of `video-frames`. A record without a key is of the stream that its header names.
  * @throws InvalidRecordError naming the header that is missing or malformed
  */
 export function decodeFrame(record: ReceivedRecord): Frame {
-  const facts = decodeFacts(record);
+  const facts = frameHeaders(record);
   if (record.value === null || record.value.length === 0) {
     throw new InvalidRecordError('value', 'is empty: no JPEG');
   }
   return { ...facts, jpeg: record.value };
 }
 
-function decodeFacts(record: ReceivedRecord): Omit<Frame, 'jpeg'> {
+/** The headers of both topics. */
+function frameHeaders(record: ReceivedRecord): Omit<Frame, 'jpeg'> {
   const streamId = id(record, 'stream_id');
   if (record.key !== null && record.key.toString() !== streamId) {
     throw new InvalidRecordError('key', `${quote(record.key.toString())} is not the stream id '${streamId}'`);
@@ -111,26 +114,23 @@ function decodeFacts(record: ReceivedRecord): Omit<Frame, 'jpeg'> {
 }
 
 /**
- * Reads a record of `detections` that carries its picture.
- * @throws InvalidRecordError naming the header that is missing or malformed
- */
-export function decodeDetectedFrame(record: ReceivedRecord): DetectedFrame {
-  return { ...decodeFrame(record), ...decodeSeen(record) };
-}
-
-/**
- * Reads a record of `detections` in either form.
+ * Reads a record of `detections`, with its picture or with the place of its picture.
  * @throws InvalidRecordError naming the header that is missing or malformed
  */
 export function decodeSeenFrame(record: ReceivedRecord): SeenFrame {
-  const picture = pictureOf(record);
-  return picture ? { ...decodeFacts(record), ...decodeSeen(record), picture } : decodeDetectedFrame(record);
+  const isEmpty = record.value === null || record.value.length === 0;
+  const isReference = isEmpty && Object.hasOwn(record.headers ?? {}, 'picture');
+  const frame = isReference
+    ? { ...frameHeaders(record), picture: pictureHeader(record) }
+    : decodeFrame(record);
+  return { ...frame, ...detectionHeaders(record) };
 }
 
-function decodeSeen(record: ReceivedRecord): Omit<DetectedFrame, keyof Frame> {
+/** The headers that `detections` has besides. */
+function detectionHeaders(record: ReceivedRecord): Omit<DetectedFrame, keyof Frame> {
   const { events, earlier_events: earlier } = record.headers ?? {};
   return {
-    detections: detections(record),
+    detections: detectionsHeader(record),
     model: text(record, 'model'),
     ...(events?.length ? { events: String(events).split(',') } : {}),
     ...(earlier?.length
@@ -139,31 +139,29 @@ function decodeSeen(record: ReceivedRecord): Omit<DetectedFrame, keyof Frame> {
   };
 }
 
-/** Place of the picture of a record of `detections`. Undefined if the record holds the picture, or names no place. */
-export function pictureOf({ value, headers = {} }: ReceivedRecord): PictureReference | undefined {
-  if (value?.length || !Object.hasOwn(headers, 'picture')) return undefined;
-  try {
-    const picture: PictureReference = JSON.parse(String(headers.picture));
-    const { topic, partition, offset, annotated_key } = picture;
-    const isPlace = typeof topic === 'string' && [partition, offset].every(Number.isSafeInteger);
-    return isPlace && typeof annotated_key === 'string' ? picture : undefined;
-  } catch {
-    return undefined;
-  }
+function pictureHeader(record: ReceivedRecord): PictureReference {
+  const picture = json(record, 'picture', MAX_PLACE_BYTES) as Partial<PictureReference> | null;
+  const { topic, partition, offset, annotated_key } = picture ?? {};
+  const isPlace = typeof topic === 'string' && [partition, offset].every(Number.isSafeInteger);
+  if (isPlace && typeof annotated_key === 'string') return picture as PictureReference;
+  throw new InvalidRecordError('picture', 'does not have topic, partition, offset and annotated_key');
 }
 
-function detections(record: ReceivedRecord): Detection[] {
-  const json = text(record, 'detections', MAX_DETECTIONS_BYTES);
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(json);
-  } catch (cause) {
-    throw new InvalidRecordError('detections', 'is not JSON', { cause });
-  }
-  if (!Array.isArray(parsed)) throw new InvalidRecordError('detections', 'is not a JSON array');
-  const wrong = parsed.findIndex((item) => !isDetection(item));
+function detectionsHeader(record: ReceivedRecord): Detection[] {
+  const list = json(record, 'detections', MAX_DETECTIONS_BYTES);
+  if (!Array.isArray(list)) throw new InvalidRecordError('detections', 'is not a JSON array');
+  const wrong = list.findIndex((item) => !isDetection(item));
   if (wrong >= 0) throw new InvalidRecordError('detections', `item ${wrong} is not a detection`);
-  return parsed;
+  return list;
+}
+
+function json(record: ReceivedRecord, name: string, maxBytes: number): unknown {
+  const value = text(record, name, maxBytes);
+  try {
+    return JSON.parse(value);
+  } catch (cause) {
+    throw new InvalidRecordError(name, 'is not JSON', { cause });
+  }
 }
 
 export function isDetection(value: unknown): value is Detection {

@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { DetectedFrame, Detection, Frame, PictureReference } from './frame.ts';
 import {
-  decodeDetectedFrame,
   decodeFrame,
   decodeSeenFrame,
   type EncodedRecord,
@@ -79,7 +78,7 @@ test('a frame comes through Kafka and a Lambda event as it was, bytes included',
 test('so does a frame with detections', () => {
   fc.assert(
     fc.property(anyDetectedFrame, (frame) => {
-      expect(decodeDetectedFrame(throughLambda(throughKafka(encodeDetectedFrame(frame))))).toEqual(frame);
+      expect(decodeSeenFrame(throughLambda(throughKafka(encodeDetectedFrame(frame))))).toEqual(frame);
     }),
   );
 });
@@ -104,7 +103,7 @@ function withHeader(name: string, value: Buffer | string | (Buffer | string)[] |
 /** The field that a record is refused for, or the frame if it isn't. Nothing but InvalidRecordError may be thrown. */
 function refusal(record: ReceivedRecord): unknown {
   try {
-    return decodeDetectedFrame(record);
+    return decodeSeenFrame(record);
   } catch (error) {
     expect(error).toBeInstanceOf(InvalidRecordError);
     expect(String(error)).toContain((error as InvalidRecordError).field);
@@ -180,7 +179,7 @@ test('headers named after what every object has are no headers of ours', () => {
 test('whatever a record holds, it decodes to a frame or is refused with InvalidRecordError', () => {
   const bytes = fc.uint8Array({ maxLength: 30 }).map((array) => Buffer.from(array));
   const value = fc.oneof(bytes, fc.string(), fc.array(bytes), fc.constant(undefined));
-  const name = fc.oneof(fc.constantFrom(...fields, '__proto__', 'constructor'), fc.string());
+  const name = fc.oneof(fc.constantFrom(...fields, 'picture', '__proto__', 'constructor'), fc.string());
   const record = fc.record({
     key: fc.oneof(bytes, fc.constantFrom(null, Buffer.from('gate'))),
     value: fc.oneof(bytes, fc.constant(null)),
@@ -215,7 +214,6 @@ test('a record that says where its picture is gives the frame back, and none who
       const record = throughLambda(throughKafka(encodeReference(frame, picture)));
       const { jpeg, ...facts } = frame;
       expect(decodeSeenFrame(record)).toEqual({ ...facts, picture });
-      expect(() => decodeDetectedFrame(record)).toThrow('is empty: no JPEG');
       const lies = (one: Frame) => async () => [{ ...throughKafka(encodeFrame(one)), ...picture }];
       const carried = decodeSeenFrame(throughKafka(encodeDetectedFrame(frame)));
       const seen = [decodeSeenFrame(record), carried];
@@ -229,14 +227,27 @@ test('a record that says where its picture is gives the frame back, and none who
   );
 });
 
-test.each(['', '{', '[]', '{"topic":"t","partition":0.5,"offset":1,"annotated_key":"k"}', 'null'])(
-  'a place of a picture that is malformed, %j, is none: the record has no JPEG',
-  (picture) => {
-    const { key, headers } = encodeDetectedFrame({ ...FRAME, detections: [], model: 'm' });
-    const record = { key, value: Buffer.alloc(0), headers: { ...headers, picture } };
-    expect(() => decodeSeenFrame(record)).toThrow('is empty: no JPEG');
-  },
-);
+test.each([
+  ['', 'is empty'],
+  ['{', 'is not JSON'],
+  [notUtf8, 'is not UTF-8'],
+  [[Buffer.from('{}'), Buffer.from('{}')], 'is there 2 times'],
+  ['[]', 'does not have topic'],
+  ['null', 'does not have topic'],
+  ['{"topic":"t","partition":0.5,"offset":1,"annotated_key":"k"}', 'does not have topic'],
+])('a place of a picture that is malformed, %j, is named', (picture, problem) => {
+  const { key, headers } = encodeDetectedFrame({ ...FRAME, detections: [], model: 'm' });
+  const record = { key, value: Buffer.alloc(0), headers: { ...headers, picture } };
+  expect(() => decodeSeenFrame(record)).toThrow(`record header 'picture' ${problem}`);
+});
+
+test('without a picture and its place, a record has no JPEG; with both, the picture counts', () => {
+  const { key, value, headers } = encodeDetectedFrame({ ...FRAME, detections: [], model: 'm' });
+  expect(() => decodeSeenFrame({ key, value: Buffer.alloc(0), headers })).toThrow('is empty: no JPEG');
+  expect(decodeSeenFrame({ key, value, headers: { ...headers, picture: '{' } })).toMatchObject({
+    jpeg: value,
+  });
+});
 
 const FRAME = {
   streamId: 'gate',

@@ -52,7 +52,7 @@ export const FAILURES = {
     remedy: 'let its producer keep pictures under MAX_FRAME_BYTES, and send it again',
   },
   FAILS_ALWAYS: {
-    what: 'its stage failed whenever it was delivered alone, while others succeeded',
+    what: 'its stage failed at each attempt, while it succeeded with other records',
     remedy: 'report the reason: it is a fault of ours; then put it back',
   },
   ENDS_PROCESS: {

@@ -1,0 +1,36 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { DetectedFrame } from '@video-pipeline/frame';
+import type { FailureCode } from '@video-pipeline/storage';
+import { annotateJpeg, PictureError, SizeMismatchError } from './annotate-jpeg.ts';
+
+const DRAW_ATTEMPTS = 3;
+/** Wait between two attempts to draw, milliseconds. Other frames are done by then, and their memory is free. */
+const DRAW_WAIT_MS = 500;
+
+/** A fault of the drawing that is not the picture's: memory was short, for example. */
+class DrawingError extends Error {}
+
+/** @throws PictureError at the first attempt, DrawingError after the last one */
+export async function drawInAttempts(
+  frame: DetectedFrame,
+  how: Parameters<typeof annotateJpeg>[2],
+): Promise<Buffer> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await annotateJpeg(frame, frame.detections, how);
+    } catch (cause) {
+      if (cause instanceof PictureError) throw cause;
+      const { message } = cause as Error;
+      if (attempt === DRAW_ATTEMPTS)
+        throw new DrawingError(`could not be drawn on in ${attempt} attempts: ${message}`, { cause });
+    }
+    await sleep(DRAW_WAIT_MS);
+  }
+}
+
+/** The code of a frame that could not be drawn on. Undefined for every other error. */
+export function codeOf(error: unknown): FailureCode | undefined {
+  if (error instanceof SizeMismatchError) return 'SIZE_MISMATCH';
+  if (error instanceof PictureError) return 'PICTURE_INVALID';
+  return error instanceof DrawingError ? 'FAILS_ALWAYS' : undefined;
+}
