@@ -3,14 +3,16 @@ import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { setTimeout } from 'node:timers/promises';
 import type { MSKEvent } from '@video-pipeline/frame';
 import { type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
 import { afterEach, expect, test, vi } from 'vitest';
+import { collectMetrics } from '../../test/support/metrics.ts';
 import { mskEvent } from '../../test/support/msk-event.ts';
 import { createBus, createNotify, handler } from './notify.ts';
 import { createWebhook } from './webhook.ts';
 
-vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
+const metrics = collectMetrics();
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const eventOf = (number: number): SceneEvent => ({
@@ -117,6 +119,32 @@ test('an event that no bus would take goes to failed/ and holds up nobody', asyn
   await notify(batchOf([...values, JSON.stringify(eventOf(2))]));
   expect(failedRecords.map(({ offset }) => offset)).toEqual([0, 1, 2]);
   expect(posts.map(({ body }) => JSON.parse(body))).toEqual([eventOf(2)]);
+});
+
+test('an event that two receivers refuse has both reasons, whichever answers last', async () => {
+  for (const slow of ['webhook', 'mqtt']) {
+    const refuse = (name: string) => async () => {
+      if (name === slow) await setTimeout(20);
+      return `${name} refused it`;
+    };
+    const failed: string[] = [];
+    const notify = createNotify({
+      webhook: refuse('webhook'),
+      mqtt: refuse('mqtt'),
+      putFailed: async (_record, reason, { code } = {}) => void failed.push(`${code}: ${reason}`),
+      logger: { warn() {} },
+    });
+    await notify(batchOf([JSON.stringify(eventOf(1))]));
+    expect(failed).toEqual(['WEBHOOK_REFUSED: webhook refused it; mqtt refused it']);
+  }
+});
+
+test('events that only a bus takes are counted, too', async () => {
+  const bus = vi.fn(async () => {});
+  const notify = createNotify({ bus, putFailed: async () => {}, logger: { warn() {} } });
+  await notify(batchOf([1, 2].map((number) => JSON.stringify(eventOf(number)))));
+  expect(bus).toHaveBeenCalledWith([eventOf(1), eventOf(2)]);
+  expect(metrics).toMatchObject([{ service: 'notify', stream: 'yard', values: { EventsDelivered: [2] } }]);
 });
 
 test('a bus gets ten events at a time, and one that refuses fails the batch', async () => {

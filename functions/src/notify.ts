@@ -12,7 +12,6 @@ import {
   type Failure,
   type FailureDependencies,
   putAllFailed,
-  type ReceivedEvent,
 } from './records.ts';
 import { configWithSecrets } from './secrets.ts';
 import { createWebhook, type Webhook } from './webhook.ts';
@@ -47,19 +46,21 @@ export function createNotify(dependencies: NotifyDependencies) {
   return async (batch: MSKEvent): Promise<void> => {
     const { events, failures } = decodeEvents(batch);
     await bus?.(events.map((one) => one.event));
-    const refused = new Map<ReceivedEvent, Failure>();
-    await Promise.all(
+    const answers = await Promise.all(
       sinks.map(async ({ code, deliver }) => {
-        if (!deliver) return;
-        const reasons = await inParallel(events, IN_WORK, ({ event }) => deliver(event));
-        for (const [index, one] of events.entries()) {
-          const reason = reasons[index];
-          if (reason !== undefined) refused.set(one, { record: one.record, code, reason });
-        }
+        const reasons = deliver ? await inParallel(events, IN_WORK, ({ event }) => deliver(event)) : [];
+        return { code, reasons };
       }),
     );
-    failures.push(...refused.values());
-    if (webhook || mqtt) report(events.filter((one) => !refused.has(one)).map(({ event }) => event));
+    // An event that both sinks refused is one dead letter with both reasons, and the code of the webhook.
+    const refusals = events.map(({ record }, index): Failure | undefined => {
+      const refused = answers.filter(({ reasons }) => reasons[index] !== undefined);
+      const [first] = refused;
+      const reason = refused.map(({ reasons }) => reasons[index]).join('; ');
+      return first && { record, code: first.code, reason };
+    });
+    failures.push(...refusals.filter((one) => one !== undefined));
+    report(events.filter((_, index) => !refusals[index]).map(({ event }) => event));
     await putAllFailed('notify', failures, dependencies);
   };
 }

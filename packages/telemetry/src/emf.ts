@@ -34,7 +34,7 @@ export const metricUnits = {
   SparseInterval: MetricUnit.Milliseconds,
   /** Events published. */
   Events: MetricUnit.Count,
-  /** Events that the webhook and the MQTT broker accepted. */
+  /** Events that every receiver accepted: the webhook, the MQTT broker, the EventBridge bus. */
   EventsDelivered: MetricUnit.Count,
   /** Clips of events stored. */
   ClipsStored: MetricUnit.Count,
