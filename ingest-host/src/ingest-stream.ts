@@ -86,22 +86,22 @@ export class IngestStream {
       stats.fallback = this.#failover.fallback;
       const outcome = this.#isActive(Date.now()) ? await this.#readInTurn() : 'inactive';
       if (this.#abort.signal.aborted || (outcome === 'ended' && !stats.fallback)) break;
-      const error = outcome === 'ended' ? new SourceError('the fallback ended') : outcome;
-      if (error instanceof SourceError && error.isFinal && !this.spec.fallback) {
-        stats.state = 'failed';
-        stats.lastError = error.message;
-        log.warn('stream failed', { stream: this.spec.id, error: error.message });
-        return;
-      }
-      if (error === 'inactive') {
+      if (outcome === 'inactive') {
         stats.state = 'inactive';
         await this.#sleep(INACTIVE_MS);
         continue;
       }
-      if (error === 'first is back') {
+      if (outcome === 'first is back') {
         log.info('the first URL gives pictures again', { stream: this.spec.id });
         stats.reconnects += 1;
         continue;
+      }
+      const error = outcome === 'ended' ? new SourceError('the fallback ended') : outcome;
+      if (error.isFinal && !this.spec.fallback) {
+        stats.state = 'failed';
+        stats.lastError = error.message;
+        log.warn('stream failed', { stream: this.spec.id, error: error.message });
+        return;
       }
       const { url } = this.#failover;
       const wait = this.#failover.next(outcome !== 'ended' && stats.decoded > before, error.permanent);
@@ -154,9 +154,9 @@ export class IngestStream {
     let source: Source | undefined;
     try {
       stats.state = 'connecting';
-      const own = { damage: stats.damaged, relay: this.#context.relay, location: this.#location };
+      const more = { damage: stats.damaged, relay: this.#context.relay, location: this.#location };
       this.#location = undefined;
-      source = await this.#open(this.#failover.url, stallSeconds, signal, own);
+      source = await this.#open(this.#failover.url, stallSeconds, signal, more);
       stats.decoder = source.device;
       const start = source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now());
       this.#clock.restart(start, source.maxDelayMs);
@@ -184,9 +184,9 @@ export class IngestStream {
     url: string,
     timeoutSeconds: number,
     signal: AbortSignal,
-    own: Pick<SourceOptions, 'damage' | 'relay' | 'location'> = {},
+    more: Pick<SourceOptions, 'damage' | 'relay' | 'location'> = {},
   ): Promise<Source> {
-    const source = await openSource(url, { ...this.spec, timeoutSeconds, ...own }, signal);
+    const source = await openSource(url, { ...this.spec, timeoutSeconds, ...more }, signal);
     signal.addEventListener('abort', () => source.interrupt());
     return source;
   }
@@ -208,7 +208,7 @@ export class IngestStream {
     const { stats, limit, publisher, log } = this.#context;
     const patience = new Patience(this.#stallSeconds, (reason) => this.#wait(reason));
     const sampler = new Sampler(this.spec.frameRate);
-    let frames = 0;
+    let [sampled, unfit] = [0, 0];
     const mayWant = (time: number) => {
       stall.feed();
       patience.packet(source.awaited);
@@ -222,7 +222,7 @@ export class IngestStream {
       if (this.#abort.signal.aborted) break;
       if (!sampler.keep(picture.time)) continue;
       if (!this.#isActive(Date.now())) break;
-      frames += 1;
+      sampled += 1;
       // Before the motion gate: it compares later pictures with the last one that passed, which must be published.
       if (source.live && !this.#fits()) continue;
       if (gate && !(await this.#moves(gate, picture))) continue;
@@ -236,7 +236,7 @@ export class IngestStream {
       stats.state = 'flowing';
       const frame = await this.#capture(picture, encoder);
       if (!frame) {
-        frames -= 1;
+        unfit += 1;
         limit.dropped(1);
       } else if (source.live) publisher.offer(frame);
       else {
@@ -246,7 +246,7 @@ export class IngestStream {
         stall.feed();
       }
     }
-    return frames;
+    return sampled - unfit;
   }
 
   #fits(): boolean {

@@ -24,7 +24,7 @@ export class FrameLimit {
     if (this.#left <= 0) this.#reached.resolve();
   }
 
-  /** Frees the places of frames that will never be published. */
+  /** Frees the places of frames that will never be published: dropped ones, and pictures that make no JPEG. */
   dropped(frames: number): void {
     this.#free += frames;
   }

@@ -40,8 +40,8 @@ export class Sampler {
   }
 
   /**
-   * Whether {@link Sampler.keep} may keep a picture that is not decoded yet. False when no grid point lies shortly
-   * before it: then it need not be decoded, unless other pictures refer to it.
+   * Whether {@link Sampler.keep} may keep a picture that is not decoded yet. A picture is kept only if a grid point
+   * lies between it and the picture before. Any other need not be decoded, unless other pictures refer to it.
    * @param time presentation time, seconds, in decoding order; must be called for every picture of the source. NaN
    *   without a time: it may be kept
    */

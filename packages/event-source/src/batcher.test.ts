@@ -1,7 +1,7 @@
 import type { MSKRecord } from '@video-pipeline/frame';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type Batch, Batcher, payloadBytes } from './batcher.ts';
+import { type Batch, payloadBytes, RecordBatcher } from './batcher.ts';
 
 const record = (partition: number, offset: number, valueLength = 4): MSKRecord => ({
   topic: 't',
@@ -17,7 +17,7 @@ const record = (partition: number, offset: number, valueLength = 4): MSKRecord =
 const LIMITS = { maxRecords: 25, windowMs: 5000, maxBytes: 6 * 1024 * 1024 };
 
 function batcherOf(partitions: number[], limits: Partial<typeof LIMITS> = {}) {
-  const batcher = new Batcher({ ...LIMITS, ...limits });
+  const batcher = new RecordBatcher({ ...LIMITS, ...limits });
   batcher.assign(partitions);
   const add = (partition: number, offsets: number[], now = 0, valueLength = 4) => {
     for (const offset of offsets) batcher.add(record(partition, offset, valueLength), now);
@@ -160,7 +160,7 @@ test("whatever comes in, every record goes out once, in its partition's order, w
   fc.assert(
     fc.property(fc.array(step, { maxLength: 120 }), (steps) => {
       const limits = { maxRecords: 5, windowMs: 10, maxBytes: 1200 };
-      const batcher = new Batcher(limits);
+      const batcher = new RecordBatcher(limits);
       batcher.assign([0, 1, 2, 3]);
       const out: number[][] = [[], [], [], []];
       const added = [0, 0, 0, 0];

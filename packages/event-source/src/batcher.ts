@@ -56,7 +56,7 @@ export function payloadBytes(record: MSKRecord): number {
  * Gathers records into batches as Lambda's poller does. It uses neither Kafka nor a clock: its callers pass the time. A
  * partition that fills a batch alone gets one of its own, so that others' batches can be processed meanwhile.
  */
-export class Batcher {
+export class RecordBatcher {
   readonly #limits: BatchLimits;
   readonly #partitions = new Map<number, Partition>();
   /** Partitions with a batch that is not released, whether they are still assigned to us or not. */

@@ -320,8 +320,8 @@ test('after its process has ended, records come one at a time, and not the one t
     void calls.push(...Object.values(records).map(({ length }) => length));
   const putFailed = vi.fn(async () => {});
   const inProgress = {
-    isWary: true,
-    verdict: ({ offset }: MSKRecord) => (offset === 3 ? 'its process ended' : undefined),
+    isOneByOne: true,
+    crashReason: ({ offset }: MSKRecord) => (offset === 3 ? 'its process ended' : undefined),
     during: (_records: unknown, work: () => Promise<unknown>) => work(),
     forget: vi.fn(),
   };

@@ -41,7 +41,10 @@ export interface DeliveryOptions {
   onTooLarge: OnFailure;
   /** Destination of records that can't be read, and of those that fail whenever they are delivered alone. */
   putFailed?: PutFailed;
-  /** The record that the handler took last, of any batch. Sent again to tell a record's fault from the handler's. */
+  /**
+   * The record that the handler took last, of any batch. It is delivered once more to find out whether a record or the
+   * handler is at fault. So a stage may do its work for one record twice: `notify` posts an event again, with the same id.
+   */
   lastGood?: { record?: MSKRecord | undefined };
   /** Notes of the records in work, for the next process. Left out, none are written or read. */
   inProgress?: InProgress;
@@ -79,15 +82,15 @@ export async function deliver(
   options: DeliveryOptions,
   isOurs: () => boolean,
 ): Promise<boolean> {
-  const rest = new Rest(batch, options);
+  const pending = new PendingRecords(batch, options);
   for (let attempt = 1; isOurs() && !options.signal.aborted; attempt++) {
     try {
-      await rest.attempt(attempt);
+      await pending.attempt(attempt);
       return true;
     } catch (error) {
-      const wait = backoffMs(rest.isDivided ? attempt - WHOLE_ATTEMPTS : attempt);
-      const [first] = rest.records;
-      const what = `${rest.records.length} records from ${first?.topic}-${first?.partition}-${first?.offset} on`;
+      const wait = backoffMs(pending.isDivided ? attempt - WHOLE_ATTEMPTS : attempt);
+      const [first] = pending.records;
+      const what = `${pending.records.length} records from ${first?.topic}-${first?.partition}-${first?.offset} on`;
       options.logger.warn(`${what} failed, attempt ${attempt}; again in ${wait} ms`, error as Error);
       await (options.wait ?? onClock)(wait, options.signal);
     }
@@ -96,7 +99,7 @@ export async function deliver(
 }
 
 /** The records of a batch that are not done with yet. */
-class Rest {
+class PendingRecords {
   readonly #batch: Batch;
   readonly #options: DeliveryOptions;
   readonly #failures = new Map<MSKRecord, number>();
@@ -119,7 +122,7 @@ class Rest {
     if (this.records.length === 0) return;
     const mayDivide = putFailed !== undefined && this.#batch.bytes <= maxBytes;
     this.isDivided = mayDivide && !afterRetries && attempt > WHOLE_ATTEMPTS;
-    if (mayDivide && inProgress?.isWary) await this.#oneByOne();
+    if (mayDivide && inProgress?.isOneByOne) await this.#oneByOne();
     else if (this.isDivided) await this.#divide();
     else await attemptOnce({ ...this.#batch, records: this.records }, attempt, this.#options);
   }
@@ -141,7 +144,7 @@ class Rest {
   async #oneByOne(): Promise<void> {
     const { inProgress, putFailed, logger } = this.#options;
     for (const record of [...this.records]) {
-      const reason = inProgress?.verdict(record);
+      const reason = inProgress?.crashReason(record);
       if (reason && putFailed) {
         logger.warn(`${positionOf(record)} failed: ${reason}`);
         await putFailed(record, reason, { code: 'ENDS_PROCESS' });

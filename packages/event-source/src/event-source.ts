@@ -11,7 +11,7 @@ import {
   refusalOf,
 } from '@video-pipeline/kafka';
 import type { Logger } from '@video-pipeline/telemetry';
-import { type Batch, Batcher } from './batcher.ts';
+import { type Batch, RecordBatcher } from './batcher.ts';
 import { type DeliveryOptions, deliver } from './delivery.ts';
 
 /** Most bytes of an event besides its records: names, ARN, brokers. */
@@ -94,7 +94,7 @@ export async function startEventSource(options: EventSourceOptions): Promise<Eve
 class Poller implements EventSource {
   readonly #options: EventSourceOptions;
   readonly #consumer: Consumer;
-  readonly #batcher: Batcher;
+  readonly #batcher: RecordBatcher;
   readonly #stopping = new AbortController();
   readonly #running = new Set<Promise<void>>();
   /** Makes kafkajs fetch a partition again. */
@@ -117,7 +117,7 @@ class Poller implements EventSource {
     this.#options = options;
     this.#consumer = consumer;
     const { batchSize, windowMs } = options;
-    this.#batcher = new Batcher({ maxRecords: batchSize, windowMs, maxBytes: MAX_BYTES });
+    this.#batcher = new RecordBatcher({ maxRecords: batchSize, windowMs, maxBytes: MAX_BYTES });
   }
 
   async run(): Promise<void> {
@@ -202,7 +202,7 @@ class Poller implements EventSource {
   }
 
   get #concurrency(): number {
-    return this.#options.inProgress?.isWary ? 1 : this.#options.concurrency;
+    return this.#options.inProgress?.isOneByOne ? 1 : this.#options.concurrency;
   }
 
   #resumeFetching(): void {

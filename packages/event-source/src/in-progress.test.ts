@@ -22,14 +22,14 @@ test('what survives leaves no note', async () => {
   await notes.during([record(1), record(2)], async () => {});
   await expect(notes.during([record(3)], () => Promise.reject(new Error('away')))).rejects.toThrow('away');
   expect(readdirSync(folder)).toEqual([]);
-  expect(open().isWary).toBe(false);
+  expect(open().isOneByOne).toBe(false);
 });
 
 test('a record that ends its process in a batch and then three times alone is given up, its neighbours are not', async () => {
   die(open(), 1, 2, 3);
   const second = open();
-  expect(second.isWary).toBe(true);
-  expect([1, 2, 3].map((offset) => second.verdict(record(offset)))).toEqual([
+  expect(second.isOneByOne).toBe(true);
+  expect([1, 2, 3].map((offset) => second.crashReason(record(offset)))).toEqual([
     undefined,
     undefined,
     undefined,
@@ -40,7 +40,7 @@ test('a record that ends its process in a batch and then three times alone is gi
   const third = open();
   die(third, 2);
   const fourth = open();
-  expect([1, 2, 3].map((offset) => fourth.verdict(record(offset)))).toEqual([
+  expect([1, 2, 3].map((offset) => fourth.crashReason(record(offset)))).toEqual([
     undefined,
     undefined,
     undefined,
@@ -48,12 +48,12 @@ test('a record that ends its process in a batch and then three times alone is gi
   die(fourth, 2);
 
   const fifth = open();
-  expect(fifth.verdict(record(1))).toBeUndefined();
-  expect(fifth.verdict(record(2))).toBe('its process ended 4 times while it worked on it');
-  expect(fifth.verdict(record(3))).toBeUndefined();
+  expect(fifth.crashReason(record(1))).toBeUndefined();
+  expect(fifth.crashReason(record(2))).toBe('its process ended 4 times while it worked on it');
+  expect(fifth.crashReason(record(3))).toBeUndefined();
   fifth.forget(['t-0-2']);
   await fifth.during([record(3)], async () => {});
-  expect(fifth.isWary).toBe(false);
+  expect(fifth.isOneByOne).toBe(false);
   expect(readdirSync(folder)).toEqual([]);
 });
 
@@ -65,27 +65,27 @@ test('of two batches in work at once none is given up', () => {
   die(second, 1);
   die(second, 2);
   const third = open();
-  expect([1, 2].map((offset) => third.verdict(record(offset)))).toEqual([undefined, undefined]);
-  expect(third.isWary).toBe(true);
+  expect([1, 2].map((offset) => third.crashReason(record(offset)))).toEqual([undefined, undefined]);
+  expect(third.isOneByOne).toBe(true);
 });
 
 test('an end on purpose is none of the records`', () => {
   const notes = open();
   die(notes, 1);
   notes.close();
-  expect(open().isWary).toBe(false);
+  expect(open().isOneByOne).toBe(false);
 });
 
 test('notes of other brokers, of processes that live, and broken ones are no one`s', () => {
   die(open('elsewhere:1'), 1);
-  expect(open('b:1').isWary).toBe(false);
+  expect(open('b:1').isOneByOne).toBe(false);
   const note = JSON.stringify({ cluster: 'b:1', work: [['t-0-9']], suspects: [] });
   writeFileSync(join(folder, `group.${process.ppid}.json`), note);
   writeFileSync(join(folder, 'group.999999998.json'), '{"cluster":');
   writeFileSync(join(folder, 'group-annotate.999999999.json'), note);
-  expect(open('b:1').isWary).toBe(false);
+  expect(open('b:1').isOneByOne).toBe(false);
   writeFileSync(join(folder, 'group.999999997.json'), note);
-  expect(open('b:1').isWary).toBe(true);
+  expect(open('b:1').isOneByOne).toBe(true);
 });
 
 test('the next process learns what one that ended without a word was called in the group', () => {

@@ -34,7 +34,7 @@ const MAX_LONE_ENDS = 3;
  * How long records are delivered one by one after a crash, milliseconds. The suspects may have gone to another process,
  * and then nothing here clears them.
  */
-const WARY_MS = 2 * 60_000;
+const ONE_BY_ONE_MS = 2 * 60_000;
 
 /**
  * Notes which records are in work, in a file that outlives this process. After a crash, by a lack of memory or a fault
@@ -46,7 +46,7 @@ export class InProgress {
   readonly #cluster: string;
   readonly #work = new Set<string[]>();
   readonly #suspects = new Map<string, Suspect>();
-  readonly #until = performance.now() + WARY_MS;
+  readonly #until = performance.now() + ONE_BY_ONE_MS;
   #member: string | undefined;
   /** Members of the group whose processes have ended without leaving it. */
   readonly formerMembers: string[] = [];
@@ -71,12 +71,12 @@ export class InProgress {
   }
 
   /** Whether records are to be delivered one at a time, and no two of them at once. */
-  get isWary(): boolean {
+  get isOneByOne(): boolean {
     return this.#suspects.size > 0 && performance.now() < this.#until;
   }
 
   /** Why the record must not be delivered again; undefined if it may. */
-  verdict(record: MSKRecord): string | undefined {
+  crashReason(record: MSKRecord): string | undefined {
     const suspect = this.#suspects.get(positionOf(record));
     if (!suspect || suspect.lone < MAX_LONE_ENDS) return undefined;
     return `its process ended ${suspect.ends} times while it worked on it`;

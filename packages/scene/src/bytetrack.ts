@@ -104,7 +104,7 @@ export class ByteTracker {
     if (dt <= 0) return { ids: nothing, tracks: nothing, ended: [], dropped: [], late: true };
     const { lostMs } = this;
     const remembered = before.filter((track) => frame.capturedAt - track.seen_at <= lostMs);
-    const alive = most(remembered, ({ seen_at }) => seen_at);
+    const alive = highest(remembered, ({ seen_at }) => seen_at);
     for (const track of alive) advance(track, dt / UNIT_MS);
     const seen: (Track | undefined)[] = [...nothing];
     const tracks = withoutDuplicates(this.#associate(alive, frame, seen, at < 0));
@@ -156,7 +156,7 @@ export class ByteTracker {
     first: boolean,
   ): Track[] {
     const { high_confidence, low_confidence, new_confidence } = this.settings;
-    const candidates = most(detections.map(toCandidate), ({ confidence }) => confidence);
+    const candidates = highest(detections.map(toCandidate), ({ confidence }) => confidence);
     const high = candidates.filter((one) => one.confidence >= high_confidence);
     const low = candidates.filter(
       (one) => one.confidence >= low_confidence && one.confidence < high_confidence,
@@ -211,7 +211,7 @@ type Pairing = (
 ) => { pairs: Pair[]; cost: (track: Track, candidate: Candidate) => number };
 
 /** The items of the highest rank, as many as may be followed. */
-function most<Item>(items: Item[], rank: (item: Item) => number): Item[] {
+function highest<Item>(items: Item[], rank: (item: Item) => number): Item[] {
   if (items.length <= MAX_FOLLOWED) return items;
   return items.toSorted((one, other) => rank(other) - rank(one)).slice(0, MAX_FOLLOWED);
 }
@@ -230,9 +230,9 @@ function pair(
 ): { tracks: Track[]; candidates: Candidate[] } {
   const { pairs, cost } = pairing(tracks, candidates);
   const paired = new Set<Track | Candidate>();
-  const both = ({ row, column }: Pair) => [tracks[row], candidates[column]] as [Track, Candidate];
-  for (const one of pairAtLeastCost(pairs, (two) => cost(...both(two)), limit)) {
-    const [track, candidate] = both(one);
+  const partners = ({ row, column }: Pair) => [tracks[row], candidates[column]] as [Track, Candidate];
+  for (const match of pairAtLeastCost(pairs, (one) => cost(...partners(one)), limit)) {
+    const [track, candidate] = partners(match);
     paired.add(track).add(candidate);
     found(track, candidate);
   }
