@@ -1,5 +1,4 @@
-import { LOST_BATCHES } from '@video-pipeline/frame';
-import { POLLER } from '@video-pipeline/stages';
+import { LOST_BATCHES, POLLER } from '@video-pipeline/frame';
 import { createCluster, createService } from './ecs.ts';
 import { createImage } from './images.ts';
 import { logGroupName } from './logs.ts';

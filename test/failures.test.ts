@@ -1,6 +1,5 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { POLLER } from '@video-pipeline/stages';
 import { FAILURES } from '@video-pipeline/storage';
 import { expect, test } from 'vitest';
 
@@ -19,8 +18,4 @@ test('every code is given to something', () => {
     .map(read);
   const unused = Object.keys(FAILURES).filter((code) => !sources.some((text) => text.includes(`'${code}'`)));
   expect(unused).toEqual([]);
-});
-
-test("the poller's folder of failed/ is the one that the table of stages knows", () => {
-  expect(read('packages/event-source/src/main.ts')).toContain(`const STAGE = '${POLLER}';`);
 });

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { type Config, readConfig } from '@video-pipeline/config';
-import { claimedStream } from '@video-pipeline/frame';
+import { claimedStream, POLLER } from '@video-pipeline/frame';
 import { connectKafka, KAFKA_VARIABLES, ownRack } from '@video-pipeline/kafka';
 import {
   exitWithError,
@@ -29,9 +29,6 @@ import {
   startEventSource,
   toStore,
 } from './index.ts';
-
-/** The stage under whose name records that can't be delivered are put into failed/. */
-const STAGE = 'event-source';
 
 interface Options {
   handler: string;
@@ -62,7 +59,7 @@ async function main(): Promise<void> {
   const options = readOptions(config);
   const handler = await loadHandler(options.handler);
   await waitForParent();
-  const logger = createLogger(STAGE);
+  const logger = createLogger(POLLER);
   const inProgress = new InProgress(options.notes, options.group, config.KAFKA_BOOTSTRAP_SERVERS);
   let source: EventSource | undefined;
   const { HOST: host, METRICS_PORT: port } = config;
@@ -101,7 +98,7 @@ async function main(): Promise<void> {
 }
 
 function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): Options {
-  return new Command(STAGE)
+  return new Command(POLLER)
     .description('Runs a Lambda handler on a Kafka topic as an Amazon MSK event-source mapping does.')
     .requiredOption('--handler <file>', 'module that exports `handler`')
     .requiredOption('--topic <name>', 'topic to read')
@@ -130,11 +127,11 @@ function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): 
 
 /** Destinations of what can't be processed. */
 function onFailure({ onFailure: destination, maxRetries, maxAge }: Options, settings: StorageSettings) {
-  const write = createPutFailed(createStore(settings), STAGE);
+  const write = createPutFailed(createStore(settings), POLLER);
   const putFailed: PutFailed = async (record, reason, more) => {
     await write(record, reason, more);
-    emitMetrics(STAGE, claimedStream(record), { FramesFailed: 1 });
-    if (more?.code) emitFailures(STAGE, more.code, 1);
+    emitMetrics(POLLER, claimedStream(record), { FramesFailed: 1 });
+    if (more?.code) emitFailures(POLLER, more.code, 1);
   };
   if (!destination) {
     const tooLarge: PutFailed = (record, reason) => putFailed(record, reason, { code: 'RECORD_TOO_LARGE' });

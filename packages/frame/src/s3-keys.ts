@@ -96,6 +96,9 @@ export function failedKey(stage: string, record: Place): string {
   return `failed/${stage}/${positionOf(record)}`;
 }
 
+/** The poller of packages/event-source puts records that it can't deliver under this name, whatever their stage. */
+export const POLLER = 'event-source';
+
 /**
  * Folder of the whole batches that an event-source mapping gave up on: by Lambda's on-failure destination, and locally.
  */

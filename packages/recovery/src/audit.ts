@@ -11,10 +11,11 @@ import {
   idOf,
   LOST_BATCHES,
   type Place,
+  POLLER,
   positionOf,
 } from '@video-pipeline/frame';
 import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
-import { FAILED_FOLDERS, FRAME_STAGES, groupOf, POLLER, type TopicVariable } from '@video-pipeline/stages';
+import { FAILED_FOLDERS, FRAME_STAGES, groupOf, type TopicVariable } from '@video-pipeline/stages';
 import { type Bucket, ifThere, pictureKeys } from '@video-pipeline/storage';
 import { readLostBatch } from './lost-batches.ts';
 import { samePicture } from './pixels.ts';

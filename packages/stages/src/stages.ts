@@ -1,4 +1,5 @@
 import type { Config } from '@video-pipeline/config';
+import { POLLER } from '@video-pipeline/frame';
 import { isWithin, type PipelineStage, withWorkOf } from './stage.ts';
 
 /**
@@ -128,7 +129,5 @@ export function frameStagesOf(config: Config<'PICTURES'>): readonly NamedStage[]
   return stagesOf(config).filter(({ carriesFrames }) => carriesFrames);
 }
 
-/** Stage name under which the poller puts records into `failed/` that it can't deliver, whatever their stage. */
-export const POLLER = 'event-source';
-
+/** Folders of `failed/`. */
 export const FAILED_FOLDERS: readonly string[] = [...STAGES.map(({ name }) => name), POLLER];
