@@ -74,6 +74,29 @@ test('keys are used by MSK alone, and a profile that EKS left does not stop a re
   expect(others.filter((one: string) => one.includes('eks'))).toEqual([]);
 });
 
+test("clusters and topics of others can't be changed", () => {
+  const statements = Object.keys(POLICIES).flatMap(
+    (name) => JSON.parse(readFileSync(join(ROOT, `docs/iam/${name}.json`), 'utf8')).Statement,
+  );
+  const everywhere = statements
+    .filter(({ Resource }) => Resource.includes('*'))
+    .flatMap(({ Action }) => Action)
+    .filter((action: string) => /^(ecs|eks|kafka|kafka-cluster|sns):/.test(action));
+  const harmless = /:(Create|Describe|List|Get|Register|Deregister|Unsubscribe|SetSubscription)/;
+  expect(everywhere.filter((action: string) => !harmless.test(action))).toEqual([]);
+  const all = statements.flatMap(({ Action }) => Action);
+  for (const action of ['eks:DeleteCluster', 'ecs:UpdateService', 'kafka:DeleteCluster', 'sns:DeleteTopic'])
+    expect(all).toContain(action);
+});
+
+test('a stage of functions can be removed: their interfaces stay for a while, and hold its groups', () => {
+  const { Statement } = JSON.parse(readFileSync(join(ROOT, 'docs/iam/deploy-network.json'), 'utf8'));
+  const actions = Statement.flatMap(({ Action }: any) => Action);
+  expect(actions).toEqual(
+    expect.arrayContaining(['ec2:DeleteNetworkInterface', 'ec2:DetachNetworkInterface']),
+  );
+});
+
 test('every right is in one of the policies', () => {
   const services = [...Object.values(RIGHTS), BESIDE].flatMap((list) => list.split(' ').map(serviceOf));
   expect([...new Set(services)].sort()).toEqual(Object.values(POLICIES).flat().sort());
@@ -83,7 +106,9 @@ test('what the policies allow by name has such names', () => {
   const named = (type: string) =>
     resources
       .filter((one) => one.type === type)
-      .map(({ name, inputs }) => String(inputs.name ?? inputs.namePrefix ?? inputs.bucket ?? name));
+      .map(({ name, inputs }) =>
+        String(inputs.clusterName ?? inputs.name ?? inputs.namePrefix ?? inputs.bucket ?? name),
+      );
   const expectAll = (type: string, form: RegExp) =>
     expect(
       named(type).filter((name) => !form.test(name)),
@@ -96,6 +121,10 @@ test('what the policies allow by name has such names', () => {
   expectAll('aws:ecr/repository:Repository', /^video-pipeline\//);
   expectAll('aws:secretsmanager/secret:Secret', /^video-pipeline\//);
   expectAll('aws:ssm/parameter:Parameter', /^\/sst\//);
+  for (const type of ['ecs/cluster:Cluster', 'ecs/capacityProvider:CapacityProvider', 'eks/cluster:Cluster'])
+    expectAll(`aws:${type}`, /^video-pipeline-/);
+  for (const type of ['msk/cluster:Cluster', 'msk/configuration:Configuration', 'sns/topic:Topic'])
+    expectAll(`aws:${type}`, /^video-pipeline-/);
 });
 
 test('the longest name of a stage leaves the prefix of the names that SST makes as it is', () => {

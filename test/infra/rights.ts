@@ -1,4 +1,12 @@
 /**
+ * Lambda keeps a removed function's interfaces for up to half an hour, and while they are there no group or subnet of theirs
+ * can be deleted. The provider waits, then takes them away.
+ * @see https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/ec2/vpc_network_interface.go,
+ *   deleteLingeringENIs
+ */
+const LINGERING = 'ec2:DescribeNetworkInterfaces ec2:DetachNetworkInterface ec2:DeleteNetworkInterface';
+
+/**
  * What AWS's provider may have to call to make, read, change and remove a resource of each type, as actions of IAM.
  * `calls.ts` knows the calls that make one; `rights.test.ts` holds both to each other.
  */
@@ -60,9 +68,11 @@ export const RIGHTS: Record<string, string> = {
   'aws:ec2/routeTableAssociation:RouteTableAssociation':
     'ec2:AssociateRouteTable ec2:ReplaceRouteTableAssociation ec2:DescribeRouteTables ec2:DisassociateRouteTable',
   'aws:ec2/securityGroup:SecurityGroup':
-    'ec2:CreateSecurityGroup ec2:AuthorizeSecurityGroupIngress ec2:AuthorizeSecurityGroupEgress ec2:RevokeSecurityGroupIngress ec2:RevokeSecurityGroupEgress ec2:DescribeSecurityGroups ec2:DescribeNetworkInterfaces ec2:DeleteSecurityGroup ec2:CreateTags ec2:DeleteTags',
+    'ec2:CreateSecurityGroup ec2:AuthorizeSecurityGroupIngress ec2:AuthorizeSecurityGroupEgress ec2:RevokeSecurityGroupIngress ec2:RevokeSecurityGroupEgress ec2:DescribeSecurityGroups ec2:DeleteSecurityGroup ec2:CreateTags ec2:DeleteTags ' +
+    LINGERING,
   'aws:ec2/subnet:Subnet':
-    'ec2:CreateSubnet ec2:ModifySubnetAttribute ec2:DescribeSubnets ec2:DeleteSubnet ec2:DescribeNetworkInterfaces ec2:CreateTags ec2:DeleteTags',
+    'ec2:CreateSubnet ec2:ModifySubnetAttribute ec2:DescribeSubnets ec2:DeleteSubnet ec2:CreateTags ec2:DeleteTags ' +
+    LINGERING,
   'aws:ec2/vpc:Vpc':
     'ec2:CreateVpc ec2:ModifyVpcAttribute ec2:DescribeVpcs ec2:DescribeVpcAttribute ec2:DescribeNetworkAcls ec2:DescribeRouteTables ec2:DescribeSecurityGroups ec2:DeleteVpc ec2:CreateTags ec2:DeleteTags',
   'aws:ec2/vpcEndpoint:VpcEndpoint':
@@ -125,7 +135,7 @@ export const RIGHTS: Record<string, string> = {
   'aws:route53/record:Record':
     'route53:ChangeResourceRecordSets route53:GetChange route53:GetHostedZone route53:ListHostedZones route53:ListResourceRecordSets',
   'aws:s3/bucket:Bucket':
-    's3:CreateBucket s3:ListBucket s3:ListBucketVersions s3:DeleteBucket s3:DeleteObject s3:DeleteObjectVersion s3:GetBucketTagging s3:PutBucketTagging s3:GetBucketLocation s3:GetBucketAcl s3:GetBucketCORS s3:GetBucketLogging s3:GetBucketObjectLockConfiguration s3:GetBucketRequestPayment s3:GetBucketWebsite s3:GetBucketPolicy s3:GetBucketVersioning s3:GetAccelerateConfiguration s3:GetEncryptionConfiguration s3:GetLifecycleConfiguration s3:GetReplicationConfiguration',
+    's3:CreateBucket s3:ListBucket s3:ListBucketVersions s3:DeleteBucket s3:DeleteObject s3:DeleteObjectVersion s3:GetBucketTagging s3:PutBucketTagging s3:ListTagsForResource s3:TagResource s3:UntagResource s3:GetBucketLocation s3:GetBucketAcl s3:GetBucketCORS s3:GetBucketLogging s3:GetBucketObjectLockConfiguration s3:GetBucketRequestPayment s3:GetBucketWebsite s3:GetBucketPolicy s3:GetBucketVersioning s3:GetAccelerateConfiguration s3:GetEncryptionConfiguration s3:GetLifecycleConfiguration s3:GetReplicationConfiguration',
   'aws:s3/bucketLifecycleConfiguration:BucketLifecycleConfiguration':
     's3:PutLifecycleConfiguration s3:GetLifecycleConfiguration',
   'aws:s3/bucketMetric:BucketMetric': 's3:PutMetricsConfiguration s3:GetMetricsConfiguration',
@@ -204,9 +214,17 @@ export const POLICIES: Record<string, readonly string[]> = {
   'deploy-roles': ['iam', 'kms'],
 };
 
+/** Clusters, and what they hold: in each service its ARN begins with the cluster's name. */
+const inClusters = (service: string) => [`arn:aws:${service}:*:*:*/video-pipeline-*`];
+
 /** What has names of ours, and holds what others must not be changed by: roles, functions, secrets, buckets, images. */
 const OURS: Record<string, string[]> = {
   ecr: ['arn:aws:ecr:*:*:repository/video-pipeline/*', 'arn:aws:ecr:*:*:repository/sst-asset'],
+  ecs: inClusters('ecs'),
+  eks: inClusters('eks'),
+  kafka: inClusters('kafka'),
+  'kafka-cluster': inClusters('kafka'),
+  sns: ['arn:aws:sns:*:*:video-pipeline-*'],
   iam: [
     'arn:aws:iam::*:role/video-pipeline-*',
     'arn:aws:iam::*:instance-profile/video-pipeline-*',
@@ -225,15 +243,29 @@ const OURS: Record<string, string[]> = {
   // Launch templates name AWS's newest image for ECS by its parameter.
   ssm: ['arn:aws:ssm:*:*:parameter/sst/*', 'arn:aws:ssm:*::parameter/aws/service/ecs/*'],
 };
-/** Actions of those services that have no resource. */
+/**
+ * Actions of those services that have no resource, or none yet: AWS's reference names the resource of some that make one,
+ * and did not always.
+ * @see https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
+ */
 const OF_NO_RESOURCE = [
   'ecr:GetAuthorizationToken',
+  ...['CreateCapacityProvider', 'CreateCluster', 'DeregisterTaskDefinition', 'DescribeTaskDefinition'].map(
+    (call) => `ecs:${call}`,
+  ),
+  ...['ecs:ListTasks', 'ecs:RegisterTaskDefinition'],
+  ...['eks:CreateCluster', 'eks:DescribeAddonVersions', 'eks:DescribeClusterVersions'],
   'iam:ListRoles',
+  ...['CreateCluster', 'CreateConfiguration', 'DescribeClusterOperation', 'GetBootstrapBrokers'].map(
+    (call) => `kafka:${call}`,
+  ),
+  'kafka:ListKafkaVersions',
   'lambda:CreateEventSourceMapping',
   'lambda:GetAccountSettings',
   'lambda:ListEventSourceMappings',
   'lambda:ListFunctions',
   'secretsmanager:GetRandomPassword',
+  ...['sns:GetSubscriptionAttributes', 'sns:SetSubscriptionAttributes', 'sns:Unsubscribe'],
   'ssm:DescribeParameters',
 ];
 
