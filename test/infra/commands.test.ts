@@ -165,6 +165,20 @@ describe('npm run deploy -- check', () => {
     await checked(['--stage', 'staging'], young);
   });
 
+  test('says which log group EKS made again while a stage of this name was removed', async () => {
+    const left = { LEFT_GROUP: '/aws/eks/video-pipeline-staging/cluster' };
+    await expect(checked(['--stage', 'staging'], left)).rejects.toMatchObject({
+      stdout: expect.stringContaining(`aws logs delete-log-group --log-group-name ${left.LEFT_GROUP}\n`),
+      stderr: expect.stringContaining(`the log group ${left.LEFT_GROUP} is left of a removed stage`),
+    });
+    const { calls } = await checked(['--stage', 'staging']);
+    // Of this stage alone, and only groups that no deploy made.
+    expect(calls).toContainEqual(
+      expect.stringMatching(/prefix \/aws\/eks\/video-pipeline-staging\/ --query .*\[\?!retentionInDays\]/),
+    );
+    await checked(['--stage', 'mine'], left);
+  });
+
   test('says which versions AWS offers no longer', async () => {
     const old = { KAFKA_VERSIONS: '"2.8.1"', INSIGHTS: 'v9.0.0-eksbuild.1' };
     await expect(checked(['--stage', 'staging'], old)).rejects.toMatchObject({
