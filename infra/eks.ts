@@ -1,12 +1,12 @@
 import { policyOfAws } from './arn.ts';
 import type { InferenceTarget } from './inference-target.ts';
-import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
+import { kafkaPermissions } from './kafka.ts';
 import { createKubeconfig } from './kubeconfig.ts';
 import { manifests, NODE_POOL } from './kubernetes.ts';
 import { applyAll } from './kubernetes-apply.ts';
 import { CANARY, NAMESPACE, SERVICE } from './kubernetes-object.ts';
 import { keepLogs } from './logs.ts';
-import { connect, createGroup, type Network, reachAws } from './network.ts';
+import { connect, connectOut, createGroup, type Network, reachAws } from './network.ts';
 import { createRole } from './roles.ts';
 import { canaryOf } from './scaling.ts';
 import { deployment, KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
@@ -26,7 +26,8 @@ const CLUSTER_POLICIES = ['Cluster', 'Compute', 'BlockStorage', 'LoadBalancing',
 const INSIGHTS_GROUPS = ['application', 'dataplane', 'host', 'performance'];
 
 /** An EKS cluster in Auto Mode that runs the model server on GPU nodes behind an internal load balancer. */
-export function createEks({ stage, inference, network, kafka, image }: Parts): InferenceTarget {
+export function createEks(parts: Parts): InferenceTarget {
+  const { stage, inference, network, kafka, image } = parts;
   const { cluster, addons } = createCluster(stage, network);
   const nodes = { name: 'Nodes', id: cluster.vpcConfig.clusterSecurityGroupId };
   const loadBalancer = createGroup(network.vpc, 'Inference');
@@ -35,8 +36,10 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
   connect(nodes, kafka.group, KAFKA_IAM_PORT);
   if (network.endpointGroup) reachAws(network, nodes);
 
-  const provider = new kubernetes.Provider('Kubernetes', { kubeconfig: createKubeconfig(cluster) });
-  const keda = inference.autoscaler === 'keda' ? installKeda(stage, cluster, kafka, provider) : undefined;
+  // It asks once, when it starts, whether the API answers. After the add-ons the cluster has run pods already.
+  const kubeconfig = createKubeconfig(cluster);
+  const provider = new kubernetes.Provider('Kubernetes', { kubeconfig }, { dependsOn: addons });
+  const keda = inference.autoscaler === 'keda' ? installKeda(parts, cluster, provider) : undefined;
   const canary = canaryOf(inference);
   const objects = $resolve({
     image,
@@ -64,7 +67,11 @@ export function createEks({ stage, inference, network, kafka, image }: Parts): I
       ...(canary && { INFERENCE_CANARY_URL: url(CANARY), ...canary.environment }),
     },
     permissions: [],
-    allow: (from) => connect(from, loadBalancer, stage.settings.PORT),
+    allow: (from) => {
+      connect(from, loadBalancer, stage.settings.PORT);
+      // And if the load balancer has a group of Auto Mode's making (kubernetes.ts).
+      connectOut(from, VPC_CIDR, stage.settings.PORT);
+    },
     metrics: { eksCluster: cluster.name },
     hasCanary: canary !== undefined,
     ...watchSpot(stage, inference, { cluster, addons, pool: NODE_POOL }),
@@ -131,18 +138,15 @@ const asDeployer = (role: string) => role.replace(/:iam:(.*):role\/(?:.*\/)?/, '
  */
 function letIn(cluster: aws.eks.Cluster): void {
   const { CLUSTER_ADMINS = [], CLUSTER_VIEWERS = [] } = deployment();
-  const grant = (
-    principalArn: string,
-    policy: string,
-    scope: aws.types.input.eks.AccessPolicyAssociationAccessScope,
-  ) => {
+  type Scope = aws.types.input.eks.AccessPolicyAssociationAccessScope;
+  const grant = (principalArn: string, policy: string, accessScope: Scope) => {
     const name = `Access-${principalArn.split('/').at(-1)}`;
     const entry = new aws.eks.AccessEntry(name, { clusterName: cluster.name, principalArn });
     new aws.eks.AccessPolicyAssociation(name, {
       clusterName: cluster.name,
       principalArn: entry.principalArn,
       policyArn: policyOfAws('eks', policy),
-      accessScope: scope,
+      accessScope,
     });
   };
   const namespaces = [NAMESPACE, KEDA_NAMESPACE];
@@ -181,12 +185,7 @@ function watch(stage: Stage, cluster: aws.eks.Cluster): aws.eks.Addon[] {
   return [insights, new aws.eks.Addon('InferenceMetrics', metrics)];
 }
 
-function installKeda(
-  stage: Stage,
-  cluster: aws.eks.Cluster,
-  kafka: KafkaCluster,
-  provider: kubernetes.Provider,
-) {
+function installKeda({ stage, kafka }: Parts, cluster: aws.eks.Cluster, provider: kubernetes.Provider) {
   const { KAFKA_TOPIC, KAFKA_GROUP_ID } = stage.settings;
   const role = createRole('KedaRole', 'pods.eks.amazonaws.com', {
     statements: kafkaPermissions(kafka, { watch: { topics: [KAFKA_TOPIC], groups: [KAFKA_GROUP_ID] } }),

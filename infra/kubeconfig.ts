@@ -1,5 +1,12 @@
 /** A kubeconfig that gets its tokens from the AWS command line, so that none is stored in the state. */
-export function createKubeconfig(cluster: aws.eks.Cluster): $util.Output<string> {
+export function createKubeconfig({ endpoint, certificateAuthority, name }: aws.eks.Cluster) {
+  // The shell's region may differ.
+  const { region } = aws.getRegionOutput();
+  const exec = {
+    apiVersion: 'client.authentication.k8s.io/v1beta1',
+    command: 'aws',
+    args: ['eks', 'get-token', '--cluster-name', name, '--region', region, '--output', 'json'],
+  };
   return $jsonStringify({
     apiVersion: 'v1',
     kind: 'Config',
@@ -8,27 +15,9 @@ export function createKubeconfig(cluster: aws.eks.Cluster): $util.Output<string>
     clusters: [
       {
         name: 'eks',
-        cluster: {
-          server: cluster.endpoint,
-          'certificate-authority-data': cluster.certificateAuthority.data,
-        },
+        cluster: { server: endpoint, 'certificate-authority-data': certificateAuthority.data },
       },
     ],
-    users: [
-      {
-        name: 'aws',
-        user: {
-          exec: {
-            apiVersion: 'client.authentication.k8s.io/v1beta1',
-            command: 'aws',
-            // The shell's region may differ.
-            args: [
-              ...['eks', 'get-token', '--cluster-name', cluster.name],
-              ...['--region', aws.getRegionOutput().region, '--output', 'json'],
-            ],
-          },
-        },
-      },
-    ],
+    users: [{ name: 'aws', user: { exec } }],
   });
 }

@@ -28,6 +28,12 @@ export interface KubernetesObject {
 /** Metadata of an object in the namespace. */
 export const metadata = (name: string) => ({ name, namespace: NAMESPACE, labels: LABELS });
 
+/** An object in the namespace. @param kind with its API: `apps/v1 Deployment` */
+export function ours(kind: string, name: string, rest: Record<string, unknown>): KubernetesObject {
+  const [apiVersion = '', ofApi = ''] = kind.split(' ');
+  return { apiVersion, kind: ofApi, metadata: metadata(name), ...rest };
+}
+
 export interface Manifests {
   image: string;
   canary?: { image: string; replicas: number } | undefined;

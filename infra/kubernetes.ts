@@ -11,6 +11,7 @@ import {
   type Manifests,
   metadata,
   NAMESPACE,
+  ours,
   SERVICE,
 } from './kubernetes-object.ts';
 import { GPU_NODE, GPU_POD, horizontalPodAutoscaler, keda } from './scaling.ts';
@@ -85,7 +86,11 @@ function networkPolicySwitch(): KubernetesObject {
   };
 }
 
-/** GPU nodes start when a pod needs one, and end after it. Auto Mode installs NVIDIA's driver and device plugin. */
+/**
+ * GPU nodes start when a pod needs one, and end after it. Auto Mode installs NVIDIA's device plugin and its driver, 580 as
+ * the image needs it.
+ * @see https://github.com/bottlerocket-os/bottlerocket-kernel-kit/issues/254
+ */
 function nodePool(input: Manifests): KubernetesObject {
   const { gpu } = input.inference;
   const requirement = (key: string, values: readonly string[]) => ({ key, operator: 'In', values });
@@ -123,35 +128,22 @@ function nodePool(input: Manifests): KubernetesObject {
   };
 }
 
-function serviceAccount(): KubernetesObject {
-  return {
-    apiVersion: 'v1',
-    kind: 'ServiceAccount',
-    metadata: metadata(SERVICE),
-    automountServiceAccountToken: false,
-  };
-}
+const serviceAccount = () => ours('v1 ServiceAccount', SERVICE, { automountServiceAccountToken: false });
 
 function configMap({ settings }: Manifests): KubernetesObject {
-  return {
-    apiVersion: 'v1',
-    kind: 'ConfigMap',
-    metadata: metadata(SERVICE),
+  return ours('v1 ConfigMap', SERVICE, {
     data: {
       HOST: '0.0.0.0',
       ...environmentOf({ settings }, ['PORT', ...MODEL_VARIABLES]),
       SHUTDOWN_GRACE_SECONDS: String(DRAIN.inWork),
     },
-  };
+  });
 }
 
 function deployment({ settings }: Manifests, { name, image, replicas }: Variant): KubernetesObject {
   // Under load the server may need longer than Kubernetes' default of one second.
   const health = { httpGet: { path: '/health', port: HTTP }, timeoutSeconds: 5 };
-  return {
-    apiVersion: 'apps/v1',
-    kind: 'Deployment',
-    metadata: metadata(name),
+  return ours('apps/v1 Deployment', name, {
     spec: {
       replicas,
       // A new GPU node, its image and the load balancer's health checks take up to 15 minutes for each pod.
@@ -207,7 +199,7 @@ function deployment({ settings }: Manifests, { name, image, replicas }: Variant)
         },
       },
     },
-  };
+  });
 }
 
 /** Two pods may be in two of three zones: the third zone's address must reach them too. */
@@ -220,8 +212,14 @@ const ANY_ZONE = 'load_balancing.cross_zone.enabled=true';
 const OWN_ZONE =
   'load_balancing.cross_zone.enabled=false,dns_record.client_routing_policy=availability_zone_affinity';
 
-/** An internal network load balancer, straight to the pods. */
-function service({ loadBalancerGroup, settings, zonal }: Manifests, name: string): KubernetesObject {
+/**
+ * An internal network load balancer, straight to the pods. AWS's list of annotations for Auto Mode lacks `security-groups`,
+ * and says that it is not complete. A sample of AWS's uses it with Auto Mode. Were it ignored, Auto Mode would make a group
+ * that lets in the source ranges, and the rule of the nodes for it: detect may connect to that one, too.
+ * @see https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-nlb.html
+ * @see https://github.com/aws-samples/appmod-blueprints, platform/infra/terraform/common/gitlab_infra/main.tf
+ */
+function service({ clientCidr, loadBalancerGroup, settings, zonal }: Manifests, name: string) {
   const aws = (key: string) => `service.beta.kubernetes.io/aws-load-balancer-${key}`;
   return {
     apiVersion: 'v1',
@@ -232,7 +230,6 @@ function service({ loadBalancerGroup, settings, zonal }: Manifests, name: string
         [aws('scheme')]: 'internal',
         [aws('nlb-target-type')]: 'ip',
         [aws('security-groups')]: loadBalancerGroup,
-        [aws('manage-backend-security-group-rules')]: 'false',
         [aws('healthcheck-path')]: '/health',
         [aws('healthcheck-protocol')]: 'http',
         [aws('healthcheck-interval')]: '10',
@@ -246,27 +243,21 @@ function service({ loadBalancerGroup, settings, zonal }: Manifests, name: string
     spec: {
       type: 'LoadBalancer',
       loadBalancerClass: 'eks.amazonaws.com/nlb',
+      loadBalancerSourceRanges: [clientCidr],
       selector: selector(name),
       ports: [{ name: HTTP, port: settings.PORT, targetPort: HTTP, protocol: 'TCP' }],
     },
   };
 }
 
-function disruptionBudget(): KubernetesObject {
-  return {
-    apiVersion: 'policy/v1',
-    kind: 'PodDisruptionBudget',
-    metadata: metadata(SERVICE),
+const disruptionBudget = () =>
+  ours('policy/v1 PodDisruptionBudget', SERVICE, {
     spec: { maxUnavailable: 1, selector: { matchLabels: selector(SERVICE) } },
-  };
-}
+  });
 
 /** The model server accepts connections from the VPC on its port, and opens none. */
 function networkPolicy({ clientCidr, settings }: Manifests, name: string): KubernetesObject {
-  return {
-    apiVersion: 'networking.k8s.io/v1',
-    kind: 'NetworkPolicy',
-    metadata: metadata(name),
+  return ours('networking.k8s.io/v1 NetworkPolicy', name, {
     spec: {
       podSelector: { matchLabels: selector(name) },
       // Without egress rules nothing is allowed. Kubernetes drops an empty list, so that each apply would be a change.
@@ -275,5 +266,5 @@ function networkPolicy({ clientCidr, settings }: Manifests, name: string): Kuber
         { from: [{ ipBlock: { cidr: clientCidr } }], ports: [{ protocol: 'TCP', port: settings.PORT }] },
       ],
     },
-  };
+  });
 }

@@ -1,5 +1,5 @@
 import pictures from '../docs/measured/pictures.json' with { type: 'json' };
-import { type KubernetesObject, type Manifests, metadata, SERVICE } from './kubernetes-object.ts';
+import { type KubernetesObject, type Manifests, ours, SERVICE } from './kubernetes-object.ts';
 import { deployment } from './settings.ts';
 import { CPU_TARGET } from './stages.ts';
 
@@ -38,10 +38,7 @@ export function lagPerPod(partitions: number, batchSize: number, podFps: number)
 
 /** It adds a pod at {@link CPU_TARGET} percent of the CPU request. CPU use is proportional to the frames, by decoding JPEGs. */
 export function horizontalPodAutoscaler({ replicas }: Manifests['inference']): KubernetesObject {
-  return {
-    apiVersion: 'autoscaling/v2',
-    kind: 'HorizontalPodAutoscaler',
-    metadata: metadata(SERVICE),
+  return ours('autoscaling/v2 HorizontalPodAutoscaler', SERVICE, {
     spec: {
       scaleTargetRef: { apiVersion: 'apps/v1', kind: 'Deployment', name: SERVICE },
       minReplicas: Math.max(1, replicas.min),
@@ -53,7 +50,7 @@ export function horizontalPodAutoscaler({ replicas }: Manifests['inference']): K
         },
       ],
     },
-  };
+  });
 }
 
 /**
@@ -65,17 +62,11 @@ export function keda({ inference, settings, kafka }: Manifests): KubernetesObjec
   const { replicas, hours } = inference;
   const authentication = `${SERVICE}-kafka`;
   return [
-    {
-      apiVersion: 'keda.sh/v1alpha1',
-      kind: 'TriggerAuthentication',
-      metadata: metadata(authentication),
+    ours('keda.sh/v1alpha1 TriggerAuthentication', authentication, {
       // By EKS Pod Identity, with the role of KEDA's operator.
       spec: { podIdentity: { provider: 'aws' } },
-    },
-    {
-      apiVersion: 'keda.sh/v1alpha1',
-      kind: 'ScaledObject',
-      metadata: metadata(SERVICE),
+    }),
+    ours('keda.sh/v1alpha1 ScaledObject', SERVICE, {
       spec: {
         scaleTargetRef: { name: SERVICE },
         minReplicaCount: replicas.min,
@@ -102,7 +93,7 @@ export function keda({ inference, settings, kafka }: Manifests): KubernetesObjec
           ...(hours ? [{ type: 'cron', metadata: { ...hours, desiredReplicas: '1' } }] : []),
         ],
       },
-    },
+    }),
   ];
 }
 

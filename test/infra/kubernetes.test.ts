@@ -151,6 +151,13 @@ describe('the model server and its objects agree', () => {
     expect(requested).toBeGreaterThan(0.7 * vcpus);
   });
 
+  test('on who may call: a group that Auto Mode makes lets in what the pods let in', () => {
+    const [{ from }] = find('NetworkPolicy').spec.ingress;
+    expect(find('Service').spec.loadBalancerSourceRanges).toEqual(
+      from.map((one: { ipBlock: { cidr: string } }) => one.ipBlock.cidr),
+    );
+  });
+
   test('on labels: everything selects the pods', () => {
     const labels = pod.metadata.labels;
     for (const selector of [

@@ -11,7 +11,9 @@ const PAIRS: Record<Deployed, string[]> = {
   production: [
     'AnnotateGroup -> S3:443',
     'CompactGroup -> S3:443',
+    // Whichever group the load balancer has: the first is that of its annotation, which Auto Mode might ignore.
     'DetectGroup -> InferenceGroup:8000',
+    'DetectGroup -> 10.0.0.0/16:8000',
     'DetectGroup -> KafkaGroup:9098',
     'DetectGroup -> S3:443',
     'InferenceClusterClusterSecurityGroup -> EndpointsGroup:443',
@@ -32,6 +34,7 @@ const PAIRS: Record<Deployed, string[]> = {
     'AnnotateGroup -> S3:443',
     'CompactGroup -> S3:443',
     'DetectGroup -> InferenceGroup:8000',
+    'DetectGroup -> 10.0.0.0/16:8000',
     'DetectGroup -> KafkaGroup:9098',
     'DetectGroup -> S3:443',
     'InferenceClusterClusterSecurityGroup -> EndpointsGroup:443',

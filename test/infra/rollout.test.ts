@@ -50,6 +50,16 @@ describe.each(EKS)('a rollout of the model in %s', (name) => {
     );
   });
 
+  test('is scaled once there is a deployment to scale: KEDA looks for its request of CPU', async () => {
+    const scaler = one(
+      await graphOf(name),
+      'kubernetes:keda.sh/v1alpha1:ScaledObject',
+      'KubernetesScaledObject',
+    );
+    expect(scaler.inputs.spec.triggers).toContainEqual(expect.objectContaining({ type: 'cpu' }));
+    expect(scaler.dependsOn).toEqual(expect.arrayContaining(['KubernetesDeployment', 'Keda']));
+  });
+
   test('lets a pod go on until the load balancer has let go of it, and finish its work', () => {
     const drain = spec.containers[0].lifecycle.preStop.sleep.seconds;
     const deregistration = attribute(
@@ -97,6 +107,11 @@ const STANDARD_SUPPORT_ENDS: Record<string, string> = {
 };
 
 describe.each(EKS)('the cluster of %s', (name) => {
+  test('is asked for its objects once it has run pods: a provider that finds no API gives up for good', async () => {
+    const { dependsOn } = one(await graphOf(name), 'pulumi:providers:kubernetes', 'Kubernetes');
+    expect(dependsOn).toEqual(expect.arrayContaining(['InferenceInsights', 'InferenceMetrics']));
+  });
+
   const cluster = async () => one(await graphOf(name), 'aws:eks/cluster:Cluster', 'InferenceCluster').inputs;
 
   test('runs a Kubernetes that AWS supports at its normal price for two months more', async () => {
