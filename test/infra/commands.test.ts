@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
+import { CommandHost, type Outcome } from '../support/command-host.ts';
 import { DEPLOY_CIDR, graphOf, ofType } from './graphs.ts';
 import { evaluate, type Graph, prepare } from './offline/evaluate.ts';
 import { ROOT } from './offline/platform.ts';
@@ -12,22 +13,41 @@ import { POLICIES, policyOf } from './rights.ts';
 import { createSandbox } from './stand-ins.ts';
 
 let dir: string;
+// To load their modules is most of what these commands take.
+const host = new CommandHost();
 beforeAll(async () => {
   dir = await createSandbox();
 });
-afterAll(() => rm(dir, { recursive: true, force: true }));
+afterAll(async () => {
+  await host.stop();
+  await rm(dir, { recursive: true, force: true });
+});
 
-/** Runs a command of ours, and says what it called. */
-async function run(script: string, args: string[], env: NodeJS.ProcessEnv = {}) {
+/** A process that a command has alone, which has the output of all that the command starts. */
+const byItself = (script: string, args: string[], env: NodeJS.ProcessEnv) =>
+  promisify(execFile)(process.execPath, [script, ...args], { env });
+
+async function inHost(script: string, args: string[], env: NodeJS.ProcessEnv): Promise<Outcome> {
+  const outcome = await host.run(script, args, env);
+  if (outcome.code !== 0) throw Object.assign(new Error(outcome.stderr), outcome);
+  return outcome;
+}
+
+/** Runs a command of ours, and says what it called. @throws what it wrote, and its `code`, where it fails */
+async function run(
+  script: string,
+  args: string[],
+  more: NodeJS.ProcessEnv = {},
+  start: (...of: Parameters<typeof inHost>) => Promise<{ stdout: string }> = inHost,
+) {
   const calls = join(dir, 'calls');
   await writeFile(calls, '');
   await writeFile(`${calls}.regions`, '');
-  const { AWS_REGION, AWS_DEFAULT_REGION, MODEL_IMAGE, INGEST_IMAGE, RUNNER_ENVIRONMENT, ...rest } =
-    process.env;
-  const PATH = `${join(dir, 'bin')}:${rest.PATH}`;
-  const { stdout } = await promisify(execFile)(process.execPath, [join(dir, 'infra', script), ...args], {
-    env: { ...rest, PATH, CALLS: calls, DEPLOY_CIDRS: '198.51.100.7/32', ...env },
-  });
+  const names = ['AWS_REGION', 'AWS_DEFAULT_REGION', 'MODEL_IMAGE', 'INGEST_IMAGE', 'RUNNER_ENVIRONMENT'];
+  const unset = Object.fromEntries(names.map((name) => [name, undefined]));
+  const PATH = `${join(dir, 'bin')}:${process.env.PATH}`;
+  const env = { ...process.env, ...unset, PATH, CALLS: calls, DEPLOY_CIDRS: '198.51.100.7/32', ...more };
+  const { stdout } = await start(join(dir, 'infra', script), args, env);
   const lines = async (file: string) => (await readFile(file, 'utf8')).trim().split('\n');
   return { stdout, calls: await lines(calls), regions: await lines(`${calls}.regions`) };
 }
@@ -216,7 +236,7 @@ describe('npm run deploy', () => {
   const modelOf = (stage: string) => `${REGISTRY}/model-${stage}@sha256:abc`;
 
   test('-- full builds both images, deploys the stage with them, and shows what runs', async () => {
-    const { calls, stdout } = await run('deploy.ts', ['full', '--stage', 'staging']);
+    const { calls, stdout } = await run('deploy.ts', ['full', '--stage', 'staging'], {}, byItself);
     const builds = calls.filter((call) => call.startsWith('docker buildx'));
     expect(builds).toEqual([
       expect.stringMatching(/--platform linux\/amd64 --file model\/Dockerfile\.cuda /),
