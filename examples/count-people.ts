@@ -1,30 +1,33 @@
-import { decodeSeenFrame, fromLambdaRecord, type MSKEvent, recordsOf } from '@video-pipeline/frame';
-import { createStore, type Store } from '@video-pipeline/storage';
+import { decodeSeenFrame, idOf, type MSKEvent } from '@video-pipeline/frame';
+import { decodeRecords, type FailureDependencies, putAllFailed } from '@video-pipeline/functions/records';
+import { createPutFailed, createStore, type Store } from '@video-pipeline/storage';
+import { createLogger } from '@video-pipeline/telemetry';
 
 /** Stores how many people were in each frame of a batch: `people/<topic>-<partition>-<first offset>.json`. */
-export function createCountPeople(store: Store) {
+export function createCountPeople({ store, ...dependencies }: FailureDependencies & { store: Store }) {
   return async (event: MSKEvent): Promise<void> => {
-    const records = recordsOf(event);
-    const frames = records.flatMap((record) => {
-      try {
-        return [decodeSeenFrame(fromLambdaRecord(record))];
-      } catch {
-        return []; // Annotate puts it into failed/: once is enough.
-      }
-    });
-    const [first] = records;
-    if (!first || frames.length === 0) return;
-    const counts = frames.map(({ streamId, capturedAt, detections }) => ({
-      stream_id: streamId,
-      captured_at: capturedAt,
-      people: detections.filter(({ class_name }) => class_name === 'person').length,
+    const { received, failures } = decodeRecords(event, decodeSeenFrame);
+    const counts = received.map(({ frame }) => ({
+      id: idOf(frame),
+      captured_at: frame.capturedAt,
+      people: frame.detections.filter(({ class_name }) => class_name === 'person').length,
     }));
-    // The same batch has the same key, so that a second delivery overwrites the first. What the store throws is thrown:
-    // the batch is delivered again.
-    const key = `people/${first.topic}-${first.partition}-${first.offset}.json`;
-    await store.put({ key, body: JSON.stringify(counts), contentType: 'application/json' });
+    // The same batch has the same key: a second delivery overwrites the object. A batch that is cut elsewhere then has
+    // another key, and a frame may be in two objects: readers take one for each `id`.
+    const first = received[0]?.record;
+    const key = `people/${first?.topic}-${first?.partition}-${first?.offset}.json`;
+    // What the store throws is thrown: the batch is delivered again.
+    if (first) await store.put({ key, body: JSON.stringify(counts), contentType: 'application/json' });
+    // Records that are no frames would fail at every retry: they go into `failed/count-people/`.
+    await putAllFailed('count-people', failures, dependencies);
   };
 }
 
+const store = createStore();
+
 /** The handler as Lambda, and `npm start`, run it. */
-export const handler = createCountPeople(createStore());
+export const handler = createCountPeople({
+  store,
+  putFailed: createPutFailed(store, 'count-people'),
+  logger: createLogger('count-people'),
+});

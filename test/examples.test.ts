@@ -1,10 +1,17 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type DetectedFrame, encodeDetectedFrame } from '@video-pipeline/frame';
+import {
+  type DetectedFrame,
+  encodeDetectedFrame,
+  encodeReference,
+  type MSKRecord,
+} from '@video-pipeline/frame';
 import type { StoredObject } from '@video-pipeline/storage';
 import { expect, test } from 'vitest';
 import { createCountPeople } from '../examples/count-people.ts';
+import { createPostPeople } from '../examples/post-people.ts';
+import { startFakeServer } from './support/fake-server.ts';
 import { hasCommand } from './support/has-command.ts';
 import { mskEvent } from './support/msk-event.ts';
 
@@ -26,38 +33,91 @@ const frame = (frameNumber: number, classes: string[]): DetectedFrame => ({
   model: 'm',
 });
 
-test('count-people.ts stores the people of each frame, and a record that is no frame disturbs it not', async () => {
+const broken = { key: 'gate', value: Buffer.of(), headers: {} };
+const toFailed = (failed: string[]) => ({
+  putFailed: async ({ offset }: MSKRecord, reason: string) => void failed.push(`${offset}: ${reason}`),
+  logger: { warn() {} },
+});
+
+test('count-people.ts stores the people of each frame, and puts a record that is no frame into failed/', async () => {
   const objects = new Map<string, StoredObject>();
-  const handler = createCountPeople({ put: async (object) => void objects.set(object.key, object) });
-  const records = [frame(0, ['person', 'cat', 'person']), frame(1, [])].map(encodeDetectedFrame);
-  const event = mskEvent('detections', [[...records, { key: 'gate', value: Buffer.of(), headers: {} }]], {
-    offset: 7,
-  });
+  const failed: string[] = [];
+  const store = { put: async (object: StoredObject) => void objects.set(object.key, object) };
+  const handler = createCountPeople({ store, ...toFailed(failed) });
+  const place = { topic: 'video-frames', partition: 0, offset: 4, annotated_key: 'k' };
+  const records = [
+    encodeDetectedFrame(frame(0, ['person', 'cat', 'person'])),
+    encodeReference(frame(1, []), place),
+  ];
+  const event = mskEvent('detections', [[...records, broken]], { offset: 7 });
   await handler(event);
   await handler(event);
   expect([...objects.keys()]).toEqual(['people/detections-0-7.json']);
-  const counts = JSON.parse(String(objects.get('people/detections-0-7.json')?.body));
-  expect(counts.map(({ people }: { people: number }) => people)).toEqual([2, 0]);
+  expect(JSON.parse(String(objects.get('people/detections-0-7.json')?.body))).toEqual([
+    { id: 'gate/s1/0', captured_at: 1_795_590_000_000, people: 2 },
+    { id: 'gate/s1/1', captured_at: 1_795_590_000_001, people: 0 },
+  ]);
+  expect(failed).toEqual(Array(2).fill("9: record header 'stream_id' is missing"));
 });
 
-test('count-people.ts fails the batch when the store fails', async () => {
-  const handler = createCountPeople({ put: async () => Promise.reject(new Error('503 Slow Down')) });
-  const event = mskEvent('detections', [[encodeDetectedFrame(frame(0, ['person']))]]);
+test('count-people.ts fails the batch when the store fails, and puts nothing away', async () => {
+  const failed: string[] = [];
+  const store = { put: () => Promise.reject(new Error('503 Slow Down')) };
+  const handler = createCountPeople({ store, ...toFailed(failed) });
+  const event = mskEvent('detections', [[encodeDetectedFrame(frame(0, ['person'])), broken]]);
   await expect(handler(event)).rejects.toThrow('503');
+  expect(failed).toEqual([]);
+});
+
+test('post-people.ts posts the frames with people, and throws while the receiver refuses them', async () => {
+  const posts: unknown[] = [];
+  let status = 503;
+  const receiver = await startFakeServer(({ body }) => {
+    posts.push(JSON.parse(String(body)));
+    return { status };
+  });
+  const failed: string[] = [];
+  const handler = createPostPeople({ url: receiver.url, ...toFailed(failed) });
+  const records = [['person', 'cat'], ['cat'], ['person', 'person']].map((classes, number) =>
+    encodeDetectedFrame(frame(number, classes)),
+  );
+  const event = mskEvent('detections', [[...records, broken]]);
+  try {
+    await expect(handler(event)).rejects.toThrow('the receiver of people answered 503');
+    expect(failed).toEqual([]);
+    status = 204;
+    await handler(event);
+    await handler(mskEvent('detections', [[encodeDetectedFrame(frame(5, ['cat']))]]));
+  } finally {
+    await receiver.close();
+  }
+  const post = [
+    { id: 'gate/s1/0', captured_at: 1_795_590_000_000, people: 1 },
+    { id: 'gate/s1/2', captured_at: 1_795_590_000_002, people: 2 },
+  ];
+  expect(posts).toEqual([post, post]);
+  expect(failed).toEqual(["3: record header 'stream_id' is missing"]);
 });
 
 test.skipIf(!hasCommand('python3'))('subscribe.py reads what detect publishes (needs Python)', async () => {
-  const { key, headers } = encodeDetectedFrame(frame(3, ['person']));
-  const record = JSON.stringify([key, Object.entries(headers)]);
+  const { headers } = encodeDetectedFrame(frame(3, ['person']));
+  // As bytes: a header of somebody else need be no text.
+  const others = [['other', Buffer.of(0xff, 0xfe)]];
+  const bytes = [...Object.entries(headers), ...others].map(([name, value]) => [
+    name,
+    [...Buffer.from(value ?? '')],
+  ]);
+  const record = JSON.stringify(bytes);
   const script = `
 import json, sys
 sys.path.insert(0, sys.argv[1])
 import subscribe
-key, headers = json.loads(sys.argv[2])
-print(json.dumps(subscribe.read(key.encode(), [(name, value.encode()) for name, value in headers])))`;
+headers = [(name, bytes(value)) for name, value in json.loads(sys.argv[2])]
+print(json.dumps(subscribe.read(headers)))`;
   const { stdout } = await promisify(execFile)('python3', ['-B', '-c', script, EXAMPLES, record]);
   expect(JSON.parse(stdout)).toEqual({
     stream_id: 'gate',
+    session: 's1',
     frame_number: 3,
     captured_at: 1_795_590_000_003,
     detections: frame(3, ['person']).detections,

@@ -14,7 +14,8 @@ import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
 import { type FailureCode, inParallel, type PutFailed } from '@video-pipeline/storage';
 import { emitFailures, emitMetrics, type Logger } from '@video-pipeline/telemetry';
 
-export interface Received<F extends Frame = Frame> {
+/** A frame of a batch, and the record that it was in. A frame of `detections` may name its picture instead of having it. */
+export interface Received<F extends Omit<Frame, 'jpeg'> = Frame> {
   record: MSKRecord;
   frame: F;
 }
@@ -30,7 +31,7 @@ export interface Failure {
  * Splits an event into its frames, in order, and the records that are no frames.
  * @param decode returns undefined for a record that this stage skips
  */
-export function decodeRecords<F extends Frame>(
+export function decodeRecords<F extends Omit<Frame, 'jpeg'>>(
   event: MSKEvent,
   decode: (record: ReceivedRecord) => F | undefined,
 ): { received: Received<F>[]; failures: Failure[] } {
@@ -64,8 +65,8 @@ const AHEAD_MS = DAY_MS;
  * Refuses a record that decodes as a frame but is not a JPEG, or has an impossible time.
  * @throws InvalidRecordError
  */
-function refuseNonsense({ jpeg, capturedAt }: Frame): void {
-  const start = jpeg.toString('latin1', 0, 16);
+function refuseNonsense({ jpeg, capturedAt }: Pick<Frame, 'capturedAt'> & Partial<Frame>): void {
+  const start = jpeg?.toString('latin1', 0, 16) ?? '';
   const other = OTHER_PICTURES.find(([, begins]) => begins.test(start));
   if (other) throw new InvalidRecordError('value', `is a ${other[0]}, not a JPEG`);
   if (capturedAt < EARLIEST || capturedAt > Date.now() + AHEAD_MS) {
