@@ -9,9 +9,12 @@ import {
   detectionsKey,
   encodeDetectedFrame,
   encodeFrame,
+  encodeReference,
   eventKey,
   failedKey,
   lateKey,
+  type MSKRecord,
+  recordsOf,
   segmentKey,
 } from '@video-pipeline/frame';
 import { createAnnotate } from '@video-pipeline/functions/annotate';
@@ -114,10 +117,31 @@ test.each(['frames', 'archive', 'video'] as const)(
   },
 );
 
+test('an entry of failed/ that stands for others has the form of its schema, which describes each of its fields', async () => {
+  const bodies: string[] = [];
+  const store = { put: async ({ body }: StoredObject) => void bodies.push(String(body)) };
+  const [record] = recordsOf(mskEvent('detections', [[encodeDetectedFrame(frame(0))]]));
+  const reference = { first_offset: 3, last_offset: 9, bytes: 20_000_000 };
+  await createPutFailed(store, 'annotate')(record as MSKRecord, 'x', { code: 'BATCH_TOO_LARGE', reference });
+  const entry = JSON.parse(bodies[0] ?? '');
+  const check = schemaOf('failed');
+  expect([check(entry), check.errors]).toEqual([true, null]);
+  expect(check({ ...entry, reference: { first_offset: 3 } })).toBe(false);
+  expect(check({ ...entry, record: { ...entry.record, headers: [{ width: '64' }] } })).toBe(false);
+  const { properties } = JSON.parse(read('schemas/failed.json'));
+  const known = (part: { properties: object }) => Object.keys(part.properties).sort();
+  expect(known({ properties })).toEqual(Object.keys(entry).sort());
+  expect(known(properties.reference)).toEqual(Object.keys(reference).sort());
+  expect(known(properties.record)).toEqual(Object.keys(entry.record).sort());
+});
+
 test('docs/formats.md has every header of both topics', () => {
   expect(namesUnder('Record on `video-frames`')).toEqual(Object.keys(encodeFrame(frame(0)).headers));
   const detected = encodeDetectedFrame(frame(0));
   addCheckpoint(detected, { source: 'video-frames-0', offset: 1, state: '{}' });
+  const place = { topic: 'video-frames', partition: 0, offset: 1, annotated_key: 'k' };
+  const more = frame(0, { events: ['e1'], earlierEvents: [1] });
+  Object.assign(detected.headers, encodeReference(more, place).headers);
   const own = Object.keys(detected.headers).filter((name) => !(name in encodeFrame(frame(0)).headers));
   const section = document.split('## Record on `detections`')[1]?.split(/^## /m)[0] ?? '';
   expect(own.filter((name) => !section.includes(`\`${name}\``))).toEqual([]);

@@ -5,32 +5,31 @@ import { z } from 'zod';
 /** Longest event that is read: ten of them fit into one PutEvents request of EventBridge, 256 KB. */
 const MAX_EVENT_BYTES = 16 * 1024;
 
-/** An event: something that happened in front of a camera. A record of the topic `events` is one as a JSON object. */
+/**
+ * An event: something that happened in front of a camera. A record of the topic `events` is one as a JSON object.
+ * schemas/event.json is made from it, with the descriptions.
+ */
 export const sceneEventSchema = z.object({
-  /** Id of the event. It is the same however often its frames are delivered. 32 hexadecimal digits. */
-  event_id: z.string().regex(/^[0-9a-f]{32}$/),
+  event_id: z
+    .string()
+    .regex(/^[0-9a-f]{32}$/)
+    .describe('the same however often the event is delivered'),
   type: z.enum(['entered_zone', 'left_zone', 'stayed_longer', 'line_crossed', 'count_over']),
-  /** Name of the rule that found it. */
-  rule: z.string(),
+  rule: z.string().describe("name of the rule, in the stream's scene"),
   stream_id: z.string().refine(isStreamId),
-  /** When it happened: capture time of the frame, epoch milliseconds. */
-  at: z.int().min(0).max(MAX_TIME),
-  /** The object's track; absent for `count_over`. */
-  track_id: z.string().optional(),
-  class_name: z.string().optional(),
-  /** The zone; absent if the rule applies to the whole picture. */
-  zone: z.string().optional(),
-  line: z.string().optional(),
-  /** To which side, as seen by a person who walks along the line from its first point to its second. */
-  direction: z.enum(['left', 'right']).optional(),
-  /** How long the object had stayed, seconds. */
-  seconds: z.number().optional(),
-  /** How many objects there were. */
-  count: z.number().int().optional(),
-  /** S3 keys of the annotated frames that prove it, the oldest first. */
-  frames: z.array(z.string()).min(1),
-  /** S3 key of its clip, an MP4, if clips are made. The clip is stored some seconds after the event is published. */
-  clip_key: z.string().optional(),
+  at: z.int().min(0).max(MAX_TIME).describe('when it happened: capture time of a frame, epoch milliseconds'),
+  track_id: z.string().optional().describe("the object's track in its stream; absent for count_over"),
+  class_name: z.string().optional().describe('class of the object'),
+  zone: z.string().optional().describe('absent if the rule applies to the whole picture'),
+  line: z.string().optional().describe('for line_crossed'),
+  direction: z.enum(['left', 'right']).optional().describe('as seen along the line from its first point'),
+  seconds: z.number().optional().describe('for stayed_longer: how long, seconds'),
+  count: z.number().int().optional().describe('for count_over: how many objects'),
+  frames: z.array(z.string()).min(1).describe('annotated_key of the frames that show it, the oldest first'),
+  clip_key: z
+    .string()
+    .optional()
+    .describe('with EVENT_CLIPS=on: S3 key of its MP4, stored some seconds later'),
 });
 export type SceneEvent = z.infer<typeof sceneEventSchema>;
 
