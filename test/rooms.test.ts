@@ -28,6 +28,14 @@ test('CONTRIBUTING.md names every package', () => {
   expect([...packages.keys()].sort()).toEqual(workspaces.sort());
 });
 
+test('each package of the table may import only packages of rows above it', () => {
+  const names = [...packages.keys()].map((folder) => folder.replace('packages/', ''));
+  const wrong = [...packages.values()].flatMap((may, row) =>
+    may.filter((name) => !names.slice(0, row).includes(name)).map((name) => `${names[row]}: ${name}`),
+  );
+  expect(wrong).toEqual([]);
+});
+
 test.each([...packages])('%s imports only what CONTRIBUTING.md allows', (folder, allowed) => {
   const sources = globSync(`${folder}/**/*.ts`, {
     cwd: root,
