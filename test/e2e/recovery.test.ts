@@ -4,6 +4,7 @@ import {
   type Detection,
   decodeSeenFrame,
   encodeDetectedFrame,
+  encodeFrame,
   encodeReference,
   type MSKRecord,
   type PictureReference,
@@ -12,7 +13,14 @@ import {
   withPictures,
 } from '@video-pipeline/frame';
 import { createAnnotateFrames } from '@video-pipeline/functions/annotate';
-import { createTail } from '@video-pipeline/kafka';
+import {
+  type Admin,
+  createTail,
+  ensureTopics,
+  type Kafka,
+  orderedProducer,
+  withAdmin,
+} from '@video-pipeline/kafka';
 import {
   audit,
   isClean,
@@ -25,6 +33,7 @@ import {
 import { createPutFailed } from '@video-pipeline/storage';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { createKeeping, earlierFrom } from '../../functions/src/keeping.ts';
+import { unique } from '../support/unique.ts';
 import { type RecoveryRig, spotFrame, startRecoveryRig } from './recovery-rig.ts';
 
 let rig: RecoveryRig;
@@ -56,6 +65,38 @@ test('the audit is clean when every frame is stored, and says which is missing w
     },
   };
   expect(await audit({ ...options, bucket: forgetful })).toMatchObject({ annotated: 4, missing: [] });
+});
+
+test('records that all expire while their topic is read are not waited for, nor a topic that is deleted', async () => {
+  const { framesTopic: topic } = await rig.publish(await Promise.all([0, 1].map(spotFrame)));
+  /** The ends are known by then, and no record is read. */
+  const once = (change: (admin: Admin) => Promise<unknown>): Kafka => ({
+    ...rig.kafka,
+    admin() {
+      const admin = rig.kafka.admin();
+      const fetchTopicOffsets: Admin['fetchTopicOffsets'] = async (name) => {
+        const offsets = await admin.fetchTopicOffsets(name);
+        await change(admin);
+        return offsets;
+      };
+      return { ...admin, fetchTopicOffsets };
+    },
+  });
+  const expiring = once((admin) =>
+    admin.deleteTopicRecords({ topic, partitions: [0, 1].map((partition) => ({ partition, offset: '-1' })) }),
+  );
+  const read: PlacedRecord[] = [];
+  await readTopic(expiring, topic, (record) => void read.push(record));
+  expect(read).toEqual([]);
+
+  // The rig's producer would ask for the deleted topic each time.
+  const [other, producer] = [unique('deleted'), orderedProducer(rig.kafka)];
+  await withAdmin(rig.kafka, (admin) => ensureTopics(admin, [{ topic: other, partitions: 1 }]));
+  await producer.connect();
+  await producer.send({ topic: other, messages: [encodeFrame(await spotFrame(0))] });
+  await producer.disconnect();
+  const deleting = once((admin) => admin.deleteTopics({ topics: [other] }));
+  await expect(readTopic(deleting, other, () => {})).rejects.toThrow(`can't read ${other}-`);
 });
 
 test('the audit finds a stored picture that is another frame', async () => {

@@ -1,14 +1,23 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Cluster, Partitioners } from 'kafkajs';
 import { clusterOf } from './cluster.ts';
 import type { Kafka } from './connect.ts';
-import { refusalOf } from './fetch/index.ts';
+import type { FetchedMessage, Refusal } from './fetch/index.ts';
 
 /** A record as it lies in a partition. */
 export interface TailRecord {
   offset: number;
   key: Buffer | null;
   value: Buffer | null;
-  headers: Record<string, Buffer | undefined>;
+  headers: Record<string, Buffer | Buffer[] | undefined>;
+}
+
+/** A record with the time that it was written, or what stands for records that can't be delivered. */
+export interface StoredRecord extends TailRecord {
+  /** Epoch milliseconds. */
+  timestamp: number;
+  /** The reason, and their offsets. */
+  refusal?: Refusal | undefined;
 }
 
 /** The end of a partition could not be read. A later attempt may succeed. */
@@ -45,6 +54,12 @@ export interface Tail {
    * @throws TailError
    */
   at(places: readonly Place[]): Promise<(Place & TailRecord)[]>;
+  /**
+   * The records of a partition from a place up to before offset `end`, in order, with what stands for records that can't
+   * be delivered. Records that expire meanwhile are left out. A broker that is away for some seconds is waited for.
+   * @throws TailError
+   */
+  range(place: Place, end: number): AsyncGenerator<StoredRecord, void>;
   close(): Promise<void>;
 }
 
@@ -52,6 +67,9 @@ export interface Tail {
 const STEP = 50;
 const MAX_FETCH_BYTES = 16 * 1024 * 1024;
 const READ_COMMITTED = 1;
+/** How often, and how long after each other, milliseconds, a range is asked for while no record comes. */
+const MAX_ATTEMPTS = 10;
+const AGAIN_MS = 1_000;
 /** What brokers say of a topic that can't be read, ever: whoever writes to Kafka may name one as a place. */
 const UNREADABLE = new Set([
   'UNKNOWN_TOPIC_OR_PARTITION',
@@ -110,6 +128,29 @@ export function createTail(kafka: Kafka): Tail {
         await fail(`${place.topic}-${place.partition} before ${place.offset}`, cause);
       }
     },
+    async *range({ topic, partition, offset }, end) {
+      let next = offset;
+      for (let attempt = 1; next < end; attempt++) {
+        let cause: unknown = new Error('the broker sends nothing');
+        try {
+          await open(topic);
+          const low = await offsetOf(cluster, topic, partition, true);
+          if (low > next) next = low;
+          const from = { topic, partition, offset: next };
+          for await (const { isGap, ...record } of fetched(cluster, from, end)) {
+            next = record.offset + 1;
+            attempt = 0;
+            if (!isGap && record.offset < end) yield record;
+          }
+          if (next >= end) return;
+        } catch (error) {
+          cause = error;
+          await cluster.disconnect().catch(() => {});
+        }
+        if (attempt >= MAX_ATTEMPTS) await fail(`${topic}-${partition} from ${next} on`, cause);
+        await sleep(AGAIN_MS);
+      }
+    },
     close: () => cluster.disconnect(),
   };
 }
@@ -166,15 +207,22 @@ async function offsetOf(cluster: Cluster, topic: string, partition: number, firs
   return Number(answer?.partitions[0]?.offset);
 }
 
-interface FetchedPartition {
-  errorCode: number;
-  messages: {
-    offset: string;
-    key: Buffer | null;
-    value: Buffer | null;
-    headers?: TailRecord['headers'];
-    isControlRecord?: boolean;
-  }[];
+/** A record as kafkajs hands it on, or the note that there is none up to its offset. */
+type Fetched = StoredRecord & { isGap: boolean };
+
+/**
+ * What a partition holds from a place on. It goes on past `end` to the end of a batch, and ends early where the broker
+ * sends nothing.
+ */
+async function* fetched(cluster: Cluster, { topic, partition, offset }: Place, end: number) {
+  for (let next = offset; next < end; ) {
+    const messages = await fetchFrom(cluster, topic, partition, next);
+    // A broker sends whole batches, which may begin earlier than what was asked for.
+    const fresh = messages.filter((message) => message.offset >= next);
+    if (fresh.length === 0) return;
+    yield* fresh;
+    next = (fresh.at(-1)?.offset ?? end) + 1;
+  }
 }
 
 /** Records from offset `from` up to before `end`; fewer where offsets are missing. */
@@ -185,22 +233,8 @@ async function fetchRange(
   from: number,
   end: number,
 ): Promise<TailRecord[]> {
-  const records: TailRecord[] = [];
-  for (let next = from; next < end; ) {
-    const { errorCode, messages } = await fetchFrom(cluster, topic, partition, next);
-    if (errorCode !== 0) throw new TailError(`the broker answered with error ${errorCode}`);
-    // A broker sends whole batches, which may begin earlier and end later than what was asked for.
-    const fresh = messages.filter(({ offset }) => Number(offset) >= next && Number(offset) < end);
-    for (const message of fresh) {
-      const { offset, key, value, headers = {}, isControlRecord } = message;
-      if (isControlRecord || refusalOf(message)) continue;
-      records.push({ offset: Number(offset), key, value, headers });
-    }
-    const last = messages.at(-1);
-    if (!last || Number(last.offset) < next) break;
-    next = Number(last.offset) + 1;
-  }
-  return records;
+  const all = await Array.fromAsync(fetched(cluster, { topic, partition, offset: from }, end));
+  return all.filter(({ offset, isGap, refusal }) => offset < end && !isGap && !refusal);
 }
 
 async function fetchFrom(
@@ -208,15 +242,19 @@ async function fetchFrom(
   topic: string,
   partition: number,
   offset: number,
-): Promise<FetchedPartition> {
+): Promise<Fetched[]> {
   const [nodeId = ''] = Object.keys(cluster.findLeaderForPartitions(topic, [partition]));
   const broker = await cluster.findBroker({ nodeId });
-  const answer: { responses: { partitions: FetchedPartition[] }[] } = await broker.fetch({
+  const answer: { responses: { partitions: { messages: FetchedMessage[] }[] }[] } = await broker.fetch({
     isolationLevel: READ_COMMITTED,
     maxWaitTime: 1_000,
     minBytes: 1,
     maxBytes: MAX_FETCH_BYTES,
     topics: [{ topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes: MAX_FETCH_BYTES }] }],
   });
-  return answer.responses[0]?.partitions[0] ?? { errorCode: 0, messages: [] };
+  const messages = answer.responses[0]?.partitions[0]?.messages ?? [];
+  return messages.map(({ offset, timestamp, key, value, headers, isControlRecord, refusal }) => ({
+    ...{ offset: Number(offset), timestamp: Number(timestamp), key, value, headers },
+    ...{ refusal, isGap: isControlRecord },
+  }));
 }

@@ -3,7 +3,7 @@ import { FormatError, Reader } from './reader.ts';
 import type { FetchedMessage, Refusal } from './record.ts';
 import { decodeRecordSet } from './record-batch.ts';
 
-export { MAX_EVENT_BYTES, type Refusal } from './record.ts';
+export { type FetchedMessage, MAX_EVENT_BYTES, type Refusal } from './record.ts';
 export { MAX_BATCH_BYTES } from './record-batch.ts';
 
 /** Most bytes that the batches of one answer inflate to. The batch that reaches this limit is still inflated. */
