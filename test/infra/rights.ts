@@ -214,16 +214,20 @@ export const POLICIES: Record<string, readonly string[]> = {
   'deploy-roles': ['iam', 'kms'],
 };
 
-/** Clusters, and what they hold: in each service its ARN begins with the cluster's name. */
-const inClusters = (service: string) => [`arn:aws:${service}:*:*:*/video-pipeline-*`];
+/** Clusters, and what they hold: each ARN has the cluster's name after its kind. parliament takes no `*` for the kind. */
+const inClusters = (service: string, ...kinds: string[]) =>
+  kinds.map((kind) => `arn:aws:${service}:*:*:${kind}/video-pipeline-*`);
 
 /** What has names of ours, and holds what others must not be changed by: roles, functions, secrets, buckets, images. */
 const OURS: Record<string, string[]> = {
   ecr: ['arn:aws:ecr:*:*:repository/video-pipeline/*', 'arn:aws:ecr:*:*:repository/sst-asset'],
-  ecs: inClusters('ecs'),
-  eks: inClusters('eks'),
-  kafka: inClusters('kafka'),
-  'kafka-cluster': inClusters('kafka'),
+  ecs: inClusters(
+    'ecs',
+    ...['capacity-provider', 'cluster', 'service', 'service-deployment', 'task', 'task-definition'],
+  ),
+  eks: inClusters('eks', 'access-entry', 'addon', 'cluster', 'podidentityassociation'),
+  kafka: inClusters('kafka', 'cluster', 'configuration', 'topic'),
+  'kafka-cluster': inClusters('kafka', 'cluster', 'topic'),
   sns: ['arn:aws:sns:*:*:video-pipeline-*'],
   iam: [
     'arn:aws:iam::*:role/video-pipeline-*',
