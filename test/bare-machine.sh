@@ -1,23 +1,28 @@
 #!/bin/bash
 # Proves the README's two commands on a machine that has Debian's base, Node, npm and git, and nothing else: no Java, Maven,
 # Python or FFmpeg, no network the second time. Needs root on Debian, as it makes a root file system of the installed packages.
+# Where that can't be made, it says so and is skipped.
 # usage: test/bare-machine.sh [FOLDER]; the folder is removed at the end
 set -euo pipefail
 cd "$(dirname "$0")/.."
 checkout=$PWD
-root=${1:-$(mktemp -d /tmp/bare-machine.XXXXXX)}
+skip() { echo "bare-machine: skipped, as $1"; exit 0; }
 # A blank and a letter beyond ASCII, as people have them.
 project='/home/ann/vidéo pipeline'
 
 # Everything runs in namespaces of its own: what is mounted or left running ends with this script.
 if [ -z "${BARE_INSIDE:-}" ]; then
-  [ "$(id -u)" = 0 ] || { echo 'bare-machine: skipped, as it needs root'; exit 0; }
-  command -v dpkg-query >/dev/null || { echo 'bare-machine: skipped, as it needs Debian'; exit 0; }
+  [ "$(id -u)" = 0 ] || skip 'it needs root'
+  command -v dpkg-query >/dev/null || skip 'it needs Debian'
+  unshare --mount --pid --net --fork true 2>/dev/null || skip 'this container may not make namespaces'
+  # /tmp may be small.
+  root=${1:-$(mktemp -d "${TMPDIR:-/var/tmp}/bare-machine.XXXXXX")}
   status=0
   BARE_INSIDE=1 unshare --mount --pid --fork --kill-child "$0" "$root" || status=$?
   rm -rf --one-file-system "$root"
   exit "$status"
 fi
+root=$1
 
 # The packages that every Debian has, and those that git needs.
 packages() {
@@ -71,6 +76,7 @@ while IFS= read -r line; do environment+=("$line"); done < <(env | grep -i -E '^
 as_ann() { chroot --userspec=1000:1000 "$root" env -i "${environment[@]}" "$@"; }
 
 as_ann true
+as_ann npm --version >/dev/null 2>&1 || skip 'the npm or Node of this machine needs more than its own folder'
 for program in java mvn python3 ffmpeg docker; do
   ! as_ann sh -c "command -v $program" || { echo "bare-machine: $program is there"; exit 1; }
 done
@@ -94,8 +100,10 @@ printf '::1 localhost\n' > "$root/etc/hosts"
 mount --bind "$root$project" "$root$project"
 mount -o remount,ro,bind "$root$project"
 export -f as_ann
+# Debian's base has Perl, but neither ip nor ifconfig. SIOCSIFFLAGS with IFF_UP and IFF_RUNNING:
+export LO_UP='$lo = pack("a16sx22", "lo", 0x41); socket(S, PF_INET, SOCK_DGRAM, 0) && ioctl(S, 0x8914, $lo) or die "lo: $!\n"'
 unshare --net bash -c '
-  ip link set lo up 2>/dev/null || ifconfig lo up
+  perl -MSocket -e "$LO_UP"
   root=$1; shift; project=$1; shift; environment=("$@")
   as_ann sh -c "cd \"$project\" && npm start -- --ports auto --frames 60 --json --offline --data-dir /tmp/dätä"' \
   bare "$root" "$project" "${environment[@]}" "${turkish[@]}" > "$root/second"

@@ -75,6 +75,14 @@ describe('npm start', () => {
     expect(stderr).toContain(`${file}: ${message}`);
   });
 
+  it('names a HOST that another program has set', async () => {
+    const { code, stderr } = await start([], { HOST: '192.0.2.1' });
+    expect(code).toBe(1);
+    expect(stderr.trim()).toBe(
+      'HOST=192.0.2.1 is no address of this machine: unset it, or set it to one, or to 0.0.0.0',
+    );
+  });
+
   it('names a server of the user that does not answer', async () => {
     const nobody = `127.0.0.1:${await freePort()}`;
     const { code, stderr } = await start([], { KAFKA_BOOTSTRAP_SERVERS: nobody });

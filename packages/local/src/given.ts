@@ -12,14 +12,23 @@ export interface Given {
 
 const REACH_MS = 5_000;
 
-/** Each server's variable, its name for a person, and how it is asked whether it answers. */
+/**
+ * Each server's variable, its name for a person, how it is asked whether it answers, and the variables that are for a
+ * server of the user's alone.
+ */
 const SERVERS = {
-  kafka: { variable: 'KAFKA_BOOTSTRAP_SERVERS', what: 'Kafka', ask: answers },
-  s3: { variable: 'AWS_ENDPOINT_URL', what: 'S3 API', ask: hasBucket },
+  kafka: {
+    variable: 'KAFKA_BOOTSTRAP_SERVERS',
+    what: 'Kafka',
+    ask: (bootstrap: string) => answers(bootstrap, readConfig(['KAFKA_AUTH', 'AWS_REGION'])),
+    about: ['KAFKA_AUTH', 'KAFKA_RACK'],
+  },
+  s3: { variable: 'AWS_ENDPOINT_URL', what: 'S3 API', ask: hasBucket, about: [] },
   inference: {
     variable: 'INFERENCE_SERVICE_URL',
     what: 'inference server',
     ask: async (url: string) => (await getHttp(urlBelow(url, 'health'), REACH_MS)).status === 200,
+    about: ['INFERENCE_BACKEND'],
   },
 } as const;
 
@@ -31,9 +40,12 @@ export async function givenServers(note: (line: string) => void): Promise<Given>
   const config = readConfig(Object.values(SERVERS).map(({ variable }) => variable));
   const given: Given = {};
   for (const name of Object.keys(SERVERS) as (keyof Given)[]) {
-    const { variable, what, ask } = SERVERS[name];
+    const { variable, what, ask, about } = SERVERS[name];
     const where = process.env[variable] && config[variable];
-    if (!where) continue;
+    if (!where) {
+      ignore(about, variable, note);
+      continue;
+    }
     note(`using the ${what} at ${where}`);
     const told = (reason: string) =>
       `nothing answers at ${variable}=${where}${reason}: start it, or unset ${variable}`;
@@ -44,6 +56,14 @@ export async function givenServers(note: (line: string) => void): Promise<Given>
     given[name] = where;
   }
   return given;
+}
+
+/** Forgets what a deployment, say, has left in the environment: a server of ours would not be reached with it. */
+function ignore(names: readonly string[], variable: string, note: (line: string) => void): void {
+  for (const name of names.filter((one) => process.env[one])) {
+    note(`${name} is left aside: it counts only where ${variable} is set, too`);
+    delete process.env[name];
+  }
 }
 
 /** Whether there is a bucket now. @throws the AWS SDK's error */

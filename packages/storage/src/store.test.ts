@@ -55,6 +55,15 @@ test('an object is stored with its type and metadata, and overwrites the one bef
   });
 });
 
+test("another S3 API is reached from a machine that is set up for AWS' FIPS or IPv6 endpoints", async () => {
+  for (const name of ['AWS_USE_FIPS_ENDPOINT', 'AWS_USE_DUALSTACK_ENDPOINT']) {
+    vi.stubEnv(name, 'true');
+    await createStore(settings()).put({ key: name, body: 'there', contentType: 'text/plain' });
+    vi.stubEnv(name, undefined);
+    expect(await read(name)).toMatchObject({ body: 'there' });
+  }
+});
+
 test('an empty object is stored without a warning', async () => {
   const warn = vi.spyOn(console, 'warn').mockReturnValue();
   await createStore(settings()).put({ key: 'empty', body: '', contentType: 'text/plain' });

@@ -58,8 +58,14 @@ const MERGE_ATTEMPTS = 10;
 /** The condition of a write does not hold (any more). */
 const CONFLICTS = new Set(['PreconditionFailed', 'ConditionalRequestConflict']);
 
-// Other S3 APIs have no host name for each bucket, and some refuse the checksums that AWS takes.
-const OTHER_THAN_AWS = { forcePathStyle: true, requestChecksumCalculation: 'WHEN_REQUIRED' } as const;
+// Other S3 APIs have no host name for each bucket, and some refuse the checksums that AWS takes. The SDK refuses them where
+// this machine is set up for AWS' FIPS or IPv6 endpoints.
+const OTHER_THAN_AWS = {
+  forcePathStyle: true,
+  requestChecksumCalculation: 'WHEN_REQUIRED',
+  useFipsEndpoint: false,
+  useDualstackEndpoint: false,
+} as const;
 
 /** How the AWS SDK reaches the S3 API that the environment names; connections are kept open. */
 export function s3Config({ AWS_REGION, AWS_ENDPOINT_URL }: StorageSettings): S3ClientConfig {

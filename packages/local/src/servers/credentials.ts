@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { link, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
+import { devNull, homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 
 /** Variables with which every AWS SDK and tool signs its requests. */
@@ -49,7 +49,14 @@ export function fallbackCredentials(): Partial<S3Credentials> {
   return AWS_ACCESS_KEY_ID || AWS_PROFILE || existsSync(file) ? {} : ANY;
 }
 
-/** Variables with which a process uses the S3 API at `url` with these credentials, and no others. */
+/** Variables with which a process uses the S3 API at `url` with these credentials, and nothing else that is AWS'. */
 export function s3Environment(url: string, credentials: S3Credentials): NodeJS.ProcessEnv {
-  return { AWS_ENDPOINT_URL: url, ...credentials, AWS_PROFILE: undefined, AWS_SESSION_TOKEN: undefined };
+  const others = Object.keys(process.env).filter((name) => /^AWS_(?!REGION$)/.test(name));
+  return {
+    ...Object.fromEntries(others.map((name) => [name, undefined])),
+    AWS_CONFIG_FILE: devNull,
+    AWS_SHARED_CREDENTIALS_FILE: devNull,
+    AWS_ENDPOINT_URL: url,
+    ...credentials,
+  };
 }

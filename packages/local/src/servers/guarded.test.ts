@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
-import { freePort, isFree, lock, ownerOf, readPid, signalProcess } from '../supervisor/processes.ts';
+import { canListen, freePort, lock, ownerOf, readPid, signalProcess } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
 
 let folder: string;
@@ -50,7 +50,7 @@ describe('a guarded program', () => {
     const listen = `setTimeout(() => require('net').createServer().listen(${port}, '127.0.0.1'), 300);`;
     const server = await startGuarded({ ...program(listen), port, isReady });
     expect(asked).toBe(1);
-    expect(await isFree(port)).toBe(false);
+    expect(await canListen(port)).toBe(false);
     await server.stop();
   });
 

@@ -23,6 +23,8 @@ interface GuardedProgram {
   command: readonly [string, ...string[]];
   /** Left out: the environment of this process. */
   env?: NodeJS.ProcessEnv;
+  /** Left out: the folder of this process. */
+  cwd?: string;
   pidFile: string;
   /** File for stdout and stderr. It is emptied at the start. */
   logFile: string;
@@ -83,16 +85,18 @@ function listens(port: number): Promise<boolean> {
 export async function spawnGuard({
   command,
   env,
+  cwd,
   pidFile,
   logFile,
-}: Pick<GuardedProgram, 'command' | 'env' | 'pidFile' | 'logFile'>): Promise<ChildProcess> {
+}: Pick<GuardedProgram, 'command' | 'env' | 'cwd' | 'pidFile' | 'logFile'>): Promise<ChildProcess> {
   await writeFile(logFile, '');
   // In append mode, since the program may write and rotate the same file.
   const log = openSync(logFile, 'a');
   // A process group of its own, so that Ctrl-C in the terminal reaches only this process.
   const guard = spawn('sh', [GUARD, pidFile, ...command], {
     detached: true,
-    ...(env ? { env } : {}),
+    ...(env && { env }),
+    ...(cwd && { cwd }),
     stdio: ['pipe', log, log],
   });
   guard.stdin?.on('error', () => {});

@@ -100,8 +100,20 @@ describe('a machine in Turkish, where the upper case of i is another letter', ()
     };
     // Without the locale arguments, Java would run in Turkish: so the test can fail.
     expect(await locale([], { ...process.env })).not.toContain('English');
+    expect(await locale(args, { ...process.env })).toBe('English (United States)');
     expect(await locale(args, env)).toBe('English (United States)');
   });
+});
+
+it.skipIf(!hasJava)('options for all the Java programs of a machine do not reach ours', async () => {
+  vi.stubEnv('PATH', PATH);
+  for (const name of ['JAVA_TOOL_OPTIONS', 'JDK_JAVA_OPTIONS', '_JAVA_OPTIONS'])
+    vi.stubEnv(name, '-javaagent:/nowhere/agent.jar');
+  const { command, env } = await java.installJava('options', []);
+  const [program] = command;
+  await expect(promisify(execFile)(program, ['-version'])).rejects.toThrow('/nowhere/agent.jar');
+  const { stderr } = await promisify(execFile)(program, ['-version'], { env });
+  expect(stderr).toMatch(/^\w+ version/);
 });
 
 it('a .properties file holds any letter', async () => {

@@ -78,11 +78,16 @@ async function install(
   const [java, paths] = await Promise.all([findJava(note), fetchJars(name, jars, note)]);
   return {
     command: [java, ...LOCALE, '-cp', paths.join(delimiter)],
-    // Java takes the encoding of paths and arguments from the locale. In `C`, it finds no path with a letter beyond
-    // ASCII.
-    env: { ...process.env, LC_ALL: 'C.UTF-8' },
+    env: environment(),
     version: versions.get(java) ?? RUNTIME.version,
   };
+}
+
+function environment(): NodeJS.ProcessEnv {
+  // Options for other programs of the user's: an agent, a heap that is too small, a proxy for 127.0.0.1.
+  const own = { JAVA_TOOL_OPTIONS: undefined, JDK_JAVA_OPTIONS: undefined, _JAVA_OPTIONS: undefined };
+  // Java takes the encoding of paths and arguments from the locale. In `C`, it finds no path with a letter beyond ASCII.
+  return { ...process.env, ...own, LC_ALL: 'C.UTF-8' };
 }
 
 /** In Turkish, the upper case of `i` is another letter, and Kafka then does not find its constants by name. */
@@ -121,7 +126,9 @@ const versions = new Map<string, string>();
 /** The major version. 0 when `java` does not run. */
 async function versionOf(java: string): Promise<number> {
   try {
-    const text = (await releaseOf(java)) ?? (await promisify(execFile)(java, ['-version'])).stderr;
+    // A version manager may ask for something, or fetch it first.
+    const limits = { env: environment(), timeout: 10_000 };
+    const text = (await releaseOf(java)) ?? (await promisify(execFile)(java, ['-version'], limits)).stderr;
     versions.set(java, text);
     return Number(/(?:^JAVA_VERSION=|version )"(?:1\.)?(\d+)/m.exec(text)?.[1] ?? 0);
   } catch {

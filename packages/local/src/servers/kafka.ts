@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir, writeWhole } from '@video-pipeline/assets';
+import type { Config } from '@video-pipeline/config';
 import { type Admin, connectKafka, SILENT, withAdmin } from '@video-pipeline/kafka';
 import { freePort, type LocalServer, StartError } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
@@ -78,13 +79,14 @@ export async function startKafka(options: {
 }): Promise<KafkaServer> {
   const installed = await installJava('Apache Kafka', JARS.kafka, options.note);
   const { command, env } = installed;
-  const { dataDir, node = { id: 1, controllers: [await freePort()] } } = options;
+  const { node = { id: 1, controllers: [await freePort()] } } = options;
+  const dataDir = resolve(options.dataDir);
   const name = options.node ? nodeName(node.id) : 'kafka';
   const folder = join(dataDir, name);
   await mkdir(folder, { recursive: true });
   const port = options.port || (await freePort());
   const properties = join(folder, 'server.properties');
-  const settings = { ...serverSettings(join(folder, 'log'), port, node), ...options.settings };
+  const settings = { ...serverSettings(port, node), ...options.settings };
   await writeFile(properties, propertiesText(settings));
   const log4j = join(folder, 'log4j2.properties');
   await writeFile(log4j, logProperties(join(dataDir, 'logs', `${name}.log`)));
@@ -98,6 +100,7 @@ export async function startKafka(options: {
     name: options.node ? `Kafka's node ${node.id}` : 'Kafka',
     command: [...java.command, ...classes.flags, 'kafka.Kafka', properties],
     env,
+    cwd: folder,
     pidFile: join(dataDir, 'run', `${name}.pid`),
     logFile: join(dataDir, 'logs', `${name}.log`),
     stop: options.stop,
@@ -109,10 +112,12 @@ export async function startKafka(options: {
   return { bootstrap, archived, ...server };
 }
 
-/** Whether a broker at `bootstrap` answers. */
-export function answers(bootstrap: string): Promise<boolean> {
-  return holds(bootstrap, async (admin) => (await admin.describeCluster()).brokers.length > 0);
+/** Whether a broker at `bootstrap` answers. @param how left out: as ours is talked to */
+export function answers(bootstrap: string, how = OURS): Promise<boolean> {
+  return holds(bootstrap, async (admin) => (await admin.describeCluster()).brokers.length > 0, how);
 }
+
+const OURS: Config<'KAFKA_AUTH' | 'AWS_REGION'> = { KAFKA_AUTH: 'none', AWS_REGION: '' };
 
 /** Whether the broker at `bootstrap` serves all its partitions. After a crash it answers some time before that. */
 function serves(bootstrap: string): Promise<boolean> {
@@ -123,8 +128,12 @@ function serves(bootstrap: string): Promise<boolean> {
 }
 
 /** Whether a broker answers a question with yes. No answer counts as no. */
-async function holds(bootstrap: string, question: (admin: Admin) => Promise<boolean>): Promise<boolean> {
-  const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
+async function holds(
+  bootstrap: string,
+  question: (admin: Admin) => Promise<boolean>,
+  how = OURS,
+): Promise<boolean> {
+  const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, ...how };
   const kafka = connectKafka('probe', SILENT, settings, { retry: { retries: 0 } });
   return withAdmin(kafka, question).catch(() => false);
 }
@@ -161,13 +170,13 @@ async function format({ command, env }: JavaCommand, properties: string): Promis
     properties,
   ];
   try {
-    await promisify(execFile)(java, args, { env });
+    await promisify(execFile)(java, args, { env, cwd: dirname(properties) });
   } catch (cause) {
     throw new StartError(`Kafka can't format ${properties}: ${(cause as Error).message}`, { cause });
   }
 }
 
-function serverSettings(logDir: string, port: number, { id, controllers }: ClusterNode) {
+function serverSettings(port: number, { id, controllers }: ClusterNode) {
   const controllerPort = controllers[id - 1];
   // Three replicas of which two must be in sync, as on MSK. With fewer nodes, a replica on each.
   const replicas = Math.min(controllers.length, 3);
@@ -181,7 +190,8 @@ function serverSettings(logDir: string, port: number, { id, controllers }: Clust
     'controller.listener.names': 'CONTROLLER',
     listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-    'log.dirs': logDir,
+    // In the folder in which Kafka is started: a list of folders, so that one with a comma in its name can't be written.
+    'log.dirs': 'log',
     'auto.create.topics.enable': false,
     // A send of 25 frames is one batch.
     'message.max.bytes': 8 * 1024 * 1024,

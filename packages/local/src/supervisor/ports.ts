@@ -1,5 +1,5 @@
 import { readConfig } from '@video-pipeline/config';
-import { freePort, isFree, StartError } from './processes.ts';
+import { canListen, freePort, StartError } from './processes.ts';
 
 /** Servers of a stack, their ports, and the remedy where a port is taken. */
 const LISTENERS = {
@@ -29,15 +29,20 @@ export type Ports = Record<Listener, number>;
 /**
  * The port of each listener: its usual one, or any free one with `auto`.
  * @param needed listeners that will be started; the usual ports of the others are not checked
- * @throws StartError naming a port that is taken
+ * @throws StartError naming a port that is taken, or a HOST that another program has set
  */
 export async function choosePorts(needed: Record<Listener, boolean>, auto: boolean): Promise<Ports> {
+  const { HOST } = readConfig(['HOST']);
+  if (!(await canListen(0, HOST)))
+    throw new StartError(
+      `HOST=${HOST} is no address of this machine: unset it, or set it to one, or to 0.0.0.0`,
+    );
   const ports = {} as Ports;
   for (const listener of Object.keys(LISTENERS) as Listener[]) {
     const { name, port, instead } = LISTENERS[listener];
     const usual = auto ? 0 : port();
     ports[listener] = usual || (await freePort());
-    if (!usual || !needed[listener] || (await isFree(usual))) continue;
+    if (!usual || !needed[listener] || (await canListen(usual))) continue;
     throw new StartError(
       `port ${usual}, meant for ${name}, is taken: ${instead}, or start with --ports auto`,
     );

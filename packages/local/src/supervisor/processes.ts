@@ -206,13 +206,13 @@ export async function freePort(): Promise<number> {
     const port = randomInt(PORTS.from, PORTS.to);
     if (given.has(port)) continue;
     given.add(port);
-    if (await isFree(port)) return port;
+    if (await canListen(port)) return port;
   }
 }
 
-/** Whether nobody listens on `port` of 127.0.0.1. */
-export async function isFree(port: number): Promise<boolean> {
-  const server = createServer().listen(port, '127.0.0.1');
+/** Whether `host` is of this machine, and nobody listens on its `port`; 0 is any. */
+export async function canListen(port: number, host = '127.0.0.1'): Promise<boolean> {
+  const server = createServer().listen(port, host);
   try {
     await once(server, 'listening');
     return true;
