@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 import { compileCacheDir } from './packages/assets/src/index.ts';
+import { cleanEnvironment } from './test/support/clean-environment.ts';
 import LongestFirst from './test/support/longest-first.ts';
 
 const [node] = process.versions.node.split('.');
@@ -9,6 +10,7 @@ if (Number(node) < 24)
     `this is Node ${process.version}: run the tests with npm ('npm test'), which takes Node 24 of this checkout`,
   );
 
+cleanEnvironment(process.env);
 // As the local stack has it: what the tests start, and the workers themselves, are loaded in half the processor time.
 process.env.NODE_COMPILE_CACHE ??= compileCacheDir();
 

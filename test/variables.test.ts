@@ -5,6 +5,7 @@ import { readConfig, type VariableName, variables } from '@video-pipeline/config
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { startStack } from '../packages/local/src/stack.ts';
+import { cleanEnvironment } from './support/clean-environment.ts';
 import { OTHER_VALUES } from './support/other-values.ts';
 
 /** What each process of `npm start` would have been given, by its name. */
@@ -120,4 +121,14 @@ test.each(PORTS)('who finds the port of %s taken is told of it, though it is not
   const port = readConfig([name], {})[name];
   exitWithError(Object.assign(new Error('in use'), { code: 'EADDRINUSE', port, address: '127.0.0.1' }));
   expect(told.mock.calls.join()).toContain(`set ${name} to another, or `);
+});
+
+test('the tests get no variable of the machine but those of its downloads, and reach this machine without its proxy', () => {
+  const download = { https_proxy: 'http://proxy.example:3128', npm_config_registry: 'https://npm.example' };
+  const env: NodeJS.ProcessEnv = { ...download, PATH: '/bin', CI: 'true', NO_PROXY: 'npm.example' };
+  const left = ['KAFKA_AUTH', 'S3_PREFIX', 'AWS_PROFILE', 'AWS_CA_BUNDLE', 'OTEL_SDK_DISABLED', 'NODE_OPTIONS'];
+  for (const name of [...left, ...Object.keys(variables), '_JAVA_OPTIONS', 'JAVA_TOOL_OPTIONS']) env[name] = '1';
+  cleanEnvironment(env);
+  const no_proxy = 'npm.example,127.0.0.1,localhost,::1';
+  expect(env).toEqual({ ...download, PATH: '/bin', CI: 'true', no_proxy, NO_PROXY: no_proxy });
 });
