@@ -126,8 +126,16 @@ test.each(PORTS)('who finds the port of %s taken is told of it, though it is not
 test('the tests get no variable of the machine but those of its downloads, and reach this machine without its proxy', () => {
   const download = { https_proxy: 'http://proxy.example:3128', npm_config_registry: 'https://npm.example' };
   const env: NodeJS.ProcessEnv = { ...download, PATH: '/bin', CI: 'true', NO_PROXY: 'npm.example' };
-  const left = ['KAFKA_AUTH', 'S3_PREFIX', 'AWS_PROFILE', 'AWS_CA_BUNDLE', 'OTEL_SDK_DISABLED', 'NODE_OPTIONS'];
-  for (const name of [...left, ...Object.keys(variables), '_JAVA_OPTIONS', 'JAVA_TOOL_OPTIONS']) env[name] = '1';
+  const left = [
+    'KAFKA_AUTH',
+    'S3_PREFIX',
+    'AWS_PROFILE',
+    'AWS_CA_BUNDLE',
+    'OTEL_SDK_DISABLED',
+    'NODE_OPTIONS',
+  ];
+  for (const name of [...left, ...Object.keys(variables), '_JAVA_OPTIONS', 'JAVA_TOOL_OPTIONS'])
+    env[name] = '1';
   cleanEnvironment(env);
   const no_proxy = 'npm.example,127.0.0.1,localhost,::1';
   expect(env).toEqual({ ...download, PATH: '/bin', CI: 'true', no_proxy, NO_PROXY: no_proxy });

@@ -40,8 +40,8 @@ async function start() {
   const { startKafka, startS3Proxy } = await import('@video-pipeline/local');
   // Fetched once: the workers would do it side by side.
   await import('../e2e/chromium.ts');
-  // As folders may be named: Kafka takes a comma for the end of a path.
-  const dataDir = await mkdtemp(join(tmpdir(), 'shared, 100%-'));
+  // As folders may be named: Kafka takes a comma for the end of a path, and log4j a per cent sign for a pattern.
+  const dataDir = await mkdtemp(join(tmpdir(), 'shared, 10%z-'));
   const options = { dataDir, archiveAfterMs: 0 };
   const [kafka, s3] = await Promise.all([startKafka(options), startS3Proxy(options)]);
   await Promise.all([kafka.archived, s3.archived]);

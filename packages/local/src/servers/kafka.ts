@@ -89,7 +89,7 @@ export async function startKafka(options: {
   const settings = { ...serverSettings(port, node), ...options.settings };
   await writeFile(properties, propertiesText(settings));
   const log4j = join(folder, 'log4j2.properties');
-  await writeFile(log4j, logProperties(join(dataDir, 'logs', `${name}.log`)));
+  await writeFile(log4j, logProperties(name));
   const own = [...JVM, `-Dlog4j2.configurationFile=${log4j}`];
   const java = { ...installed, command: [...command, ...own] } satisfies JavaCommand;
   const classes = sharedClasses(installed, folder);
@@ -190,7 +190,7 @@ function serverSettings(port: number, { id, controllers }: ClusterNode) {
     'controller.listener.names': 'CONTROLLER',
     listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-    // In the folder in which Kafka is started: a list of folders, so that one with a comma in its name can't be written.
+    // From the node's folder: this is a list, so a comma in the name of a folder above would end it.
     'log.dirs': 'log',
     'auto.create.topics.enable': false,
     // A send of 25 frames is one batch.
@@ -215,7 +215,9 @@ function serverSettings(port: number, { id, controllers }: ClusterNode) {
   };
 }
 
-function logProperties(file: string): string {
+/** By a path from the node's folder: a `%` in the name of a folder above would be part of the pattern. */
+function logProperties(name: string): string {
+  const file = `../logs/${name}.log`;
   return propertiesText({
     'rootLogger.level': 'warn',
     'rootLogger.appenderRefs': 'file',

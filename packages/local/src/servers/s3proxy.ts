@@ -1,5 +1,5 @@
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { getHttp } from '@video-pipeline/telemetry';
 import { freePort, type LocalServer } from '../supervisor/processes.ts';
 import { localCredentials, type S3Credentials } from './credentials.ts';
@@ -38,8 +38,8 @@ export async function startS3Proxy(options: {
 }): Promise<S3Server> {
   const installed = await installJava('S3Proxy', JARS.s3proxy, options.note);
   const { command, env } = installed;
-  const folder = join(options.dataDir, 's3');
-  const own = join(options.dataDir, 's3proxy');
+  const dataDir = resolve(options.dataDir);
+  const [folder, own] = [join(dataDir, 's3'), join(dataDir, 's3proxy')];
   await mkdir(folder, { recursive: true });
   await mkdir(own, { recursive: true });
   const port = options.port || (await freePort());
@@ -49,15 +49,16 @@ export async function startS3Proxy(options: {
   await writeFile(properties, serverProperties(url, folder, credentials), { mode: 0o600 });
   await chmod(properties, 0o600); // the file may exist with another mode
   const logback = join(own, 'logback.xml');
-  await writeFile(logback, logConfiguration(join(options.dataDir, 'logs', 's3proxy.log')));
+  await writeFile(logback, LOG);
   const classes = sharedClasses(installed, own);
   const java = [...JVM, ...classes.flags, `-Dlogback.configurationFile=${logback}`];
   const server = await startGuarded({
     name: 'S3Proxy',
     command: [...command, ...java, 'org.gaul.s3proxy.Main', '--properties', properties],
     env,
-    pidFile: join(options.dataDir, 'run', 's3proxy.pid'),
-    logFile: join(options.dataDir, 'logs', 's3proxy.log'),
+    cwd: own,
+    pidFile: join(dataDir, 'run', 's3proxy.pid'),
+    logFile: join(dataDir, 'logs', 's3proxy.log'),
     stop: options.stop,
     port,
     isReady: () =>
@@ -84,13 +85,12 @@ function serverProperties(endpoint: string, folder: string, credentials: S3Crede
   });
 }
 
-function logConfiguration(path: string): string {
-  const file = path.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
-  return `<configuration>
+/** By a path from S3Proxy's folder: a `%` in the name of a folder above would be part of the pattern. */
+const LOG = `<configuration>
   <appender name="file" class="ch.qos.logback.core.rolling.RollingFileAppender">
-    <file>${file}</file>
+    <file>../logs/s3proxy.log</file>
     <rollingPolicy class="ch.qos.logback.core.rolling.FixedWindowRollingPolicy">
-      <fileNamePattern>${file}.%i</fileNamePattern><minIndex>1</minIndex><maxIndex>1</maxIndex>
+      <fileNamePattern>../logs/s3proxy.log.%i</fileNamePattern><minIndex>1</minIndex><maxIndex>1</maxIndex>
     </rollingPolicy>
     <triggeringPolicy class="ch.qos.logback.core.rolling.SizeBasedTriggeringPolicy"><maxFileSize>5MB</maxFileSize></triggeringPolicy>
     <encoder><pattern>%d %level %msg \\(%logger\\)%n</pattern></encoder>
@@ -98,4 +98,3 @@ function logConfiguration(path: string): string {
   <root level="WARN"><appender-ref ref="file"/></root>
 </configuration>
 `;
-}
