@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -37,6 +37,12 @@ test('every npm script is one process, not a shell that waits for another', () =
   expect(
     Object.entries(scripts).filter(([, script]) => !/^exec /.test(script) || /[&;|`$()<>]/.test(script)),
   ).toEqual([]);
+});
+
+test('a program that npm has left out is named with the remedy', () => {
+  const args = [join(root, 'packages/lifecycle/src/in-turn.ts'), 'no-such-program'];
+  const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
+  expect([status, stderr]).toEqual([1, 'no-such-program is not installed: npm install --include=dev\n']);
 });
 
 function isAlive(pid: number): boolean {

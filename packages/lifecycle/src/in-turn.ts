@@ -14,8 +14,9 @@ for (let words = process.argv.slice(2); words.length > 0; ) {
   const stop = () => child.kill('SIGTERM');
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, stop);
   whenNpmIsGone(stop);
-  const [code] = await once(child, 'exit').catch((error: Error) => {
-    console.error(error.message);
+  const [code] = await once(child, 'exit').catch(({ code, message }: NodeJS.ErrnoException) => {
+    // NODE_ENV=production and npm's `omit` leave out what only developers need.
+    console.error(code === 'ENOENT' ? `${command} is not installed: npm install --include=dev` : message);
     return [1];
   });
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.off(name, stop);
