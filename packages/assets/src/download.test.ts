@@ -270,6 +270,17 @@ describe('a download', () => {
     expect(await left()).toEqual(['it-1.0.jar']);
   });
 
+  it("is made where Maven's folder has something else, and again where the cache has half of it", async () => {
+    const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
+    await settings(url);
+    await mkdir(join(home, '.m2', 'repository', PATH), { recursive: true });
+    expect(await fetched()).toEqual(CONTENT);
+    await writeFile(join(cache, 'maven', PATH), CONTENT.subarray(0, 1_000));
+    expect(await fetched()).toEqual(CONTENT);
+    expect(requests).toHaveLength(2);
+    expect(await left()).toEqual(['it-1.0.jar']);
+  });
+
   it('may be made twice at once by one process', async () => {
     const { url } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, statSync } from 'node:fs';
 import { copyFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { cacheDir, writeWhole } from './cache.ts';
@@ -27,7 +27,10 @@ export async function fetchJars(
   note: (line: string) => void = () => {},
 ): Promise<string[]> {
   const paths = jars.map(({ path }) => join(cacheDir(), 'maven', path));
-  const missing = jars.filter((_, index) => !existsSync(paths[index] ?? ''));
+  // A file of another size is what a machine left that lost its power.
+  const isThere = ({ bytes }: Jar, at: number) =>
+    statSync(paths[at] ?? '', { throwIfNoEntry: false })?.size === bytes;
+  const missing = jars.filter((jar, index) => !isThere(jar, index));
   if (missing.length > 0) {
     // Its XML parser is loaded only here: nearly every start finds all jars.
     const settings = (await import('./maven-settings.ts')).mavenSettings();
@@ -44,7 +47,8 @@ async function fetchJar(jar: Jar, settings: MavenSettings, progress: Progress): 
   const integrity = `sha256-${Buffer.from(sha256, 'hex').toString('base64')}`;
   const local = join(settings.localRepository, path);
   const name = path.slice(path.lastIndexOf('/') + 1);
-  if (existsSync(local) && (await integrityOf(local, integrity)) === integrity) {
+  // Another file, or one that can't be read, is as good as none.
+  if (existsSync(local) && (await integrityOf(local, integrity).catch(() => '')) === integrity) {
     return writeWhole(target, (partial) => copyFile(local, partial)).catch((cause) => {
       throw diskError(name, cause) ?? cause;
     });
