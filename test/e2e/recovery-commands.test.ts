@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { annotatedKey } from '@video-pipeline/frame';
+import { annotatedKey, toLambdaRecord } from '@video-pipeline/frame';
+import { createPutFailed } from '@video-pipeline/storage';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
 import { CommandHost } from '../support/command-host.ts';
 import { startFakeServer } from '../support/fake-server.ts';
@@ -290,6 +291,26 @@ describe('of frames 1 and 2', () => {
         failed: 0,
       });
     });
+  });
+
+  test('what can not be put back is named, and all others are put back', async () => {
+    const topics = [unique('away-a'), options.framesTopic, unique('away-b')];
+    for (const [offset, topic] of topics.entries()) {
+      const place = { topic, partition: 0, offset: String(offset), timestamp: 1 };
+      const record = toLambdaRecord(place, { key: 'yard', value: Buffer.from('x'), headers: {} });
+      await createPutFailed(rig.store, 'detect')(record, 'was too dark');
+    }
+    const { code, stderr } = await program('failed', 'redrive', '--yes');
+    expect({ code, lines: stderr.trim().split('\n').sort() }).toEqual({
+      code: 1,
+      lines: [
+        '1 redriven',
+        ...[topics[0], topics[2]].map((topic, index) =>
+          expect.stringContaining(`${topic}-0-${2 * index} came from ${topic}, which is not a topic`),
+        ),
+      ],
+    });
+    expect(await Array.fromAsync(options.bucket.list('failed/'))).toHaveLength(2);
   });
 
   test('replay has the frames of a time looked at again, into a folder of its own', async () => {

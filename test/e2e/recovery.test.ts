@@ -205,7 +205,7 @@ test('a failed record is listed with its reason, put back on its topic as it was
   const entries = await Array.fromAsync(listFailed(options.bucket, { stream: 'yard', reason: 'corrupt' }));
   expect(entries).toMatchObject([{ stage: 'detect', reason: 'corrupt JPEG' }]);
   expect(await Array.fromAsync(listFailed(options.bucket, { stream: 'other' }))).toEqual([]);
-  for (const entry of entries) await redrive(options.bucket, rig.producer, entry);
+  for (const entry of entries) await redrive(options.bucket, rig.producer, entry, [options.framesTopic]);
 
   const again: typeof records = [];
   await readTopic(rig.kafka, options.framesTopic, (record) => void again.push(record));
@@ -239,11 +239,16 @@ test('frames in a batch that a mapping gave up on are accounted for, listed and 
   const options = await rig.publish(frames);
   expect((await audit(options)).missing).toHaveLength(3);
   await rig.giveUp(options.framesTopic);
-  expect(await audit(options)).toMatchObject({ failed: 3, missing: [], failedRecords: { detect: 3 } });
+  await rig.store.put({ key: 'aws/lambda/junk', body: 'junk', contentType: '' });
+  expect(await audit(options)).toMatchObject({
+    ...{ failed: 3, missing: [], failedRecords: { detect: 3 } },
+    unreadable: ['aws/lambda/junk'],
+  });
+  await options.bucket.remove(['aws/lambda/junk']);
 
   const entries = await Array.fromAsync(listFailed(options.bucket, { stage: 'detect' }));
   expect(entries).toMatchObject([{ reason: 'RetryAttemptsExhausted after 11 attempts, 3 records' }]);
-  for (const entry of entries) await redrive(options.bucket, rig.producer, entry);
+  for (const entry of entries) await redrive(options.bucket, rig.producer, entry, [options.framesTopic]);
   const again: number[] = [];
   await readTopic(rig.kafka, options.framesTopic, (record) => void again.push(record.offset));
   expect(again).toHaveLength(6);

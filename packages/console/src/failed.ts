@@ -124,14 +124,7 @@ export async function putBack(
   topics: readonly string[],
 ): Promise<void> {
   if (!FAILED_KEY.test(key) && !BATCH_KEY.test(key)) throw new FailedEntryError('not a key of failed/');
-  const entry = await ifThere(readFailedHead(bucket, key));
-  if (!entry) throw new FailedEntryError(`${key} is not there any more`);
-  if (!topics.includes(entry.record.topic)) {
-    throw new FailedEntryError(
-      `${key} came from ${entry.record.topic}, which is not a topic of this pipeline`,
-    );
-  }
-  await redrive(bucket, producer, entry);
+  await redrive(bucket, producer, { key }, topics);
 }
 
 /** @returns `undefined` for an entry that is not selected, or is gone since it was listed */

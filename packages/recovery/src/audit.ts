@@ -17,7 +17,7 @@ import {
 import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, type TopicVariable } from '@video-pipeline/stages';
 import { type Bucket, ifThere, pictureKeys } from '@video-pipeline/storage';
-import { readLostBatch } from './lost-batches.ts';
+import { FailedEntryError, readLostBatch } from './lost-batches.ts';
 import { samePicture } from './pixels.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
 
@@ -41,6 +41,8 @@ export interface AuditReport {
   mixedUp: string[];
   /** Frames whose stored picture is another one (with `pixels`). */
   wrongPixels: string[];
+  /** Objects that should be batches which a mapping gave up on. The frames in them are unknown. */
+  unreadable: string[];
   /** Sessions of which ingest published more frames than Kafka holds (with `counted`). */
   lostBeforeKafka?: string[];
 }
@@ -74,13 +76,14 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     both: [],
     mixedUp: [],
     wrongPixels: [],
+    unreadable: [],
   };
   // Read first: the output of each offset that is committed now is stored before we list the bucket.
   const isAwaited = await awaited(options);
   const { detected, claims } = await readDetected(options);
   const stored = await storedKeys(options.bucket, `${S3_PREFIX}/`);
   const failed = new Set(await Array.fromAsync(options.bucket.list('failed/')));
-  for (const key of await lostKeys(options.bucket)) failed.add(key);
+  for (const key of await lostKeys(options.bucket, report.unreadable)) failed.add(key);
   report.failedRecords = countByStage(failed);
   const held = new Map<string, Set<number>>();
   const unlisted: { name: string; key: string | undefined; folder: string | undefined }[] = [];
@@ -108,8 +111,9 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     if (claimedBy !== name || (frame && seen?.digest && seen.digest !== digest(frame.jpeg)))
       report.mixedUp.push(name);
     if (options.pixels && frame && isStored) {
-      const picture = await options.bucket.read(key);
-      if (!(await samePicture(frame.jpeg, picture, seen?.detections ?? []))) report.wrongPixels.push(name);
+      const picture = await ifThere(options.bucket.read(key));
+      if (picture && !(await samePicture(frame.jpeg, picture, seen?.detections ?? [])))
+        report.wrongPixels.push(name);
     }
   });
   const folders = unlisted.flatMap(({ folder }) => folder ?? []);
@@ -139,7 +143,7 @@ async function keysNotKept(bucket: Bucket, folders: readonly string[]): Promise<
   const keys = new Set<string>();
   for (const folder of new Set(folders)) {
     for await (const object of bucket.list(folder)) {
-      for (const line of String(await bucket.read(object)).split('\n')) {
+      for (const line of String((await ifThere(bucket.read(object))) ?? '').split('\n')) {
         const { picture, annotated_key: key } = line ? JSON.parse(line) : {};
         if (picture === null) keys.add(key);
       }
@@ -248,11 +252,16 @@ function tryDecode<T>(record: PlacedRecord, decode: (record: PlacedRecord) => T)
 }
 
 /** Keys that the records of lost batches would have in `failed/`: batches that an event-source mapping gave up on. */
-async function lostKeys(bucket: Bucket): Promise<string[]> {
+async function lostKeys(bucket: Bucket, unreadable: string[]): Promise<string[]> {
   const keys: string[] = [];
   for await (const key of bucket.list(`${LOST_BATCHES}/`)) {
-    const { stage, records } = await readLostBatch(bucket, key);
-    keys.push(...records.map((record) => failedKey(stage, record)));
+    try {
+      const { stage, records } = await readLostBatch(bucket, key);
+      keys.push(...records.map((record) => failedKey(stage, record)));
+    } catch (error) {
+      if (!(error instanceof FailedEntryError)) throw error;
+      unreadable.push(key);
+    }
   }
   return keys;
 }

@@ -1,5 +1,5 @@
 import { claimedStream } from '@video-pipeline/frame';
-import { type Kafka, orderedProducer } from '@video-pipeline/kafka';
+import { type Kafka, orderedProducer, withAdmin } from '@video-pipeline/kafka';
 import { runCommand } from '@video-pipeline/lifecycle';
 import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
@@ -49,8 +49,9 @@ selection('redrive', 'put records back on their topic, and then delete them from
   .option('--yes', 'do it; without it, only say what would be done', false)
   .action((options) =>
     withBucket(async (bucket, kafka) => {
+      const topics = options.yes ? await withAdmin(kafka, (admin) => admin.listTopics()) : [];
       const producer = orderedProducer(kafka);
-      await each(bucket, options, 'redriven', (entry) => redrive(bucket, producer, entry));
+      await each(bucket, options, 'redriven', (entry) => redrive(bucket, producer, entry, topics));
       await producer.disconnect();
     }),
   );
@@ -98,6 +99,7 @@ async function each(
     } catch (error) {
       if (!(error instanceof FailedEntryError)) throw error;
       warn(error);
+      process.exitCode = 1;
       continue;
     }
     console.log(options.json ? JSON.stringify({ key: entry.key, done: options.yes }) : line(entry));

@@ -1,8 +1,9 @@
 import type { MSKRecord } from '@video-pipeline/frame';
-import { type Bucket, createPutFailed, type StoredObject } from '@video-pipeline/storage';
+import { TooLargeError } from '@video-pipeline/kafka';
+import { type Bucket, createPutFailed, type MergingStore, type StoredObject } from '@video-pipeline/storage';
 import { expect, test, vi } from 'vitest';
 import { toStore } from '../../event-source/src/on-failure.ts';
-import { type FailedEntry, listFailed, readFailed, redrive } from './failed.ts';
+import { type FailedEntry, FailedEntryError, listFailed, readFailed, redrive } from './failed.ts';
 
 /** A bucket in memory that counts the bytes it gives away. */
 function memory() {
@@ -23,7 +24,9 @@ function memory() {
     },
   } as unknown as Bucket;
   const put = async ({ key, body }: StoredObject) => void objects.set(key, Buffer.from(body));
-  return { objects, read, bucket, put };
+  const merge: MergingStore['merge'] = ({ merge, ...object }) =>
+    put({ ...object, body: merge(objects.get(object.key)?.toString()) });
+  return { objects, read, bucket, put, merge };
 }
 
 const record = (
@@ -43,8 +46,8 @@ const record = (
 const producer = () => ({ send: vi.fn(async () => []) });
 
 test('a list reads the beginning of each entry, and knows of it all but a long value', async () => {
-  const { bucket, put, read } = memory();
-  const putFailed = createPutFailed({ put }, 'detect');
+  const { bucket, put, read, merge } = memory();
+  const putFailed = createPutFailed({ put, merge }, 'detect');
   await putFailed(record(1, Buffer.alloc(3_000_000).toString('base64')), 'is no JPEG');
   await putFailed(record(2, 'AAAA'), 'is no JPEG either');
   await putFailed(record(3, 'AAAA', Array(40_000).fill({ a: [1] })), 'has many headers');
@@ -64,12 +67,12 @@ test('a list reads the beginning of each entry, and knows of it all but a long v
 });
 
 test('a record is put back whole, though its list entry is not', async () => {
-  const { bucket, put, objects } = memory();
+  const { bucket, put, objects, merge } = memory();
   const value = Buffer.alloc(100_000, 7);
-  await createPutFailed({ put }, 'detect')(record(1, value.toString('base64')), 'was dark');
+  await createPutFailed({ put, merge }, 'detect')(record(1, value.toString('base64')), 'was dark');
   const [entry] = await Array.fromAsync(listFailed(bucket));
   const { send } = producer();
-  await redrive(bucket, { send } as never, entry as FailedEntry);
+  await redrive(bucket, { send }, entry as FailedEntry, ['video-frames']);
   expect(send).toHaveBeenCalledExactlyOnceWith(
     expect.objectContaining({ messages: [expect.objectContaining({ value })] }),
   );
@@ -77,9 +80,9 @@ test('a record is put back whole, though its list entry is not', async () => {
 });
 
 test('what is kept by reference says where it is, and is not put back', async () => {
-  const { bucket, put, objects } = memory();
+  const { bucket, put, objects, merge } = memory();
   const reference = { first_offset: 3, last_offset: 9, bytes: 408_000 };
-  await createPutFailed({ put }, 'event-source')(record(9, ''), 'inflates', {
+  await createPutFailed({ put, merge }, 'event-source')(record(9, ''), 'inflates', {
     code: 'BATCH_TOO_LARGE',
     reference,
   });
@@ -89,18 +92,18 @@ test('what is kept by reference says where it is, and is not put back', async ()
   expect(await Array.fromAsync(listFailed(bucket, { code: 'BATCH_TOO_LARGE' }))).toHaveLength(1);
   expect(await Array.fromAsync(listFailed(bucket, { code: 'RECORD_INVALID' }))).toEqual([]);
   const { send } = producer();
-  await expect(redrive(bucket, { send } as never, entry as FailedEntry)).rejects.toThrow(
+  await expect(redrive(bucket, { send }, entry as FailedEntry, ['video-frames'])).rejects.toThrow(
     'its records are offsets 3 to 9 of video-frames-2',
   );
   expect([send.mock.calls.length, objects.size]).toEqual([0, 1]);
 });
 
 test('what is no failed record is told, and the others are listed', async () => {
-  const { bucket, put } = memory();
+  const { bucket, put, merge } = memory();
   await put({ key: 'failed/detect/a-0-1', body: 'junk', contentType: '' });
   await put({ key: 'failed/detect/b-0-1', body: '', contentType: '' });
   await put({ key: 'failed/detect/c-0-1', body: Buffer.alloc(9_000_000, '['), contentType: '' });
-  await createPutFailed({ put }, 'detect')(record(1, 'AAAA'), 'r'.repeat(5_000));
+  await createPutFailed({ put, merge }, 'detect')(record(1, 'AAAA'), 'r'.repeat(5_000));
   const others: string[] = [];
   const entries = await Array.fromAsync(listFailed(bucket, {}, ({ message }) => others.push(message)));
   expect(others).toHaveLength(3);
@@ -109,13 +112,16 @@ test('what is no failed record is told, and the others are listed', async () => 
 });
 
 test('of an entry whose headers are long those are listed that come first', async () => {
-  const { bucket, put } = memory();
+  const { bucket, put, merge } = memory();
   const headers = [
     { stream_id: [...Buffer.from('gate')] },
     { frame_number: [51] },
     { detections: Array(700_000).fill(91) },
   ];
-  await createPutFailed({ put }, 'annotate')(record(1, 'AAAA', headers as never), 'has many detections');
+  await createPutFailed({ put, merge }, 'annotate')(
+    record(1, 'AAAA', headers as never),
+    'has many detections',
+  );
   const [entry] = await Array.fromAsync(listFailed(bucket, { stream: 'gate' }));
   expect(entry?.record.headers).toEqual(headers.slice(0, 2));
 });
@@ -132,7 +138,14 @@ async function giveUp(
     bootstrapServers: 'b-1:9098',
     records: { 'video-frames-2': records },
   };
-  const batch = { records: records.map(({ partition, offset, topic }) => ({ partition, offset, topic })) };
+  const batch = {
+    records: records.map(({ topic, partition, offset, timestamp }) => ({
+      topic,
+      partition,
+      offset,
+      timestamp,
+    })),
+  };
   await toStore(
     { put },
     'aws/lambda',
@@ -154,19 +167,19 @@ test('a batch that a mapping gave up on is listed by its stage, put back whole a
   await giveUp(put, [{ ...record(1, 'BBBB'), topic: 'detections' }], aws);
 
   expect(await Array.fromAsync(listFailed(bucket, { stage: 'annotate' }))).toMatchObject([
-    { stage: 'annotate', key: 'aws/lambda/detections-2-1', record: { topic: 'detections' } },
+    { stage: 'annotate', key: 'aws/lambda/detections-2-1-5', record: { topic: 'detections' } },
   ]);
   const [entry, ...others] = await Array.fromAsync(listFailed(bucket, { stage: 'detect', stream: 'gate' }));
   expect(others).toEqual([]);
   expect(entry).toMatchObject({ reason: 'RetryAttemptsExhausted after 11 attempts, 3 records', bytes: 9 });
 
   const sender = producer();
-  await redrive(bucket, sender as never, entry as FailedEntry);
+  await redrive(bucket, sender, entry as FailedEntry, ['video-frames']);
   expect(sender.send).toHaveBeenCalledExactlyOnceWith({
     topic: 'video-frames',
     messages: records.map(() => expect.objectContaining({ value: Buffer.from('AAAA', 'base64') })),
   });
-  expect([...objects.keys()]).toEqual(['aws/lambda/detections-2-1']);
+  expect([...objects.keys()]).toEqual(['aws/lambda/detections-2-1-5']);
 });
 
 test('a batch stays where Kafka did not take it, and what is no batch is told of', async () => {
@@ -176,7 +189,51 @@ test('a batch stays where Kafka did not take it, and what is no batch is told of
   const told: string[] = [];
   const [entry] = await Array.fromAsync(listFailed(bucket, {}, ({ message }) => void told.push(message)));
   const send = vi.fn().mockRejectedValue(new Error('no broker'));
-  await expect(redrive(bucket, { send } as never, entry as FailedEntry)).rejects.toThrow('no broker');
+  await expect(redrive(bucket, { send }, entry as FailedEntry, ['video-frames'])).rejects.toThrow(
+    'no broker',
+  );
   expect(objects.size).toBe(2);
   expect(told).toEqual([expect.stringMatching(/^aws\/lambda\/x is no batch of records: /)]);
+});
+
+test('what has no topic here any more is named and stays, and nothing of its batch is sent', async () => {
+  const { bucket, put, objects } = memory();
+  await giveUp(put, [record(7, 'AAAA'), { ...record(8, 'BBBB'), topic: 'gone' }], 'functions/src/detect.ts');
+  const [entry] = await Array.fromAsync(listFailed(bucket));
+  const { send } = producer();
+  await expect(redrive(bucket, { send }, entry as FailedEntry, ['video-frames'])).rejects.toThrow(
+    new FailedEntryError(
+      'aws/lambda/video-frames-2-7-5 came from gone, which is not a topic of this pipeline',
+    ),
+  );
+  expect([send.mock.calls.length, objects.size]).toEqual([0, 1]);
+});
+
+const protocolError = (type: string) => Object.assign(new Error(`${type} it is`), { type });
+
+test.each([
+  ['its topic was deleted meanwhile', protocolError('UNKNOWN_TOPIC_OR_PARTITION')],
+  ['kafkajs has asked often', new Error('often', { cause: protocolError('TOPIC_AUTHORIZATION_FAILED') })],
+  ['it is too large', new TooLargeError('video-frames', [{ value: 'AAAA' }])],
+])('one entry that the brokers refuse is no fault of all: %s', async (_, error) => {
+  const { bucket, put, objects, merge } = memory();
+  await createPutFailed({ put, merge }, 'detect')(record(1, 'AAAA'), 'was dark');
+  const [entry] = await Array.fromAsync(listFailed(bucket));
+  const send = vi.fn().mockRejectedValue(error);
+  const refused = redrive(bucket, { send }, entry as FailedEntry, ['video-frames']);
+  await expect(refused).rejects.toThrow(FailedEntryError);
+  await expect(refused).rejects.toThrow(
+    `failed/detect/video-frames-2-1 can't be put back on video-frames: ${error.message}`,
+  );
+  expect(objects.size).toBe(1);
+});
+
+test('a batch with a record that has no headers stops no list', async () => {
+  const { bucket, put } = memory();
+  await giveUp(put, [record(7, 'AAAA')], 'functions/src/detect.ts');
+  await giveUp(put, [{ ...record(8, 'BBBB'), headers: undefined as never }], 'functions/src/detect.ts');
+  const told: string[] = [];
+  const entries = listFailed(bucket, { stream: 'gate' }, ({ message }) => void told.push(message));
+  expect(await Array.fromAsync(entries)).toHaveLength(1);
+  expect(told).toEqual([expect.stringMatching(/^aws\/lambda\/video-frames-2-8-5 is no batch of records: /)]);
 });

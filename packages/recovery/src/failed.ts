@@ -1,5 +1,5 @@
 import { claimedStream, fromLambdaRecord, LOST_BATCHES, type MSKRecord } from '@video-pipeline/frame';
-import type { Producer } from '@video-pipeline/kafka';
+import { type Producer, TooLargeError } from '@video-pipeline/kafka';
 import { type Bucket, type FailedRecord, ifThere } from '@video-pipeline/storage';
 import { FailedEntryError, isLostBatch, readLostBatch } from './lost-batches.ts';
 
@@ -113,15 +113,25 @@ export function parseFailed(key: string, text: string): FailedEntry {
   }
 }
 
+/** What brokers say of one topic or record: others may be sent. */
+const REFUSALS = new Set([
+  'UNKNOWN_TOPIC_OR_PARTITION',
+  'INVALID_TOPIC_EXCEPTION',
+  'TOPIC_AUTHORIZATION_FAILED',
+  'INVALID_RECORD',
+]);
+
 /**
  * Sends the entry's record, or all records of its batch, to the topic they came from. Once Kafka has confirmed them, it
  * deletes the entry. After a crash in between, the records are in both places, never in none.
- * @throws FailedEntryError for an entry that holds only a reference, or is gone
+ * @param topics topics to which a record may go
+ * @throws FailedEntryError for an entry that holds only a reference, is gone, or is refused by the brokers
  */
 export async function redrive(
   bucket: Bucket,
-  producer: Producer,
+  producer: Pick<Producer, 'send'>,
   { key: entryKey }: Pick<FailedEntry, 'key'>,
+  topics: readonly string[],
 ): Promise<void> {
   const entry = await ifThere(readFailed(bucket, entryKey));
   if (!entry) throw new FailedEntryError(`${entryKey} is not there any more`);
@@ -132,12 +142,20 @@ export async function redrive(
       `${entryKey} is kept by reference: its records are offsets ${first} to ${last} of ${topic}-${partition}`,
     );
   }
-  for (const [topic, records] of Map.groupBy(entry.batch ?? [entry.record], ({ topic }) => topic)) {
+  const byTopic = Map.groupBy(entry.batch ?? [entry.record], ({ topic }) => topic);
+  for (const topic of byTopic.keys())
+    if (!topics.includes(topic))
+      throw new FailedEntryError(`${entryKey} came from ${topic}, which is not a topic of this pipeline`);
+  for (const [topic, records] of byTopic) {
     const messages = records.map((record) => {
       const { key, value, headers } = fromLambdaRecord(record);
       return { key, value, headers: headers as Record<string, Buffer> };
     });
-    await producer.send({ topic, messages });
+    await producer.send({ topic, messages }).catch((cause) => {
+      const { type } = cause.cause ?? cause;
+      if (!(cause instanceof TooLargeError || REFUSALS.has(type))) throw cause;
+      throw new FailedEntryError(`${entryKey} can't be put back on ${topic}: ${cause.message}`, { cause });
+    });
   }
   await bucket.remove([entryKey]);
 }

@@ -1,4 +1,4 @@
-import { LOST_BATCHES, type MSKEvent, type MSKRecord } from '@video-pipeline/frame';
+import { claimedStream, LOST_BATCHES, type MSKEvent, type MSKRecord } from '@video-pipeline/frame';
 import { STAGES } from '@video-pipeline/stages';
 import type { Bucket } from '@video-pipeline/storage';
 
@@ -42,6 +42,8 @@ function parseLostBatch(key: string, text: string): LostBatch {
     const records = Object.values(event.records).flat();
     if (records.length === 0 || records.some(({ topic }) => typeof topic !== 'string'))
       throw new Error('it holds no records');
+    // Checked here, since every list of entries reads the streams.
+    records.forEach(claimedStream);
     const { functionArn, condition, approximateInvokeCount } = requestContext;
     return {
       key,

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { Scene, type SceneConfig, type SceneEvent, type SceneFrame } from '@video-pipeline/scene';
-import { objectsOfHours, type Reader } from '@video-pipeline/storage';
+import { ifThere, objectsOfHours, type Reader } from '@video-pipeline/storage';
 import { z } from 'zod';
 
 /** A line of stored NDJSON, as far as a scene needs it. */
@@ -116,7 +116,8 @@ const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/'));
 /** The objects of an hour, in the order of their offsets. */
 async function* textsOf(bucket: Reader, hour: readonly string[], signal: AbortSignal | undefined): Texts {
   const keys = hour.toSorted((a, b) => offsetOf(a) - offsetOf(b));
-  const read = async (key: string) => ({ text: (await bucket.read(key)).toString(), where: key });
+  // An object may expire after it was listed.
+  const read = async (key: string) => ({ text: String((await ifThere(bucket.read(key))) ?? ''), where: key });
   for (let first = 0; first < keys.length; first += READS) {
     if (signal?.aborted) return;
     yield* await Promise.all(keys.slice(first, first + READS).map(read));

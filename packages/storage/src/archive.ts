@@ -1,6 +1,6 @@
 import { annotatedKey, archiveSpanOf, capturedAtOf, type Frame, hourFolder } from '@video-pipeline/frame';
 import { createTar } from 'nanotar';
-import { type ByteRange, type ListedObject, objectsOf, type Part, type Reader } from './reader.ts';
+import { type ByteRange, ifThere, type ListedObject, objectsOf, type Part, type Reader } from './reader.ts';
 import { indexOfSegment, SEGMENT_HEAD, SEGMENT_PICTURES } from './segment.ts';
 
 // An archive is one object for a stream's annotated pictures in a batch. It is an uncompressed TAR in WebDataset's
@@ -108,16 +108,20 @@ export function packArchive(items: readonly Archivable[]): { body: Buffer; range
 
 /**
  * The pictures of an archive or a video segment, in the order of their capture. Only the start of the object is read.
+ * None are in an object that has expired since it was listed.
  * @throws Error that names the object, if this pipeline did not write it
  */
 export async function picturesIn(reader: Reader, key: string): Promise<ArchivedPicture[]> {
   if (key.endsWith('.tar')) return picturesInArchive(reader, key);
-  const { frames } = indexOfSegment(await reader.read(key, { offset: 0, length: SEGMENT_HEAD }), key);
+  const head = await ifThere(reader.read(key, { offset: 0, length: SEGMENT_HEAD }));
+  if (!head) return [];
+  const { frames } = indexOfSegment(head, key);
   return frames.map(([capturedAt, frameNumber], index) => ({ key, capturedAt, frameNumber, index }));
 }
 
 async function picturesInArchive(reader: Reader, key: string): Promise<ArchivedPicture[]> {
-  const head = await reader.read(key, { offset: 0, length: HEAD_BYTES });
+  const head = await ifThere(reader.read(key, { offset: 0, length: HEAD_BYTES }));
+  if (!head) return [];
   const size = Number.parseInt(head.toString('latin1', 124, 136), 8);
   const isOurs = head.toString('latin1', 0, INDEX.length + 1) === `${INDEX}\0` && size > 0;
   if (!isOurs) throw new Error(`${key} is no archive of this pipeline`);
