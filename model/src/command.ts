@@ -117,7 +117,8 @@ async function openModels(
   if (options.modelDir) {
     const set = await ModelSet.open(options.modelDir, {
       // Another model of the folder may have the class.
-      load: (path) => loadDetector(path, { ...load, onUnknownClass: (problem) => logger.warn(problem) }),
+      load: (path, onWeights) =>
+        loadDetector(path, { ...load, onWeights, onUnknownClass: (problem) => logger.warn(problem) }),
       log: logger,
     });
     set.watch(FOLDER_INTERVAL_MS);

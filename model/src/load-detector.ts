@@ -31,6 +31,8 @@ export interface LoadOptions {
   classThresholds?: ReadonlyMap<string, number>;
   /** Called when a threshold is for a class that the model does not have; left out, the model is refused. */
   onUnknownClass?: (problem: string) => void;
+  /** Called with each other file that weights are in, before it is read. */
+  onWeights?: (file: string) => Promise<void>;
   select: Select;
   /** Most candidates of a picture that the graph returns. */
   candidates: number;
@@ -116,14 +118,14 @@ async function load(path: string, options: LoadOptions): Promise<Detector> {
 /** Reads a model and recognises its family, on the threads that will serve it. @throws UnsupportedModelError */
 export async function openModel(
   path: string,
-  options: Pick<LoadOptions, 'head' | 'names' | 'device' | 'threads' | 'batchSizes'>,
+  options: Pick<LoadOptions, 'head' | 'names' | 'device' | 'threads' | 'batchSizes' | 'onWeights'>,
 ): Promise<ModelFile> {
-  const { head, device, threads } = options;
+  const { head, device, threads, onWeights } = options;
   const names = options.names ? await readNames(options.names) : undefined;
   const isGpu = isOnGpu(device);
   const batchSizes = options.batchSizes ?? (isGpu ? GPU_BATCH : CPU_BATCH).batchSizes;
   return readModelFile(path, {
-    ...{ head, names },
+    ...{ head, names, onWeights },
     threads: isGpu ? 1 : threads,
     batchSizes: rungsUpTo(batchSizes),
   });

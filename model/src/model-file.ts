@@ -90,6 +90,8 @@ export interface ReadOptions {
   threads?: number;
   /** Batch sizes that the model must support, ascending. */
   batchSizes?: readonly number[];
+  /** Called with each other file that weights are in, before it is read. */
+  onWeights?: ((file: string) => Promise<void>) | undefined;
 }
 
 /**
@@ -101,7 +103,7 @@ export interface ReadOptions {
 export async function readModelFile(path: string, options: ReadOptions = {}): Promise<ModelFile> {
   // The card comes first: if it is wrong, no file has been written yet.
   const card = await readCard(path);
-  const stored = await read(path);
+  const stored = await read(path, options);
   let pool: InferencePool | undefined;
   let loadMs = 0;
   try {
@@ -267,8 +269,8 @@ const FED_TYPES: readonly number[] = [
   ...[DataType.float32, DataType.float16, DataType.bfloat16, DataType.float64, DataType.uint8],
 ];
 
-function read(path: string): Promise<StoredModel> {
-  return StoredModel.read(path).catch((cause) => {
+function read(path: string, { onWeights }: ReadOptions): Promise<StoredModel> {
+  return StoredModel.read(path, onWeights).catch((cause) => {
     // Errors with a code come from the file system: the model's file, or the disk for its weights.
     const isReadable = !cause.code && !cause.message.startsWith('weights ');
     const why = isReadable ? `${path} is not an ONNX file: ` : `can't read model ${path}: `;

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import sharp from 'sharp';
@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { writeColourModel } from '../test/colour-model.ts';
 import { loadDetector } from './load-detector.ts';
 import { ModelSet } from './model-set.ts';
+import { DataType, decodeModel, encodeModel } from './onnx/schema.ts';
 
 let folder: string;
 let set: ModelSet | undefined;
@@ -22,8 +23,9 @@ afterEach(async () => {
 
 const open = async () => {
   set = await ModelSet.open(folder, {
-    load: (path) =>
+    load: (path, onWeights) =>
       loadDetector(path, {
+        onWeights,
         device: 'cpu',
         threads: 1,
         precision: 'f32',
@@ -127,6 +129,44 @@ test('a changed card is read', async () => {
   await writeFile(join(folder, 'a.yaml'), 'names: [rot, gruen, blau]\n');
   await models.rescan();
   expect(await look(models, 'a')).toMatchObject([{ detections: [{ class_name: 'rot' }] }]);
+});
+
+/** Moves the weights of a model into another file of the folder, which its file names. */
+async function moveWeights(path: string, location: string): Promise<Buffer> {
+  const model = decodeModel(await readFile(path));
+  const parts: Uint8Array[] = [];
+  let offset = 0;
+  for (const tensor of model.graph.initializer) {
+    // The box.
+    if (tensor.dataType !== DataType.float32 || tensor.rawData.length !== 16) continue;
+    const facts = { location, offset, length: tensor.rawData.length };
+    parts.push(tensor.rawData);
+    offset += tensor.rawData.length;
+    const externalData = Object.entries(facts).map(([key, value]) => ({ key, value: String(value) }));
+    Object.assign(tensor, { rawData: new Uint8Array(), dataLocation: 1, externalData });
+  }
+  await writeFile(path, encodeModel(model));
+  return Buffer.concat(parts);
+}
+
+test('weights in a file of any name are noticed, when they change and when they come', async () => {
+  const weights = await moveWeights(await writeColourModel(join(folder, 'a.onnx')), 'weights.bin');
+  expect(weights).toHaveLength(16);
+  await writeColourModel(join(folder, 'b.onnx'));
+  const models = await open();
+  expect([...models.detectors.keys()]).toEqual(['b']);
+  await writeFile(join(folder, 'weights.bin'), weights);
+  await models.rescan();
+  expect(await look(models, 'a')).toMatchObject([{ detections: [{ bbox: [12, 13, 20, 19] }] }]);
+
+  // The centre of the box, four pixels to the right.
+  weights.writeFloatLE(20, 0);
+  await writeFile(join(folder, 'weights.bin'), weights);
+  const before = models.detectors.get('b');
+  await models.rescan();
+  expect(await look(models, 'a')).toMatchObject([{ detections: [{ bbox: [16, 13, 24, 19] }] }]);
+  expect(models.detectors.get('b')).toBe(before);
+  expect(errors).toHaveLength(1);
 });
 
 test('a folder without a model is an error', async () => {

@@ -6,8 +6,11 @@ import type { Detector } from './detector.ts';
 import { cardPath } from './model-card.ts';
 
 interface ModelSetOptions {
-  /** Loads one file; may reject. */
-  load(path: string): Promise<Detector>;
+  /**
+   * Loads one file; may reject.
+   * @param onWeights to be called with each other file that it reads weights from, before it is read
+   */
+  load(path: string, onWeights: (file: string) => Promise<void>): Promise<Detector>;
   log: Pick<Logger, 'info' | 'error'>;
 }
 
@@ -17,10 +20,13 @@ export class ModelSet {
   detectors: ReadonlyMap<string, Detector> = new Map();
   readonly #folder: string;
   readonly #options: ModelSetOptions;
-  /** By path. A stamp is size, time and inode of the file, its card and its `.data`: another stamp means a change. */
-  readonly #loaded = new Map<string, { stamp: string; detector: Detector }>();
-  /** Stamps of files that could not be loaded, so that each is tried and reported once. */
-  readonly #failed = new Map<string, string>();
+  /** By path. */
+  readonly #loaded = new Map<string, Detector>();
+  /**
+   * By path, the stamps of the model's files when it was last tried: its own, its card, and those of its weights. A stamp
+   * is a file's size, time and inode. Another stamp means a change.
+   */
+  readonly #tried = new Map<string, Map<string, string>>();
   readonly #stopped = new AbortController();
   #watching: Promise<void> = Promise.resolve();
 
@@ -50,19 +56,21 @@ export class ModelSet {
    * @returns the errors of files that can't be loaded
    */
   async rescan(): Promise<Error[]> {
-    const files = await this.#files();
+    const paths = await this.#paths();
     const failures: Error[] = [];
-    for (const [path, stamp] of files) {
-      if (this.#loaded.get(path)?.stamp === stamp || this.#failed.get(path) === stamp) continue;
-      await this.#load(path, stamp).catch((error) => {
-        this.#failed.set(path, stamp);
+    for (const path of paths) {
+      if (!(await this.#isChanged(path))) continue;
+      await this.#load(path).catch((error) => {
         this.#options.log.error(`can't load ${path}`, error);
         failures.push(error);
       });
     }
-    for (const [path, { detector }] of this.#loaded) {
+    for (const path of this.#tried.keys()) {
+      const detector = this.#loaded.get(path);
       // The last model stays in service, even if its file is removed.
-      if (files.has(path) || this.#loaded.size === 1) continue;
+      if (paths.includes(path) || (detector && this.#loaded.size === 1)) continue;
+      this.#tried.delete(path);
+      if (!detector) continue;
       this.#loaded.delete(path);
       this.#publish();
       await detector.close();
@@ -87,10 +95,24 @@ export class ModelSet {
     }
   }
 
-  async #load(path: string, stamp: string): Promise<void> {
-    const detector = await this.#options.load(path);
-    const before = this.#loaded.get(path)?.detector;
-    this.#loaded.set(path, { stamp, detector });
+  async #isChanged(path: string): Promise<boolean> {
+    const stamps = this.#tried.get(path);
+    if (!stamps) return true;
+    for (const [file, stamp] of stamps) if ((await stampOf(file)) !== stamp) return true;
+    return false;
+  }
+
+  async #load(path: string): Promise<void> {
+    const stamps = new Map<string, string>();
+    const note = async (file: string) => {
+      if (!stamps.has(file)) stamps.set(file, await stampOf(file));
+    };
+    this.#tried.set(path, stamps);
+    await note(path);
+    await note(cardPath(path));
+    const detector = await this.#options.load(path, note);
+    const before = this.#loaded.get(path);
+    this.#loaded.set(path, detector);
     this.#publish();
     const { version } = detector.model;
     this.#options.log.info('model loaded', { path, version, replaces: before?.model.version });
@@ -98,20 +120,14 @@ export class ModelSet {
   }
 
   #publish(): void {
-    const detectors = [...this.#loaded.values()].map(({ detector }) => detector);
+    const detectors = [...this.#loaded.values()];
     detectors.sort((a, b) => a.model.name.localeCompare(b.model.name));
     this.detectors = new Map(detectors.map((detector) => [detector.model.name, detector]));
   }
 
-  async #files(): Promise<Map<string, string>> {
+  async #paths(): Promise<string[]> {
     const names = (await readdir(this.#folder)).filter((name) => name.endsWith('.onnx')).sort();
-    const files = new Map<string, string>();
-    for (const name of names) {
-      const path = join(this.#folder, name);
-      const parts = [path, cardPath(path), `${path}.data`, `${path}_data`];
-      files.set(path, (await Promise.all(parts.map(stampOf))).join(', '));
-    }
-    return files;
+    return names.map((name) => join(this.#folder, name));
   }
 }
 

@@ -18,6 +18,8 @@ const ALIGNMENT = 64;
 const BLOCK = 8_388_608;
 const WEIGHTS = 'weights';
 
+type OnWeights = (file: string) => Promise<void>;
+
 /**
  * A parsed ONNX file: its graph is in memory, and its weights are in a temporary file. Changed graphs are written
  * beside that file. Runtimes map the file: JavaScript never copies the weights, and later changes of the original have
@@ -39,8 +41,11 @@ export class StoredModel {
     this.weights = weights;
   }
 
-  /** @throws Error when the file is not ONNX, or when external weights are missing or not beside the file */
-  static async read(path: string): Promise<StoredModel> {
+  /**
+   * @param onWeights called with each file of external weights, before it is read
+   * @throws Error when the file is not ONNX, or when external weights are missing or not beside the file
+   */
+  static async read(path: string, onWeights: OnWeights = async () => {}): Promise<StoredModel> {
     const file = await readWhole(path);
     const model = parse(file);
     const folder = await scratchFolder();
@@ -51,7 +56,12 @@ export class StoredModel {
         hash.update(block);
         await turn();
       }
-      const weights = await moveWeights(model, dirname(path), target, hash);
+      const weights = await moveWeights(
+        model,
+        (tensor) => readExternal(tensor, dirname(path), onWeights),
+        target,
+        hash,
+      );
       const graph = encodeModel(model);
       // Frees the buffer at once. It is outside V8's heap, so that the garbage collector could free it too late.
       if (file.buffer instanceof ArrayBuffer) file.buffer.transfer(0);
@@ -126,7 +136,7 @@ async function scratchFolder(): Promise<string> {
 /** Moves all large weights into `target`. @returns the number of its bytes */
 async function moveWeights(
   model: ModelProto,
-  folder: string,
+  read: (tensor: TensorProto) => AsyncIterable<Uint8Array>,
   target: FileHandle,
   hash: Hash,
 ): Promise<number> {
@@ -136,7 +146,7 @@ async function moveWeights(
     if (!isOutside && !(tensor.rawData?.length >= MIN_MOVED)) continue;
     const offset = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
     end = offset;
-    for await (const block of isOutside ? readExternal(tensor, folder) : blocksOf(tensor.rawData)) {
+    for await (const block of isOutside ? read(tensor) : blocksOf(tensor.rawData)) {
       if (isOutside) hash.update(block);
       await target.write(block, 0, block.length, end);
       end += block.length;
@@ -153,12 +163,13 @@ async function moveWeights(
 }
 
 /** Reads a tensor's bytes from a file beside the model. @throws Error when that file is missing or elsewhere */
-async function* readExternal({ name, externalData = [] }: TensorProto, folder: string) {
+async function* readExternal({ name, externalData = [] }: TensorProto, folder: string, onWeights: OnWeights) {
   const facts = new Map(externalData.map(({ key, value }) => [key, value]));
   const location = facts.get('location') ?? '';
   if (location === '' || isAbsolute(location) || normalize(location).startsWith('..')) {
     throw new Error(`weights '${name}' lie in '${location}', which is no file beside it`);
   }
+  await onWeights(join(folder, location));
   const { file, size } = await openFile(join(folder, location)).catch((cause) => {
     throw new Error(`weights '${name}' lie in '${location}', which can't be read: ${cause.message}`);
   });
