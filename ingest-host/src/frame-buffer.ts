@@ -2,7 +2,7 @@ import type { Frame } from '@video-pipeline/frame';
 
 /** Frames of one stream that wait for Kafka, oldest first. */
 export class FrameBuffer {
-  readonly #frames: Frame[] = [];
+  readonly #frames: { frame: Frame; at: number }[] = [];
   #bytes = 0;
   /** Whether frames may be dropped: those of a camera may. A file can wait instead. A stream may be now one, now the other. */
   live = false;
@@ -18,29 +18,30 @@ export class FrameBuffer {
 
   /**
    * Adds a frame.
-   * @param maxMs longest span between the oldest and the newest frame kept, milliseconds; left out, all are kept
+   * @param maxMs longest time for which a frame is kept, milliseconds; left out, all are kept
+   * @param at when the frame came, by a clock that is never set, milliseconds
    * @returns the frames that are dropped for it, oldest first
    */
-  push(frame: Frame, maxMs = Number.POSITIVE_INFINITY): Frame[] {
+  push(frame: Frame, maxMs = Number.POSITIVE_INFINITY, at = performance.now()): Frame[] {
     this.live = maxMs < Number.POSITIVE_INFINITY;
-    this.#frames.push(frame);
-    const kept = this.#frames.findIndex((one) => one.capturedAt >= frame.capturedAt - maxMs);
-    const dropped = this.#frames.splice(0, kept);
+    this.#frames.push({ frame, at });
+    const kept = this.#frames.findIndex((one) => one.at >= at - maxMs);
+    const dropped = this.#frames.splice(0, kept).map((one) => one.frame);
     this.#bytes += frame.jpeg.length - dropped.reduce((sum, { jpeg }) => sum + jpeg.length, 0);
     return dropped;
   }
 
   get oldest(): Frame | undefined {
-    return this.#frames[0];
+    return this.#frames[0]?.frame;
   }
 
   takeAll(): Frame[] {
     this.#bytes = 0;
-    return this.#frames.splice(0);
+    return this.#frames.splice(0).map(({ frame }) => frame);
   }
 
   shift(): Frame | undefined {
-    const frame = this.#frames.shift();
+    const frame = this.#frames.shift()?.frame;
     this.#bytes -= frame?.jpeg.length ?? 0;
     return frame;
   }

@@ -60,7 +60,7 @@ test('while Kafka is away the newest second is kept, the oldest dropped and coun
     if (away) throw new Error('away');
   });
   for (const number of numbers(0, 100)) {
-    publisher.offer(frame(number));
+    publisher.offer(frame(number), number * 100);
     if (number === 0) await delay(1);
   }
   away = false;
@@ -69,6 +69,24 @@ test('while Kafka is away the newest second is kept, the oldest dropped and coun
   expect(published).toEqual([0, ...numbers(89, 100)]);
   expect(dropped).toEqual(numbers(1, 89));
   expect(errors[0]).toBe('away');
+});
+
+test.each([
+  ['ahead', 3_600_000],
+  ['back', -3_600_000],
+])('a clock of the host that is set %s by an hour drops nothing that waits', async (_, step) => {
+  let away = true;
+  const { publisher, published, dropped } = setup(async () => {
+    if (away) throw new Error('away');
+  });
+  for (const number of numbers(0, 10)) {
+    const { capturedAt, ...one } = frame(number);
+    publisher.offer({ ...one, capturedAt: capturedAt + (number < 5 ? 0 : step) }, number * 100);
+    if (number === 0) await delay(1);
+  }
+  away = false;
+  await publisher.flush();
+  expect([published, dropped]).toEqual([numbers(0, 10), []]);
 });
 
 test('while Kafka is away the bytes of all streams are bounded, and only the one with the most loses its oldest', async () => {
@@ -200,10 +218,11 @@ test.each(['a file after its camera', 'a camera after its file'])(
       if (away) throw new Error('away');
     });
     const { signal } = new AbortController();
+    const began = performance.now();
     const isFile = (number: number) => which.startsWith('a file') === number > 1;
     for (const number of numbers(0, 100)) {
       if (isFile(number)) void publisher.put(frame(number), signal);
-      else publisher.offer(frame(number));
+      else publisher.offer(frame(number), began + number * 100);
       if (number === 0) await delay(1);
     }
     away = false;

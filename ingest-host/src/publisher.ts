@@ -20,7 +20,7 @@ interface PublisherEvents {
 }
 
 export interface PublisherOptions {
-  /** Span of the newest frames of each stream that is kept while Kafka is away, milliseconds. */
+  /** How long a frame of a live stream is kept while Kafka is away, milliseconds. */
   bufferMs: number;
   /** Most JPEG bytes of all live streams together that wait, without the sends in progress. */
   bufferBytes: number;
@@ -57,10 +57,13 @@ export class Publisher {
     this.#options = { maxWaiting: 50, retryMs: 1000, laneOf: () => 0, ...options };
   }
 
-  /** Queues a frame of a live stream. While Kafka is away, the oldest frames are dropped. */
-  offer(frame: Frame): void {
+  /**
+   * Queues a frame of a live stream. While Kafka is away, the oldest frames are dropped.
+   * @param at when it came, by a clock that is never set, milliseconds
+   */
+  offer(frame: Frame, at = performance.now()): void {
     const { bufferMs, bufferBytes } = this.#options;
-    const tooOld = this.#bufferOf(frame.streamId).push(frame, bufferMs);
+    const tooOld = this.#bufferOf(frame.streamId).push(frame, bufferMs, at);
     const dropped = [...tooOld, ...dropOverflow(this.#buffers.values(), bufferBytes)];
     if (dropped.length > 0) this.#events.dropped(dropped);
     this.#sendNext(this.#options.laneOf(frame.streamId));
