@@ -59,6 +59,8 @@ export class IngestStream {
   readonly #failover: Failover;
   /** Where the camera said that it goes on: for the next reading alone. */
   #location: string | undefined;
+  /** Sampled pictures of a file that were taken before its active hours ended: it goes on after them. */
+  #taken = 0;
   #finished: Promise<void> | undefined;
 
   constructor(spec: StreamSpec, context: StreamContext) {
@@ -85,6 +87,7 @@ export class IngestStream {
       const before = stats.decoded;
       stats.fallback = this.#failover.fallback;
       const outcome = this.#isActive(Date.now()) ? await this.#readInTurn() : 'inactive';
+      if (outcome !== 'inactive') this.#taken = 0;
       if (this.#abort.signal.aborted || (outcome === 'ended' && !stats.fallback)) break;
       if (outcome === 'inactive') {
         stats.state = 'inactive';
@@ -159,7 +162,7 @@ export class IngestStream {
       source = await this.#open(this.#failover.url, stallSeconds, signal, more);
       stats.decoder = source.device;
       const start = source.live ? undefined : (spec.fileStart ?? source.recordedAt ?? Date.now());
-      this.#clock.restart(start, source.maxDelayMs);
+      if (this.#taken === 0) this.#clock.restart(start, source.maxDelayMs);
       const frames = await this.#readPictures(source, encoder, gate, stall);
       if (!this.#isActive(Date.now())) return 'inactive';
       if (source.live) return new SourceError(frames > 0 ? 'the camera ended the stream' : EMPTY);
@@ -223,6 +226,8 @@ export class IngestStream {
       if (!sampler.keep(picture.time)) continue;
       if (!this.#isActive(Date.now())) break;
       sampled += 1;
+      if (sampled <= this.#taken) continue;
+      if (!source.live) this.#taken = sampled;
       // Before the motion gate: it compares later pictures with the last one that passed, which must be published.
       if (source.live && !this.#fits()) continue;
       if (gate && !(await this.#moves(gate, picture))) continue;

@@ -83,6 +83,31 @@ test('outside its active hours a camera is let go, and read again when they begi
   expect(ingest.stats.get('door')?.reconnects).toBe(0);
 });
 
+test('a file that its active hours cut in two gives each frame once, with the times of the file', async () => {
+  vi.useFakeTimers({ toFake: ['Date'], now: Date.parse('2026-07-01T17:59:00Z') });
+  let sends = 0;
+  const { ingest, of } = collectingIngest({}, async () => {
+    // The first send holds a few of the forty frames.
+    if (sends++ === 0) vi.setSystemTime(Date.parse('2026-07-01T18:00:00Z'));
+  });
+  undo.push(() => ingest.stop(1000));
+  const hours = { activeHours: { span: '09:00-18:00', timeZone: 'UTC' } };
+  const fileStart = Date.parse('2026-06-30T07:00:00Z');
+  const ended = ingest.run([{ ...stream('yard', clip), ...hours, fileStart }]);
+  await expect.poll(() => ingest.stats.get('yard')?.state).toBe('inactive');
+  const before = of('yard').length;
+  expect(before).toBeGreaterThan(0);
+  expect(before).toBeLessThan(40);
+
+  vi.setSystemTime(Date.parse('2026-07-02T09:00:00Z'));
+  await ended;
+  expect(of('yard').map(({ frameNumber }) => frameNumber)).toEqual(Array.from({ length: 40 }, (_, i) => i));
+  const whole = collectingIngest();
+  await whole.ingest.run([{ ...stream('yard', clip), fileStart }]);
+  const times = (frames: { capturedAt: number }[]) => frames.map(({ capturedAt }) => capturedAt);
+  expect(times(of('yard'))).toEqual(times(whole.frames));
+});
+
 test('the process takes it from its variables: all at rest is healthy, and still frames are counted', async () => {
   const still = await makeVideo(folder.path('grey.mp4'), { times: evenTimes(50, 25), luma: () => 90 });
   const now = new Date();
