@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api';
@@ -37,15 +37,26 @@ process.on('exit', () => {
 
 /** Makes a folder. Removes those of processes that were killed. */
 async function ownFolder(): Promise<string> {
+  const began = Date.now() - process.uptime() * 1000;
   for (const name of await readdir(tmpdir())) {
     const pid = name.startsWith(FOLDER) ? Number.parseInt(name.slice(FOLDER.length), 10) : 0;
+    // In a container the process before had the same id.
+    const isEarlier =
+      pid === process.pid && !folders.has(join(tmpdir(), name)) && (await changed(name)) < began;
     // Another process may remove it at the same time.
-    if (pid > 0 && !signalProcess(pid, 0))
+    if (pid > 0 && (isEarlier || !signalProcess(pid, 0)))
       await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {});
   }
   const folder = await mkdtemp(join(tmpdir(), `${FOLDER}${process.pid}-`));
   folders.add(folder);
   return folder;
+}
+
+async function changed(name: string): Promise<number> {
+  return stat(join(tmpdir(), name)).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => Number.POSITIVE_INFINITY,
+  );
 }
 
 /**

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { detectionsKey, eventKey, HOUR_MS } from '@video-pipeline/frame';
+import { DAY_MS, detectionsKey, eventKey, HOUR_MS } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
@@ -423,12 +423,8 @@ test('a table that is damaged within is named by its key, not by its copy here, 
   await tables.close();
 });
 
-test('many questions at once take no more of the disk than the largest two', async () => {
-  const bucket = new MemoryBucket();
-  const hours = [0, 1, 2, 3, 4, 5];
-  await storeCats(bucket, hours);
-  await compact(bucket, { now: START + 9 * HOUR_MS, fileBytes: 1 });
-  const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, fileBytes: 1 });
+/** Looks how many parts of files lie on the disk while the bucket is read. @returns the most that were seen */
+async function watchDisk(bucket: MemoryBucket, tables: Tables): Promise<() => number> {
   await tables.warm();
   const own = new RegExp(`^video-pipeline-tables-.*-${process.pid}-`);
   const folders = readdirSync(tmpdir()).filter((name) => own.test(name));
@@ -442,6 +438,16 @@ test('many questions at once take no more of the disk than the largest two', asy
     most = Math.max(most, count());
     return read.apply(bucket, args);
   };
+  return () => most;
+}
+
+test('many questions at once take no more of the disk than the largest two', async () => {
+  const bucket = new MemoryBucket();
+  const hours = [0, 1, 2, 3, 4, 5];
+  await storeCats(bucket, hours);
+  await compact(bucket, { now: START + 9 * HOUR_MS, fileBytes: 1 });
+  const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, fileBytes: 1 });
+  const most = await watchDisk(bucket, tables);
   const ask = (hour: number) => {
     const from = START + (hour + 0.5) * HOUR_MS;
     return tables.search({ confidence: 0, classes: ['cat'], from, to: from + HOUR_MS, limit: 5 });
@@ -449,7 +455,20 @@ test('many questions at once take no more of the disk than the largest two', asy
   const pages = await Promise.all(hours.map(ask));
   for (const { frames } of pages) expect(frames.length).toBeGreaterThan(0);
   // Each reads a part of the one file of its hour, of both tables.
-  expect(most).toBeLessThanOrEqual(4);
+  expect(most()).toBeLessThanOrEqual(4);
+  await tables.close();
+});
+
+test('many questions for events do so, too', async () => {
+  const bucket = new MemoryBucket();
+  const days = [0, 2, 4, 6, 8, 10].map((day) => START + day * DAY_MS);
+  for (const [number, at] of days.entries()) await keep(bucket, event(number, { at }));
+  await compact(bucket, { now: START + 12 * DAY_MS, all: true });
+  const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, fileBytes: 1 });
+  const most = await watchDisk(bucket, tables);
+  const pages = await Promise.all(days.map((at) => tables.events({ from: at, to: at + HOUR_MS, limit: 5 })));
+  expect(pages.map(({ total }) => total)).toEqual(days.map(() => 1));
+  expect(most()).toBeLessThanOrEqual(2);
   await tables.close();
 });
 

@@ -172,9 +172,13 @@ export class Tables {
     using open = await openEvents.read([EVENT_ROOT], range, held, until);
     const { from } = open;
     const wanted = { columns: Object.keys(COLUMNS.events), mayMatch: () => true };
-    const paths = await files.paths(await listed, wanted, until);
-    const asked = eventsOf(database, range, { paths, open, cursor }, until);
-    const { events, total } = await asked.catch((error) => files.blame(error, database, until));
+    const objects = await listed;
+    const bytes = objects.reduce((sum, { size }) => sum + size, 0);
+    const { events, total } = await this.#gate(bytes, async () => {
+      const paths = await files.paths(objects, wanted, until);
+      const asked = eventsOf(database, range, { paths, open, cursor }, until);
+      return asked.catch((error) => files.blame(error, database, until));
+    });
     const shown = events.slice(0, query.limit);
     const last = events.length > query.limit ? shown.at(-1) : undefined;
     const unread = from <= query.from ? undefined : { captured_at: from };
