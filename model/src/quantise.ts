@@ -1,10 +1,11 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { copyFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheDir, makeFolder } from '@video-pipeline/assets';
+import { AssetError, cacheDir, folderOnce, makeFolder } from '@video-pipeline/assets';
 import type { Detection } from '@video-pipeline/frame';
 import { readPictureHeader } from '@video-pipeline/picture';
 import type { PictureResult } from './detector.ts';
@@ -95,23 +96,26 @@ export function costReport(cost: QuantiseCost): string {
   ].join('\n');
 }
 
-async function installPython(note: (line: string) => void): Promise<string> {
-  const folder = join(cacheDir(), 'quantise');
-  const python = join(folder, 'bin/python');
-  const marker = join(folder, 'installed');
-  if ((await readFile(marker, 'utf8').catch(() => '')) === PACKAGES.join('\n')) return python;
-  note(`installing ${PACKAGES.join(', ')} from PyPI`);
-  await makeFolder(cacheDir());
-  try {
-    await run('python3', ['-m', 'venv', '--clear', folder]);
-    await run(python, ['-m', 'pip', 'install', '--quiet', ...PACKAGES]);
-  } catch (cause) {
-    const { stderr = '', message } = cause as Error & { stderr?: string };
-    const why = stderr.trim().split('\n').at(-1) || message;
-    throw new Error(`quantising needs Python 3.11 or newer with venv, and PyPI: ${why}`, { cause });
-  }
-  await writeFile(marker, PACKAGES.join('\n'));
-  return python;
+/** Installs onnxruntime's own quantisation, once. @returns the Python that has it */
+export async function installPython(note: (line: string) => void): Promise<string> {
+  const packages = PACKAGES.join(', ');
+  const key = createHash('sha256').update(packages).digest('hex').slice(0, 12);
+  const folder = join(cacheDir(), `quantise-${key}`);
+  const pythonOf = (environment: string) => join(environment, 'bin/python');
+  await folderOnce(folder, packages, async (partial) => {
+    note(`installing ${packages} from PyPI`);
+    await makeFolder(cacheDir());
+    try {
+      await run('python3', ['-m', 'venv', partial]);
+      await run(pythonOf(partial), ['-m', 'pip', 'install', '--quiet', ...PACKAGES]);
+    } catch (cause) {
+      const { stderr = '', message } = cause as Error & { stderr?: string };
+      const why = stderr.trim().split('\n').at(-1) || message;
+      throw new AssetError(`quantising needs Python 3.11 or newer with venv, and PyPI: ${why}`, { cause });
+    }
+    return undefined;
+  });
+  return pythonOf(folder);
 }
 
 /** Writes the pictures as input tensors of the model. @returns path of their list */

@@ -13,13 +13,13 @@ const MAX_TAR_BYTES = 512e6;
 /**
  * Creates `folder` unless it exists. It is filled under another name and then renamed. So an interrupted start leaves
  * no half-filled folder, and two starts at the same time do no harm.
- * @param fill writes into the given folder, and returns an archive that is then no longer needed
+ * @param fill writes into the given folder, and may return an archive that is then no longer needed
  * @throws AssetError
  */
 export async function folderOnce(
   folder: string,
   name: string,
-  fill: (partial: string) => Promise<string>,
+  fill: (partial: string) => Promise<string | undefined>,
 ): Promise<void> {
   if (existsSync(folder)) return;
   const partial = `${folder}.${randomUUID()}`;
@@ -28,7 +28,7 @@ export async function folderOnce(
     await rename(partial, folder).catch((error) => {
       if (!existsSync(folder)) throw error; // else another process was faster
     });
-    await rm(archive, { force: true });
+    if (archive) await rm(archive, { force: true });
   } catch (cause) {
     // Another process was faster, and removed the archive while this one read it.
     if (existsSync(folder)) return;
