@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,6 +45,23 @@ describe('npm start', () => {
     ]) {
       expect(stdout).toContain(option);
     }
+  });
+
+  it('told to stop as soon as it has the folder to itself leaves no trace of that', async () => {
+    const [dataDir, preload] = [join(folder, 'soon'), join(folder, 'preload.mjs')];
+    const stopItself = `import fs from 'node:fs/promises';
+      import { syncBuiltinESMExports } from 'node:module';
+      const { writeFile } = fs;
+      fs.writeFile = async (file, ...rest) => {
+        await writeFile(file, ...rest);
+        if (String(file).endsWith('supervisor.pid')) process.kill(process.pid, 'SIGTERM');
+      };
+      syncBuiltinESMExports();`;
+    await writeFile(preload, stopItself);
+    const { exited, output } = startStackProcess(dataDir, [], { NODE_OPTIONS: `--import ${preload}` });
+    expect(await exited).toEqual({ code: 1, signal: null });
+    expect(output.stderr).toBe('stopped before it had started\n');
+    expect(await readdir(join(dataDir, 'run'))).toEqual([]);
   });
 
   it.each([

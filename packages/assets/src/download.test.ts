@@ -1,10 +1,11 @@
 import { execFile, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { pidSpace } from '@video-pipeline/lifecycle';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { serveFiles, serveProxy, type TestServer } from '../../../test/support/repository-server.ts';
 import { keepCompiled } from './cache.ts';
@@ -110,7 +111,7 @@ describe('a download', () => {
     await mkdir(join(cache, 'maven', PATH, '..'), { recursive: true });
     const gone = spawn(process.execPath, ['--version'], { stdio: 'ignore' });
     await once(gone, 'exit');
-    const partial = `${join(cache, 'maven', PATH)}.part-${gone.pid}-x`;
+    const partial = `${join(cache, 'maven', PATH)}.part-${pidSpace()}-${gone.pid}-x`;
     await writeFile(partial, CONTENT.subarray(0, 200_000));
     expect(await fetched()).toEqual(CONTENT);
     await rm(join(cache, 'maven', PATH));
@@ -118,6 +119,43 @@ describe('a download', () => {
     expect(await fetched()).toEqual(CONTENT);
     expect(requests.map(({ headers }) => headers.range)).toEqual(['bytes=200000-', 'bytes=5000-', undefined]);
     expect(await left()).toEqual(['it-1.0.jar']);
+  });
+
+  it('of another container is left alone while it grows, and taken over long after', async () => {
+    const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
+    await settings(url);
+    await mkdir(join(cache, 'maven', PATH, '..'), { recursive: true });
+    // No process here has this id: so it looked as if its process had ended.
+    const partial = `${join(cache, 'maven', PATH)}.part-0a1b2c3d.4026532584-999999999-x`;
+    await writeFile(partial, CONTENT.subarray(0, 200_000));
+    expect(await fetched()).toEqual(CONTENT);
+    expect(await left()).toEqual(['it-1.0.jar', basename(partial)]);
+
+    await rm(join(cache, 'maven', PATH));
+    const longAgo = Date.now() / 1000 - 3_600;
+    await utimes(partial, longAgo, longAgo);
+    expect(await fetched()).toEqual(CONTENT);
+    expect(await left()).toEqual(['it-1.0.jar']);
+    expect(requests.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=200000-']);
+  });
+
+  it('that others have taken over is fetched anew, or is theirs', async () => {
+    const { url } = await serve({ [`/${PATH}`]: CONTENT }, (_request, response) => {
+      const rest = async () => {
+        await expect.poll(partBytes, { interval: 10, timeout: 10_000 }).toBe(100_000);
+        const folder = join(cache, 'maven', PATH, '..');
+        const part = (await left()).find((name) => name.includes('.part-')) ?? '';
+        await rename(join(folder, part), join(folder, 'theirs'));
+        await writeFile(join(cache, 'maven', PATH), CONTENT);
+        response.end(CONTENT.subarray(100_000));
+      };
+      response.writeHead(200, { 'content-length': CONTENT.length });
+      response.write(CONTENT.subarray(0, 100_000));
+      void rest();
+      return true;
+    });
+    await settings(url);
+    expect(await fetched()).toEqual(CONTENT);
   });
 
   it('names file, host and remedy when half a file comes again and again, and keeps the half', async () => {

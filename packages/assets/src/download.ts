@@ -1,8 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { pidSpace, signalProcess } from '@video-pipeline/lifecycle';
 import { AssetError, cacheDir, isOffline, makeFolder } from './cache.ts';
 import type { Progress } from './progress.ts';
 import { type Repository, RepositoryError, request } from './repository.ts';
@@ -40,6 +41,9 @@ export async function download(file: RemoteFile, path: string, progress: Progres
     await fill(file, partial, progress);
     await rename(partial, path);
   } catch (cause) {
+    // Others may have taken the file over after a long pause of this process: then theirs is as good.
+    const isTaken = isOfDisk(cause) && cause.code === 'ENOENT' && partial !== '' && !existsSync(partial);
+    if (isTaken && existsSync(dirname(path))) return download(file, path, progress);
     // Left for the next attempt, unless the disk is full or can't be written.
     if (isOfDisk(cause)) await rm(partial, { force: true }).catch(() => {});
     else await rename(partial, `${path}${PARTIAL}`).catch(() => {});
@@ -112,15 +116,16 @@ async function fetchOnce(file: RemoteFile, partial: string, progress: Progress):
 }
 
 const PARTIAL = '.part';
+/** A partial file that has not grown for so long is nobody's: an answer without a byte breaks off far earlier. */
+const ABANDONED_MS = 600_000;
 
 /** Takes over a partial file whose process has ended, or names a new one. */
 async function claimPartial(path: string): Promise<string> {
   const prefix = basename(path) + PARTIAL;
-  const own = `${path}${PARTIAL}-${process.pid}-${randomUUID()}`;
+  const own = `${path}${PARTIAL}-${pidSpace()}-${process.pid}-${randomUUID()}`;
   for (const name of await readdir(dirname(path))) {
     if (!name.startsWith(prefix)) continue;
-    const [, pid] = name.slice(prefix.length).split('-');
-    if (pid && isAlive(Number(pid))) continue;
+    if (await isInUse(join(dirname(path), name), name.slice(prefix.length))) continue;
     const isOurs = await rename(join(dirname(path), name), own).then(
       () => true,
       () => false, // another process was faster
@@ -130,12 +135,12 @@ async function claimPartial(path: string): Promise<string> {
   return own;
 }
 
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM';
-  }
+/** Whether a process still writes to it; `owner` is `-<space>-<process id>-...`, or nothing. */
+async function isInUse(path: string, owner: string): Promise<boolean> {
+  const [, space, pid] = owner.split('-');
+  if (space === undefined || (space === pidSpace() && !signalProcess(Number(pid), 0))) return false;
+  const written = await stat(path).catch(() => undefined);
+  return written !== undefined && Date.now() - written.mtimeMs < ABANDONED_MS;
 }
 
 async function sizeOf(path: string): Promise<number> {

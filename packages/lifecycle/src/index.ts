@@ -1,4 +1,5 @@
 /** How each process of the pipeline starts, reports that it is ready, and stops. */
+import { readFileSync, readlinkSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { setFlagsFromString } from 'node:v8';
 
@@ -111,6 +112,20 @@ export function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean 
     return process.kill(pid, signal);
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
+  }
+}
+
+/**
+ * Names the processes among which a process id stands for one: those of this container, until the machine starts again.
+ * Another container, and another machine, has other processes of the same ids.
+ */
+export function pidSpace(): string {
+  try {
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').slice(0, 8);
+    return `${boot}.${/\d+/.exec(readlinkSync('/proc/self/ns/pid'))}`;
+  } catch {
+    // Only Linux has containers.
+    return 'here';
   }
 }
 

@@ -10,7 +10,7 @@ import { ROOT, stateFile } from './place.ts';
 import { Screen, summaryLines } from './screen/screen.ts';
 import { runSession } from './session.ts';
 import { expectFile, parseSources } from './sources.ts';
-import { lock, withDisk } from './supervisor/processes.ts';
+import { lock, StartError, withDisk } from './supervisor/processes.ts';
 
 interface Options {
   source?: string[];
@@ -87,9 +87,11 @@ async function run(options: Options): Promise<void> {
   if (options.offline) process.env.VIDEO_PIPELINE_OFFLINE = '1';
   const stackOptions = checked(options);
   const runDir = join(stackOptions.dataDir, 'run');
-  const release = await lock(runDir);
   const screen = new Screen(options.json ? process.stderr : process.stdout);
   const note = (line: string) => screen.note(line);
+  // First: a signal must not end this process while it holds the lock.
+  const stop = stopSignal(note);
+  const release = await lock(runDir);
   const hooks = {
     note,
     show: screen.show.bind(screen),
@@ -98,8 +100,9 @@ async function run(options: Options): Promise<void> {
     },
   };
   try {
+    stop.throwIfAborted();
     await mkdir(join(stackOptions.dataDir, 'logs'), { recursive: true });
-    const summary = await runSession(stackOptions, hooks, stopSignal(note));
+    const summary = await runSession(stackOptions, hooks, stop);
     const text = options.json ? JSON.stringify(summary) : summaryLines(summary).join('\n');
     process.stdout.write(`${text}\n`);
     process.exitCode = summary.error ? 1 : 0;
@@ -132,9 +135,10 @@ function checked(options: Options): StackOptions {
 /** Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent has ended: npm, or the IPC channel's process. */
 function stopSignal(note: (line: string) => void): AbortSignal {
   const stop = new AbortController();
+  const tell = () => stop.abort(new StartError('stopped before it had started'));
   stop.signal.addEventListener('abort', () => endWithin(END_MS, note, 1), { once: true });
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, () => stop.abort());
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, tell);
   process.channel?.unref(); // listening must not keep the process alive
-  whenNpmIsGone(() => stop.abort());
+  whenNpmIsGone(tell);
   return stop.signal;
 }

@@ -1,12 +1,20 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
-import { canListen, freePort, lock, ownerOf, readPid, signalProcess } from '../supervisor/processes.ts';
+import {
+  canListen,
+  endLeftovers,
+  freePort,
+  lock,
+  ownerOf,
+  readPid,
+  signalProcess,
+} from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
 
 let folder: string;
@@ -155,5 +163,37 @@ describe('a pid file', () => {
     expect(readPid(join(folder, 'supervisor.pid'))).toBe(process.pid);
     await release();
     expect(existsSync(join(folder, 'supervisor.pid'))).toBe(false);
+  });
+
+  const ELSEWHERE = '0a1b2c3d.4026532584';
+
+  it('of another container names nobody here, whoever has its number', async () => {
+    const file = join(folder, 'supervisor.pid');
+    await writeFile(file, `${process.pid} ${ELSEWHERE}`);
+    expect(await ownerOf(file)).toBeUndefined();
+  });
+
+  it('of another container is respected while that runs, and taken over with its services after it has ended', async () => {
+    const [file, service] = [join(folder, 'supervisor.pid'), join(folder, 'kafka.pid')];
+    const others = spawn(process.execPath, ['-e', FOREVER], { stdio: 'ignore' });
+    await writeFile(file, `999999999 ${ELSEWHERE}`);
+    // In the other container, its Kafka has this number.
+    await writeFile(service, String(others.pid));
+    const beat = setInterval(() => void utimes(file, new Date(), new Date()), 100);
+    await expect(lock(folder)).rejects.toThrow(`another container or machine already runs on ${folder}`);
+    clearInterval(beat);
+    const release = await lock(folder);
+    await endLeftovers(folder);
+    expect([existsSync(service), signalProcess(others.pid ?? 0, 0)]).toEqual([false, true]);
+    others.kill('SIGKILL');
+    await release();
+  }, 30_000);
+
+  it('of a supervisor is touched while it runs, so that others see it', async () => {
+    const release = await lock(folder);
+    const file = join(folder, 'supervisor.pid');
+    await utimes(file, 0, 0);
+    await expect.poll(() => statSync(file).mtimeMs).toBeGreaterThan(Date.now() - 60_000);
+    await release();
   });
 });

@@ -2,13 +2,13 @@ import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
-import { readdir, readFile, rm, stat, statfs, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { makeFolder } from '@video-pipeline/assets/cache';
-import { signalProcess } from '@video-pipeline/lifecycle';
+import { pidSpace, signalProcess } from '@video-pipeline/lifecycle';
 
 export { signalProcess };
 
@@ -96,10 +96,16 @@ export function readPid(pidFile: string): number | undefined {
   return Number.parseInt(readFileSync(pidFile, 'utf8'), 10) || undefined;
 }
 
-/** The process that wrote `pidFile`, if it still runs. A process that started later only reuses the id. */
+/** Whether a process of another container, or of another machine, wrote the file. */
+function isForeign(pidFile: string): boolean {
+  const [, space = pidSpace()] = existsSync(pidFile) ? readFileSync(pidFile, 'utf8').split(' ') : [];
+  return space !== pidSpace();
+}
+
+/** The process that wrote `pidFile`, if it still runs here. A process that started later only reuses the id. */
 export async function ownerOf(pidFile: string): Promise<number | undefined> {
   const pid = readPid(pidFile);
-  if (!pid) return undefined;
+  if (!pid || isForeign(pidFile)) return undefined;
   const began = await startTime(pid);
   const written = await stat(pidFile).catch(() => undefined);
   return began !== undefined && written && began <= written.mtimeMs + START_SLACK_MS ? pid : undefined;
@@ -159,11 +165,17 @@ export async function endLeftover(pidFile: string): Promise<void> {
 
 /** Ends every process that an earlier run left behind in `runDir`. */
 export async function endLeftovers(runDir: string): Promise<void> {
-  const names = (await readdir(runDir)).filter((name) => name.endsWith('.pid') && name !== LOCK);
-  await Promise.all(names.map((name) => endLeftover(join(runDir, name))));
+  await Promise.all((await pidFilesIn(runDir)).map((name) => endLeftover(join(runDir, name))));
+}
+
+/** Those of the services. */
+async function pidFilesIn(runDir: string): Promise<string[]> {
+  return (await readdir(runDir)).filter((name) => name.endsWith('.pid') && name !== LOCK);
 }
 
 const LOCK = 'supervisor.pid';
+/** How often the lock is touched: from another container, nothing else shows that its process runs. Milliseconds. */
+const BEAT_MS = 1_000;
 
 /** The supervisor that runs on `runDir` now, if there is one. */
 export function supervisorOf(runDir: string): Promise<number | undefined> {
@@ -171,13 +183,13 @@ export function supervisorOf(runDir: string): Promise<number | undefined> {
 }
 
 /**
- * Makes this process the only supervisor on `runDir`.
+ * Makes this process the only supervisor on `runDir`, which containers may share.
  * @returns a function that ends this
  * @throws StartError when another supervisor runs, or the folder can't be written
  */
 export async function lock(runDir: string): Promise<() => Promise<void>> {
   const file = join(runDir, LOCK);
-  const take = () => writeFile(file, String(process.pid), { flag: 'wx' });
+  const take = () => writeFile(file, `${process.pid} ${pidSpace()}`, { flag: 'wx' });
   try {
     await makeFolder(runDir);
     await take().catch(async ({ code }) => {
@@ -185,13 +197,31 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
       if (owner && owner !== process.pid) {
         throw new StartError(`process ${owner} already runs on ${runDir}: stop it, or ${ANOTHER_FOLDER}`);
       }
+      if (code === 'EEXIST' && isForeign(file)) await outlive(file, runDir);
       await rm(file, { force: true });
       await take();
     });
   } catch (cause) {
     throw cause instanceof StartError ? cause : unwritable(runDir, cause as Error);
   }
-  return () => rm(file, { force: true }).catch(() => {});
+  const beat = setInterval(() => void utimes(file, new Date(), new Date()).catch(() => {}), BEAT_MS);
+  beat.unref();
+  return () => {
+    clearInterval(beat);
+    return rm(file, { force: true }).catch(() => {});
+  };
+}
+
+/** Takes the folder over from a supervisor elsewhere, unless it runs. Ids of its processes mean others here, or none. */
+async function outlive(file: string, runDir: string): Promise<void> {
+  const touched = () => stat(file).then(({ mtimeMs }) => mtimeMs);
+  const before = await touched();
+  await sleep(5 * BEAT_MS);
+  if ((await touched()) !== before)
+    throw new StartError(
+      `another container or machine already runs on ${runDir}: stop it, or ${ANOTHER_FOLDER}`,
+    );
+  for (const name of await pidFilesIn(runDir)) await rm(join(runDir, name), { force: true });
 }
 
 /** Below the ports of outgoing connections: such a port could be taken before a server listens on it. */
