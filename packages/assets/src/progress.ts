@@ -18,15 +18,15 @@ export class Progress {
   begin(host: string, total = this.#total): void {
     this.#total ||= total;
     if (this.#notedAt > 0) return;
-    this.#notedAt = Date.now();
+    this.#notedAt = performance.now();
     this.#note(`fetching ${this.#what} from ${host}${this.#total ? ` (${megabytes(this.#total)} MB)` : ''}`);
   }
 
   /** @param bytes that were received; negative when they have to be fetched again */
   add(bytes: number): void {
     this.#bytes += bytes;
-    if (this.#notedAt === 0 || Date.now() - this.#notedAt < EVERY_MS) return;
-    this.#notedAt = Date.now();
+    if (this.#notedAt === 0 || performance.now() - this.#notedAt < EVERY_MS) return;
+    this.#notedAt = performance.now();
     const of = this.#total ? ` of ${megabytes(this.#total)}` : '';
     this.#note(`fetching ${this.#what}: ${megabytes(this.#bytes)}${of} MB`);
   }

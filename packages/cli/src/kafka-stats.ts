@@ -35,11 +35,11 @@ export function kafkaStatsCommand(): Command {
 }
 
 async function statsOf(backlog: Backlog, stage: PipelineStage): Promise<TopicStats> {
-  const began = Date.now();
+  const began = performance.now();
   const before = await backlog.partitions(stage);
   await sleep(INTERVAL_MS);
   const partitions = (await backlog.partitions(stage)).sort((a, b) => a.partition - b.partition);
-  const seconds = (Date.now() - began) / 1000;
+  const seconds = (performance.now() - began) / 1000;
   const total = (list: PartitionLag[], field: 'end' | 'committed' | 'lag') =>
     list.reduce((sum, partition) => sum + partition[field], 0);
   const rate = (field: 'end' | 'committed') =>

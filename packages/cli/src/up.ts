@@ -51,7 +51,7 @@ async function start(dataDir: string, args: string[]): Promise<State> {
   child.unref();
   const exited = once(child, 'exit').then(() => true);
   await log.close();
-  for (const end = Date.now() + UP_MS; Date.now() < end; ) {
+  for (const end = performance.now() + UP_MS; performance.now() < end; ) {
     if (await Promise.race([exited, sleep(200, false)])) break;
     const state = await runningState(dataDir);
     // The console is the last service to start.
@@ -78,7 +78,8 @@ export function downCommand(): Command {
 
 async function stop(pid: number): Promise<void> {
   signalProcess(pid, 'SIGTERM');
-  for (const end = Date.now() + DOWN_MS; signalProcess(pid, 0); await sleep(50)) {
-    if (Date.now() > end) throw new StartError(`process ${pid} has not ended after ${DOWN_MS / 1000} s`);
+  for (const end = performance.now() + DOWN_MS; signalProcess(pid, 0); await sleep(50)) {
+    if (performance.now() > end)
+      throw new StartError(`process ${pid} has not ended after ${DOWN_MS / 1000} s`);
   }
 }

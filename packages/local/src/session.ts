@@ -72,6 +72,8 @@ class Session {
   readonly #counts = new Counts();
   readonly #usage = new UsageMeter();
   #startedAt = Date.now();
+  /** The same by the clock that is never set. */
+  #began = performance.now();
   #failure: string | undefined;
   #lag: State['lag'] = null;
 
@@ -110,6 +112,7 @@ class Session {
     if (signal.aborted) return;
     this.#counts.reset(stack.sources.map(({ id }) => id));
     this.#startedAt = Date.now();
+    this.#began = performance.now();
     this.#hooks.note(`annotated frames: ${stack.endpoints.output}`);
     const [ingest] = await Promise.all([stack.startIngest?.(), this.#startRest(stack)]);
     if (!ingest) return aborted(signal);
@@ -138,7 +141,7 @@ class Session {
   async #watch(stack: Stack, signal: AbortSignal): Promise<void> {
     await Promise.race([stack.stagesUp, aborted(signal)]);
     let progress = '';
-    let progressAt = Date.now();
+    let progressAt = performance.now();
     const { note } = this.#hooks;
     const probes = stackProbes(stack, (lag) => (this.#lag = lag));
     const health = new HealthWatch(probes, { info: note, warn: note });
@@ -151,9 +154,10 @@ class Session {
       this.#hooks.show(state);
       await saveState(this.#options.dataDir, state);
       const now = JSON.stringify([this.#counts.total(), this.#lag]);
-      if (now !== progress) progressAt = Date.now();
+      if (now !== progress) progressAt = performance.now();
       progress = now;
-      if (Date.now() - progressAt > STALL_MS && this.#mustEnd()) throw new StartError(this.#stalled(stack));
+      if (performance.now() - progressAt > STALL_MS && this.#mustEnd())
+        throw new StartError(this.#stalled(stack));
       await sleep(TICK_MS, undefined, { signal }).catch(() => {});
     }
   }
@@ -193,7 +197,7 @@ class Session {
   }
 
   #summary(stack: Stack): Summary {
-    const duration = (Date.now() - this.#startedAt) / 1000;
+    const duration = (performance.now() - this.#began) / 1000;
     const streams = Object.entries(this.#counts.streams()).map(([id, view]) => {
       const { fps: _fps, latency: _latency, reconnects: _reconnects, ...counts } = view;
       return [id, counts] as const;

@@ -8,7 +8,7 @@ export class LowRates {
   readonly #streams = new Map<string, { intervalMs: number; until: number }>();
 
   /** @param intervalMs usual time between two frames */
-  add(stream: string, intervalMs: number, now = Date.now()): void {
+  add(stream: string, intervalMs: number, now = performance.now()): void {
     this.#streams.set(stream, {
       intervalMs,
       until: now + Math.max(REPORTED.ms, REPORTED.intervals * intervalMs),
@@ -16,7 +16,7 @@ export class LowRates {
   }
 
   /** Frames a second of each such stream. */
-  current(now = Date.now()): Record<string, number> {
+  current(now = performance.now()): Record<string, number> {
     for (const [stream, { until }] of this.#streams) if (until < now) this.#streams.delete(stream);
     return Object.fromEntries([...this.#streams].map(([stream, one]) => [stream, rateOf(one.intervalMs)]));
   }

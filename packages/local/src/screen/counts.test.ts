@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Counts, FURTHER } from './counts.ts';
 
 // As emitMetrics writes it; parseMetrics reads it in packages/telemetry.
@@ -43,6 +43,23 @@ describe('Counts', () => {
       annotated: 3,
       failed: 1,
     });
+  });
+
+  it.each([3_600_000, -3_600_000])('knows the rate when the clock is set by %i ms', (step) => {
+    onTestFinished(() => void vi.useRealTimers());
+    vi.useFakeTimers({ toFake: ['Date', 'performance'] });
+    const counts = new Counts();
+    const second = () => {
+      vi.advanceTimersByTime(1_000);
+      counts.add(line('yard', { FramesAnnotated: 10, SparseInterval: 500 }));
+    };
+    for (let seconds = 0; seconds < 20; seconds++) second();
+    vi.setSystemTime(Date.now() + step);
+    for (let seconds = 0; seconds < 5; seconds++) second();
+    expect(counts.streams().yard?.fps).toBe(10);
+    expect(Object.keys(counts.lowRates.current())).toEqual(['yard']);
+    vi.advanceTimersByTime(90_000);
+    expect(counts.lowRates.current()).toEqual({});
   });
 
   it('counts made-up streams together beyond a few, and its sources always one by one', () => {

@@ -55,7 +55,7 @@ export class Counts {
   readonly lowRates = new LowRates();
 
   /** Adds a line of a stage's stdout, if it is a metrics line. */
-  add(line: string, now = Date.now()): void {
+  add(line: string, now = performance.now()): void {
     const metrics = parseMetrics(line);
     if (!metrics) return;
     for (const interval of metrics.values.SparseInterval ?? [])
@@ -79,10 +79,10 @@ export class Counts {
     this.#streams.clear();
     this.#latency = createHistogram();
     // A source that never gives a frame has a row, too.
-    for (const id of this.#sources) this.#stream(id, Date.now());
+    for (const id of this.#sources) this.#stream(id, performance.now());
   }
 
-  streams(now = Date.now()): Record<string, StreamView> {
+  streams(now = performance.now()): Record<string, StreamView> {
     const byName = [...this.#streams].sort(([a], [b]) => a.localeCompare(b));
     return Object.fromEntries(
       byName.map(([id, stream]) => {

@@ -12,7 +12,7 @@ const HEADER = ['stream', ...COUNTS, 'waiting', 'fps', 'p50', 'p95'];
 export class Screen {
   readonly #out: NodeJS.WriteStream;
   #lines: string[] = [];
-  #shownAt = 0;
+  #shownAt = Number.NEGATIVE_INFINITY;
 
   constructor(out: NodeJS.WriteStream) {
     this.#out = out;
@@ -30,8 +30,8 @@ export class Screen {
     const lines = tableLines(state, (style, text) => styleText(style, text, { stream: this.#out }));
     if (this.#out.isTTY) {
       this.#redraw(lines);
-    } else if (Date.now() - this.#shownAt >= PLAIN_MS) {
-      this.#shownAt = Date.now();
+    } else if (performance.now() - this.#shownAt >= PLAIN_MS) {
+      this.#shownAt = performance.now();
       this.#out.write(`${lines.join('\n')}\n`);
     }
   }

@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { startChild } from './child.ts';
 import { StartError, signalProcess } from './processes.ts';
 import { supervise } from './supervise.ts';
@@ -180,6 +180,27 @@ describe('supervision', () => {
       'it ended (7)',
       'it failed to start, trying again in 0.08 s',
     ]);
+  });
+
+  it('does not take a clock that is set for a minute without a fault', async () => {
+    vi.useFakeTimers({ toFake: ['Date'] });
+    const clock = setInterval(() => vi.setSystemTime(Date.now() + 3_600_000), 20);
+    onTestFinished(() => {
+      clearInterval(clock);
+      vi.useRealTimers();
+    });
+    const notes: string[] = [];
+    const code = await program(`setTimeout(() => process.exit(3), 200); ${READY}`);
+    const service = await supervise({
+      name: 'it',
+      launch: () => startChild(code),
+      note: (line) => void notes.push(line),
+      firstDelayMs: 20,
+    });
+    while (notes.length < 3) await sleep(10);
+    await service.stop();
+    const delays = notes.map((line) => / in ([\d.]+) s/.exec(line)?.[1]);
+    expect(delays.slice(0, 3)).toEqual(['0.02', '0.04', '0.08']);
   });
 
   it('lets finish what says that its work is done, and keeps what it could not do', async () => {

@@ -97,7 +97,7 @@ class Supervised {
     const { note, isDone, firstDelayMs = 500 } = this.#options;
     let delay = firstDelayMs;
     while (true) {
-      const began = Date.now();
+      const began = performance.now();
       const how = await this.#server?.exited;
       if (signal.aborted) break;
       const saidSo = this.#server?.isFinished?.() ?? false;
@@ -107,7 +107,7 @@ class Supervised {
         this.#finish.resolve();
         return;
       }
-      if (Date.now() - began > RECOVERED_MS) delay = firstDelayMs;
+      if (performance.now() - began > RECOVERED_MS) delay = firstDelayMs;
       note(this.#endMessage(how, delay));
       this.#state = 'restarting';
       this.#server = undefined;
