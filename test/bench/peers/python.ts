@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { cacheDir, isOffline } from '@video-pipeline/assets';
-import { freePort } from '../../../packages/local/src/supervisor/processes.ts';
+import { freePort, readPid } from '../../../packages/local/src/supervisor/processes.ts';
 
 /** Packages of PyPI that a peer is made of, pinned. */
 export interface PythonPeer {
@@ -100,6 +100,7 @@ export interface PeerServer {
   stop(): Promise<void>;
 }
 
+const GUARD = join(import.meta.dirname, '../../../packages/local/src/servers/guard.sh');
 /** Longest wait for a server to answer GET /health. ultralytics exports the model first, for minutes on a busy machine. */
 const START_TIMEOUT_MS = 600_000;
 
@@ -115,23 +116,26 @@ export async function servePeer(
   const python = await peerPython(peer);
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
-  const child = spawn(python, [...args, String(port)], {
+  const pidFile = join(folderOf(peer), `${port}.pid`);
+  // Python doesn't notice that this process has ended.
+  const child = spawn('sh', [GUARD, pidFile, python, ...args, String(port)], {
+    detached: true,
     env: { ...process.env, ...env },
-    stdio: ['ignore', 'ignore', 'inherit'],
+    stdio: ['pipe', 'ignore', 'inherit'],
   });
   const ended = once(child, 'exit');
   const stop = async () => {
-    child.kill('SIGTERM');
+    child.stdin.destroy();
     await ended;
   };
-  const deadline = Date.now() + START_TIMEOUT_MS;
+  const deadline = performance.now() + START_TIMEOUT_MS;
   while (!(await fetch(`${url}/health`).catch(() => undefined))?.ok) {
     if (child.exitCode !== null) throw new Error(`${args.join(' ')} ended with ${child.exitCode}`);
-    if (Date.now() > deadline) {
+    if (performance.now() > deadline) {
       await stop();
       throw new Error(`${args.join(' ')} does not answer`);
     }
     await sleep(200);
   }
-  return { url, pid: child.pid ?? Number.NaN, stop };
+  return { url, pid: readPid(pidFile) ?? Number.NaN, stop };
 }
