@@ -189,13 +189,20 @@ function deployment({ settings }: Manifests, { name, image, replicas }: Variant)
                 requests: { cpu: String(GPU_POD.vcpus), memory: '4Gi', 'nvidia.com/gpu': '1' },
                 limits: { memory: '8Gi', 'nvidia.com/gpu': '1' },
               },
-              securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ['ALL'] } },
+              securityContext: {
+                allowPrivilegeEscalation: false,
+                readOnlyRootFilesystem: true,
+                capabilities: { drop: ['ALL'] },
+              },
+              // The weights, which each thread maps.
+              volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
               // Each thread is tuned to 14 shapes of input before it is ready: minutes for a large model.
               startupProbe: { ...health, periodSeconds: 5, failureThreshold: 240 },
               readinessProbe: { ...health, periodSeconds: 5, failureThreshold: 2 },
               livenessProbe: { ...health, periodSeconds: 10, failureThreshold: 6 },
             },
           ],
+          volumes: [{ name: 'tmp', emptyDir: {} }],
         },
       },
     },

@@ -109,6 +109,12 @@ describe('the model server and its objects agree', () => {
   const pod = find('Deployment').spec.template;
   const [container] = pod.spec.containers;
 
+  test('it can write nothing but its temporary files', () => {
+    expect(container.securityContext.readOnlyRootFilesystem).toBe(true);
+    expect(container.volumeMounts).toEqual([{ name: 'tmp', mountPath: '/tmp' }]);
+    expect(pod.spec.volumes).toEqual([{ name: 'tmp', emptyDir: {} }]);
+  });
+
   test('on the port, from load balancer to process', () => {
     const [{ containerPort, name }] = container.ports;
     expect(find('ConfigMap').data.PORT).toBe(String(containerPort));
