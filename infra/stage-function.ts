@@ -89,7 +89,7 @@ export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFun
         groups: [consumerGroup],
         write: topics(writes),
       }),
-      ...(getsObjects.length > 0 ? [objects(store, 's3:GetObject', folders(getsObjects))] : []),
+      objects(store, 's3:GetObject', [...folders(getsObjects), `failed/${of.name}/*`]),
       objects(store, 's3:PutObject', [...folders(putsObjects), `failed/${of.name}/*`]),
       ...met.flatMap((one) => one.permissions ?? []),
     ],

@@ -44,6 +44,7 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
     secrets: spec.secrets,
     permissions: [
       ...spec.permissions,
+      objects(store, 's3:GetObject', [`failed/${POLLER}/*`]),
       objects(store, 's3:PutObject', [`${LOST_BATCHES}/*`, `failed/${POLLER}/*`]),
       { actions: ['s3:ListBucket'], resources: [store.arn] },
     ],

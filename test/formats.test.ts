@@ -119,7 +119,8 @@ test.each(['frames', 'archive', 'video'] as const)(
 
 test('an entry of failed/ that stands for others has the form of its schema, which describes each of its fields', async () => {
   const bodies: string[] = [];
-  const store = { put: async ({ body }: StoredObject) => void bodies.push(String(body)) };
+  const put = async ({ body }: Pick<StoredObject, 'body'>) => void bodies.push(String(body));
+  const store: MergingStore = { put, merge: ({ merge }) => put({ body: merge(undefined) }) };
   const [record] = recordsOf(mskEvent('detections', [[encodeDetectedFrame(frame(0))]]));
   const reference = { first_offset: 3, last_offset: 9, bytes: 20_000_000 };
   await createPutFailed(store, 'annotate')(record as MSKRecord, 'x', { code: 'BATCH_TOO_LARGE', reference });

@@ -135,7 +135,7 @@ describe('what can not be processed', () => {
     const afterRetries = { maxRetries: 2, onFailure: toStore(store, 'dead/letters') };
     expect(await deliver(batch, optionsOf(handler, { afterRetries }), always)).toBe(true);
     expect(handler).toHaveBeenCalledTimes(3);
-    expect(objects.map(({ key }) => key)).toEqual(['dead/letters/frames-0-7']);
+    expect(objects.map(({ key }) => key)).toEqual(['dead/letters/frames-0-7-1764000000007']);
     const written = JSON.parse(String(objects[0]?.body));
     expect(written).toMatchObject({
       requestContext: {
@@ -185,7 +185,7 @@ describe('what can not be processed', () => {
     const afterRetries = { maxRetries: 0, onFailure: toStore(store, '') };
     expect(await deliver(batch, optionsOf(handler, { afterRetries }), always)).toBe(true);
     expect(handler).toHaveBeenCalledTimes(1);
-    expect(objects.map(({ key }) => key)).toEqual(['frames-0-7']);
+    expect(objects.map(({ key }) => key)).toEqual(['frames-0-7-1764000000007']);
   });
 
   test('a record too large for an invocation is put away without one', async () => {

@@ -27,7 +27,8 @@ export function toStore(store: Store, prefix: string): OnFailure {
     const [first] = failed.batch.records;
     if (!first) return;
     await store.put({
-      key: [prefix, positionOf(first)].filter(Boolean).join('/'),
+      // A new cluster counts its offsets from 0 again.
+      key: [prefix, `${positionOf(first)}-${first.timestamp}`].filter(Boolean).join('/'),
       body: JSON.stringify(invocationRecord(failed, new Date())),
       contentType: 'application/json',
     });

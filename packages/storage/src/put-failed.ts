@@ -1,6 +1,6 @@
 import { failedKey, type MSKRecord } from '@video-pipeline/frame';
 import type { FailureCode } from './failures.ts';
-import type { Store } from './store.ts';
+import type { MergingStore } from './store.ts';
 
 /** Points to records that lie only in Kafka, since they are too large to be stored or can't be read. */
 export interface Reference {
@@ -38,9 +38,12 @@ export type PutFailed = (
 /** Most characters of a reason: it may quote the part that is wrong. */
 const MAX_REASON_LENGTH = 1_000;
 
-/** Puts records into the folder `failed/<stage>/` of the store. */
-export function createPutFailed(store: Store, stage: string): PutFailed {
-  return (record, reason, { code, reference } = {}) => {
+/**
+ * Puts records into the folder `failed/<stage>/` of the store. A new cluster counts its offsets from 0 again: then another
+ * record may lie under the key. That one is kept under a key of its own, with its timestamp at the end.
+ */
+export function createPutFailed(store: MergingStore, stage: string): PutFailed {
+  return async (record, reason, { code, reference } = {}) => {
     const { value, ...rest } = record;
     const failed: FailedRecord = {
       stage,
@@ -50,10 +53,31 @@ export function createPutFailed(store: Store, stage: string): PutFailed {
       ...(reference ? { reference } : {}),
       record: { ...rest, value },
     };
-    return store.put({
-      key: failedKey(stage, record),
-      body: JSON.stringify(failed),
-      contentType: 'application/json',
-    });
+    const key = failedKey(stage, record);
+    const [body, contentType] = [JSON.stringify(failed), 'application/json'];
+    let other: string | undefined;
+    const merge = (before: string | undefined) => {
+      other = before !== undefined && !isOf(before, record) ? before : undefined;
+      return other ?? body;
+    };
+    await store.merge({ key, contentType, merge });
+    if (other === undefined) return;
+    await store.put({ key: `${key}-${recordIn(other)?.timestamp ?? 0}`, contentType, body: other });
+    await store.put({ key, contentType, body });
   };
+}
+
+/** Whether a stored entry is of this record, which is delivered again. */
+function isOf(entry: string, { timestamp, key, value }: MSKRecord): boolean {
+  const before = recordIn(entry);
+  return before?.timestamp === timestamp && before.key === key && before.value === value;
+}
+
+/** The record of an entry; undefined for what is no entry. */
+function recordIn(entry: string): MSKRecord | undefined {
+  try {
+    return (JSON.parse(entry) as FailedRecord).record;
+  } catch {
+    return undefined;
+  }
 }
