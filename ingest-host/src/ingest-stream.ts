@@ -101,9 +101,7 @@ export class IngestStream {
       }
       const error = outcome === 'ended' ? new SourceError('the fallback ended') : outcome;
       if (error.isFinal && !this.spec.fallback) {
-        stats.state = 'failed';
-        stats.lastError = error.message;
-        log.warn('stream failed', { stream: this.spec.id, error: error.message });
+        this.#tell('failed', error.message);
         return;
       }
       const { url } = this.#failover;
@@ -194,11 +192,11 @@ export class IngestStream {
     return source;
   }
 
-  #wait(reason: string): void {
+  #tell(how: 'waits' | 'failed', error: string): void {
     const { stats, log } = this.#context;
-    stats.state = 'waiting';
-    stats.lastError = reason;
-    log.warn('stream waits', { stream: this.spec.id, error: reason });
+    stats.state = how === 'waits' ? 'waiting' : how;
+    stats.lastError = error;
+    log.warn(`stream ${how}`, { stream: this.spec.id, error });
   }
 
   /** @returns how many pictures were sampled, without those that could not be encoded */
@@ -209,7 +207,7 @@ export class IngestStream {
     stall: Watchdog,
   ): Promise<number> {
     const { stats, limit, publisher, log } = this.#context;
-    const patience = new Patience(this.#stallSeconds, (reason) => this.#wait(reason));
+    const patience = new Patience(this.#stallSeconds, (reason) => this.#tell('waits', reason));
     const sampler = new Sampler(this.spec.frameRate);
     let [sampled, unfit] = [0, 0];
     const mayWant = (time: number) => {

@@ -1,5 +1,5 @@
-import { rmSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { rmSync, statSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DuckDBConnection, DuckDBValue } from '@duckdb/node-api';
@@ -41,22 +41,16 @@ async function ownFolder(): Promise<string> {
   for (const name of await readdir(tmpdir())) {
     const pid = name.startsWith(FOLDER) ? Number.parseInt(name.slice(FOLDER.length), 10) : 0;
     // In a container the process before had the same id.
-    const isEarlier =
-      pid === process.pid && !folders.has(join(tmpdir(), name)) && (await changed(name)) < began;
+    const path = join(tmpdir(), name);
+    const { mtimeMs = began } = statSync(path, { throwIfNoEntry: false }) ?? {};
+    const isEarlier = pid === process.pid && !folders.has(path) && mtimeMs < began;
     // Another process may remove it at the same time.
     if (pid > 0 && (isEarlier || !signalProcess(pid, 0)))
-      await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {});
+      await rm(path, { recursive: true, force: true }).catch(() => {});
   }
   const folder = await mkdtemp(join(tmpdir(), `${FOLDER}${process.pid}-`));
   folders.add(folder);
   return folder;
-}
-
-async function changed(name: string): Promise<number> {
-  return stat(join(tmpdir(), name)).then(
-    ({ mtimeMs }) => mtimeMs,
-    () => Number.POSITIVE_INFINITY,
-  );
 }
 
 /**
