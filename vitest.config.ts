@@ -14,10 +14,11 @@ cleanEnvironment(process.env);
 // As the local stack has it: what the tests start, and the workers themselves, are loaded in half the processor time.
 process.env.NODE_COMPILE_CACHE ??= compileCacheDir();
 
+// A shared runner may stand still for seconds. What fails twice is broken, and the report names what did once.
+const retry = process.env.CI ? 1 : 0;
 /** Whatever starts processes. */
 const patient = {
-  // A shared runner may stand still for seconds. What fails twice is broken, and the report names what did once.
-  retry: process.env.CI ? 1 : 0,
+  retry,
   testTimeout: 120_000,
   hookTimeout: 240_000,
   expect: { poll: { timeout: 20_000 } },
@@ -28,7 +29,9 @@ const endToEnd = { ...patient, globalSetup: './test/support/share-servers.ts' };
 const unit = {
   // Vitest leaves one core alone, which of two is half of them.
   maxWorkers: Math.max(2, availableParallelism() - 1),
+  retry,
   testTimeout: 20_000,
+  hookTimeout: 60_000,
   expect: { poll: { timeout: 10_000 } },
 };
 /** A process for each file, and its imports, took half of the time of all. */

@@ -69,7 +69,7 @@ export class EvaluationError extends Error {
 }
 
 /** Timeout: an evaluation normally takes a few seconds. */
-const LIMIT_MS = 90_000;
+const LIMIT_MS = 200_000;
 
 /** Globals that SST's modules need while they load, before the app is known. */
 const GLOBALS = `
