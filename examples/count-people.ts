@@ -18,8 +18,8 @@ export function createCountPeople({ store, ...dependencies }: FailureDependencie
     const key = `people/${first?.topic}-${first?.partition}-${first?.offset}.json`;
     // What the store throws is thrown: the batch is delivered again.
     if (first) await store.put({ key, body: JSON.stringify(counts), contentType: 'application/json' });
-    // Records that are no frames would fail at every retry: they go into `failed/count-people/`.
-    await putAllFailed('count-people', failures, dependencies);
+    // Records that are no frames would fail at every retry: they go into `failed/people/`.
+    await putAllFailed('people', failures, dependencies);
   };
 }
 
@@ -28,6 +28,6 @@ const store = createStore();
 /** The handler as Lambda, and `npm start`, run it. */
 export const handler = createCountPeople({
   store,
-  putFailed: createPutFailed(store, 'count-people'),
-  logger: createLogger('count-people'),
+  putFailed: createPutFailed(store, 'people'),
+  logger: createLogger('people'),
 });

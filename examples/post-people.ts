@@ -16,7 +16,7 @@ export function createPostPeople({ url, ...dependencies }: FailureDependencies &
       return people > 0 ? [{ id: idOf(frame), captured_at: frame.capturedAt, people }] : [];
     });
     if (frames.length > 0) await post(url, JSON.stringify(frames));
-    await putAllFailed('post-people', failures, dependencies);
+    await putAllFailed('post', failures, dependencies);
   };
 }
 
@@ -32,6 +32,6 @@ async function post(url: string, body: string): Promise<void> {
 /** The handler as Lambda, and `npm start`, run it. */
 export const handler = createPostPeople({
   url: process.env.PEOPLE_URL ?? 'http://localhost:3000/',
-  putFailed: createPutFailed(createStore(), 'post-people'),
-  logger: createLogger('post-people'),
+  putFailed: createPutFailed(createStore(), 'post'),
+  logger: createLogger('post'),
 });

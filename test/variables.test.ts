@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfig, type VariableName, variables } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
+import { STAGES } from '@video-pipeline/stages';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
 import { startStack } from '../packages/local/src/stack.ts';
 import { cleanEnvironment } from './support/clean-environment.ts';
@@ -89,7 +90,7 @@ describe.each(Object.entries(OTHER_VALUES) as [VariableName, string | number][])
     'means to each process of npm start what it means to that process alone',
     () => {
       expect([...given.keys()].sort()).toEqual(
-        ['annotate', 'clip', 'compact', 'console', 'detect', 'ingest', 'model', 'notify'].sort(),
+        [...STAGES.map((stage) => stage.name), 'compact', 'console', 'ingest', 'model'].sort(),
       );
       for (const [process, env] of given) expect(readConfig([name], env)[name], process).toEqual(value);
     },

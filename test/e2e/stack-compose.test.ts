@@ -86,10 +86,7 @@ describe('docker-compose.yaml', () => {
       'rtsp-server',
       'streamer',
       'inference-service',
-      'detect',
-      'annotate',
-      'notify',
-      'clip',
+      ...STAGES.map(({ name }) => name),
       'console',
       'ingest',
     ]);

@@ -1,6 +1,6 @@
 import { variables } from '@video-pipeline/config';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { type Given, SETTABLE, settingsOf } from '../../infra/settings.ts';
+import { DEPLOYMENT_VARIABLES, type Given, SETTABLE, settingsOf } from '../../infra/settings.ts';
 import { type Row, rows, stageOf } from '../../infra/stages.ts';
 import { OTHER_VALUES } from '../support/other-values.ts';
 import { DEPLOY_CIDR, ofType, one } from './graphs.ts';
@@ -12,15 +12,14 @@ const OTHER = Object.fromEntries(
 ) as Required<Given>;
 
 /** What the deploy makes itself, keeps as a secret, or takes from its shell alone; and what is of one machine alone. */
-const NOT_OF_A_STAGE = [
+const NOT_OF_A_STAGE: string[] = [
+  ...DEPLOYMENT_VARIABLES,
   ...['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'INFERENCE_BACKEND', 'INFERENCE_SERVICE_URL'],
   // Of `npm run deploy -- canary`, which is over in half an hour.
-  ...['MODEL_CANARY', 'INFERENCE_CANARY_URL', 'INFERENCE_CANARY_SHARE', 'INFERENCE_CANARY_MODE'],
-  ...['SAGEMAKER_ENDPOINT_NAME', 'EVENT_BUS_NAME', 'EVENT_CLIPS', 'S3_BUCKET', 'AWS_REGION', 'HOST'],
+  'INFERENCE_CANARY_URL',
+  ...['SAGEMAKER_ENDPOINT_NAME', 'EVENT_BUS_NAME', 'EVENT_CLIPS', 'S3_BUCKET', 'HOST'],
   ...['STREAMS', 'STREAMS_FILE', 'METRICS_NAMESPACE', 'SHUTDOWN_GRACE_SECONDS'],
-  ...['MQTT_URL', 'MQTT_USERNAME', 'MQTT_PASSWORD', 'MQTT_TOPIC_PREFIX'],
-  ...['WEBHOOK_URL', 'WEBHOOK_SECRET', 'CONSOLE_TOKEN', 'CONSOLE_TOKEN_FILE', 'CONSOLE_URL'],
-  ...['DEPLOY_CIDRS', 'MODEL_IMAGE', 'INGEST_IMAGE', 'ALARM_EMAIL', 'CAMERAS_FILE'],
+  ...['CONSOLE_TOKEN', 'CONSOLE_TOKEN_FILE', 'CONSOLE_URL'],
   // The deploy knows the racks of its zones.
   'KAFKA_RACK',
   // OpenVINO is in no image that a stage deploys; ingest in AWS has many addresses, and its state in CloudWatch.
@@ -29,7 +28,7 @@ const NOT_OF_A_STAGE = [
   'METRICS_PORT',
   // A stage's cameras are watched in the console; nobody reaches the task's ports.
   ...['RESTREAM_PORT', 'RESTREAM_USER'],
-  ...['CLUSTER_ADMINS', 'CLUSTER_VIEWERS', 'AWS_ENDPOINT_URL', 'MAX_FRAMES'],
+  ...['AWS_ENDPOINT_URL', 'MAX_FRAMES'],
 ];
 
 test('every variable of the table is a setting of a stage, or is known to be none', () => {
