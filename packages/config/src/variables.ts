@@ -44,7 +44,7 @@ export const variables = {
     .regex(/^[\w.-]+$|^[\w.-]+=[\w.-]+(,[\w.-]+=[\w.-]+)*$/, 'must be a rack, or zone=rack[,zone=rack...]')
     .optional()
     .describe(
-      'rack (`broker.rack`) of the nearest brokers; ingest sends to the partitions that they lead, the poller reads from them. `zone=rack[,...]`: an ECS task finds its own zone',
+      'rack (`broker.rack`) of the nearest brokers: ingest sends to the partitions that they lead, and the poller reads from them. `zone=rack[,...]` names the rack of each zone; an ECS task finds its own zone',
     ),
   KAFKA_TOPIC: z.string().min(1).default('video-frames').describe('topic of frames'),
   KAFKA_DETECTIONS_TOPIC: z.string().min(1).default('detections').describe('topic of frames with detections'),
@@ -71,7 +71,7 @@ export const variables = {
   INFERENCE_TIMEOUT_SECONDS: number(0.1, 900).default(60).describe('longest wait for one inference call'),
   INFERENCE_CONFIDENCE_THRESHOLD: number(0, 1)
     .default(0.5)
-    .describe('detections below it are left out, 0..1'),
+    .describe('least confidence of a detection that is kept, 0..1'),
   INFERENCE_CANARY_URL: httpUrl.describe(
     'detect: base URL of a second model server, to be tried; see docs/canary.md',
   ),
@@ -133,7 +133,7 @@ export const variables = {
     .enum(['frames', 'archive', 'video', 'events'])
     .default('frames')
     .describe(
-      'how annotated frames are stored. `frames`: each as an object. `archive`: the frames of a stream in a batch as one TAR (WebDataset). `video`: these frames as H.264 (MP4). `events`: as `frames`, but only around what is of interest',
+      'how annotated frames are stored. `frames`: each as an object. `archive`: the frames of a stream in a batch as one TAR (WebDataset). `video`: these frames as H.264 (MP4). `events`: as `frames`, but only those around an event, or a detection of STORE_CLASSES',
     ),
   STORE_CLASSES: classes.describe(
     '`STORE=events`: classes whose detection keeps the frames around it, as an event does; left out: all, `none`: events alone',
@@ -185,14 +185,14 @@ export const variables = {
     .union([z.literal('safe'), number(0, 1)], { error: 'must be a number from 0 to 1, or safe' })
     .default(0)
     .describe(
-      'share of the picture that must change for a frame to be sent, 0..1; 0 sends every frame. `safe`: the least change anywhere that is no noise',
+      'share of the picture that must change for a frame to be sent, 0..1; 0 sends every frame. `safe`: a small change anywhere is enough, if it is more than noise',
     ),
   MOTION_KEEPALIVE_SECONDS: number(0.1, 86_400)
     .default(10)
     .describe('longest time between two frames of a scene without motion, with MOTION_THRESHOLD'),
   JPEG_QUALITY: integer(1, 100)
     .default(85)
-    .describe('JPEG quality of annotate, and first choice of ingest, 1..100'),
+    .describe('JPEG quality, 1..100; ingest lowers it for a frame over MAX_FRAME_BYTES'),
   METRICS_NAMESPACE: z
     .string()
     .regex(/^[\w/.:#-]{1,255}$/, 'must be letters, digits and any of _/.:#-, at most 255')
@@ -268,7 +268,7 @@ export const variables = {
   METRICS_PORT: port
     .optional()
     .describe(
-      'port for /metrics and /health of a stage that runs as a worker; left out: none. `npm start` gives each stage its own, counting up from this one',
+      'port for /metrics and /health of a stage that runs as a process or a task; left out: none. `npm start` gives this port to the first stage, the next port to the next',
     ),
   HOST: z.string().min(1).default('127.0.0.1').describe('address that servers listen on'),
   CONSOLE_PORT: port.default(8080).describe('port of the console'),
