@@ -33,4 +33,4 @@ test('on a cluster of three that loses leaders, every acknowledged frame is anno
   expect(isSound(outcome)).toBe(true);
   expect(outcome.annotated).toBe(outcome.acknowledged);
   expect(outcome.acknowledged).toBeGreaterThanOrEqual(300);
-}, 180_000);
+}, 600_000);
