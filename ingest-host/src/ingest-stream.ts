@@ -59,7 +59,7 @@ export class IngestStream {
   readonly #failover: Failover;
   /** Where the camera said that it goes on: for the next reading alone. */
   #location: string | undefined;
-  /** Sampled pictures of a file that were taken before its active hours ended: it goes on after them. */
+  /** Sampled pictures that were taken of the file: after its active hours, or once it is there again, it goes on. */
   #taken = 0;
   #finished: Promise<void> | undefined;
 
@@ -87,7 +87,7 @@ export class IngestStream {
       const before = stats.decoded;
       stats.fallback = this.#failover.fallback;
       const outcome = this.#isActive(Date.now()) ? await this.#readInTurn() : 'inactive';
-      if (outcome !== 'inactive') this.#taken = 0;
+      if (outcome instanceof SourceError ? outcome.isFinal : outcome !== 'inactive') this.#taken = 0;
       if (this.#abort.signal.aborted || (outcome === 'ended' && !stats.fallback)) break;
       if (outcome === 'inactive') {
         stats.state = 'inactive';
@@ -107,6 +107,7 @@ export class IngestStream {
       const { url } = this.#failover;
       const wait = this.#failover.next(outcome !== 'ended' && stats.decoded > before, error.permanent);
       this.#location = this.#failover.url === url ? error.location : undefined;
+      if (this.#failover.url !== url) this.#taken = 0;
       stats.state = 'waiting';
       stats.lastError = error.message;
       stats.reconnects += 1;

@@ -1,3 +1,4 @@
+import { copyFile, rename } from 'node:fs/promises';
 import { type Cameras, startCameras } from '@video-pipeline/camera';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { collectingIngest, stream } from '../support/collect.ts';
@@ -83,7 +84,9 @@ test('outside its active hours a camera is let go, and read again when they begi
   expect(ingest.stats.get('door')?.reconnects).toBe(0);
 });
 
-test('a file that its active hours cut in two gives each frame once, with the times of the file', async () => {
+test('a file that its active hours cut in two, and that is away in between, gives each frame once, with its times', async () => {
+  const file = folder.path('cut.mp4');
+  await copyFile(clip, file);
   vi.useFakeTimers({ toFake: ['Date'], now: Date.parse('2026-07-01T17:59:00Z') });
   let sends = 0;
   const { ingest, of } = collectingIngest({}, async () => {
@@ -93,13 +96,16 @@ test('a file that its active hours cut in two gives each frame once, with the ti
   undo.push(() => ingest.stop(1000));
   const hours = { activeHours: { span: '09:00-18:00', timeZone: 'UTC' } };
   const fileStart = Date.parse('2026-06-30T07:00:00Z');
-  const ended = ingest.run([{ ...stream('yard', clip), ...hours, fileStart }]);
+  const ended = ingest.run([{ ...stream('yard', file), ...hours, fileStart }]);
   await expect.poll(() => ingest.stats.get('yard')?.state).toBe('inactive');
   const before = of('yard').length;
   expect(before).toBeGreaterThan(0);
   expect(before).toBeLessThan(40);
 
+  await rename(file, `${file}.away`);
   vi.setSystemTime(Date.parse('2026-07-02T09:00:00Z'));
+  await expect.poll(() => ingest.stats.get('yard')?.reconnects, { timeout: 10_000 }).toBe(1);
+  await rename(`${file}.away`, file);
   await ended;
   expect(of('yard').map(({ frameNumber }) => frameNumber)).toEqual(Array.from({ length: 40 }, (_, i) => i));
   const whole = collectingIngest();
