@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -182,7 +182,13 @@ describe('a pid file', () => {
     const beat = setInterval(() => void utimes(file, new Date(), new Date()), 100);
     await expect(lock(folder)).rejects.toThrow(`another container or machine already runs on ${folder}`);
     clearInterval(beat);
-    const release = await lock(folder);
+    // One that ends meanwhile takes its lock with it.
+    const gone = join(folder, 'gone');
+    await mkdir(gone);
+    await writeFile(join(gone, 'supervisor.pid'), `999999999 ${ELSEWHERE}`);
+    const removed = sleep(500).then(() => rm(join(gone, 'supervisor.pid')));
+    const [release, releaseGone] = await Promise.all([lock(folder), lock(gone), removed]);
+    await releaseGone();
     await endLeftovers(folder);
     expect([existsSync(service), signalProcess(others.pid ?? 0, 0)]).toEqual([false, true]);
     others.kill('SIGKILL');

@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { readdir, readFile, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
@@ -214,10 +214,10 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
 
 /** Takes the folder over from a supervisor elsewhere, unless it runs. Ids of its processes mean others here, or none. */
 async function outlive(file: string, runDir: string): Promise<void> {
-  const touched = () => stat(file).then(({ mtimeMs }) => mtimeMs);
-  const before = await touched();
+  const touched = () => statSync(file, { throwIfNoEntry: false })?.mtimeMs; // undefined: it has ended
+  const before = touched();
   await sleep(5 * BEAT_MS);
-  if ((await touched()) !== before)
+  if ((touched() ?? before) !== before)
     throw new StartError(
       `another container or machine already runs on ${runDir}: stop it, or ${ANOTHER_FOLDER}`,
     );
