@@ -37,13 +37,13 @@ export async function makeFolder(path: string): Promise<void> {
 }
 
 /**
- * Writes a file whole or not at all, and the folders above it. `write` gets another name, which is then renamed: nobody
- * reads half a file, and two writers at the same time do no harm, in one process or in two containers.
+ * Writes a file whole or not at all, and the folders above it. `write` gets another name, of 37 characters, which is then
+ * renamed: nobody reads half a file, and two writers at the same time do no harm.
  * @throws Error of the file system, or of `write`
  */
 export async function writeWhole(path: string, write: (partial: string) => Promise<unknown>): Promise<void> {
   await makeFolder(dirname(path));
-  const partial = `${path}.${randomUUID()}`;
+  const partial = join(dirname(path), `.${randomUUID()}`);
   try {
     await write(partial);
     await rename(partial, path);

@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { pidSpace } from '@video-pipeline/lifecycle';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { serveFiles, serveProxy, type TestServer } from '../../../test/support/repository-server.ts';
-import { keepCompiled } from './cache.ts';
+import { keepCompiled, writeWhole } from './cache.ts';
 import { fetchJars, type Jar } from './jars.ts';
 
 const CONTENT = randomBytes(300_000);
@@ -325,6 +325,19 @@ describe('a download', () => {
     expect(await Promise.all([fetched(), fetched(), fetched()])).toEqual([CONTENT, CONTENT, CONTENT]);
     expect(await left()).toEqual(['it-1.0.jar']);
   });
+});
+
+it('a file with the longest name is written whole, or not at all', async () => {
+  const path = join(home, 'new', 'n'.repeat(255));
+  const fail = async (partial: string) => {
+    await writeFile(partial, 'half');
+    throw new Error('broke off');
+  };
+  await expect(writeWhole(path, fail)).rejects.toThrow('broke off');
+  expect(await readdir(dirname(path))).toEqual([]);
+  await writeWhole(path, (partial) => writeFile(partial, 'whole'));
+  expect(await readFile(path, 'utf8')).toBe('whole');
+  expect(await readdir(dirname(path))).toEqual([basename(path)]);
 });
 
 // Where Node's own recursive mkdir never returns.
