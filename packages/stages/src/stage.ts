@@ -28,7 +28,7 @@ export interface PipelineStage {
   lambda: LambdaDefinition;
 }
 
-/** A stage on AWS. It always may read its topic and write to its folder of `failed/`. */
+/** A stage on AWS. It always may read its topic, and read and write its folder of `failed/`. */
 export interface LambdaDefinition {
   memoryMb: number;
   /** At most 840, Lambda's limit behind Kafka. */
@@ -83,6 +83,7 @@ export function isWithin({ within }: PipelineStage, { PICTURES }: Config<'PICTUR
 export function withWorkOf<Stage extends PipelineStage>(stage: Stage, inner: PipelineStage): Stage {
   const [of, more] = [stage.lambda, inner.lambda];
   const both = <Item>(a: readonly Item[] = [], b: readonly Item[] = []) => [...new Set([...a, ...b])];
+  const failed = `failed/${inner.name}` as const;
   return {
     ...stage,
     does: `${stage.does}; ${inner.does}`,
@@ -92,8 +93,8 @@ export function withWorkOf<Stage extends PipelineStage>(stage: Stage, inner: Pip
       timeoutSeconds: Math.max(of.timeoutSeconds, more.timeoutSeconds),
       needs: both(of.needs, more.needs),
       environment: both(of.environment, more.environment),
-      getsObjects: both(of.getsObjects, more.getsObjects),
-      putsObjects: both(of.putsObjects, [...(more.putsObjects ?? []), `failed/${inner.name}`]),
+      getsObjects: both(of.getsObjects, [...(more.getsObjects ?? []), failed]),
+      putsObjects: both(of.putsObjects, [...(more.putsObjects ?? []), failed]),
       install: { ...of.install, ...more.install },
       installForVideo: { ...of.installForVideo, ...more.installForVideo },
       forEvents: more.forEvents ?? of.forEvents,

@@ -60,5 +60,7 @@ test('where pictures travel once, detect has what annotate has beside its own', 
       expect(detect?.lambda[what]).toMatchObject(one?.lambda[what] ?? {});
     expect(detect?.lambda.memoryMb).toBeGreaterThanOrEqual(one?.lambda.memoryMb ?? 0);
   }
+  // Which it reads where an entry lies under the same key.
   expect(detect?.lambda.putsObjects).toContain('failed/annotate');
+  expect(detect?.lambda.getsObjects).toContain('failed/annotate');
 });
