@@ -56,7 +56,6 @@ export function manifests(input: Manifests): KubernetesObject[] {
     networkPolicySwitch(),
     nodePool(input),
     serviceAccount(),
-    configMap(input),
     // Before the pods: a pod gets its readiness gate only if the load balancer knows its service already.
     ...variants.map(({ name }) => service(input, name)),
     ...variants.map((variant) => deployment(input, variant)),
@@ -130,17 +129,18 @@ function nodePool(input: Manifests): KubernetesObject {
 
 const serviceAccount = () => ours('v1 ServiceAccount', SERVICE, { automountServiceAccountToken: false });
 
-function configMap({ settings }: Manifests): KubernetesObject {
-  return ours('v1 ConfigMap', SERVICE, {
-    data: {
-      HOST: '0.0.0.0',
-      ...environmentOf({ settings }, ['PORT', ...MODEL_VARIABLES]),
-      SHUTDOWN_GRACE_SECONDS: String(DRAIN.inWork),
-    },
-  });
+/** In the pod itself, not in a ConfigMap: a changed setting is a rollout then. */
+function environment({ settings }: Manifests) {
+  const values = {
+    HOST: '0.0.0.0',
+    ...environmentOf({ settings }, ['PORT', ...MODEL_VARIABLES]),
+    SHUTDOWN_GRACE_SECONDS: String(DRAIN.inWork),
+  };
+  return Object.entries(values).map(([name, value]) => ({ name, value }));
 }
 
-function deployment({ settings }: Manifests, { name, image, replicas }: Variant): KubernetesObject {
+function deployment(input: Manifests, { name, image, replicas }: Variant): KubernetesObject {
+  const { PORT } = input.settings;
   // Under load the server may need longer than Kubernetes' default of one second.
   const health = { httpGet: { path: '/health', port: HTTP }, timeoutSeconds: 5 };
   return ours('apps/v1 Deployment', name, {
@@ -156,7 +156,7 @@ function deployment({ settings }: Manifests, { name, image, replicas }: Variant)
           annotations: {
             'prometheus.io/scrape': 'true',
             'prometheus.io/path': '/metrics',
-            'prometheus.io/port': String(settings.PORT),
+            'prometheus.io/port': String(PORT),
           },
         },
         spec: {
@@ -182,8 +182,8 @@ function deployment({ settings }: Manifests, { name, image, replicas }: Variant)
             {
               name: 'model',
               image,
-              ports: [{ name: HTTP, containerPort: settings.PORT }],
-              envFrom: [{ configMapRef: { name: SERVICE } }],
+              ports: [{ name: HTTP, containerPort: PORT }],
+              env: environment(input),
               lifecycle: { preStop: { sleep: { seconds: DRAIN.beforeStop } } },
               resources: {
                 requests: { cpu: String(GPU_POD.vcpus), memory: '4Gi', 'nvidia.com/gpu': '1' },
@@ -194,7 +194,7 @@ function deployment({ settings }: Manifests, { name, image, replicas }: Variant)
                 readOnlyRootFilesystem: true,
                 capabilities: { drop: ['ALL'] },
               },
-              // The weights, which each thread maps.
+              // The server keeps the weights there, which each thread maps.
               volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
               // Each thread is tuned to 14 shapes of input before it is ready: minutes for a large model.
               startupProbe: { ...health, periodSeconds: 5, failureThreshold: 240 },

@@ -108,6 +108,9 @@ describe('the model server and its objects agree', () => {
     objects.find((one) => one.kind === kind && one.metadata.name === name) as any;
   const pod = find('Deployment').spec.template;
   const [container] = pod.spec.containers;
+  const environment: Record<string, string> = Object.fromEntries(
+    container.env.map(({ name, value }: { name: string; value: string }) => [name, value]),
+  );
 
   test('it can write nothing but its temporary files', () => {
     expect(container.securityContext.readOnlyRootFilesystem).toBe(true);
@@ -117,7 +120,7 @@ describe('the model server and its objects agree', () => {
 
   test('on the port, from load balancer to process', () => {
     const [{ containerPort, name }] = container.ports;
-    expect(find('ConfigMap').data.PORT).toBe(String(containerPort));
+    expect(environment.PORT).toBe(String(containerPort));
     expect(find('Service').spec.ports[0]).toMatchObject({ port: containerPort, targetPort: name });
     expect(pod.metadata.annotations['prometheus.io/port']).toBe(String(containerPort));
     expect(find('NetworkPolicy').spec.ingress[0].ports[0].port).toBe(containerPort);
@@ -136,7 +139,7 @@ describe('the model server and its objects agree', () => {
 
   test('on variables that it reads, with values that it takes', () => {
     const server = sourcesOf('model/src') + sourcesOf('packages/telemetry/src');
-    for (const [name, value] of Object.entries(find('ConfigMap').data)) {
+    for (const [name, value] of Object.entries(environment)) {
       expect(variables[name as keyof typeof variables].safeParse(value).success, name).toBe(true);
       expect(server, name).toContain(name);
     }
@@ -144,7 +147,7 @@ describe('the model server and its objects agree', () => {
 
   test('on the image: the GPU that it is made for, not whatever there is', () => {
     const [, device] = /INFERENCE_DEVICE=(\w+)/.exec(readFileSync('model/Dockerfile.cuda', 'utf8')) ?? [];
-    expect(find('ConfigMap').data.INFERENCE_DEVICE).toBe(device);
+    expect(environment.INFERENCE_DEVICE).toBe(device);
   });
 
   test('on its CPUs: the capacity model plans with them, and they are left of a node beside its agents', () => {

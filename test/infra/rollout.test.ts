@@ -11,12 +11,12 @@ const EKS = ['production', 'staging'] as const satisfies Deployed[];
 const DAY = 86_400_000;
 
 /** Objects of one stage, by kind. */
-function render(name: string): Record<string, any> {
+function render(name: string, change: Partial<Stage['settings']> = {}): Record<string, any> {
   const { inference, kafka, settings } = stageOf(name);
   const list = manifests({
     image: 'registry/model@sha256:0',
     inference: inference as Eks,
-    settings,
+    settings: { ...settings, ...change },
     loadBalancerGroup: 'sg-1',
     clientCidr: '10.0.0.0/16',
     kafka: { bootstrapServers: 'b-1:9098', region: 'us-east-1', partitions: kafka.partitions },
@@ -50,6 +50,11 @@ describe.each(EKS)('a rollout of the model in %s', (name) => {
     );
   });
 
+  test('follows a changed setting of the model', () => {
+    const changed = render(name, { INFERENCE_CONFIDENCE_THRESHOLD: 0.31 });
+    expect(JSON.stringify(changed.Deployment.spec.template)).toContain('0.31');
+  });
+
   test('is scaled once there is a deployment to scale: KEDA looks for its request of CPU', async () => {
     const scaler = one(
       await graphOf(name),
@@ -68,7 +73,8 @@ describe.each(EKS)('a rollout of the model in %s', (name) => {
       'deregistration_delay.timeout_seconds',
     );
     expect(drain).toBeGreaterThan(Number(deregistration));
-    const grace = Number(render(name).ConfigMap.data.SHUTDOWN_GRACE_SECONDS);
+    const { env } = spec.containers[0];
+    const grace = Number(env.find((one: { name: string }) => one.name === 'SHUTDOWN_GRACE_SECONDS').value);
     expect(spec.terminationGracePeriodSeconds).toBeGreaterThan(drain + grace);
   });
 
