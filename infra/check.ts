@@ -73,7 +73,7 @@ function* problemsOf(stage: Stage, region: string, ask: Ask): Generator<string> 
   if (network.nat === 'ec2' && !ask('ec2', 'describe-images', ...images).includes('"ImageId"'))
     yield `${region} has no image ${NAT_IMAGES.name} for NAT instances: set network.nat to 'managed'`;
   if (isEks) {
-    yield* leftProblems(name, ask);
+    yield* leftProblems(name, region, ask);
     yield* gpuProblems(inference.gpu, zones, ask);
   }
   yield* versionProblems(stage, ask);
@@ -98,12 +98,12 @@ function zonesOf(ask: Ask): string[] {
  * Log groups that AWS made again, without a retention, when a stage of this name was removed: a deploy can't make them then.
  * @see https://github.com/terraform-aws-modules/terraform-aws-eks/issues/2763
  */
-function* leftProblems(stage: string, ask: Ask): Generator<string> {
+function* leftProblems(stage: string, region: string, ask: Ask): Generator<string> {
   for (const writer of ['eks', 'containerinsights']) {
     const prefix = ['--log-group-name-prefix', `/aws/${writer}/video-pipeline-${stage}/`];
     const kept = ['--query', 'logGroups[?!retentionInDays].logGroupName'];
     for (const group of JSON.parse(ask('logs', 'describe-log-groups', ...prefix, ...kept))) {
-      console.log(`aws logs delete-log-group --log-group-name ${group}`);
+      console.log(`aws logs delete-log-group --region ${region} --log-group-name ${group}`);
       yield `the log group ${group} is left of a removed stage, and has to be deleted first`;
     }
   }

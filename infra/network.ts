@@ -181,7 +181,7 @@ export function connect(from: Group, to: Group, port: number): void {
   letIn(name, to, port, { referencedSecurityGroupId: from.id });
 }
 
-/** Allows `from` to open connections to addresses outside the VPC. */
+/** Allows `from` to open connections to the addresses of `cidr`. */
 export function connectOut(from: Group, cidr: string, port: number, protocol: 'tcp' | 'udp' = 'tcp'): void {
   const name = `${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}${protocol === 'udp' ? 'udp' : ''}`;
   letOut(name, from, onPort(port, protocol), { cidrIpv4: cidr });

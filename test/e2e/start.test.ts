@@ -4,6 +4,7 @@ import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { runningState } from '../../packages/cli/src/running.ts';
 import { freePort, signalProcess } from '../../packages/local/src/supervisor/processes.ts';
@@ -58,7 +59,9 @@ describe('npm start', () => {
       };
       syncBuiltinESMExports();`;
     await writeFile(preload, stopItself);
-    const { exited, output } = startStackProcess(dataDir, [], { NODE_OPTIONS: `--import ${preload}` });
+    const { exited, output } = startStackProcess(dataDir, [], {
+      NODE_OPTIONS: `--import ${pathToFileURL(preload)}`,
+    });
     expect(await exited).toEqual({ code: 1, signal: null });
     expect(output.stderr).toBe('stopped before it had started\n');
     expect(await readdir(join(dataDir, 'run'))).toEqual([]);

@@ -186,9 +186,11 @@ describe('npm run deploy -- check', () => {
   });
 
   test('says which log group EKS made again while a stage of this name was removed', async () => {
-    const left = { LEFT_GROUP: '/aws/eks/video-pipeline-staging/cluster' };
+    const left = { LEFT_GROUP: '/aws/eks/video-pipeline-staging/cluster', AWS_REGION: 'eu-west-1' };
     await expect(checked(['--stage', 'staging'], left)).rejects.toMatchObject({
-      stdout: expect.stringContaining(`aws logs delete-log-group --log-group-name ${left.LEFT_GROUP}\n`),
+      stdout: expect.stringContaining(
+        `aws logs delete-log-group --region eu-west-1 --log-group-name ${left.LEFT_GROUP}\n`,
+      ),
       stderr: expect.stringContaining(`the log group ${left.LEFT_GROUP} is left of a removed stage`),
     });
     const { calls } = await checked(['--stage', 'staging']);
@@ -418,9 +420,7 @@ describe('npm run k8s:render', () => {
     const { stdout } = await run('render.ts', ['--image', 'registry.example/model@sha256:1']);
     const objects = parseAllDocuments(stdout).map((document) => document.toJS());
     const kinds = objects.map(({ kind }) => kind);
-    expect(kinds).toEqual(
-      expect.arrayContaining(['Namespace', 'ConfigMap', 'Deployment', 'Service', 'ScaledObject']),
-    );
+    expect(kinds).toEqual(expect.arrayContaining(['Namespace', 'Deployment', 'Service', 'ScaledObject']));
     const deployment = objects.find(({ kind }) => kind === 'Deployment');
     expect(deployment.spec.template.spec.containers[0].image).toBe('registry.example/model@sha256:1');
   });

@@ -19,7 +19,10 @@ interface Asked {
   env: NodeJS.ProcessEnv;
 }
 
-/** Runs commands in a process that is kept. One that is signalled, or starts another in the foreground, is run by itself. */
+/**
+ * Runs commands in a process that is kept. One that is signalled is run by itself. What a command starts writes elsewhere:
+ * its output is not in the command's.
+ */
 export class CommandHost {
   #child: ChildProcess | undefined;
   readonly #next = inTurn();
