@@ -56,6 +56,8 @@ const FRAMES = options.frames;
 /** Frames before those that are measured, in each run: Node compiles what it runs often, for so long. */
 const WARM = 300;
 const STREAMS = ['bench-a', 'bench-b', 'bench-c', 'bench-d'];
+/** Frames that wait behind those that are measured: as many as are under way, so that no stage runs dry. */
+const AFTER = 200;
 /** Longest time without a stored frame; after it the benchmark has failed. */
 const STALL_MS = 120_000;
 const root = resolve(import.meta.dirname, '../..');
@@ -256,8 +258,9 @@ async function publish(parts: Parts, topic: string, jpegs: Buffer[], frames: num
 }
 
 /**
- * Starts annotate and detect, and lets them work until they are warm. Then measures until all frames of `ingest`, or
- * without it those of a backlog, lie in S3. How long Node takes to start is no part of a frame.
+ * Starts annotate and detect, and lets them work until they are warm. Measures from then on. A backlog is in Kafka
+ * before they start, and does not end with the measurement: neither publishing it nor an idle stage is part of a frame.
+ * With `ingest` it measures until all its frames lie in S3.
  */
 async function measureRun(
   parts: Parts,
@@ -273,25 +276,28 @@ async function measureRun(
     const args = ['--handler', handler, '--topic', topic, '--group', `${run}-${name}`];
     return start(name, [main, ...args], env);
   };
+  await publish(parts, topics.frames, jpegs, ingest ? WARM : WARM + FRAMES + AFTER);
   const workers: Measured[] = [];
   let meter: ReturnType<typeof meterCpu> | undefined;
   try {
     workers.push(await worker('annotate', topics.detections));
     workers.push(await worker('detect', topics.frames));
-    await Promise.all([untilStored(workers, WARM), publish(parts, topics.frames, jpegs, WARM)]);
-    note(`${run}: warm after ${WARM} frames, ${FRAMES} follow`);
+    const stored = watch(workers);
+    const first = await stored.until(WARM);
+    note(`${run}: warm after ${first.frames} frames, ${FRAMES} follow`);
     if (ingest) workers.push(await ingest(topics.frames));
     meter = meterCpu([...parts.servers, { name: 'kafka', pid: parts.kafka.pid }, ...workers]);
     const began = performance.now();
-    const backlog = ingest ? undefined : publish(parts, topics.frames, jpegs, FRAMES);
-    const [inference] = await Promise.all([untilStored(workers, FRAMES), backlog]);
+    const last = await stored.until(WARM + FRAMES);
     const seconds = (performance.now() - began) / 1000;
-    const spent = Object.entries(meter.stop()).map(([name, ms]) => [name, ms / FRAMES]);
+    const frames = last.frames - first.frames;
+    const spent = Object.entries(meter.stop()).map(([name, ms]) => [name, ms / frames]);
+    const inference = last.inference.slice(first.inference.length);
     return {
       source: run,
       server: 'ours',
       seconds,
-      fps: FRAMES / seconds,
+      fps: frames / seconds,
       cpu: Object.fromEntries(spent),
       inferenceMs: { p50: quantile(inference, 0.5), p95: quantile(inference, 0.95) },
     };
@@ -301,28 +307,39 @@ async function measureRun(
   }
 }
 
-/** @returns milliseconds of each inference call */
-function untilStored(workers: Measured[], frames: number): Promise<number[]> {
-  return new Promise((resolve, reject) => {
-    let stored = 0;
-    const inference: number[] = [];
-    const watchdog = setTimeout(
-      () => reject(new Error(`only ${stored} of ${frames} frames stored`)),
-      STALL_MS,
-    );
-    for (const worker of workers) {
-      worker.onLine((line) => {
-        const values = parseMetrics(line)?.values;
-        inference.push(...(values?.InferenceTime ?? []));
-        if (values?.FramesFailed) reject(new Error(`frames failed: ${line}`));
-        for (const count of values?.FramesAnnotated ?? []) stored += count;
-        if (stored >= frames) {
-          clearTimeout(watchdog);
-          resolve(inference);
-        } else if (values?.FramesAnnotated) watchdog.refresh();
-      });
-    }
-  });
+/** Frames that annotate has stored so far, and milliseconds of each inference call. */
+interface Progress {
+  frames: number;
+  inference: number[];
+}
+
+/** Follows what the workers report from now on. `until` resolves with the progress once so many frames are stored. */
+function watch(workers: Measured[]) {
+  const now: Progress = { frames: 0, inference: [] };
+  let awaited = { frames: Number.POSITIVE_INFINITY, ...Promise.withResolvers<Progress>() };
+  let watchdog: NodeJS.Timeout | undefined;
+  const check = () => {
+    if (now.frames >= awaited.frames) awaited.resolve({ ...now, inference: [...now.inference] });
+  };
+  for (const worker of workers) {
+    worker.onLine((line) => {
+      const values = parseMetrics(line)?.values;
+      now.inference.push(...(values?.InferenceTime ?? []));
+      if (values?.FramesFailed) awaited.reject(new Error(`frames failed: ${line}`));
+      for (const count of values?.FramesAnnotated ?? []) now.frames += count;
+      if (values?.FramesAnnotated) watchdog?.refresh();
+      check();
+    });
+  }
+  return {
+    until(frames: number): Promise<Progress> {
+      const stalled = () => awaited.reject(new Error(`only ${now.frames} of ${frames} frames stored`));
+      watchdog = setTimeout(stalled, STALL_MS);
+      awaited = { frames, ...Promise.withResolvers<Progress>() };
+      check();
+      return awaited.promise.finally(() => clearTimeout(watchdog));
+    },
+  };
 }
 
 function save({ bounds, runs, times }: Result): void {
