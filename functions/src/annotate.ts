@@ -17,7 +17,7 @@ import {
 } from '@video-pipeline/storage';
 import { asSpan, createLogger, emitMetrics, tracedHandler } from '@video-pipeline/telemetry';
 import { drawable, pixelsOf } from './drawing/annotate-jpeg.ts';
-import { codeOf, drawInAttempts } from './drawing/attempts.ts';
+import { canDraw, codeOf, drawInAttempts } from './drawing/attempts.ts';
 import { FRAMES_IN_WORK } from './frames-in-work.ts';
 import { createObjectCounts } from './frigate.ts';
 import { createKeeping, earlierFrom, type Keeping, keepRuleOf } from './keeping.ts';
@@ -88,7 +88,8 @@ export type AnnotateFrames = (
 
 /**
  * Each frame becomes a JPEG with its boxes. Each stream of the batch becomes an NDJSON of its detections. A broken
- * picture becomes a dead letter in failed/, and so does a frame that can't be drawn on while others can. Any other fault
+ * picture becomes a dead letter in failed/, and so does a frame that can't be drawn on while others can, or a grey
+ * picture can. Any other fault
  * fails the batch. The batch is then delivered again, and each object overwrites itself.
  */
 export function createAnnotateFrames(dependencies: AnnotateDependencies): AnnotateFrames {
@@ -148,13 +149,17 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
     );
     const drawn: Drawn[] = [];
     const failures = [...refused];
-    for (const outcome of outcomes) {
+    let failing: { frame: DetectedFrame; reason: string } | undefined;
+    for (const [index, outcome] of outcomes.entries()) {
       if ('reason' in outcome) failures.push(outcome);
       else drawn.push(outcome);
+      const frame = received[index]?.frame;
+      if (frame && 'code' in outcome && outcome.code === 'FAILS_ALWAYS')
+        failing = { frame, reason: outcome.reason };
     }
-    const fault = failures.find(({ code }) => code === 'FAILS_ALWAYS');
-    // Where no frame could be drawn on, the fault is in no frame: the batch is delivered again.
-    if (fault && !drawn.some(({ isKept }) => isKept)) throw new Error(fault.reason);
+    // Where nothing can be drawn, the fault is in no frame: the batch is delivered again.
+    if (failing && !drawn.some(({ isKept }) => isKept) && !(await canDraw(failing.frame, how)))
+      throw new Error(failing.reason);
     await keepEarlier(choice?.earlier ?? []);
     const putStream = async (frames: Drawn[]) => {
       let places: Places | undefined;

@@ -493,9 +493,22 @@ describe('annotate', () => {
       });
     });
 
-    test('a batch of which no frame can be drawn fails as a whole, to be delivered again', async () => {
-      const { objects, annotate } = setUpFrames([0, 1], { 0: 99, 1: 99 });
-      await expect(annotate()).rejects.toThrow('Array buffer allocation failed');
+    test('a frame that fails at each attempt, alone in its batch, does not hold up those behind it', async () => {
+      const { objects, annotate } = setUpFrames([0], { 0: 99 });
+      await annotate();
+      expect([...objects.keys()]).toEqual(['failed/annotate/detections-0-100']);
+    });
+
+    test('a batch fails as a whole where nothing can be drawn, to be delivered again', async () => {
+      const { objects, annotate } = setUpFrames([0, 1], {});
+      const sorting = vi.spyOn(Array.prototype, 'toSorted').mockImplementation(() => {
+        throw new RangeError('Array buffer allocation failed');
+      });
+      try {
+        await expect(annotate()).rejects.toThrow('Array buffer allocation failed');
+      } finally {
+        sorting.mockRestore();
+      }
       expect([...objects.keys()]).toEqual([]);
     });
   });

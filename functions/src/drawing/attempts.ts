@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { DetectedFrame } from '@video-pipeline/frame';
+import type { DetectedFrame, Detection } from '@video-pipeline/frame';
 import type { FailureCode } from '@video-pipeline/storage';
+import sharp from 'sharp';
 import { annotateJpeg, PictureError, SizeMismatchError } from './annotate-jpeg.ts';
 
 const DRAW_ATTEMPTS = 3;
@@ -25,6 +26,24 @@ export async function drawInAttempts(
         throw new DrawingError(`could not be drawn on in ${attempt} attempts: ${message}`, { cause });
     }
     await sleep(DRAW_WAIT_MS);
+  }
+}
+
+const SOMETHING: Detection = { class_id: 0, class_name: 'person', confidence: 1, bbox: [2, 2, 9, 9] };
+
+/** Whether a grey picture of the frame's size can be drawn on now. If it can, what fails is the frame's own. */
+export async function canDraw(
+  { width, height }: DetectedFrame,
+  how: Parameters<typeof annotateJpeg>[2],
+): Promise<boolean> {
+  try {
+    const jpeg = await sharp({ create: { width, height, channels: 3, background: 'grey' } })
+      .jpeg()
+      .toBuffer();
+    await annotateJpeg({ jpeg, width, height }, [SOMETHING], how);
+    return true;
+  } catch {
+    return false;
   }
 }
 
