@@ -143,7 +143,7 @@ async function shell(line: string, { endless, prints = /./ }: Partial<Run> = {})
       output += text;
       if (!endless || stopped || !prints.test(output)) return;
       stopped = true;
-      process.kill(-(child.pid ?? 0), 'SIGINT');
+      process.kill(-(child.pid ?? Number.NaN), 'SIGINT');
     });
   running.add(child);
   const [code, signal] = await once(child, 'close');

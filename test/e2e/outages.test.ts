@@ -52,7 +52,12 @@ describe('a running pipeline', () => {
   let browser: Browser | undefined;
   let page: Page | undefined;
   const status = () => run(CLI, 'status', '--data-dir', dataDir);
-  const pidOf = async (service: Service) => (await stack.state())?.services[service]?.pid ?? 0;
+  // Process 0 would be this process and all beside it, up to what runs the tests: a part that restarts has none.
+  const pidOf = async (service: Service) => {
+    const runs = ({ services }: State) => (services[service]?.pid ?? 0) > 0;
+    const { services } = await stack.until(runs, `a process of ${service}`);
+    return services[service]?.pid ?? Number.NaN;
+  };
 
   beforeAll(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'outages-'));

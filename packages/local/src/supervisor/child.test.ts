@@ -121,7 +121,7 @@ describe('a child process', () => {
   it('that ends as it is to begin is said to have ended', async () => {
     const code = await program(HELD);
     const begin = async () => {
-      process.kill(Number(await readFile(code.pidFile, 'utf8')), 'SIGKILL');
+      signalProcess(Number.parseInt(await readFile(code.pidFile, 'utf8'), 10), 'SIGKILL');
       // Its end must not be reported before it may begin.
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 200);
       return undefined;
