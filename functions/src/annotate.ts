@@ -89,8 +89,7 @@ export type AnnotateFrames = (
 /**
  * Each frame becomes a JPEG with its boxes. Each stream of the batch becomes an NDJSON of its detections. A broken
  * picture becomes a dead letter in failed/, and so does a frame that can't be drawn on while others can, or a grey
- * picture can. Any other fault
- * fails the batch. The batch is then delivered again, and each object overwrites itself.
+ * picture can. Any other fault fails the batch. The batch is then delivered again, and each object overwrites itself.
  */
 export function createAnnotateFrames(dependencies: AnnotateDependencies): AnnotateFrames {
   const { store, prefix, form, keeping, count, quality = 85, boxes = true } = dependencies;
@@ -149,17 +148,15 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
     );
     const drawn: Drawn[] = [];
     const failures = [...refused];
-    let failing: { frame: DetectedFrame; reason: string } | undefined;
-    for (const [index, outcome] of outcomes.entries()) {
+    for (const outcome of outcomes) {
       if ('reason' in outcome) failures.push(outcome);
       else drawn.push(outcome);
-      const frame = received[index]?.frame;
-      if (frame && 'code' in outcome && outcome.code === 'FAILS_ALWAYS')
-        failing = { frame, reason: outcome.reason };
     }
+    const fault = failures.find(({ code }) => code === 'FAILS_ALWAYS');
+    const failing = received.find(({ record }) => record === fault?.record);
     // Where nothing can be drawn, the fault is in no frame: the batch is delivered again.
-    if (failing && !drawn.some(({ isKept }) => isKept) && !(await canDraw(failing.frame, how)))
-      throw new Error(failing.reason);
+    if (fault && failing && !drawn.some(({ isKept }) => isKept) && !(await canDraw(failing.frame, how)))
+      throw new Error(fault.reason);
     await keepEarlier(choice?.earlier ?? []);
     const putStream = async (frames: Drawn[]) => {
       let places: Places | undefined;

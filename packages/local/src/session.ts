@@ -220,7 +220,6 @@ function withNote(parts: State['health'], note: string | undefined): State['heal
   return parts.detect && note ? { ...parts, detect: { ...parts.detect, note } } : parts;
 }
 
-// Renamed into place, so that no reader sees half a file.
 async function saveState(dataDir: string, state: State): Promise<void> {
   await writeWhole(stateFile(dataDir), (partial) => writeFile(partial, JSON.stringify(state)));
 }

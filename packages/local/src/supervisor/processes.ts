@@ -98,8 +98,8 @@ export function readPid(pidFile: string): number | undefined {
 
 /** Whether a process of another container, or of another machine, wrote the file. */
 function isForeign(pidFile: string): boolean {
-  const [, space = pidSpace()] = existsSync(pidFile) ? readFileSync(pidFile, 'utf8').split(' ') : [];
-  return space !== pidSpace();
+  const [, space] = existsSync(pidFile) ? readFileSync(pidFile, 'utf8').split(' ') : [];
+  return space !== undefined && space !== pidSpace();
 }
 
 /** The process that wrote `pidFile`, if it still runs here. A process that started later only reuses the id. */
