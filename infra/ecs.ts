@@ -86,6 +86,8 @@ function harden(args: aws.ecs.TaskDefinitionArgs, tmp = false): void {
     JSON.stringify(
       JSON.parse(json).map((one: Record<string, any>) => ({
         ...one,
+        // SST gives it a terminal, and to a terminal no process of ours writes metrics.
+        pseudoTerminal: false,
         readonlyRootFilesystem: true,
         linuxParameters: { ...one.linuxParameters, capabilities: { drop: ['ALL'] } },
         ...(tmp && { mountPoints: [{ sourceVolume: 'tmp', containerPath: '/tmp' }] }),

@@ -65,8 +65,8 @@ export function createIngest(parts: Where, cameras: Camera[]) {
   const logGroups = shards.map((streams, index) =>
     createTask({ ...parts, cluster, hosts, image, streams, name: `Ingest${index + 1}` }),
   );
-  // No alarm for a disabled stream: it is silent on purpose.
-  const watched = shards.flat().filter(({ disabled }) => !disabled);
+  // No alarm for a disabled stream: it is silent on purpose. Nor in `sst dev`: CloudWatch gets no metrics from there.
+  const watched = $dev ? [] : shards.flat().filter(({ disabled }) => !disabled);
   return { streams: watched.map(({ id }) => id), logGroups };
 }
 

@@ -90,6 +90,13 @@ test('each camera has an alarm for its silence, on each stage that reads it', as
   }
 });
 
+test('`sst dev` has no alarm of a camera: its processes write their metrics on the machine of the developer', async () => {
+  const names = ofType(await graphOf('dev'), 'aws:cloudwatch/metricAlarm:MetricAlarm').map(
+    ({ name }) => name,
+  );
+  expect(names.filter((name) => /^Alarm-(Silent|Late)-/.test(name))).toEqual([]);
+});
+
 test('saved queries ask for fields that log lines have', async () => {
   const known = new Set(['@timestamp', '@log', ...fieldsOf(errorLine()), ...fieldsOf(metricsLine())]);
   const queries = ofType(await graphOf('production'), 'aws:cloudwatch/queryDefinition:QueryDefinition');
