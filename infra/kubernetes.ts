@@ -196,8 +196,7 @@ function deployment(input: Manifests, { name, image, replicas }: Variant): Kuber
               },
               // The server keeps the weights there, which each thread maps.
               volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
-              // Each thread is tuned to 14 shapes of input before it is ready: minutes for a large model.
-              startupProbe: { ...health, periodSeconds: 5, failureThreshold: 240 },
+              startupProbe: { ...health, periodSeconds: 5, failureThreshold: GPU_POD.startSeconds / 5 },
               readinessProbe: { ...health, periodSeconds: 5, failureThreshold: 2 },
               livenessProbe: { ...health, periodSeconds: 10, failureThreshold: 6 },
             },

@@ -3,6 +3,7 @@ import type { InferenceTarget } from './inference-target.ts';
 import { keepLogs } from './logs.ts';
 import { reachAws } from './network.ts';
 import { createRole } from './roles.ts';
+import { GPU_POD } from './scaling.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
 import type { Parts as Inputs } from './stage-function.ts';
 import type { Inference } from './stages.ts';
@@ -92,7 +93,13 @@ function capacity(inference: SageMaker) {
     return { serverlessConfig: { memorySizeInMb: memoryMb, maxConcurrency } };
   }
   const { instance: instanceType, replicas } = inference;
-  return { instanceType, initialInstanceCount: replicas.min, inferenceAmiVersion: HOST_IMAGE };
+  return {
+    instanceType,
+    initialInstanceCount: replicas.min,
+    inferenceAmiVersion: HOST_IMAGE,
+    // AWS's own limit is minutes, less than a large model needs.
+    containerStartupHealthCheckTimeoutInSeconds: GPU_POD.startSeconds,
+  };
 }
 
 function scale(endpoint: aws.sagemaker.Endpoint, { min, max }: { min: number; max: number }): void {

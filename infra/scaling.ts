@@ -15,12 +15,14 @@ export const GPU_NODE = { size: 'xlarge', vcpus: 4, reserved: 0.24, agents: 0.55
  * Limits of a GPU pod. `vcpus` is what it requests, whole vCPUs: a pod that does not fit its node would get one twice as
  * large. `cpuMs` is the CPU time of a frame: decoding and scaling of 720p JPEGs (`npm run bench:pictures`), and 2 ms for
  * the rest of the server, as measured beside an H200. `kernelFps` is a quarter of an H200's 3,085 frames/s with
- * candidates chosen in the graph: a cautious guess for the L4 and A10G of g6 and g5.
+ * candidates chosen in the graph: a cautious guess for the L4 and A10G of g6 and g5. `startSeconds` is the longest start:
+ * each thread is tuned to 14 shapes of input, which takes minutes for a large model.
  */
 export const GPU_POD = {
   vcpus: Math.floor(GPU_NODE.vcpus - GPU_NODE.reserved - GPU_NODE.agents),
   cpuMs: pictures.cpuMs.forModel + 2,
   kernelFps: 770,
+  startSeconds: 1200,
 };
 /** Frames a second of one GPU pod: what its vCPUs or its kernels allow, whichever is less. Not measured as a whole. */
 export const GPU_FPS = Math.floor(Math.min((1000 * GPU_POD.vcpus) / GPU_POD.cpuMs, GPU_POD.kernelFps));

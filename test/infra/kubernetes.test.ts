@@ -135,6 +135,8 @@ describe('the model server and its objects agree', () => {
       expect(container[probe].timeoutSeconds).toBeLessThanOrEqual(container[probe].periodSeconds);
     }
     expect(server).toContain(`'${pod.metadata.annotations['prometheus.io/path']}'`);
+    const { periodSeconds, failureThreshold } = container.startupProbe;
+    expect(periodSeconds * failureThreshold).toBe(20 * 60);
   });
 
   test('on variables that it reads, with values that it takes', () => {

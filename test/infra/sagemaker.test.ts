@@ -88,7 +88,7 @@ test.each(['personal', 'hosted'] as const)(
   },
 );
 
-test('GPU instances have the driver that the image needs, and the server does without no GPU unnoticed', async () => {
+test('GPU instances have the driver that the image needs and the time to start, and the server does without no GPU unnoticed', async () => {
   const graph = await graphOf('hosted');
   const { productionVariants } = one(
     graph,
@@ -97,6 +97,8 @@ test('GPU instances have the driver that the image needs, and the server does wi
   ).inputs;
   // Driver 580 and CUDA 13, by AWS's list of host images.
   expect(productionVariants[0].inferenceAmiVersion).toBe('al2023-ami-sagemaker-inference-gpu-4-1');
+  // As long as on EKS, where a pod has 20 minutes to start (kubernetes.test.ts).
+  expect(productionVariants[0].containerStartupHealthCheckTimeoutInSeconds).toBe(20 * 60);
   const { environment } = one(graph, 'aws:sagemaker/model:Model', 'InferenceModel').inputs.primaryContainer;
   expect(environment).toMatchObject({ INFERENCE_DEVICE: 'cuda', MAX_QUEUED_FRAMES: '4096' });
 });
