@@ -1,5 +1,5 @@
 import type { Detection } from '@video-pipeline/frame';
-import { assign } from './assignment.ts';
+import { munkres } from 'munkres';
 
 /** Centre x, centre y, width, height: all in one unit. */
 export type Box = [number, number, number, number];
@@ -84,16 +84,14 @@ function solve(group: readonly Priced[], limit: number): Pair[] {
   const columns = [...new Set(group.map(({ column }) => column))];
   const rowAt = new Map(rows.map((row, index) => [row, index]));
   const columnAt = new Map(columns.map((column, index) => [column, index]));
-  // Pairs that are no candidates cost more than the limit, and are never chosen.
-  const costs = new Float64Array(rows.length * columns.length).fill(limit + 1);
+  // All other pairs cost the same, just over the limit: the least sum then contains as few of them as possible.
+  const costs = rows.map(() => new Array<number>(columns.length).fill(limit + 1e-4));
   for (const { row, column, price } of group) {
-    costs[(rowAt.get(row) ?? 0) * columns.length + (columnAt.get(column) ?? 0)] = price;
+    at(costs, rowAt.get(row) ?? 0)[columnAt.get(column) ?? 0] = price;
   }
-  const chosen = assign(costs, rows.length, columns.length, limit);
-  return rows.flatMap((row, index) => {
-    const column = columns[chosen[index] ?? -1];
-    return column === undefined ? [] : [{ row, column }];
-  });
+  return munkres(costs)
+    .filter(([row, column]) => at(at(costs, row), column) <= limit)
+    .map(([row, column]) => ({ row: at(rows, row), column: at(columns, column) }));
 }
 
 /** Groups pairs that share rows or columns, directly or through other pairs. Union-find over the columns. */
