@@ -7,13 +7,14 @@ const root = resolve(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 const LONGEST_SENTENCE = 30;
 
-/** The sentences of a document's running text: no code, no tables, no headings. */
+/** The sentences of a document, and of the cells of its tables; without code and headings. */
 function sentencesOf(text: string): string[] {
   const prose = text
     .replaceAll(/^```.*?^```/gms, '\n')
-    .replaceAll(/^\s*(#|\||<).*$/gm, '\n')
+    .replaceAll(/^\s*(#|<).*$/gm, '\n')
     .replaceAll(/^\s*([-*]|\d+\.) /gm, '\n')
     .replaceAll(/`[^`]*`/g, 'code')
+    .replaceAll(/(?<!\\)\|/g, '\n\n')
     .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1');
   return prose
     .split(/\n\s*\n|(?<=[.!?])\s+/)
