@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { afterAll, expect, test, vi } from 'vitest';
 import { peerPython } from './bench/peers/python.ts';
 import { staysFlat, thirds } from './bench/processes.ts';
+import { BESIDE, documented, ELSEWHERE, STARTS } from './documents/commands.ts';
 import { CommandHost, type Outcome } from './support/command-host.ts';
 import { documents } from './support/documents.ts';
 
@@ -51,13 +52,13 @@ function commandsOf(text: string): { script: string; subcommand: string; options
   }));
 }
 
-const documented = Map.groupBy(
+const byCall = Map.groupBy(
   documents.flatMap((file) => commandsOf(read(file))),
   ({ script, subcommand }) => `${script} ${subcommand}`.trim(),
 );
-const optionsOf = (call: string) => new Set(documented.get(call)?.flatMap(({ options }) => options));
+const optionsOf = (call: string) => new Set(byCall.get(call)?.flatMap(({ options }) => options));
 const isOurs = (call: string) => programOf(call.split(' ')[0] ?? '') !== undefined;
-const calls = [...documented.keys()].filter((call) => isOurs(call) && optionsOf(call).size > 0).sort();
+const calls = [...byCall.keys()].filter((call) => isOurs(call) && optionsOf(call).size > 0).sort();
 const measuring = Object.keys(scripts).filter((name) =>
   /^test\/(bench|faults)\//.test(programOf(name) ?? ''),
 );
@@ -131,4 +132,14 @@ test('a peer is not fetched where that is forbidden', async () => {
     'absent is not installed, and VIDEO_PIPELINE_OFFLINE forbids to fetch it',
   );
   vi.unstubAllEnvs();
+});
+
+test('each command of the documents is run by a test', () => {
+  const known = [BESIDE, STARTS, ELSEWHERE].flatMap(Object.keys);
+  expect([...documented].filter((command) => !known.includes(command))).toEqual([]);
+  expect(known.filter((command) => !documented.has(command))).toEqual([]);
+});
+
+test.each(Object.entries(ELSEWHERE))('%s is run by another test', (_command, [file, has]) => {
+  expect(read(file)).toContain(has);
 });
