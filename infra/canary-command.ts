@@ -49,7 +49,7 @@ export async function runCanary(request: CanaryRequest, commands: CanaryCommands
       INFERENCE_CANARY_MODE: shadow ? 'shadow' : 'canary',
     });
     note(`${image} gets ${share * 100} % of the batches, for ${minutes} minutes`);
-    note('Ctrl-C ends the watch alone: npm run deploy -- infra takes the canary away');
+    note('Ctrl-C ends the watch alone: npm run deploy -- infra removes the canary');
     const begun = new Date();
     why = await watch(begun.getTime() + minutes * 60_000, () => stopOf(aws, bucket));
     frames = framesOf(aws, stage, begun);
@@ -64,10 +64,10 @@ export async function runCanary(request: CanaryRequest, commands: CanaryCommands
     note(`${image} answered ${frames} frames without an alarm, and is in use`);
     return;
   }
-  if (why !== undefined) note(`taking the canary away: ${why}`);
+  if (why !== undefined) note(`removing the canary: ${why}`);
   deploy({});
-  if (why !== undefined) throw new Error(`the canary was taken away: ${why}`);
-  note(`${image} answered ${frames} frames without an alarm; it was a shadow, and is taken away`);
+  if (why !== undefined) throw new Error(`the canary was removed: ${why}`);
+  note(`${image} answered ${frames} frames without an alarm; it was a shadow, and is removed`);
 }
 
 async function watch(until: number, stopOf: () => string | undefined): Promise<string | undefined> {

@@ -56,9 +56,9 @@ export function createConsole(parts: Parts) {
   connect(group, kafka.group, KAFKA_IAM_PORT);
   reachAws(network, group);
   reachS3(network, group);
-  const door = createDoor(stage, network, stage.console, group);
+  const balancerGroup = createBalancerGroup(stage, network, stage.console, group);
   const logs = logGroupName('console');
-  const service = createService({ ...parts, page: stage.console, group, door, logs });
+  const service = createService({ ...parts, page: stage.console, group, balancerGroup, logs });
   const { loadBalancer } = service.nodes;
   return {
     url: $interpolate`https://${stage.console.domain}/`,
@@ -74,26 +74,31 @@ export function createConsole(parts: Parts) {
 }
 
 /** The load balancer's security group: inbound from the stage's addresses only, outbound to the console and Cognito. */
-function createDoor({ settings }: Stage, network: Network, { allowedCidrs }: Console, group: Group): Group {
+function createBalancerGroup(
+  { settings }: Stage,
+  network: Network,
+  { allowedCidrs }: Console,
+  group: Group,
+): Group {
   if (allowedCidrs.some((cidr) => cidr.endsWith('/0'))) {
     throw new OpenConsoleError('console.allowedCidrs must name who may reach the console, not everyone');
   }
-  const door = createGroup(network.vpc, 'ConsoleDoor');
-  for (const cidr of allowedCidrs) acceptFrom(cidr, door, HTTPS);
-  connect(door, group, settings.CONSOLE_PORT);
-  connectOut(door, ANYWHERE, HTTPS);
-  return door;
+  const balancerGroup = createGroup(network.vpc, 'ConsoleBalancer');
+  for (const cidr of allowedCidrs) acceptFrom(cidr, balancerGroup, HTTPS);
+  connect(balancerGroup, group, settings.CONSOLE_PORT);
+  connectOut(balancerGroup, ANYWHERE, HTTPS);
+  return balancerGroup;
 }
 
 interface ServiceParts extends Parts {
   page: Console;
   group: Group;
-  door: Group;
+  balancerGroup: Group;
   logs: string;
 }
 
 function createService(parts: ServiceParts): sst.aws.Service {
-  const { stage, network, kafka, store, functions, page, group, door, logs, list } = parts;
+  const { stage, network, kafka, store, functions, page, group, balancerGroup, logs, list } = parts;
   const forward = `${stage.settings.CONSOLE_PORT}/http` as const;
   // The console requires a token too, as a second protection behind the load balancer.
   const CONSOLE_TOKEN = createSecret('ConsoleToken', {
@@ -160,7 +165,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
       // SST's own security group allows everyone. It stays without rules, and ours replaces it.
       loadBalancerSecurityGroup: { ingress: [], egress: [] },
       loadBalancer: {
-        securityGroups: [door.id],
+        securityGroups: [balancerGroup.id],
         idleTimeout: IDLE,
         dropInvalidHeaderFields: true,
         enableDeletionProtection: stage.protect,

@@ -120,7 +120,7 @@ function createCluster(stage: Stage, network: Network) {
     },
     { dependsOn: [logs], ignoreChanges: ['tags.creator'] },
   );
-  letIn(cluster);
+  grantAccess(cluster);
   return { cluster, addons: watch(stage, cluster) };
 }
 
@@ -136,7 +136,7 @@ const asDeployer = (role: string) => role.replace(/:iam:(.*):role\/(?:.*\/)?/, '
  * Grants further roles access to the cluster. The role that creates the cluster gets all rights from EKS, and EKS takes
  * no second entry for it: ResourceInUseException.
  */
-function letIn(cluster: aws.eks.Cluster): void {
+function grantAccess(cluster: aws.eks.Cluster): void {
   const { CLUSTER_ADMINS = [], CLUSTER_VIEWERS = [] } = deployment();
   type Scope = aws.types.input.eks.AccessPolicyAssociationAccessScope;
   const grant = (principalArn: string, policy: string, accessScope: Scope) => {

@@ -168,7 +168,7 @@ function letOut(name: string, { id }: Group, on: ReturnType<typeof onPort>, to: 
   new aws.vpc.SecurityGroupEgressRule(name, { ...on, securityGroupId: id, ...to });
 }
 
-function letIn(name: string, { id }: Group, port: number, from: Peer): void {
+function allowIn(name: string, { id }: Group, port: number, from: Peer): void {
   if (rules.in.has(name)) return;
   rules.in.add(name);
   new aws.vpc.SecurityGroupIngressRule(name, { ...onPort(port), securityGroupId: id, ...from });
@@ -178,7 +178,7 @@ function letIn(name: string, { id }: Group, port: number, from: Peer): void {
 export function connect(from: Group, to: Group, port: number): void {
   const name = `${from.name}To${to.name}${port}`;
   letOut(name, from, onPort(port), { referencedSecurityGroupId: to.id });
-  letIn(name, to, port, { referencedSecurityGroupId: from.id });
+  allowIn(name, to, port, { referencedSecurityGroupId: from.id });
 }
 
 /** Allows `from` to open connections to the addresses of `cidr`. */
@@ -195,7 +195,7 @@ export function reachCollector({ settings }: Stage, from: Group): void {
 
 /** Allows addresses outside the VPC to open TCP connections to `to`. */
 export function acceptFrom(cidr: string, to: Group, port: number): void {
-  letIn(`${cidr.replaceAll(/[./]/g, 'x')}To${to.name}${port}`, to, port, { cidrIpv4: cidr });
+  allowIn(`${cidr.replaceAll(/[./]/g, 'x')}To${to.name}${port}`, to, port, { cidrIpv4: cidr });
 }
 
 /** Allows `from` to call S3, over the gateway endpoint within AWS's network. */
@@ -213,5 +213,5 @@ export function reachAws(network: Network, from: Group): void {
 export function acceptTunnel(network: Network, stage: Stage, to: Group, port: number): void {
   if (!stage.network.tunnel) return;
   const bastion = network.vpc.nodes.bastionSecurityGroup.apply((group) => $output(group?.id ?? ''));
-  letIn(`TunnelTo${to.name}${port}`, to, port, { referencedSecurityGroupId: bastion });
+  allowIn(`TunnelTo${to.name}${port}`, to, port, { referencedSecurityGroupId: bastion });
 }

@@ -19,13 +19,13 @@ const options: StartOptions = {
 afterAll(() => Promise.all([model.pool.close(), model.close(), rm(path)]));
 
 test.each(['cuda', 'tensorrt'] as const)('%s where there is none is an error', async (device) => {
-  await expect(startOn(device, options)).rejects.toThrow(`device ${device} is not to be had`);
+  await expect(startOn(device, options)).rejects.toThrow(`device ${device} is not available`);
 });
 
 test.each([
   [false, /^onnxruntime's CUDA provider is not installed$/],
   // It is tried, and what onnxruntime itself says is the reason.
-  [true, /^device cuda is not to be had: .*Failed to load shared library/],
+  [true, /^device cuda is not available: .*Failed to load shared library/],
 ])('auto takes the CPU and says why (CUDA installed: %s)', async (isInstalled, reason) => {
   const use = await startOn('auto', options, () => isInstalled);
   await use.pool.close();

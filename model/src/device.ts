@@ -45,7 +45,7 @@ export async function startOn(
     await options.model.pool.close();
     return readyAs({ device, precision: 'f32', pool, ...GPU_BATCH }, options, choice);
   } catch (cause) {
-    throw new InferenceError(`device ${device} is not to be had: ${(cause as Error).message}`, { cause });
+    throw new InferenceError(`device ${device} is not available: ${(cause as Error).message}`, { cause });
   }
 }
 
@@ -70,7 +70,7 @@ async function startOpenvino(options: StartOptions): Promise<DeviceUse> {
     const pool = await InferencePool.start({ ...choice, threads, providers: [], openvino }, size);
     return readyAs({ device: 'openvino', precision, pool, ...CPU_BATCH }, options, choice);
   } catch (cause) {
-    throw new InferenceError(`device openvino is not to be had: ${(cause as Error).message}`, { cause });
+    throw new InferenceError(`device openvino is not available: ${(cause as Error).message}`, { cause });
   }
 }
 

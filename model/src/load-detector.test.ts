@@ -220,6 +220,6 @@ test('int8 of a model that has none is refused with what makes it so, and said o
 test('CUDA where there is none is an error', async () => {
   const path = await writeColourModel(join(folder, 'colours.onnx'));
   await expect(loadDetector(path, { ...options, device: 'cuda' })).rejects.toThrow(
-    'device cuda is not to be had',
+    'device cuda is not available',
   );
 });

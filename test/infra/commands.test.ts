@@ -386,7 +386,7 @@ describe('npm run deploy -- canary', () => {
   ])('takes it away where %s, with an error that says so', async (_, env, why) => {
     const { failed, deploys, kept } = await canary(env);
     expect(failed?.code).toBe(1);
-    expect(failed?.stderr).toContain(`deploy: the canary was taken away: ${why}`);
+    expect(failed?.stderr).toContain(`deploy: the canary was removed: ${why}`);
     expect(deploys.at(-1)).toBe(`${DEPLOY} MODEL_IMAGE=${OLD}`);
     expect(kept).toBe(OLD);
   });

@@ -75,8 +75,7 @@ async function type(command: string): Promise<string[][]> {
   };
   const run = promisify(execFile)('bash', ['-euo', 'pipefail', '-c', filled], { cwd: dir, env });
   const isStopped = / canary /.test(filled);
-  if (isStopped)
-    await expect(run).rejects.toMatchObject({ stderr: expect.stringContaining('was taken away') });
+  if (isStopped) await expect(run).rejects.toMatchObject({ stderr: expect.stringContaining('was removed') });
   else await run;
   const words = await readFile(`${calls}.words`, 'utf8');
   return words

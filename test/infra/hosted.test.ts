@@ -56,7 +56,7 @@ describe('the console on the web', () => {
     expect(networkConfiguration.assignPublicIp).toBe(false);
     for (const subnet of networkConfiguration.subnets) expect(subnet).toMatch(/^NetworkPrivateSubnet/);
     const balancer = one(graph, 'aws:lb/loadBalancer:LoadBalancer', 'ConsoleLoadBalancer').inputs;
-    expect(balancer.securityGroups).toEqual(['ConsoleDoorGroup']);
+    expect(balancer.securityGroups).toEqual(['ConsoleBalancerGroup']);
     const unused = one(graph, 'aws:ec2/securityGroup:SecurityGroup', 'ConsoleLoadBalancerSecurityGroup');
     expect(unused.inputs).toMatchObject({ ingress: [], egress: [] });
   });

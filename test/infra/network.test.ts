@@ -87,8 +87,8 @@ const PAIRS: Record<Deployed, string[]> = {
     'NotifyGroup -> S3:443',
   ],
   hosted: [
-    '198.51.100.0/28 -> ConsoleDoorGroup:443',
-    '203.0.113.0/24 -> ConsoleDoorGroup:443',
+    '198.51.100.0/28 -> ConsoleBalancerGroup:443',
+    '203.0.113.0/24 -> ConsoleBalancerGroup:443',
     // To the broker and the webhook, wherever they are, and to the secrets for both.
     'AnnotateGroup -> 0.0.0.0/0:8883',
     'AnnotateGroup -> EndpointsGroup:443',
@@ -96,8 +96,8 @@ const PAIRS: Record<Deployed, string[]> = {
     'CompactGroup -> S3:443',
     'ClipGroup -> S3:443',
     // The load balancer asks Cognito who has signed in.
-    'ConsoleDoorGroup -> 0.0.0.0/0:443',
-    'ConsoleDoorGroup -> ConsoleGroup:8080',
+    'ConsoleBalancerGroup -> 0.0.0.0/0:443',
+    'ConsoleBalancerGroup -> ConsoleGroup:8080',
     'ConsoleGroup -> EndpointsGroup:443',
     'ConsoleGroup -> KafkaGroup:9098',
     'ConsoleGroup -> S3:443',
@@ -154,7 +154,7 @@ describe.each(DEPLOYED)('the network of %s', (deployed) => {
     const outside = ofType(graph, INGRESS).filter(({ inputs }) => !inputs.referencedSecurityGroupId);
     expect(outside.map(({ inputs }) => inputs.cidrIpv4).sort()).toEqual([...named].sort());
     for (const { inputs } of outside) {
-      expect(inputs).toMatchObject({ securityGroupId: 'ConsoleDoorGroup', fromPort: 443, toPort: 443 });
+      expect(inputs).toMatchObject({ securityGroupId: 'ConsoleBalancerGroup', fromPort: 443, toPort: 443 });
       expect(inputs.cidrIpv6).toBeUndefined();
     }
     for (const rule of ofType(graph, EGRESS)) {

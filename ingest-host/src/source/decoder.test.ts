@@ -41,7 +41,7 @@ type Video = Awaited<ReturnType<typeof read>>;
 
 /** Pictures by time, as ingest has them. */
 async function ours({ stream }: Video, packets: Packet[]): Promise<Map<bigint, string>> {
-  const options = { foreign: true, inSegments: false, damage: undefined, hwaccel: undefined };
+  const options = { fromNetwork: true, inSegments: false, damage: undefined, hwaccel: undefined };
   const decoder = await VideoDecoder.open(stream, options);
   using frame = new RawFrame();
   frame.alloc();

@@ -31,7 +31,7 @@ const NOTHING = Buffer.alloc(0);
 
 interface DecoderOptions {
   /** Whether the video comes from a network. Then only the codecs of cameras are decoded, within limits. */
-  foreign: boolean;
+  fromNetwork: boolean;
   /** Whether it comes in segments. Each restarts its packet counters: FFmpeg marks the packet before as damaged. */
   inSegments: boolean;
   damage: Damage | undefined;
@@ -44,7 +44,7 @@ export class VideoDecoder {
   /** The decoder: `software`, or the device; with the reason if the wanted device is missing. */
   device = 'software';
   readonly #damage: Damage | undefined;
-  readonly #foreign: boolean;
+  readonly #fromNetwork: boolean;
   /** Only for video from a network, where pictures may be lost. */
   readonly #references: H264References | ReferenceSets | undefined;
   readonly #inSegments: boolean;
@@ -72,19 +72,19 @@ export class VideoDecoder {
   /** Whether the decoder was drained. It accepts no packet until it is restarted. */
   #isDrained = false;
 
-  private constructor({ foreign, inSegments, damage }: DecoderOptions, codecId: number) {
-    this.#foreign = foreign;
+  private constructor({ fromNetwork, inSegments, damage }: DecoderOptions, codecId: number) {
+    this.#fromNetwork = fromNetwork;
     this.#inSegments = inSegments;
     this.#damage = damage;
-    if (foreign && codecId === AV_CODEC_ID_H264) this.#references = new H264References();
-    if (foreign && codecId === AV_CODEC_ID_HEVC) this.#references = new ReferenceSets();
+    if (fromNetwork && codecId === AV_CODEC_ID_H264) this.#references = new H264References();
+    if (fromNetwork && codecId === AV_CODEC_ID_HEVC) this.#references = new ReferenceSets();
   }
 
   /** @throws SourceError */
   static async open(stream: Stream, options: DecoderOptions): Promise<VideoDecoder> {
     const codec = Codec.findDecoder(stream.codecpar.codecId);
     if (!codec) throw new SourceError(`no decoder for codec ${stream.codecpar.codecId}`, true);
-    if (options.foreign) checkDecoder(codec.name);
+    if (options.fromNetwork) checkDecoder(codec.name);
     const decoder = new VideoDecoder(options, stream.codecpar.codecId);
     decoder.#references?.check(stream.codecpar.extradata ?? NOTHING);
     const { context } = decoder;
@@ -95,7 +95,7 @@ export class VideoDecoder {
     context.threadCount = 1;
     // No grey or smeared pictures before the first key frame or after a loss.
     context.clearFlags(AV_CODEC_FLAG_OUTPUT_CORRUPT);
-    if (options.foreign) context.setOption('max_pixels', BigInt(MAX_PIXELS), AV_OPT_TYPE_INT64);
+    if (options.fromNetwork) context.setOption('max_pixels', BigInt(MAX_PIXELS), AV_OPT_TYPE_INT64);
     if (options.hwaccel) decoder.#useHardware(options.hwaccel, codec);
     check(await context.open2(codec), 'decoder');
     return decoder;
@@ -187,14 +187,14 @@ export class VideoDecoder {
     const skip = wanted || this.#hasFields ? AVDISCARD_DEFAULT : AVDISCARD_NONREF;
     if (skip !== this.#skipping) context.setOption('skip_frame', skip, AV_OPT_TYPE_INT);
     this.#skipping = skip;
-    if (this.#foreign && packet?.data && isJpeg) checkJpeg(packet.data);
+    if (this.#fromNetwork && packet?.data && isJpeg) checkJpeg(packet.data);
     if (this.#isDrained) this.#startAnew();
     this.#isDrained = packet === null;
     // This call decodes; receiving only returns the result.
     const code = await context.sendPacket(packet);
     if (!packet) return;
-    if (this.#foreign && code === AVERROR_EINVAL && packet.size > 0) throw tooLarge();
-    if (this.#foreign) checkMemory(context);
+    if (this.#fromNetwork && code === AVERROR_EINVAL && packet.size > 0) throw tooLarge();
+    if (this.#fromNetwork) checkMemory(context);
     if (code < 0 && code !== AVERROR_EAGAIN && !packet.hasFlags(AV_PKT_FLAG_DISCARD)) {
       this.#break('undecodable');
       if (this.#startsAnew) this.#startAnew();

@@ -20,7 +20,7 @@ export interface Input extends Pick<SourceOptions, 'track' | 'damage' | 'hwaccel
   /** Options of FFmpeg's demuxer and protocol. FFmpeg ignores unknown ones. */
   options: Record<string, string>;
   /** Whether the video comes over a network: not a file. Then only {@link checkDecoder}'s decoders are used. */
-  foreign: boolean;
+  fromNetwork: boolean;
   /** Time of capture of the first picture, epoch milliseconds, if known better than from the container. */
   recordedAt?: number | undefined;
   /** Proxy of FFmpeg's connections; closed with the source. */
@@ -104,7 +104,7 @@ export class FFmpegSource implements Source {
   }
 
   async #open(): Promise<void> {
-    const { url, options, foreign, gate } = this.#from;
+    const { url, options, fromNetwork, gate } = this.#from;
     // Without this allocation an opening can't be interrupted: a camera that sends a byte now and then would block its
     // thread for ever.
     this.#input.allocContext();
@@ -114,10 +114,10 @@ export class FFmpegSource implements Source {
     this.#stream = stream;
     const container = this.#input.iformat?.name ?? '';
     this.#duration = Number(this.#input.duration) / 1e6;
-    this.#live = foreign && !gate?.isFinite(this.#duration, container);
+    this.#live = fromNetwork && !gate?.isFinite(this.#duration, container);
     this.#isUntimed = container === UNTIMED || hasFlag(this.#input, AVFMT_NOTIMESTAMPS);
     this.#decoder = await VideoDecoder.open(stream, {
-      foreign,
+      fromNetwork,
       inSegments: container.startsWith('hls'),
       damage: this.#from.damage,
       hwaccel: this.#from.hwaccel,

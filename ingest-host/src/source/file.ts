@@ -34,7 +34,7 @@ function pathOf(url: string): string {
 export const openFile: Opener = async (url, { track, damage, hwaccel, ffmpeg }, signal) => {
   const { path, loop } = fileOf(url) ?? { path: url, loop: false };
   const known = { recordedAt: timeOfName(path), track, damage, hwaccel };
-  const from = { url: path, options: optionsOf(ffmpeg), foreign: false, ...known };
+  const from = { url: path, options: optionsOf(ffmpeg), fromNetwork: false, ...known };
   const source = await FFmpegSource.open(from, signal).catch((error: Error) => {
     // A missing file may appear later. An existing file that is no video remains an error.
     throw existsSync(path) && !signal?.aborted ? new SourceError(error.message, true, true) : error;

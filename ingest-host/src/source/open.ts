@@ -52,7 +52,7 @@ async function openHttp(url: string, options: SourceOptions, signal?: AbortSigna
     // Without it FFmpeg 8.1 treats a closed connection as open, and can't read an MP4 with its index at the end.
     multiple_requests: '1',
   };
-  const input = foreign(gate.address, 'http,tcp,crypto', options, protocol);
+  const input = fromNetwork(gate.address, 'http,tcp,crypto', options, protocol);
   const source = await FFmpegSource.open({ ...input, gate }, signal);
   return source.live && source.format.container === 'hls' ? paced(source, signal) : source;
 }
@@ -76,7 +76,7 @@ async function openRtsp(given: string, options: SourceOptions, signal?: AbortSig
 
 async function openThrough(gate: RtspGate, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
   const { timeoutSeconds, audio } = options;
-  const input = foreign(gate.address, 'rtsp,rtp,tcp', options, {
+  const input = fromNetwork(gate.address, 'rtsp,rtp,tcp', options, {
     format_whitelist: 'rtsp',
     rtsp_transport: 'tcp',
     timeout: String(Math.round(timeoutSeconds * 1e6)),
@@ -125,7 +125,10 @@ async function openUdp(url: string, options: SourceOptions, signal?: AbortSignal
   if (local) query.set('localaddr', local);
   const sources = searchParams.get('sources');
   if (sources) query.set('sources', sources);
-  return await FFmpegSource.open(foreign(`udp://${hostname}:${port}?${query}`, 'udp', options, {}), signal);
+  return await FFmpegSource.open(
+    fromNetwork(`udp://${hostname}:${port}?${query}`, 'udp', options, {}),
+    signal,
+  );
 }
 
 /** @throws SourceError for an address that is never allowed */
@@ -139,12 +142,12 @@ async function checkHost(hostname: string): Promise<void> {
 function openerOf(protocols: string): Opener {
   return async (url, options, signal) => {
     await checkHost(parsed(url).hostname);
-    return await FFmpegSource.open(foreign(url, protocols, options, {}), signal);
+    return await FFmpegSource.open(fromNetwork(url, protocols, options, {}), signal);
   };
 }
 
 /** Input from a network, with FFmpeg restricted to what it needs. */
-function foreign(
+function fromNetwork(
   url: string,
   protocols: string,
   { timeoutSeconds, track, damage, hwaccel, ffmpeg }: SourceOptions,
@@ -163,7 +166,7 @@ function foreign(
     ...optionsOf(ffmpeg),
     ...more,
   };
-  return { url, options, foreign: true, track, damage, hwaccel };
+  return { url, options, fromNetwork: true, track, damage, hwaccel };
 }
 
 function parsed(url: string): URL {

@@ -7,7 +7,7 @@ import BrokerPool from 'kafkajs/src/cluster/brokerPool.js';
  * partition that it leads, and resolves. The records are lost, until the process ends. Here a broker that is looked up
  * has the id that it was looked up by.
  */
-export function nameBrokersRightly(): void {
+export function keepBrokerIds(): void {
   const { findBroker } = BrokerPool.prototype;
   BrokerPool.prototype.findBroker = async function ({ nodeId }) {
     const broker = await findBroker.call(this, { nodeId });

@@ -9,7 +9,7 @@ import SocketRequest from 'kafkajs/src/network/requestQueue/socketRequest.js';
  * not read; no heartbeat is sent; no request times out; and nothing is sent to a broker that once asked to wait. Here
  * the stored times move along with the clock.
  */
-export function bearClockChanges(): void {
+export function surviveClockChanges(): void {
   followClock(BrokerPool.prototype, 'metadataExpireAt');
   followClock(ConsumerGroup.prototype, 'lastRequest');
   followClock(RequestQueue.prototype, 'throttledUntil');

@@ -1,24 +1,24 @@
 import { type Config, readConfig } from '@video-pipeline/config';
 import { Kafka as Client, type KafkaConfig, type LogEntry, logLevel } from 'kafkajs';
-import { nameBrokersRightly } from './broker-names.ts';
-import { bearClockChanges } from './clock.ts';
+import { keepBrokerIds } from './broker-names.ts';
+import { surviveClockChanges } from './clock.ts';
 import { Connections, type Guardable } from './connections.ts';
 import { keepLargeValues } from './encoder.ts';
 import { boundFetches } from './fetch/index.ts';
-import { connectAfresh, leaveHungBrokers, REQUEST_TIMEOUT_MS } from './hung-brokers.ts';
+import { disconnectHungBrokers, REQUEST_TIMEOUT_MS, reconnectWithEmptyBuffers } from './hung-brokers.ts';
 import { iamToken, oauthBearer } from './iam.ts';
-import { bearLeaderlessPartitions, lookUpMovedLeaders } from './leaderless.ts';
+import { allowLeaderlessPartitions, lookUpMovedLeaders } from './leaderless.ts';
 import { askLeaderBeforeReset, joinAgain, leaveForFormerMembers } from './membership.ts';
-import { calmIdleConnections } from './request-queue.ts';
+import { stopIdleWakeUps } from './request-queue.ts';
 
-bearClockChanges();
-calmIdleConnections();
+surviveClockChanges();
+stopIdleWakeUps();
 keepLargeValues();
-leaveHungBrokers();
-bearLeaderlessPartitions();
+disconnectHungBrokers();
+allowLeaderlessPartitions();
 lookUpMovedLeaders();
-connectAfresh();
-nameBrokersRightly();
+reconnectWithEmptyBuffers();
+keepBrokerIds();
 boundFetches();
 leaveForFormerMembers();
 joinAgain();
@@ -49,7 +49,12 @@ export interface KafkaLog {
   error(message: string, extra: Record<string, unknown>): void;
 }
 
-/** Makes clients for the brokers that the environment names. Nothing is sent before one is used. */
+/**
+ * Makes clients for the brokers that the environment names. Nothing is sent before one is used.
+ * @example
+ * const kafka = connectKafka('people', console);
+ * const lags = await withAdmin(kafka, (admin) => consumerLag(admin, 'people', 'detections'));
+ */
 export function connectKafka(
   clientId: string,
   log: KafkaLog,

@@ -20,7 +20,7 @@ const LENGTH_BYTES = 4;
  * expire. The partitions that a hung broker led stand still until that broker goes on. Here such a connection is
  * closed, as Kafka's Java client does, so that the new leader is looked up.
  */
-export function leaveHungBrokers(): void {
+export function disconnectHungBrokers(): void {
   const { send } = Connection.prototype;
   Connection.prototype.send = async function (request) {
     try {
@@ -50,7 +50,7 @@ export function leaveHungBrokers(): void {
  * start of the new connection's answers. Requests that came during the disconnect never end. Here a new connection
  * begins with empty buffers, and a disconnect rejects all requests.
  */
-export function connectAfresh(): void {
+export function reconnectWithEmptyBuffers(): void {
   const { connect, disconnect } = Connection.prototype;
   Connection.prototype.connect = function () {
     if (!this.isConnected()) Object.assign(this, { chunks: [], bytesBuffered: 0, bytesNeeded: LENGTH_BYTES });

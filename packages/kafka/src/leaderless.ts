@@ -14,7 +14,7 @@ const MOVED = /^(NOT_LEADER_FOR_PARTITION|LEADER_NOT_AVAILABLE|KafkaJSBrokerNotF
  * kafkajs 2.2.4 rejects all metadata while one partition of the topics lacks a leader. The other partitions can't be
  * written or read either. Here the other partitions are usable, and the metadata are fetched again soon.
  */
-export function bearLeaderlessPartitions(): void {
+export function allowLeaderlessPartitions(): void {
   const { protocol } = Metadata;
   Metadata.protocol = (version) => (request) => {
     const { response, ...definition } = protocol(version)(request);

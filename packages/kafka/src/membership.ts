@@ -49,8 +49,8 @@ export function joinAgain(): void {
 }
 
 /**
- * Before it goes to the default offset, kafkajs 2.2.4 means to ask the leader, where a follower in the own rack does not
- * have an offset. It looks for a number where it stores an object, and so reads the whole partition again.
+ * Where a follower in its rack does not have an offset, kafkajs 2.2.4 means to ask the leader before it goes to the
+ * default offset. It looks for a number where it stores an object, and so reads the whole partition again.
  */
 export function askLeaderBeforeReset(): void {
   const { recoverFromOffsetOutOfRange } = ConsumerGroup.prototype;

@@ -56,6 +56,10 @@ export interface Producer {
  * the broker drops those as duplicates. Other arrays wait for that, where they go to the same partition.
  * @param options.rack chooses among those partitions only whose preferred leader is in this rack. The leader may move,
  * the choice stays. A producer in another rack chooses other partitions for the same keys.
+ * @example
+ * const producer = orderedProducer(connectKafka('replay', console), { idempotent: true });
+ * await producer.connect();
+ * await producer.send({ topic: 'video-frames', messages: frames.map(encodeFrame) });
  */
 export function orderedProducer(kafka: Kafka, options: ProducerOptions = {}): Producer {
   return new OrderedProducer(kafka, options);
@@ -90,7 +94,7 @@ class OrderedProducer implements Producer {
   readonly #create: () => Client;
   #client: Client;
   readonly #hash = Partitioners.DefaultPartitioner();
-  /** Finds the brokers of the own rack. Left out, no broker is nearer than another. */
+  /** Finds the brokers of the rack of this process. Left out, no broker is nearer than another. */
   readonly #findNear: (() => Promise<ReadonlySet<number>>) | undefined;
   #near: ReadonlySet<number> | undefined;
   /** What kafkajs knew of a topic's partitions when it last asked where a record goes. */

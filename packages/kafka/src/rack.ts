@@ -26,7 +26,7 @@ export async function ownRack(
     return rack;
   } catch (error) {
     // It only saves the price of the way to another zone: frames go on without it.
-    log.warn('the own rack is not known', { reason: (error as Error).message });
+    log.warn('the rack of this task is not known', { reason: (error as Error).message });
     return undefined;
   }
 }

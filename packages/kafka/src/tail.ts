@@ -77,7 +77,11 @@ const UNREADABLE = new Set([
   'TOPIC_AUTHORIZATION_FAILED',
 ]);
 
-/** A tail reader. Nothing is connected before it is used. */
+/**
+ * A tail reader. Nothing is connected before it is used.
+ * @example
+ * for await (const record of createTail(kafka).newest('events', 'gate', 100)) console.log(record);
+ */
 export function createTail(kafka: Kafka): Tail {
   const cluster = clusterOf(kafka);
   const open = async (topic: string) => {

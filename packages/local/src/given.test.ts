@@ -11,9 +11,9 @@ test("what a deployment left in the environment does not reach servers of ours, 
   expect(await givenServers((line) => notes.push(line))).toEqual({});
   expect(Object.keys(left).filter((name) => name in process.env)).toEqual([]);
   expect(notes).toEqual([
-    'KAFKA_AUTH is left aside: it counts only where KAFKA_BOOTSTRAP_SERVERS is set, too',
-    'KAFKA_RACK is left aside: it counts only where KAFKA_BOOTSTRAP_SERVERS is set, too',
-    'INFERENCE_BACKEND is left aside: it counts only where INFERENCE_SERVICE_URL is set, too',
+    'KAFKA_AUTH is ignored: it has no effect unless KAFKA_BOOTSTRAP_SERVERS is set',
+    'KAFKA_RACK is ignored: it has no effect unless KAFKA_BOOTSTRAP_SERVERS is set',
+    'INFERENCE_BACKEND is ignored: it has no effect unless INFERENCE_SERVICE_URL is set',
   ]);
 });
 

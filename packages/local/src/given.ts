@@ -61,7 +61,7 @@ export async function givenServers(note: (line: string) => void): Promise<Given>
 /** Forgets what a deployment, say, has left in the environment: a server of ours would not be reached with it. */
 function ignore(names: readonly string[], variable: string, note: (line: string) => void): void {
   for (const name of names.filter((one) => process.env[one])) {
-    note(`${name} is left aside: it counts only where ${variable} is set, too`);
+    note(`${name} is ignored: it has no effect unless ${variable} is set`);
     delete process.env[name];
   }
 }

@@ -1,7 +1,16 @@
 import { z } from 'zod';
 import { fromCorners, iou, overlappingPairs, type Pair, pairAtLeastCost } from './pairing.ts';
 import { goneOf, goneSchema, returned, stillGone } from './reappearance.ts';
-import { advance, begin, boxOf, type Candidate, type Sight, see, type Track, trackSchema } from './track.ts';
+import {
+  advance,
+  begin,
+  boxOf,
+  type Candidate,
+  type Observation,
+  see,
+  type Track,
+  trackSchema,
+} from './track.ts';
 
 /** Lower than the paper's confidences (0.6, 0.1, 0.7), since small detectors are less confident than its YOLOX. */
 export const DEFAULT_TRACKER = {
@@ -68,7 +77,7 @@ const FAR = { sizes_a_second: 2.5, sizes: 4, least_likeness: 0.6 };
  * - time is that of capture, so dropped frames and odd frame rates only make the prediction longer;
  * - where frames are far apart, what is left is paired by distance, as boxes of a moving object don't overlap then;
  * - where colours are looked at, an object that comes back after it was lost gets the id it had;
- * - a frame that is not newer than the last is left aside, and its detections get no id;
+ * - a frame that is not newer than the last is not used, and its detections get no id;
  * - noise is relative to width and height, as in Aharon et al., 'BoT-SORT', 2022. So boxes may be in any unit;
  * - ids depend on nothing but the frames, so a replay gives the same ones.
  */
@@ -97,7 +106,7 @@ export class ByteTracker {
   }
 
   /** Processes the stream's next frame. */
-  update(frame: { capturedAt: number; detections: readonly Sight[] }): Tracked {
+  update(frame: { capturedAt: number; detections: readonly Observation[] }): Tracked {
     const nothing: undefined[] = new Array(frame.detections.length).fill(undefined);
     const { at, tracks: before } = this.#state;
     const dt = frame.capturedAt - at;
@@ -151,7 +160,7 @@ export class ByteTracker {
   /** Pairs, begins and loses tracks, and writes into `seen`. @returns the tracks that continue */
   #associate(
     tracks: Track[],
-    { capturedAt, detections }: { capturedAt: number; detections: readonly Sight[] },
+    { capturedAt, detections }: { capturedAt: number; detections: readonly Observation[] },
     seen: (Track | undefined)[],
     first: boolean,
   ): Track[] {
@@ -216,7 +225,7 @@ function highest<Item>(items: Item[], rank: (item: Item) => number): Item[] {
   return items.toSorted((one, other) => rank(other) - rank(one)).slice(0, MAX_FOLLOWED);
 }
 
-function toCandidate({ class_name, confidence, bbox, appearance }: Sight, index: number): Candidate {
+function toCandidate({ class_name, confidence, bbox, appearance }: Observation, index: number): Candidate {
   return { index, class_name, confidence, appearance, box: fromCorners(bbox) };
 }
 

@@ -68,7 +68,7 @@ test('a session that begins with an earlier clock takes over with its third fram
   ]);
 });
 
-test('of two hosts on one camera, the frames of the one behind are left aside', () => {
+test('of two hosts on one camera, the frames of the one behind are ignored', () => {
   const clock = running();
   for (let index = 0; index < 10; index++) {
     expect(play(clock, 'other', index, [150 + 100 * index])).toEqual([undefined]);

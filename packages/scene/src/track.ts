@@ -25,11 +25,11 @@ export const trackSchema = z.object({
 export type Track = z.infer<typeof trackSchema>;
 
 /** A detection, with its colours if they are known. */
-export interface Sight extends Detection {
+export interface Observation extends Detection {
   appearance?: Appearance | undefined;
 }
 
-export interface Candidate extends Pick<Sight, 'class_name' | 'confidence' | 'appearance'> {
+export interface Candidate extends Pick<Observation, 'class_name' | 'confidence' | 'appearance'> {
   /** Its index among the frame's detections. */
   index: number;
   box: Box;
