@@ -68,7 +68,11 @@ interface Drawn extends Received<DetectedFrame> {
   latencyMs: number;
 }
 
-/** The Lambda that draws and stores. It skips picture references: detect has annotated those frames already. */
+/**
+ * The Lambda that draws and stores. It skips picture references: detect has annotated those frames already.
+ * @example
+ * const handler = createAnnotate({ store: createStore(), prefix: 'annotated', form: 'frames', putFailed, logger });
+ */
 export function createAnnotate(dependencies: AnnotateDependencies) {
   const annotateBatch = createAnnotateFrames(dependencies);
   return async (event: MSKEvent): Promise<void> => {

@@ -53,6 +53,8 @@ const GRACE_MS = 20_000;
  * The Lambda that makes clips of events. For each record of `events` it waits until the annotated frames around the
  * event are stored. It makes an MP4 of them in `clips/`. Missing frames are left out. An event without any frame gets
  * no clip. An event that is delivered again overwrites its clip.
+ * @example
+ * const handler = createClip({ store, reader: createReader(), prefix: 'annotated', settings, putFailed, logger });
  */
 export function createClip(dependencies: ClipDependencies) {
   const { store, reader, prefix, settings, logger } = dependencies;

@@ -61,6 +61,8 @@ interface DetectDependencies extends FailureDependencies {
  * The Lambda that detects objects. It sends a batch of `video-frames` to the detector and publishes the results to
  * `detections`. A frame that the detector refuses becomes a dead letter in failed/. Any other fault fails the batch,
  * which is then delivered again.
+ * @example
+ * const handler = createDetect({ detector: createInferenceClient(), publish, putFailed, logger });
  */
 export function createDetect(dependencies: DetectDependencies) {
   const { detector, publish, scenes, store, once } = dependencies;

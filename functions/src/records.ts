@@ -120,7 +120,11 @@ export async function putAllFailed(
   }
 }
 
-/** Creates a handler, or a function that does its work, at the first batch. If that fails, the next batch tries again. */
+/**
+ * Creates a handler, or a function that does its work, at the first batch. If that fails, the next batch tries again.
+ * @example
+ * export const handler = atFirstBatch(async () => createDetect({ detector, publish, putFailed, logger }));
+ */
 export function atFirstBatch<Batch extends unknown[]>(
   create: () => Promise<(...batch: Batch) => Promise<void>>,
 ) {

@@ -54,6 +54,9 @@ interface Coded {
  * Watches a source for a while, with the same code as ingest.
  * @param url URL as for a stream; never shown
  * @throws SourceError
+ * @example
+ * const limits = { seconds: 5, timeoutSeconds: 10, maxFrameBytes: 160_000, quality: 85 };
+ * const { codec, measuredFps } = await probe('rtsp://camera/stream', { transport: 'tcp', ...limits });
  */
 export async function probe(url: string, options: ProbeOptions): Promise<ProbeReport> {
   const { transport, timeoutSeconds } = options;

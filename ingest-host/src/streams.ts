@@ -129,6 +129,9 @@ export interface StreamSpecs {
  * error in one stream does not affect the others.
  * @param where name of the variable or file, for errors
  * @throws StreamsError when the text is no list, or when no stream is valid; it names line and field
+ * @example
+ * const { specs } = parseStreams('[{ id: gate, url: rtsp://camera/1 }]', { frameRate: 10, quality: 85 }, 'streams.yaml');
+ * specs.map(({ id, frameRate }) => [id, frameRate]); // => [['gate', 10]]
  */
 export function parseStreams(text: string, defaults: StreamDefaults, where: string): StreamSpecs {
   const { entries, problems } = readStreamList(text, streamEntrySchema, where);

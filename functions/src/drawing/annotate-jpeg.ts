@@ -61,6 +61,8 @@ const SLICE_MS = 10;
  * @param how encoding of the result; left out, quality 85. With `boxes: false` nothing is drawn
  * @returns an upright JPEG of that size, 4:2:0, without metadata. With `boxes: false` the JPEG itself, if it is such a one
  * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
+ * @example
+ * const annotated = await annotateJpeg({ jpeg, width: 1280, height: 720 }, detections, { quality: 70 });
  */
 export async function annotateJpeg(
   frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,

@@ -40,6 +40,8 @@ export async function makeFolder(path: string): Promise<void> {
  * Writes a file whole or not at all, and the folders above it. `write` gets another name, of 37 characters, which is then
  * renamed: nobody reads half a file, and two writers at the same time do no harm.
  * @throws Error of the file system, or of `write`
+ * @example
+ * await writeWhole('.cache/note.txt', (partial) => writeFile(partial, 'a note'));
  */
 export async function writeWhole(path: string, write: (partial: string) => Promise<unknown>): Promise<void> {
   await makeFolder(dirname(path));

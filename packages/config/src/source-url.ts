@@ -27,7 +27,11 @@ export function expandVariables(url: string, onMissing: (name: string) => void):
   });
 }
 
-/** The address of `path` below a base URL, which may have a path of its own: `http://host/models` and `health`. */
+/**
+ * The address of `path` below a base URL, which may have a path of its own: `http://host/models` and `health`.
+ * @example
+ * urlBelow('http://host/models', 'health').href; // => 'http://host/models/health'
+ */
 export function urlBelow(base: string, path: string): URL {
   return new URL(path, base.endsWith('/') ? base : `${base}/`);
 }

@@ -68,6 +68,8 @@ function followStreams(url: string, settings: Config<'AWS_REGION' | 'AWS_ENDPOIN
  * @param options.port 0: a free port
  * @param options.host an address that isn't loopback requires a token
  * @throws ConfigError; also if others could reach the console without a token
+ * @example
+ * const { url, close } = await startConsole({ port: 0, host: '127.0.0.1', log: createLogger('console') });
  */
 export async function startConsole(options: {
   port: number;

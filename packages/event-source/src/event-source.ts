@@ -76,6 +76,11 @@ export interface EventSource {
  * only after success.
  * Resolves once the group is joined.
  * @throws when no broker answers, or the topic is not there
+ * @example
+ * const limits = { functionName: 'people', timeoutMs: 60_000, batchSize: 25, windowMs: 5_000, concurrency: 4 };
+ * const reads = { kafka, topic: 'detections', groupId: 'people', source, handler };
+ * const poller = await startEventSource({ ...reads, ...limits, onTooLarge, onCrash, logger });
+ * await poller.stop();
  */
 export async function startEventSource(options: EventSourceOptions): Promise<EventSource> {
   const { groupId, rack: rackId = '' } = options;

@@ -21,6 +21,8 @@ export type OnFailure = (failed: FailedBatch) => Promise<void>;
 /**
  * An S3 on-failure destination: the invocation record that Lambda writes, with the whole event in it.
  * @see https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure.html
+ * @example
+ * const onTooLarge = toStore(createStore(), 'aws/lambda');
  */
 export function toStore(store: Store, prefix: string): OnFailure {
   return async (failed) => {

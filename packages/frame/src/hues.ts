@@ -7,7 +7,11 @@ export const LIGHTNESS = 50;
 /** Steps of the golden angle never come close to an earlier hue, so that a few classes always look different. */
 const GOLDEN_ANGLE = 137.508;
 
-/** The hue of a class, degrees: always the same one, unlike that of the classes near it. */
+/**
+ * The hue of a class, degrees: always the same one, unlike that of the classes near it.
+ * @example
+ * [0, 1, 2].map(classHue).map(Math.round); // => [0, 138, 275]
+ */
 export function classHue(classId: number): number {
   return (classId * GOLDEN_ANGLE) % 360;
 }

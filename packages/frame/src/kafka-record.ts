@@ -49,7 +49,13 @@ const MAX_TRACK_ID_LENGTH = 64;
 /** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. */
 export const MAX_DETECTIONS_BYTES = 512 * 1024;
 
-/** @returns the record for the topic `video-frames`. */
+/**
+ * @returns the record for the topic `video-frames`.
+ * @example
+ * const frame = { streamId: 'gate', frameNumber: 9, session: 'a1', capturedAt: 1795590000900, width: 1280, height: 720 };
+ * const record = encodeFrame({ ...frame, jpeg: Buffer.from('a JPEG') });
+ * decodeFrame({ ...record, key: Buffer.from(record.key) }).frameNumber; // => 9
+ */
 export function encodeFrame(frame: Frame): EncodedRecord {
   return {
     key: frame.streamId,

@@ -33,6 +33,8 @@ type Point = readonly [x: number, y: number];
 /**
  * The key points that are sure, each in its place. One without a confidence is sure.
  * @param keypoints each `[x, y]` or `[x, y, confidence]`, in the model's order
+ * @example
+ * surePoints([[10, 20, 0.9], [30, 40, 0.1]]); // => [[10, 20], undefined]
  */
 export function surePoints(keypoints: readonly (readonly number[])[]): (Point | undefined)[] {
   return keypoints.map(([x = 0, y = 0, confidence = 1]) => (confidence >= SURE ? [x, y] : undefined));

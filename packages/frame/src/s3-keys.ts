@@ -3,7 +3,12 @@ import type { Frame, Place } from './frame.ts';
 import { HOUR_MS, hourFolder } from './hours.ts';
 import { positionOf } from './lambda-event.ts';
 
-/** Key of an annotated frame. A frame always has the same key: a second delivery overwrites the object. */
+/**
+ * Key of an annotated frame. A frame always has the same key: a second delivery overwrites the object.
+ * @example
+ * annotatedKey('annotated', { streamId: 'gate', capturedAt: 1795590000900, frameNumber: 9 });
+ * // => 'annotated/gate/date=2026-11-25/hour=07/1795590000900-9.jpg'
+ */
 export function annotatedKey(
   prefix: string,
   frame: Pick<Frame, 'streamId' | 'capturedAt' | 'frameNumber'>,
@@ -91,7 +96,11 @@ export function lateKey(
   return `${LATE_ROOT}${key}/${createHash('sha256').update(body).digest('hex').slice(0, 16)}`;
 }
 
-/** Key of a record that a stage could not process. */
+/**
+ * Key of a record that a stage could not process.
+ * @example
+ * failedKey('detect', { topic: 'video-frames', partition: 3, offset: 4711 }); // => 'failed/detect/video-frames-3-4711'
+ */
 export function failedKey(stage: string, record: Place): string {
   return `failed/${stage}/${positionOf(record)}`;
 }

@@ -6,7 +6,11 @@ import { HttpError } from './http-error.ts';
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]', '::1']);
 
-/** Whether only this machine can reach a server on `host`. */
+/**
+ * Whether only this machine can reach a server on `host`.
+ * @example
+ * ['127.0.0.1', '0.0.0.0'].map(isLoopback); // => [true, false]
+ */
 export function isLoopback(host: string): boolean {
   return LOOPBACK.has(host) || host.startsWith('127.');
 }

@@ -32,6 +32,10 @@ interface HttpOptions {
 /**
  * An HTTP server without routes, which does not listen yet. It limits time and bytes, refuses JSON that is costly to
  * parse, and answers an error with `{ error, limit? }`.
+ * @example
+ * const app = createHttp({ requestMs: 10_000, maxBodyBytes: 1_000 });
+ * app.get('/health', () => ({ status: 'ok' }));
+ * (await app.inject('/health')).json(); // => { status: 'ok' }
  */
 export function createHttp(options: HttpOptions): FastifyInstance {
   const { requestMs, maxBodyBytes } = options;

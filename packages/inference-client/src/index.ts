@@ -23,6 +23,8 @@ type InferenceConfig = Config<(typeof INFERENCE_VARIABLES)[number]>;
  * The inference client that the environment selects. A frame that the server refuses gets an error of its own. Nothing
  * is sent before the first call.
  * @throws ConfigError when the SageMaker endpoint has no name
+ * @example
+ * const results = await createInferenceClient().detect(frames); // for each frame its detections, or an error
  */
 export function createInferenceClient(
   config: InferenceConfig = readConfig(INFERENCE_VARIABLES),

@@ -11,6 +11,8 @@ const GRACE_MS = 4_000;
  * crash. So no orphan stays behind. Exits with 0 after `stop`. Exits with 1 when `stop` fails or takes longer than
  * `graceMs`.
  * @returns the same stop, for a process that ends by itself
+ * @example
+ * onShutdown(async () => await server.close(), logger);
  */
 export function onShutdown(
   stop: () => Promise<void>,
@@ -98,7 +100,11 @@ function openHandles(): string {
 /** Longest time that a command takes to end once its work is done, milliseconds. */
 const COMMAND_END_MS = 1_000;
 
-/** Runs a command. An error ends it with one line. Handles that it leaves open can't keep the process alive. */
+/**
+ * Runs a command. An error ends it with one line. Handles that it leaves open can't keep the process alive.
+ * @example
+ * await runCommand(program.parseAsync());
+ */
 export async function runCommand(work: Promise<unknown>): Promise<void> {
   await work.catch(exitWithError);
   endWithin(COMMAND_END_MS, (line) => process.stderr.write(`${line}\n`));

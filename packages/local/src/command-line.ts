@@ -11,7 +11,11 @@ export const frameRate = numberThat((value) => value > 0 && value <= 240, 'over 
 /** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
 export const DIRECTORY = process.env.INIT_CWD ?? process.cwd();
 
-/** Rows as lines, the first column to the left and the others to the right. */
+/**
+ * Rows as lines, the first column to the left and the others to the right.
+ * @example
+ * aligned([['detect', '38'], ['clip', '0']]); // => ['detect  38', 'clip     0']
+ */
 export function aligned(rows: readonly string[][]): string[] {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   return rows.map((row) =>

@@ -46,7 +46,11 @@ export function withoutBrackets(host: string): string {
   return host.replace(/^\[|\]$/g, '');
 }
 
-/** @param address an IP address in any of its forms, with or without a zone */
+/**
+ * @param address an IP address in any of its forms, with or without a zone
+ * @example
+ * ['169.254.169.254', '192.168.0.7'].map(isForbidden); // => [true, false]
+ */
 export function isForbidden(address: string): boolean {
   const plain = address.replace(/%.*$/, '');
   const family = isIP(plain);

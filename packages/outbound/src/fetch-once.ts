@@ -7,6 +7,8 @@ let agent: Agent | undefined;
 /**
  * `fetch` that follows no redirect, since a redirect may lead anywhere, and reaches no address that is never allowed.
  * @throws OutboundError, TypeError whose `cause` holds the reason
+ * @example
+ * const { status } = await fetchOnce('https://hooks.example/events', { method: 'POST', body });
  */
 export async function fetchOnce(url: string, init: RequestInit): Promise<Response> {
   refuseForbidden(withoutBrackets(new URL(url).hostname));

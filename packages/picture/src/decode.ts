@@ -73,6 +73,9 @@ export async function decodeRgb(
  * @param header result of `readPictureHeader`, which limits the work of decoding
  * @returns samples that may be given to {@link giveBack} once they are no longer used
  * @throws PictureError
+ * @example
+ * const raster = await decodeRaster(jpeg, readPictureHeader(jpeg, { maxPixels: 50_000_000 }));
+ * const smaller = await encodeJpeg(raster, { quality: 70 });
  */
 export async function decodeRaster(bytes: Uint8Array, header: PictureHeader): Promise<Raster> {
   if (decoderOf(header) === 'vips' || !header.jpeg?.isYuv420)

@@ -52,6 +52,8 @@ const OTHERS: readonly [name: string, at: number, ...beginnings: string[]][] = [
  * Reads a picture's header. Refuses, by name, pictures of a format that is not decoded here, and pictures that would
  * cost too much to decode. To be called before a picture from outside is decoded.
  * @throws PictureError; PictureTooLargeError for a picture that would cost too much
+ * @example
+ * const { width, height } = readPictureHeader(jpeg, { maxPixels: 50_000_000 });
  */
 export function readPictureHeader(bytes: Uint8Array, limits: PictureLimits): PictureHeader {
   const picture = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -62,6 +62,8 @@ interface AuditOptions {
  * Accounts for every frame that Kafka holds, from Kafka and S3 alone. It trusts no counter of the pipeline. It trusts
  * committed offsets only in one way: a frame whose offset is not committed is not lost. A frame must be annotated or
  * lie in `failed/`, and not both.
+ * @example
+ * isClean(await audit({ kafka, bucket: createReader(), config, pixels: false }));
  */
 export async function audit(options: AuditOptions): Promise<AuditReport> {
   const { S3_PREFIX, KAFKA_TOPIC } = options.config;

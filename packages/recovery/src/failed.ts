@@ -33,6 +33,8 @@ const MAX_ENTRY_BYTES = 8 * 1024 * 1024;
  * The entries that the filter selects, by key: records in `failed/`, and batches that mappings gave up on. A long value
  * is left out.
  * @param onOther receives the error of an object that is no failed record; left out, the error is thrown
+ * @example
+ * for await (const { key, reason } of listFailed(createReader(), { stage: 'detect' })) console.log(key, reason);
  */
 export async function* listFailed(
   bucket: Bucket,

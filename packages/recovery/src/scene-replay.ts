@@ -45,6 +45,9 @@ interface Replayed {
 /**
  * Runs stored detections through a scene, in their order, as `detect` would have done with it.
  * @throws RangeError naming file and line of a text that is no stored detection
+ * @example
+ * const day = { streamId: 'gate', from: Date.UTC(2026, 10, 25), to: Date.UTC(2026, 10, 26) };
+ * const { events } = await replayScene(storedDetections(bucket, day), { ...day, config, prefix: 'annotated' });
  */
 export async function replayScene(
   texts: Texts,

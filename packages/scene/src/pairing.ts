@@ -15,7 +15,11 @@ export interface Pair {
   column: number;
 }
 
-/** Intersection over union, 0..1. */
+/**
+ * Intersection over union, 0..1.
+ * @example
+ * iou(fromCorners([0, 0, 2, 1]), fromCorners([1, 0, 3, 1])); // => 1 / 3
+ */
 export function iou(a: Box, b: Box): number {
   const shared = sharedLength(a[0], a[2], b[0], b[2]) * sharedLength(a[1], a[3], b[1], b[3]);
   return shared > 0 ? shared / (a[2] * a[3] + b[2] * b[3] - shared) : 0;

@@ -52,6 +52,8 @@ export interface SceneResult {
 /**
  * One stream's filters, tracker and rules. It processes frames one by one, in the order of the stream's partition. It
  * depends only on its state and the frames: the same state and frames give the same ids and events.
+ * @example
+ * const scene = new Scene('gate', sceneConfigSchema.parse({}), { prefix: 'annotated' });
  */
 export class Scene {
   readonly #filters: Filters;

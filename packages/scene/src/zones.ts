@@ -21,7 +21,11 @@ export interface Zone {
 /** Smaller distances count as zero. It is far below a pixel, and far above the rounding error of doubles in 0..1. */
 const EPSILON = 1e-9;
 
-/** The box relative to the frame, cut at its borders. */
+/**
+ * The box relative to the frame, cut at its borders.
+ * @example
+ * relativeBox([-10, 0, 640, 360], { width: 1280, height: 720 }); // => [0, 0, 0.5, 0.5]
+ */
 export function relativeBox(
   [x1, y1, x2, y2]: Detection['bbox'],
   { width, height }: { width: number; height: number },

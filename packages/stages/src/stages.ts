@@ -113,7 +113,11 @@ type NamedStage = PipelineStage & { name: StageName };
 
 export const STAGES: readonly NamedStage[] = TABLE;
 
-/** The stages as they run. Where PICTURES is `once`, a stage within another one is merged into it. */
+/**
+ * The stages as they run. Where PICTURES is `once`, a stage within another one is merged into it.
+ * @example
+ * stagesOf({ PICTURES: 'once' }).map(({ name }) => name); // => ['detect', 'notify', 'clip']
+ */
 export function stagesOf(config: Config<'PICTURES'>): readonly NamedStage[] {
   const inner = STAGES.filter((stage) => isWithin(stage, config));
   return STAGES.filter((stage) => !inner.includes(stage)).map((stage) =>

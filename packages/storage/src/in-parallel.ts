@@ -3,6 +3,8 @@
  * @param weightOf left out, all weigh the same: items are begun in order
  * @returns the results, in the items' order
  * @throws the first error, once the work in progress has ended; nothing is begun after it
+ * @example
+ * await inParallel([1, 2, 3], 2, async (item) => 10 * item); // => [10, 20, 30]
  */
 export async function inParallel<Item, Result>(
   items: readonly Item[],

@@ -12,7 +12,11 @@ export interface Size {
   height: number;
 }
 
-/** Scales decoded pictures, of any size and format, into one pixel format. */
+/**
+ * Scales decoded pictures, of any size and format, into one pixel format.
+ * @example
+ * const small = await scalerTo(AV_PIX_FMT_RGB24).scale(frame, { width: 640, height: 360 });
+ */
 export function scalerTo(format: AVPixelFormat) {
   const scaled = new Frame();
   scaled.alloc();

@@ -101,7 +101,11 @@ export async function removeObjects(
   }
 }
 
-/** A store on the bucket that the environment names. Nothing is sent before it is used. */
+/**
+ * A store on the bucket that the environment names. Nothing is sent before it is used.
+ * @example
+ * await createStore().put({ key: 'people/gate.json', body: '{}', contentType: 'application/json' });
+ */
 export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIABLES)): VersionedStore {
   const client = new S3Client(s3Config(settings));
   const Bucket = settings.S3_BUCKET;

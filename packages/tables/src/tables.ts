@@ -33,6 +33,8 @@ type Bins = Range & { binMs: number };
  * Answers queries about what is stored: from the tables for the hours that they hold, from NDJSON for later hours.
  * Names and times of a query are bound as parameters. Only `limit`, as a whole number, becomes part of a statement's
  * text.
+ * @example
+ * const { frames } = await new Tables(createReader()).search({ streams: ['gate'], confidence: 0.5, from, to, limit: 10 });
  */
 export class Tables {
   readonly #bucket: FolderReader;

@@ -1,6 +1,8 @@
 /**
  * `text` without the credentials in its URLs: everything before `@` is left out, and so is every query, since some
  * cameras take passwords there.
+ * @example
+ * redact('rtsp://user:secret@camera/1'); // => 'rtsp://***@camera/1'
  */
 export function redact(text: string): string {
   return text.replace(/([a-z][a-z0-9+.-]{0,31}:\/\/)([^\s'"<>]*)/gi, (_url, scheme: string, rest: string) => {

@@ -99,7 +99,11 @@ export function timeOfDay(epochMs: number): string {
   return new Date(epochMs).toTimeString().slice(0, 8);
 }
 
-/** `lag: detect 12, annotate 0` */
+/**
+ * `lag: detect 12, annotate 0`
+ * @example
+ * lagLine({ detect: 12, annotate: 0 }); // => 'lag: detect 12, annotate 0'
+ */
 export function lagLine(lag: Record<string, number>): string {
   return `lag: ${Object.entries(lag)
     .map(([stage, records]) => `${stage} ${records}`)

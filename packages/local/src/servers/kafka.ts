@@ -65,6 +65,8 @@ function nodeName(id: number): string {
  * @param options.node left out: a cluster of this node alone
  * @param options.settings lines of `server.properties` that are added, or replace ours
  * @throws AssetError, StartError
+ * @example
+ * const kafka = await startKafka({ dataDir: '.data' });
  */
 export async function startKafka(options: {
   dataDir: string;

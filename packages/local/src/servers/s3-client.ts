@@ -4,7 +4,11 @@ import { readConfig } from '@video-pipeline/config';
 import { STORAGE_VARIABLES, s3Config } from '@video-pipeline/storage';
 import { fallbackCredentials } from './credentials.ts';
 
-/** A client for the S3 API at `endpoint`. Without an endpoint it is AWS, where the SDK finds its own settings. */
+/**
+ * A client for the S3 API at `endpoint`. Without an endpoint it is AWS, where the SDK finds its own settings.
+ * @example
+ * await ensureBucket(connectS3('http://127.0.0.1:9000'), 'frames');
+ */
 export function connectS3(
   endpoint?: string,
   {
