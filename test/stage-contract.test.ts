@@ -55,7 +55,8 @@ vi.mock('@video-pipeline/kafka', async (original) => ({
   }),
 }));
 
-const [width, height] = [64, 48];
+// A width for which a clip always has the same bytes: see `encodeClip`.
+const [width, height] = [256, 144];
 const SECOND = 1_000;
 const BUCKET = 'bucket';
 const capturedAt = Date.now() - 60 * SECOND;

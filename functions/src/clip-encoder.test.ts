@@ -106,7 +106,7 @@ test('a segment says its size beside its pictures: a player may keep the head of
 });
 
 test('the index comes before the pictures, and the same pictures give the same bytes', async () => {
-  const pictures = await picturesAt([0, 100, 200]);
+  const pictures = await picturesAt([0, 100, 200], 256, 144);
   const mp4 = await encodeClip(pictures);
   expect(mp4.subarray(4, 8).toString()).toBe('ftyp');
   expect(mp4.indexOf('moov')).toBeLessThan(mp4.indexOf('mdat'));
