@@ -25,7 +25,7 @@ export function sharedWork<Value>(concurrency: number, maxQueued: number) {
 
   function add(name: string, work: Job<Value>['work']): Job<Value> {
     if (queue.size >= maxQueued)
-      throw new BusyError('too many clips are asked for: try again in a few seconds');
+      throw new BusyError('too much video is asked for: try again in a few seconds');
     const job = { work, stop: new AbortController(), waiting: 0, done: Promise.withResolvers<Value>() };
     job.done.promise.catch(() => {}); // no caller may be left to handle it
     jobs.set(name, job);
