@@ -74,7 +74,6 @@ test('a frame that is not newer than the last changes nothing', () => {
       tracks: [undefined],
       ended: [],
       dropped: [],
-      late: true,
     });
   }
   expect(JSON.stringify(tracker.state)).toBe(before);

@@ -44,8 +44,6 @@ export interface Tracked {
   ended: Track[];
   /** Tracks that were seen only once, and never got an id. */
   dropped: Track[];
-  /** Whether the frame was not newer than the last one, and was therefore ignored. */
-  late: boolean;
 }
 
 /** Most objects that are followed at once: of thousands that overlap, each pair would have to be compared. */
@@ -107,16 +105,18 @@ export class ByteTracker {
 
   /** Processes the stream's next frame. */
   update(frame: { capturedAt: number; detections: readonly Observation[] }): Tracked {
-    const nothing: undefined[] = new Array(frame.detections.length).fill(undefined);
     const { at, tracks: before } = this.#state;
     const dt = frame.capturedAt - at;
-    if (dt <= 0) return { ids: nothing, tracks: nothing, ended: [], dropped: [], late: true };
+    if (dt <= 0) {
+      const nothing = frame.detections.map(() => undefined);
+      return { ids: nothing, tracks: nothing, ended: [], dropped: [] };
+    }
     const { lostMs } = this;
     const remembered = before.filter((track) => frame.capturedAt - track.seen_at <= lostMs);
     const alive = highest(remembered, ({ seen_at }) => seen_at);
     for (const track of alive) advance(track, dt / UNIT_MS);
-    const seen: (Track | undefined)[] = [...nothing];
-    const tracks = withoutDuplicates(this.#associate(alive, frame, seen, at < 0));
+    const { continuing, seen } = this.#associate(alive, frame, at < 0);
+    const tracks = withoutDuplicates(continuing);
     const intervals = at < 0 ? [] : [...this.#state.intervals, dt].slice(-INTERVALS);
     this.#state = { ...this.#state, at: frame.capturedAt, intervals, tracks };
     const living = new Set(tracks);
@@ -130,7 +130,6 @@ export class ByteTracker {
       // A track whose id came back in this frame did not end.
       ended: ended.filter(({ id }) => !this.#state.tracks.some((track) => track.id === id)),
       dropped,
-      late: false,
     };
   }
 
@@ -157,19 +156,19 @@ export class ByteTracker {
     return former;
   }
 
-  /** Pairs, begins and loses tracks, and writes into `seen`. @returns the tracks that continue */
+  /** Pairs, begins and loses tracks. @returns the tracks that continue, and the track of each detection as `seen` */
   #associate(
     tracks: Track[],
     { capturedAt, detections }: { capturedAt: number; detections: readonly Observation[] },
-    seen: (Track | undefined)[],
     first: boolean,
-  ): Track[] {
+  ): { continuing: Track[]; seen: (Track | undefined)[] } {
     const { high_confidence, low_confidence, new_confidence } = this.settings;
     const candidates = highest(detections.map(toCandidate), ({ confidence }) => confidence);
     const high = candidates.filter((one) => one.confidence >= high_confidence);
     const low = candidates.filter(
       (one) => one.confidence >= low_confidence && one.confidence < high_confidence,
     );
+    const seen: (Track | undefined)[] = detections.map(() => undefined);
     const found = (track: Track, candidate: Candidate) => {
       see(track, candidate, capturedAt);
       seen[candidate.index] = track;
@@ -195,7 +194,8 @@ export class ByteTracker {
       });
     const unseen = new Set(far.tracks);
     for (const track of unseen) if (track.status === 'tracked') track.status = 'lost';
-    return [...tracks.filter((track) => track.status !== 'tentative' || !unseen.has(track)), ...born];
+    const older = tracks.filter((track) => track.status !== 'tentative' || !unseen.has(track));
+    return { continuing: [...older, ...born], seen };
   }
 
   #overlapping(cost: (track: Track, candidate: Candidate) => number): Pairing {
