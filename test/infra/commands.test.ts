@@ -205,7 +205,7 @@ describe('npm run deploy -- check', () => {
     const old = { KAFKA_VERSIONS: '"2.8.1"', INSIGHTS: 'v9.0.0-eksbuild.1' };
     await expect(checked(['--stage', 'staging'], old)).rejects.toMatchObject({
       stderr: expect.stringMatching(
-        /MSK does not offer Kafka 3\.8\.x.*EKS has no amazon-cloudwatch-observability v5\.0\.0-eksbuild\.1 for Kubernetes 1\.\d+/,
+        /MSK does not offer Kafka 3\.8\.x.*EKS has no amazon-cloudwatch-observability v6\.3\.0-eksbuild\.1 for Kubernetes 1\.\d+/,
       ),
     });
   });

@@ -34,7 +34,7 @@ case "$name $*" in
       *) echo '{"InstanceTypeOfferings":[]}' ;; esac ;;
   "aws kafka list-kafka-versions"*) echo "[\${KAFKA_VERSIONS-\\"3.8.x\\",\\"3.9.x.kraft\\"}]" ;;
   "aws eks describe-addon-versions"*)
-    echo '{"addons":[{"addonVersions":[{"addonVersion": "'\${INSIGHTS:-v5.0.0-eksbuild.1}'"}]}]}' ;;
+    echo '{"addons":[{"addonVersions":[{"addonVersion": "'\${INSIGHTS:-v6.3.0-eksbuild.1}'"}]}]}' ;;
   "aws logs describe-log-groups"*)
     case "$*" in *"/aws/eks/"*) echo '['\${LEFT_GROUP:+'"'$LEFT_GROUP'"'}']' ;; *) echo '[]' ;; esac ;;
   "aws iam list-roles"*) echo '{"Roles":['\${NO_SPOT:-'{}'}']}' | sed s/none// ;;
