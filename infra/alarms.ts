@@ -31,8 +31,11 @@ interface Metric {
 
 /** The document that an alarm's message names: what users notice, where to look, what to do. */
 export const RUNBOOKS = 'docs/runbooks.md';
-/** The heading of an alarm's runbook. The alarms of all cameras share it. */
-export const pageOf = ({ key }: Pick<Alarm, 'key'>) => key.split('-')[0] ?? key;
+/** The heading of an alarm's runbook. The alarms of all cameras share it, as do those of all pipeline stages. */
+export function pageOf({ key }: Pick<Alarm, 'key'>): string {
+  const [, stage, kind] = /^([A-Z][a-z]+)(Lag|Failed|Errors)$/.exec(key) ?? [];
+  return STAGES.some(({ name }) => title(name) === stage) ? `Stage${kind}` : (key.split('-')[0] ?? key);
+}
 
 interface Watched extends Names {
   /** Name of the function that writes the tables. */

@@ -8,12 +8,19 @@ const text = readFileSync(join(ROOT, 'docs/runbooks.md'), 'utf8');
 const pages = text.split(/^## /m).slice(1);
 const byHeading = new Map(pages.map((page) => [page.split('\n', 1)[0], page]));
 
+/** The heading of an alarm's page: its name, or for a stage of the pipeline, `Stage` and what is wrong with it. */
+const headingOf = (alarm: string) =>
+  (/^Alarm-([A-Za-z]+)/.exec(alarm)?.[1] ?? '').replace(
+    /^(Detect|Annotate|Notify|Clip)(?=(Lag|Failed|Errors)$)/,
+    'Stage',
+  );
+
 describe.each(DEPLOYED)('every alarm of %s', (deployed) => {
   test('names its page, which says what to do', async () => {
     const alarms = ofType(await graphOf(deployed), 'aws:cloudwatch/metricAlarm:MetricAlarm');
     expect(alarms.length).toBeGreaterThan(0);
     for (const { name, inputs } of alarms) {
-      const heading = /^Alarm-([A-Za-z]+)/.exec(name)?.[1] ?? '';
+      const heading = headingOf(name);
       expect(inputs.alarmDescription, name).toContain(` See docs/runbooks.md#${heading.toLowerCase()}.`);
       const page = byHeading.get(heading);
       expect(page, `docs/runbooks.md has a page ${heading}`).toBeDefined();
@@ -25,9 +32,7 @@ describe.each(DEPLOYED)('every alarm of %s', (deployed) => {
 test('no page is of an alarm that nothing has, and each that refers to another refers to one that is there', async () => {
   const graphs = await Promise.all([...DEPLOYED, 'canary' as const].map(graphOf));
   const keys = graphs.flatMap((graph) =>
-    ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm').map(
-      ({ name }) => /^Alarm-([A-Za-z]+)/.exec(name)?.[1],
-    ),
+    ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm').map(({ name }) => headingOf(name)),
   );
   for (const [heading, page] of byHeading) {
     if (heading?.startsWith('What may be lost')) continue;
