@@ -1,3 +1,4 @@
+import type { VariableName } from '@video-pipeline/config';
 import { LOST_BATCHES } from '@video-pipeline/frame';
 import type { PipelineStage } from '@video-pipeline/stages';
 import functionsPackage from '../functions/package.json' with { type: 'json' };
@@ -5,6 +6,7 @@ import picturePackage from '../packages/picture/package.json' with { type: 'json
 import type { KafkaCluster } from './kafka.ts';
 import { createLambda } from './lambda.ts';
 import { reading, versionsOf } from './secrets.ts';
+import { urlOf } from './settings.ts';
 import {
   type Environment,
   type Parts,
@@ -31,14 +33,19 @@ export function createFunctions(parts: Parts) {
   const created = deployedStages(parts.stage).map(({ of, size }) => {
     const spec = specify(parts, of, size);
     const { onlyWith = [] } = of;
-    const [by] = onlyWith.filter((name) => name in spec.environment);
-    /** Variable by which other processes know that this stage is deployed. */
-    const switches: Environment = by ? { [by]: spec.environment[by] } : {};
+    const [by] = onlyWith.filter((name) => name in spec.environment || name in spec.secrets);
+    /** Variable by which other processes know that this stage is deployed. Of a secret URL they see the host alone. */
+    const switches: Environment = by ? { [by]: spec.environment[by] ?? hostOf(by) } : {};
     const running: Running =
       image && runsAsTasks(parts.stage, of) ? createWorkers(parts, spec, image) : createFunction(parts, spec);
     return [of.name, { ...running, switches, group: spec.consumerGroup }] as const;
   });
   return Object.fromEntries(created);
+}
+
+function hostOf(url: VariableName): string {
+  const { protocol, host } = urlOf({ url }) as URL;
+  return `${protocol}//${host}`;
 }
 
 /** Packages that are installed beside the bundle, in the versions of our package.json files. */

@@ -1,7 +1,8 @@
+import { RECEIVERS } from '@video-pipeline/stages';
 import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
 import { type Camera, waysToCameras } from './cameras.ts';
 import { endpointsOf } from './endpoints.ts';
-import { deployment, KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
+import { deployment, KAFKA_IAM_PORT, urlOf, VPC_CIDR } from './settings.ts';
 import type { Stage } from './stages.ts';
 
 /** A security group. The names of its rules contain `name`. */
@@ -90,10 +91,9 @@ const toPort = (port: number, cidr: string, protocol: 'tcp' | 'udp' = 'tcp') => 
   cidrBlocks: [cidr],
 });
 
-/** Ports outside AWS that the stage calls: those of its collector, its MQTT broker and its webhook. */
+/** Ports outside AWS that the stage calls: those of its collector and its receivers. */
 function portsOutside({ settings }: Stage): number[] {
-  const { MQTT_URL, WEBHOOK_URL } = deployment();
-  const urls = [settings.OTEL_EXPORTER_OTLP_ENDPOINT, MQTT_URL, WEBHOOK_URL];
+  const urls = [settings.OTEL_EXPORTER_OTLP_ENDPOINT, ...RECEIVERS.map(urlOf)];
   return urls.flatMap((url) => (url ? [portOf(new URL(url))] : []));
 }
 

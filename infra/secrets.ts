@@ -1,4 +1,4 @@
-import { deployment } from './settings.ts';
+import { readConfig, type VariableName } from '@video-pipeline/config';
 
 /** A secret in Secrets Manager. */
 interface Secret {
@@ -37,8 +37,8 @@ export function createSecret(
 const given: Secrets = {};
 
 /** Those variables of the deploying shell that are set, as secrets. Several processes may need the same. */
-export function secretsGiven(...names: (keyof ReturnType<typeof deployment>)[]): Secrets {
-  const shell = deployment();
+export function secretsGiven(names: readonly VariableName[]): Secrets {
+  const shell = readConfig(names);
   const set = names.filter((name) => shell[name]);
   for (const path of set)
     given[path] ??= createSecret(`Secret-${path}`, { path, value: String(shell[path]) });

@@ -1,5 +1,5 @@
 import { type Config, readConfig, type VariableName } from '@video-pipeline/config';
-import { STAGE_VARIABLES } from '@video-pipeline/stages';
+import { RECEIVERS, type Receiver, STAGE_VARIABLES } from '@video-pipeline/stages';
 
 /** Variables that every process of the pipeline reads. */
 export const COMMON_VARIABLES = [
@@ -76,12 +76,11 @@ export function settingsOf(given: Given, shell: NodeJS.ProcessEnv = process.env)
 
 /** Environment of a process: the variables of `names` that have a value in the stage. */
 export function environmentOf(
-  { settings }: { settings: Settings },
+  { settings }: { settings: Partial<Record<VariableName, unknown>> },
   names: readonly VariableName[],
 ): Record<string, string> {
-  const known: Partial<Record<VariableName, unknown>> = settings;
   return Object.fromEntries(
-    names.flatMap((name) => (known[name] === undefined ? [] : [[name, String(known[name])]])),
+    names.flatMap((name) => (settings[name] === undefined ? [] : [[name, String(settings[name])]])),
   );
 }
 
@@ -94,8 +93,7 @@ export const KAFKA_IAM_PORT = 9098;
 /** Addresses of the VPC that SST creates. */
 export const VPC_CIDR = '10.0.0.0/16';
 
-/** Variables of the deploying shell: who has access, which images exist already, and secrets. */
-export const DEPLOYMENT_VARIABLES = [
+const DEPLOYER_VARIABLES = [
   'AWS_REGION',
   'DEPLOY_CIDRS',
   'MODEL_IMAGE',
@@ -107,11 +105,20 @@ export const DEPLOYMENT_VARIABLES = [
   'CAMERAS_FILE',
   'CLUSTER_ADMINS',
   'CLUSTER_VIEWERS',
-  'WEBHOOK_URL',
-  'WEBHOOK_SECRET',
-  'MQTT_URL',
-  'MQTT_USERNAME',
-  'MQTT_PASSWORD',
-  'MQTT_TOPIC_PREFIX',
 ] as const satisfies VariableName[];
-export const deployment = () => readConfig(DEPLOYMENT_VARIABLES);
+export const namesOf = ({ url, plain = [], secrets = [] }: Receiver) => [
+  ...new Set([url, ...plain, ...secrets]),
+];
+/** Variables of the deploying shell: who has access, which images exist already, and receivers outside. */
+export const DEPLOYMENT_VARIABLES: readonly VariableName[] = [
+  ...DEPLOYER_VARIABLES,
+  ...RECEIVERS.flatMap(namesOf),
+];
+/** @throws ConfigError */
+export const deployment = (): Config<(typeof DEPLOYER_VARIABLES)[number]> => readConfig(DEPLOYMENT_VARIABLES);
+
+/** The URL of a receiver, if the deploying shell names one. */
+export function urlOf({ url }: Receiver): URL | undefined {
+  const value = readConfig([url])[url];
+  return value === undefined ? undefined : new URL(String(value));
+}

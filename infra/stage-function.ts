@@ -1,6 +1,6 @@
-import type { VariableName } from '@video-pipeline/config';
+import { readConfig, type VariableName } from '@video-pipeline/config';
 import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
-import { groupOf, type Need, type PipelineStage, topicOf } from '@video-pipeline/stages';
+import { groupOf, type Need, type PipelineStage, type Receiver, topicOf } from '@video-pipeline/stages';
 import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
 import type { InferenceTarget } from './inference-target.ts';
 import { type KafkaCluster, kafkaPermissions } from './kafka.ts';
@@ -18,7 +18,7 @@ import {
   usableZones,
 } from './network.ts';
 import { type Secrets, secretsGiven } from './secrets.ts';
-import { COMMON_VARIABLES, deployment, environmentOf, KAFKA_IAM_PORT, title } from './settings.ts';
+import { COMMON_VARIABLES, environmentOf, KAFKA_IAM_PORT, title, urlOf } from './settings.ts';
 import { deployedStages, type Lambda, type Stage } from './stages.ts';
 import { objects, type StreamList } from './storage.ts';
 
@@ -60,9 +60,12 @@ export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFun
   reachS3(network, group);
   reachCollector(stage, group);
   const [topic, consumerGroup] = [topicOf(of, settings), groupOf(of, settings)];
-  const { alsoReads = [], writes = [], getsObjects = [], putsObjects = [] } = of.lambda;
+  const { alsoReads = [], writes = [], getsObjects = [], putsObjects = [], receivers = [] } = of.lambda;
   const { needs, environment } = neededBy(of, settings);
-  const met = needs.map((need) => NEEDS[need](parts, group));
+  const met = [
+    ...needs.map((need) => NEEDS[need](parts, group)),
+    ...receivers.map((receiver) => reach(receiver, group)),
+  ];
   const secrets: Secrets = Object.assign({}, ...met.map((one) => one.secrets));
   if (Object.keys(secrets).length > 0) reachAws(network, group);
   const topics = (names: typeof alsoReads) => names.map((variable) => settings[variable]);
@@ -144,21 +147,20 @@ const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
       permissions: [{ actions: ['events:PutEvents'], resources: [bus.arn] }],
     };
   },
-  mqtt(_parts, group) {
-    const { MQTT_URL, MQTT_TOPIC_PREFIX } = deployment();
-    if (!MQTT_URL) return {};
-    connectOut(group, ANYWHERE, portOf(new URL(MQTT_URL)));
-    // With some brokers the user's name is a token.
-    const secrets = secretsGiven('MQTT_USERNAME', 'MQTT_PASSWORD');
-    return { environment: { MQTT_URL, MQTT_TOPIC_PREFIX }, secrets };
-  },
-  webhook(_parts, group) {
-    const { WEBHOOK_URL } = deployment();
-    if (WEBHOOK_URL) connectOut(group, ANYWHERE, portOf(new URL(WEBHOOK_URL)));
-    // Many a webhook's URL has a token in it.
-    return { secrets: secretsGiven('WEBHOOK_URL', 'WEBHOOK_SECRET') };
-  },
 };
+
+/** The variables and secrets of a receiver that the deploying shell names. Opens the way out to its port. */
+function reach(receiver: Receiver, group: Group): Met {
+  const to = urlOf(receiver);
+  if (!to) return {};
+  connectOut(group, ANYWHERE, portOf(to));
+  const { url, plain = [], secrets = [] } = receiver;
+  const shown = [url, ...plain].filter((name) => !secrets.includes(name));
+  return {
+    environment: environmentOf({ settings: readConfig(shown) }, shown),
+    secrets: secretsGiven(secrets),
+  };
+}
 
 /** Environment of a Kafka client. */
 export function kafkaEnvironment(stage: Stage, kafka: KafkaCluster) {

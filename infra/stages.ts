@@ -1,5 +1,12 @@
 import { ConfigError } from '@video-pipeline/config';
-import { isWithin, type PipelineStage, STAGES, type StageName, stagesOf } from '@video-pipeline/stages';
+import {
+  isAskedFor,
+  isWithin,
+  type PipelineStage,
+  STAGES,
+  type StageName,
+  stagesOf,
+} from '@video-pipeline/stages';
 import { LEAST_EXPIRE_DAYS } from '../packages/tables/src/schema.ts';
 import { settingsOf } from './settings.ts';
 import type { Lambda, Row, Stage } from './stage.ts';
@@ -150,7 +157,9 @@ export function stageOf(name: string): Stage {
 
 /** Size of a pipeline stage's Lambda function; `undefined` if the stage isn't deployed. */
 export function lambdaOf({ functions }: Stage, of: PipelineStage): Lambda | undefined {
-  return functions[of.name as StageName] ?? (of.lambda.onRequest ? undefined : of.lambda);
+  // The deploy itself makes the bus, and sets its variable.
+  const isAsked = of.lambda.needs?.includes('bus') || isAskedFor(of);
+  return functions[of.name as StageName] ?? (isAsked ? of.lambda : undefined);
 }
 
 /** The pipeline stages that have their own Lambda function in this stage, with their sizes. */

@@ -8,7 +8,9 @@ import { type Evaluation, evaluate, type Graph, prepare } from './offline/evalua
 
 /** Something else than the default, of every variable that a stage may set. */
 const OTHER = Object.fromEntries(
-  Object.entries(OTHER_VALUES).filter(([name]) => (SETTABLE as readonly string[]).includes(name)),
+  Object.entries<string | number>(OTHER_VALUES).filter(([name]) =>
+    (SETTABLE as readonly string[]).includes(name),
+  ),
 ) as Required<Given>;
 
 /** What the deploy makes itself, keeps as a secret, or takes from its shell alone; and what is of one machine alone. */

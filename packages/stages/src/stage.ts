@@ -2,9 +2,17 @@ import { type Config, readConfig, type VariableName } from '@video-pipeline/conf
 import type { MetricName } from '@video-pipeline/telemetry';
 
 /** What a stage's Lambda may need besides its topic and its objects. */
-export type Need = 'bus' | 'inference' | 'kafka' | 'mqtt' | 'scenes' | 'webhook';
+export type Need = 'bus' | 'inference' | 'kafka' | 'scenes';
 
 export type TopicVariable = 'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_EVENTS_TOPIC';
+
+/** What a stage sends to outside of AWS: the variable with its URL, and those that go with it. */
+export interface Receiver {
+  url: VariableName;
+  plain?: readonly VariableName[];
+  /** On AWS kept in Secrets Manager. `url` may be among them. The handler reads them by `configWithSecrets`. */
+  secrets?: readonly VariableName[];
+}
 
 /** One stage of the pipeline: a Lambda handler that reads a Kafka topic as a consumer group of its own. */
 export interface PipelineStage {
@@ -15,13 +23,13 @@ export interface PipelineStage {
   /** Module that exports `handler`, from the repository's root. */
   handler: string;
   reads: TopicVariable;
-  /** Suffix of its consumer group, after KAFKA_GROUP_ID. */
-  groupSuffix: string;
+  /** Suffix of its consumer group, after KAFKA_GROUP_ID. Left out: `-<name>`. */
+  groupSuffix?: string;
   /** Whether a frame is done only when this stage is done with it. A run then waits for it, and the audit checks it. */
   carriesFrames: boolean;
   /** The stage that also does the work of this one, where PICTURES is `once`. */
   within?: string;
-  /** It runs only if one of these is set, and not to `off`. Left out: always. */
+  /** It runs, and is deployed, only if one of these is set, and not to `off`. Left out: always. */
   onlyWith?: readonly VariableName[];
   /** Metrics that count its work, the most important one first. */
   counts: readonly MetricName[];
@@ -33,10 +41,9 @@ export interface LambdaDefinition {
   memoryMb: number;
   /** At most 840, Lambda's limit behind Kafka. */
   timeoutSeconds: number;
-  /** Deployed only if the deployment's row in infra/stages.ts gives it a size. */
-  onRequest?: boolean;
   needs?: readonly Need[];
-  /** Variables that it gets, besides S3_BUCKET and those of its needs. */
+  receivers?: readonly Receiver[];
+  /** Variables that it gets, besides S3_BUCKET and those of its needs and receivers. */
   environment?: readonly VariableName[];
   /** Topics that its handler itself reads, and that it writes. They require the need `kafka`. */
   alsoReads?: readonly TopicVariable[];
@@ -70,7 +77,10 @@ export function topicOf({ reads }: PipelineStage, config: Config<TopicVariable>)
   return config[reads];
 }
 
-export function groupOf({ groupSuffix }: PipelineStage, config: Config<'KAFKA_GROUP_ID'>): string {
+export function groupOf(
+  { name, groupSuffix = `-${name}` }: PipelineStage,
+  config: Config<'KAFKA_GROUP_ID'>,
+): string {
   return `${config.KAFKA_GROUP_ID}${groupSuffix}`;
 }
 
@@ -92,6 +102,7 @@ export function withWorkOf<Stage extends PipelineStage>(stage: Stage, inner: Pip
       memoryMb: Math.max(of.memoryMb, more.memoryMb),
       timeoutSeconds: Math.max(of.timeoutSeconds, more.timeoutSeconds),
       needs: both(of.needs, more.needs),
+      receivers: both(of.receivers, more.receivers),
       environment: both(of.environment, more.environment),
       getsObjects: both(of.getsObjects, [...(more.getsObjects ?? []), failed]),
       putsObjects: both(of.putsObjects, [...(more.putsObjects ?? []), failed]),
@@ -104,8 +115,11 @@ export function withWorkOf<Stage extends PipelineStage>(stage: Stage, inner: Pip
 
 /** Whether a stage runs with these variables. @throws ConfigError */
 export function isWanted(stage: PipelineStage, env: NodeJS.ProcessEnv = process.env): boolean {
-  if (isWithin(stage, readConfig(['PICTURES'], env))) return false;
-  const { onlyWith } = stage;
+  return !isWithin(stage, readConfig(['PICTURES'], env)) && isAskedFor(stage, env);
+}
+
+/** Whether one of its variables is set, for a stage that runs only then. @throws ConfigError */
+export function isAskedFor({ onlyWith }: PipelineStage, env: NodeJS.ProcessEnv = process.env): boolean {
   if (!onlyWith) return true;
   return Object.values(readConfig(onlyWith, env)).some((value) => value !== undefined && value !== 'off');
 }

@@ -1,6 +1,14 @@
 import type { Config } from '@video-pipeline/config';
 import { POLLER } from '@video-pipeline/frame';
-import { isWithin, type PipelineStage, withWorkOf } from './stage.ts';
+import { isWithin, type PipelineStage, type Receiver, withWorkOf } from './stage.ts';
+
+// With some brokers the user's name is a token, and many a webhook's URL has one in it.
+const MQTT: Receiver = {
+  url: 'MQTT_URL',
+  plain: ['MQTT_TOPIC_PREFIX'],
+  secrets: ['MQTT_USERNAME', 'MQTT_PASSWORD'],
+};
+const WEBHOOK: Receiver = { url: 'WEBHOOK_URL', secrets: ['WEBHOOK_URL', 'WEBHOOK_SECRET'] };
 
 /**
  * The stages of the pipeline, in the order in which data passes them. The local stack, AWS, the console and the audit
@@ -39,14 +47,13 @@ const TABLE = [
     does: 'Boxes drawn, pictures and detections stored',
     handler: 'functions/src/annotate.ts',
     reads: 'KAFKA_DETECTIONS_TOPIC',
-    groupSuffix: '-annotate',
     within: 'detect',
     carriesFrames: true,
     counts: ['FramesAnnotated'],
     lambda: {
       memoryMb: 1769,
       timeoutSeconds: 120,
-      needs: ['mqtt'],
+      receivers: [MQTT],
       environment: ['S3_PREFIX', 'STORE', 'S3_STORAGE_CLASS', 'JPEG_QUALITY', 'DRAW_BOXES'],
       // It reads pictures of earlier batches again.
       forEvents: {
@@ -70,14 +77,14 @@ const TABLE = [
     does: 'Events to a webhook, MQTT or EventBridge',
     handler: 'functions/src/notify.ts',
     reads: 'KAFKA_EVENTS_TOPIC',
-    groupSuffix: '-notify',
     carriesFrames: false,
     onlyWith: ['EVENT_BUS_NAME', 'WEBHOOK_URL', 'MQTT_URL'],
     counts: ['EventsDelivered'],
     lambda: {
       memoryMb: 512,
       timeoutSeconds: 120,
-      needs: ['bus', 'mqtt', 'webhook'],
+      needs: ['bus'],
+      receivers: [MQTT, WEBHOOK],
       environment: ['WEBHOOK_ATTEMPTS'],
     },
   },
@@ -86,7 +93,6 @@ const TABLE = [
     does: 'An MP4 of each event',
     handler: 'functions/src/clip.ts',
     reads: 'KAFKA_EVENTS_TOPIC',
-    groupSuffix: '-clip',
     carriesFrames: false,
     onlyWith: ['EVENT_CLIPS'],
     counts: ['ClipsStored', 'ClipsMissing'],
@@ -94,7 +100,6 @@ const TABLE = [
       memoryMb: 1769,
       // It waits for frames first, and then encodes.
       timeoutSeconds: 300,
-      onRequest: true,
       environment: ['S3_PREFIX', 'EVENT_CLIPS', 'CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'],
       getsObjects: ['S3_PREFIX'],
       putsObjects: ['clips'],
@@ -113,10 +118,15 @@ type NamedStage = PipelineStage & { name: StageName };
 
 export const STAGES: readonly NamedStage[] = TABLE;
 
+/** Of all stages, each once. */
+export const RECEIVERS: readonly Receiver[] = [
+  ...new Set(STAGES.flatMap(({ lambda }) => lambda.receivers ?? [])),
+];
+
 /**
  * The stages as they run. Where PICTURES is `once`, a stage within another one is merged into it.
  * @example
- * stagesOf({ PICTURES: 'once' }).map(({ name }) => name); // => ['detect', 'notify', 'clip']
+ * stagesOf({ PICTURES: 'once' }).some(({ name }) => name === 'annotate'); // => false
  */
 export function stagesOf(config: Config<'PICTURES'>): readonly NamedStage[] {
   const inner = STAGES.filter((stage) => isWithin(stage, config));
