@@ -93,7 +93,7 @@ function changed(
 }
 
 /** Publishes events in order. @returns undefined once the broker has acknowledged, or the reason why it has not */
-export function createMqttSink(
+export function createMqttReceiver(
   broker: Broker,
   prefix: string,
 ): (event: SceneEvent) => Promise<string | undefined> {

@@ -11,7 +11,7 @@ import { makeCertificate } from '../../test/support/certificate.ts';
 import { startMqttBroker } from '../../test/support/mqtt-broker.ts';
 import { mskEvent } from '../../test/support/msk-event.ts';
 import { type Broker, connectBroker } from './broker.ts';
-import { createFrigateMessages, createMqttSink, createObjectCounts } from './frigate.ts';
+import { createFrigateMessages, createMqttReceiver, createObjectCounts } from './frigate.ts';
 import { createNotify } from './notify.ts';
 
 vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
@@ -60,7 +60,7 @@ function connected(settings: Partial<Parameters<typeof connectBroker>[0]> & { ur
 function notifyBy(broker: Broker) {
   const failed: { reason: string; code: string | undefined }[] = [];
   const notify = createNotify({
-    mqtt: createMqttSink(broker, 'site'),
+    mqtt: createMqttReceiver(broker, 'site'),
     putFailed: async (_record, reason, more) => void failed.push({ reason, code: more?.code }),
     logger: { warn() {} },
   });

@@ -5,7 +5,7 @@ import type { SceneEvent } from '@video-pipeline/scene';
 import { createPutFailed, createStore, inParallel } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { brokerOfEnvironment } from './broker.ts';
-import { createMqttSink } from './frigate.ts';
+import { createMqttReceiver } from './frigate.ts';
 import {
   atFirstBatch,
   decodeEvents,
@@ -20,11 +20,11 @@ import { createWebhook, type Webhook } from './webhook.ts';
 export type Bus = (events: readonly SceneEvent[]) => Promise<void>;
 
 /** Delivers an event. @returns undefined once the receiver has accepted it, or the reason why it was given up */
-type Sink = (event: SceneEvent) => Promise<string | undefined>;
+type Receiver = (event: SceneEvent) => Promise<string | undefined>;
 
 interface NotifyDependencies extends FailureDependencies {
   webhook?: Webhook | undefined;
-  mqtt?: Sink | undefined;
+  mqtt?: Receiver | undefined;
   bus?: Bus | undefined;
 }
 
@@ -39,7 +39,7 @@ const BUS_ENTRIES = 10;
  */
 export function createNotify(dependencies: NotifyDependencies) {
   const { webhook, mqtt, bus } = dependencies;
-  const sinks = [
+  const receivers = [
     { code: 'WEBHOOK_REFUSED', deliver: webhook },
     { code: 'MQTT_REFUSED', deliver: mqtt },
   ] as const;
@@ -47,12 +47,12 @@ export function createNotify(dependencies: NotifyDependencies) {
     const { events, failures } = decodeEvents(batch);
     await bus?.(events.map((one) => one.event));
     const answers = await Promise.all(
-      sinks.map(async ({ code, deliver }) => {
+      receivers.map(async ({ code, deliver }) => {
         const reasons = deliver ? await inParallel(events, IN_WORK, ({ event }) => deliver(event)) : [];
         return { code, reasons };
       }),
     );
-    // An event that both sinks refused is one dead letter with both reasons, and the code of the webhook.
+    // An event that both receivers refused is one dead letter with both reasons, and the code of the webhook.
     const refusals = events.map(({ record }, index): Failure | undefined => {
       const refused = answers.filter(({ reasons }) => reasons[index] !== undefined);
       const [first] = refused;
@@ -108,7 +108,7 @@ async function fromEnvironment(): Promise<Pick<NotifyDependencies, 'webhook' | '
   const mqtt = await brokerOfEnvironment(logger, true);
   if (!url && !mqtt && !busName) throw new ConfigError('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME must be set');
   return {
-    mqtt: mqtt && createMqttSink(mqtt.broker, mqtt.prefix),
+    mqtt: mqtt && createMqttReceiver(mqtt.broker, mqtt.prefix),
     webhook: url ? createWebhook({ url, secret, attempts: config.WEBHOOK_ATTEMPTS }) : undefined,
     bus: busName ? createBus(new EventBridgeClient({ region: config.AWS_REGION }), busName) : undefined,
   };

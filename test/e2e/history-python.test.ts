@@ -14,7 +14,7 @@ import { createReader, createStore, packArchive } from '@video-pipeline/storage'
 import { compact, exported, type Format, Tables } from '@video-pipeline/tables';
 import { describe, expect, inject, test, vi } from 'vitest';
 import { connectBroker } from '../../functions/src/broker.ts';
-import { createMqttSink } from '../../functions/src/frigate.ts';
+import { createMqttReceiver } from '../../functions/src/frigate.ts';
 import { type PythonPeer, peerPython } from '../bench/peers/python.ts';
 import { hasCommand } from '../support/has-command.ts';
 import { startMqttBroker } from '../support/mqtt-broker.ts';
@@ -145,7 +145,7 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
     const next = async () => (await got.next()).value ?? 'the client has ended';
     // What is retained may come before the answer to the subscription, or after it.
     expect([await next(), await next()].sort()).toEqual(['["frigate/available", "online", true]', 'ready']);
-    const send = createMqttSink(connection, 'frigate');
+    const send = createMqttReceiver(connection, 'frigate');
     const event = sceneEvent('yard', 1, START);
     expect(await send(event)).toBeUndefined();
     const [topic, text] = JSON.parse(await next());
