@@ -66,7 +66,7 @@ describe.each([
   ],
   ['event', sceneEventSchema, 'A record on the topic events'],
 ] as const)('schemas/%s.json', (name, schema, title) => {
-  test('is what the code checks (UPDATE_README=1 writes it)', () => {
+  test('is what the code checks', () => {
     const made = { title, ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) };
     const text = `${JSON.stringify(made, null, 2)}\n`;
     if (process.env.UPDATE_README) writeFileSync(join(root, `schemas/${name}.json`), text);

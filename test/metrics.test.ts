@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { metricUnits, variantUnits } from '@video-pipeline/telemetry';
 import type { Registry } from 'prom-client';
@@ -7,6 +7,7 @@ import { IngestMetrics } from '../ingest-host/src/health.ts';
 import { createMetrics } from '../model/src/server/metrics.ts';
 import { consoleMetrics } from '../packages/console/src/metrics.ts';
 import { createStageMetrics } from '../packages/event-source/src/metrics.ts';
+import { expectGenerated } from './support/generated.ts';
 
 const root = join(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
@@ -37,7 +38,7 @@ async function prometheusRows(registry: Registry): Promise<string[]> {
 
 const GPU = { index: '0', memoryUsedBytes: 1, memoryTotalBytes: 2, utilisation: 0.5 };
 
-test('docs/metrics.md has every metric (UPDATE_README=1 writes it)', async () => {
+test('docs/metrics.md has every metric', async () => {
   const model = createMetrics(() => new Map(), { read: async () => [GPU] } as never);
   const live = { streams: () => [], subscribe() {} } as never;
   const console = consoleMetrics({ parts: {}, lags: () => [], failed: new Map() }, live, () => 0);
@@ -72,11 +73,5 @@ test('docs/metrics.md has every metric (UPDATE_README=1 writes it)', async () =>
     '',
     ...(await prometheusRows(createStageMetrics())),
   ].join('\n');
-  const text = read('docs/metrics.md');
-  const updated = text.replace(
-    /(<!-- metrics[^\n]*-->\n).*?(<!-- \/metrics -->)/s,
-    (_, start, end) => `${start}\n${made}\n\n${end}`,
-  );
-  if (process.env.UPDATE_README) writeFileSync(join(root, 'docs/metrics.md'), updated);
-  else expect(text).toBe(updated);
+  expectGenerated('docs/metrics.md', 'metrics', made);
 });

@@ -1,9 +1,10 @@
-import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { type VariableName, variables } from '@video-pipeline/config';
 import { expect, test } from 'vitest';
 import measured from '../docs/measured/pipeline.json' with { type: 'json' };
 import { documents } from './support/documents.ts';
+import { expectGenerated } from './support/generated.ts';
 
 const root = resolve(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
@@ -13,22 +14,13 @@ const sources = globSync(['{packages,functions,ingest-host,model}/**/src/**/*.ts
   exclude: (path) => path.includes('node_modules') || path.includes('.test.'),
 });
 
-/** Holds what stands between two marks of a document to what it is made from; UPDATE_README=1 writes it instead. */
-function expectGenerated(file: string, mark: string, made: string): void {
-  const text = read(file);
-  const section = new RegExp(`(<!-- ${mark}[^\n]*-->\n).*?(<!-- /${mark} -->)`, 's');
-  const updated = text.replace(section, (_, start, end) => `${start}\n${made}\n\n${end}`);
-  if (process.env.UPDATE_README) writeFileSync(join(root, file), updated);
-  else expect(text).toBe(updated);
-}
-
 /** Which process reads what the sources of a folder read; what is not here serves several. */
 const READERS = {
   'ingest-host': 'Ingest host',
-  'packages/stages': 'Stages: detect, annotate, notify, clip',
-  'packages/event-source': 'Stages: detect, annotate, notify, clip',
-  functions: 'Stages: detect, annotate, notify, clip',
-  'packages/inference-client': 'Stages: detect, annotate, notify, clip',
+  'packages/stages': 'Stages',
+  'packages/event-source': 'Stages',
+  functions: 'Stages',
+  'packages/inference-client': 'Stages',
   model: 'Model server',
   'packages/console': 'Console',
   infra: 'Deploying',

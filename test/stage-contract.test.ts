@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { variables } from '@video-pipeline/config';
 import {
   annotatedKey,
   type DetectedFrame,
@@ -10,7 +11,14 @@ import {
   type MSKEvent,
 } from '@video-pipeline/frame';
 import type { Message } from '@video-pipeline/kafka';
-import { isWanted, type PipelineStage, STAGES, stagesOf, type TopicVariable } from '@video-pipeline/stages';
+import {
+  isWanted,
+  type PipelineStage,
+  RECEIVERS,
+  STAGES,
+  stagesOf,
+  type TopicVariable,
+} from '@video-pipeline/stages';
 import { createReader, createStore, objectsOf } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
@@ -20,7 +28,7 @@ import { collectMetrics } from './support/metrics.ts';
 import { mskEvent } from './support/msk-event.ts';
 
 // What every stage promises, whatever it does: asked of the handler of each row of the table, as Lambda runs it, with a
-// bucket, brokers, a model and a webhook that can go away at any moment. A new row is asked the same.
+// bucket, brokers, a model and receivers that can go away at any moment. A new row is asked the same.
 
 collectMetrics();
 vi.setConfig({ testTimeout: 60_000 });
@@ -104,11 +112,11 @@ beforeAll(async () => {
     const data = Array(header.inputs[0].shape[0]).fill(JSON.stringify({ width, height, detections }));
     return { body: { model_name: 'm', outputs: [{ name: 'detections', data }] } };
   });
-  const webhook = await startFakeServer(({ headers, body }) =>
+  const receiver = await startFakeServer(({ headers, body }) =>
     take(`${headers['webhook-id']} ${body}`) ? {} : { status: 503 },
   );
   const front = await startFront(s3.port);
-  stops.push(() => s3.stop(), model.close, webhook.close, front.close);
+  stops.push(() => s3.stop(), model.close, receiver.close, front.close);
   Object.assign(process.env, {
     ...{
       POWERTOOLS_LOG_LEVEL: 'SILENT',
@@ -117,7 +125,13 @@ beforeAll(async () => {
       AWS_MAX_ATTEMPTS: '1',
     },
     ...{ AWS_ENDPOINT_URL: front.url, S3_BUCKET: BUCKET, KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1' },
-    ...{ INFERENCE_SERVICE_URL: model.url, WEBHOOK_URL: webhook.url, WEBHOOK_ATTEMPTS: '1' },
+    ...{ INFERENCE_SERVICE_URL: model.url, WEBHOOK_ATTEMPTS: '1' },
+    ...Object.fromEntries(
+      RECEIVERS.filter(({ url }) => variables[url].safeParse(receiver.url).success).map(({ url }) => [
+        url,
+        receiver.url,
+      ]),
+    ),
     ...{ EVENT_CLIPS: 'on', CLIP_BEFORE_SECONDS: '1', CLIP_AFTER_SECONDS: '0.5' },
   });
 });

@@ -12,6 +12,7 @@ import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
 import { connectS3 } from '../../packages/local/src/servers/s3-client.ts';
+import { NOT_HANDED_ON } from '../support/not-handed-on.ts';
 import { unique } from '../support/unique.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -48,29 +49,6 @@ const environmentOf = ({ environment = {} }: ComposeService): NodeJS.ProcessEnv 
       value === null ? [] : [[name, String(value).replaceAll(/\$\{\w+:-(.*?)\}/g, '$1')]],
     ),
   );
-/** What no service of compose takes from the shell, and why. */
-const NOT_HANDED_ON: Partial<Record<VariableName, string>> = {
-  KAFKA_AUTH: 'its own Kafka is plain text',
-  STREAMS_FILE: 'a file of the host',
-  MODEL_PATH: 'a file of the host',
-  MODEL_DIR: 'a folder of the host',
-  MAX_FRAMES: 'an ingest that ends is started again',
-  RESTREAM_PORT: 'no port of the container is open for it',
-  RESTREAM_USER: 'as RESTREAM_PORT',
-  S3_PREFIX: 'CI and documents name the folder',
-  SHUTDOWN_GRACE_SECONDS: 'its image sets it',
-  INFERENCE_BACKEND: 'AWS alone',
-  SAGEMAKER_ENDPOINT_NAME: 'AWS alone',
-  EVENT_BUS_NAME: 'AWS alone',
-  DEPLOY_CIDRS: 'deploying',
-  CLUSTER_ADMINS: 'deploying',
-  CLUSTER_VIEWERS: 'deploying',
-  MODEL_IMAGE: 'deploying',
-  MODEL_CANARY: 'deploying',
-  INGEST_IMAGE: 'deploying',
-  ALARM_EMAIL: 'deploying',
-  CAMERAS_FILE: 'deploying',
-};
 /** What the AWS SDK reads, beside our own table. */
 const SDK_VARIABLES = ['AWS_SHARED_CREDENTIALS_FILE'];
 /** Images that are not ours, which have a user of their own already. */

@@ -12,7 +12,7 @@ import { CommandHost } from '../support/command-host.ts';
 import { unique } from '../support/unique.ts';
 import { evenTimes, makeVideo } from '../support/video.ts';
 import { startGivenServers } from './given-servers.ts';
-import { pidsOf, startStackProcess } from './stack-process.ts';
+import { ALWAYS, pidsOf, startStackProcess } from './stack-process.ts';
 
 const PROGRAM = join(import.meta.dirname, '../../packages/local/src/start.ts');
 const QUICK = { BATCH_TIMEOUT_SECONDS: '1' };
@@ -199,7 +199,7 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
       annotated: 30,
       failed: 0,
     });
-    expect(Object.keys(summary.processes).sort()).toEqual(['annotate', 'detect', 'ingest', 'supervisor']);
+    expect(Object.keys(summary.processes).sort()).toEqual(['ingest', 'supervisor', ...ALWAYS].sort());
     expect(summary.output).toBe(`${given.s3}/${environment.S3_BUCKET}/annotated`);
     const stored = await given.keys(environment.S3_BUCKET, `annotated/${id}/`);
     expect(stored.filter((key) => key.endsWith('.jpg'))).toHaveLength(30);

@@ -1,5 +1,3 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import load from '../../docs/measured/load.json' with { type: 'json' };
 import pictures from '../../docs/measured/pictures.json' with { type: 'json' };
@@ -18,6 +16,7 @@ import { ALL_SAVINGS, SAVINGS } from '../../infra/savings.ts';
 import { GPU_FPS } from '../../infra/scaling.ts';
 import { type Given, settingsOf } from '../../infra/settings.ts';
 import { stageOf } from '../../infra/stages.ts';
+import { expectGenerated } from '../support/generated.ts';
 
 const work: Omit<Workload, 'cameras'> = { fps: 10, gpuFps: GPU_FPS, store: 'frames' };
 const of = (cameras: number, more: Partial<typeof work> = {}) => capacityOf({ cameras, ...work, ...more });
@@ -174,16 +173,10 @@ test.each(['AWS', 'production'] as const)(
   },
 );
 
-test('docs/capacity.md says what the model says: UPDATE_README=1 writes it', () => {
-  const path = resolve(import.meta.dirname, '../../docs/capacity.md');
-  const text = readFileSync(path, 'utf8');
-  const block = (name: string) => new RegExp(`(<!-- ${name}:.*-->\\n)[\\s\\S]*(<!-- /${name} -->)`);
-  const written = text
-    .replace(block('capacity'), (_all, begin, end) => `${begin}\n${summary()}\n\n${end}`)
-    .replace(block('weights'), (_all, begin, end) => `${begin}\n${weights()}\n\n${end}`)
-    .replace(block('measured'), (_all, begin, end) => `${begin}\n${measured()}\n\n${end}`);
-  if (process.env.UPDATE_README) writeFileSync(path, written);
-  else expect(text).toBe(written);
+test('docs/capacity.md says what the model says', () => {
+  expectGenerated('docs/capacity.md', 'capacity', summary());
+  expectGenerated('docs/capacity.md', 'weights', weights());
+  expectGenerated('docs/capacity.md', 'measured', measured());
 });
 
 function weights(): string {

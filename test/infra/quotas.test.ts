@@ -1,10 +1,8 @@
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { quotasOf } from '../../infra/quotas.ts';
 import { stageOf } from '../../infra/stages.ts';
+import { expectGenerated } from '../support/generated.ts';
 import { graphOf, ofType, one } from './graphs.ts';
-import { ROOT } from './offline/platform.ts';
 
 const NAMES = ['production', 'staging', 'personal'] as const;
 const CAMERAS = { production: 20, staging: 1, personal: 1 };
@@ -52,9 +50,7 @@ test('all stages together are more than the addresses that an account begins wit
   expect(addresses).toEqual([3, 2, 2]);
 });
 
-test('docs/deploy.md has the table (UPDATE_README=1 writes it)', () => {
-  const path = join(ROOT, 'docs/deploy.md');
-  const text = readFileSync(path, 'utf8');
+test('docs/deploy.md has the table', () => {
   const all = [...new Map(NAMES.flatMap(quotas).map((one) => [one.name, one])).values()];
   const rows = all.map(
     ({ name, code, usual }) =>
@@ -65,10 +61,5 @@ test('docs/deploy.md has the table (UPDATE_README=1 writes it)', () => {
     '  | --- | --- | --- | --- | --- | --- |',
     ...rows,
   ];
-  const updated = text.replace(
-    /( {2}<!-- quotas.*-->\n)[\s\S]*?( {2}<!-- \/quotas -->)/,
-    `$1\n${table.join('\n')}\n\n$2`,
-  );
-  if (process.env.UPDATE_README) writeFileSync(path, updated);
-  else expect(text).toBe(updated);
+  expectGenerated('docs/deploy.md', 'quotas', table.join('\n'));
 });

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { estimate, totalUsd } from '../../infra/costs.ts';
 import { deployedStages, stageOf } from '../../infra/stages.ts';
+import { expectGenerated } from '../support/generated.ts';
 import { DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
 import type { Graph } from './offline/evaluate.ts';
 import { ensurePlatform, ROOT } from './offline/platform.ts';
@@ -137,7 +137,7 @@ test('where pictures travel once, detect has room for annotate, however little i
   expect(detect('once')).toMatchObject({ of: { name: 'detect' }, size: { memoryMb: 1769 } });
 });
 
-test('docs/deploy.md says what the stages cost: UPDATE_README=1 writes it', () => {
+test('docs/deploy.md says what the stages cost', () => {
   const total = (name: string) => totalUsd(estimate(stageOf(name)).items);
   const { items } = estimate(stageOf('production'));
   const puts = items.find(({ item }) => item === 'S3 requests')?.usd ?? 0;
@@ -149,13 +149,7 @@ test('docs/deploy.md says what the stages cost: UPDATE_README=1 writes it', () =
     `${Math.round((100 * puts) / total('production'))} % of it for S3 requests (one object a frame: half the frame rate, half of that).`,
     `\`staging\` costs about ${dollars(total('staging'))} a month, a personal stage about ${hour} an hour.`,
   ].join('\n');
-  const path = join(ROOT, 'docs/deploy.md');
-  const text = readFileSync(path, 'utf8');
-  const block = /(<!-- costs:.*-->\n)[\s\S]*(<!-- \/costs -->)/;
-  const written = text.replace(block, (_all, begin, end) => `${begin}\n${said}\n\n${end}`);
-  expect(text).toMatch(block);
-  if (process.env.UPDATE_README) writeFileSync(path, written);
-  else expect(text).toBe(written);
+  expectGenerated('docs/deploy.md', 'costs', said);
 });
 
 test.each(DEPLOYED)('%s asks for the resources in its snapshot', async (deployed) => {

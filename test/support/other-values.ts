@@ -1,7 +1,7 @@
-import type { VariableName } from '@video-pipeline/config';
+import { readConfig, type VariableName, variables } from '@video-pipeline/config';
 
-/** Something else than the default, of every variable. */
-export const OTHER_VALUES = {
+/** Something else than the default, of what tests name, and of what no value below fits. */
+const NAMED = {
   KAFKA_TOPIC: 'pictures',
   KAFKA_DETECTIONS_TOPIC: 'seen',
   KAFKA_EVENTS_TOPIC: 'told',
@@ -90,3 +90,24 @@ export const OTHER_VALUES = {
   ALARM_EMAIL: 'ops@example.com',
   CAMERAS_FILE: '/etc/cameras.yaml',
 } as const satisfies Partial<Record<VariableName, string | number>>;
+
+const COMMON = ['https://other.example/', 'other', 'on', 'off', '1', '0'];
+
+function otherThanDefault(name: VariableName): string {
+  const value = COMMON.find((one) => {
+    const read = variables[name].safeParse(one);
+    return read.success && String(read.data) !== String(readConfig([name], {})[name]);
+  });
+  if (value === undefined) throw new Error(`name a value of ${name} in test/support/other-values.ts`);
+  return value;
+}
+
+/** Something else than the default, of every variable. */
+export const OTHER_VALUES = {
+  ...Object.fromEntries(
+    (Object.keys(variables) as VariableName[])
+      .filter((name) => !(name in NAMED))
+      .map((name) => [name, otherThanDefault(name)]),
+  ),
+  ...NAMED,
+};
