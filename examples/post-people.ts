@@ -1,37 +1,56 @@
 import { decodeSeenFrame, idOf, type MSKEvent } from '@video-pipeline/frame';
-import { decodeRecords, type FailureDependencies, putAllFailed } from '@video-pipeline/functions/records';
+import {
+  atFirstBatch,
+  decodeRecords,
+  type FailureDependencies,
+  putAllFailed,
+  readValue,
+} from '@video-pipeline/functions/records';
 import { fetchOnce } from '@video-pipeline/outbound';
 import { createPutFailed, createStore } from '@video-pipeline/storage';
-import { createLogger } from '@video-pipeline/telemetry';
+import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 
 const TIMEOUT_MS = 10_000;
+/** Answers to a body that no retry can help. */
+const REFUSED = [400, 413, 422];
 
-/** A sink: posts the frames of a batch in which people are to `url`, as JSON. */
+/** A sink: posts each frame in which people are to `url`, as JSON. */
 export function createPostPeople({ url, ...dependencies }: FailureDependencies & { url: string }) {
   return async (event: MSKEvent): Promise<void> => {
     const { received, failures } = decodeRecords(event, decodeSeenFrame);
-    const frames = received.flatMap(({ frame }) => {
+    for (const { record, frame } of received) {
       const people = frame.detections.filter(({ class_name }) => class_name === 'person').length;
-      // A batch may come twice: the receiver knows a frame by its id.
-      return people > 0 ? [{ id: idOf(frame), captured_at: frame.capturedAt, people }] : [];
-    });
-    if (frames.length > 0) await post(url, JSON.stringify(frames));
+      if (people === 0) continue;
+      // A frame may come twice: the receiver knows it by its id.
+      const body = JSON.stringify({ id: idOf(frame), captured_at: frame.capturedAt, people });
+      const reason = await post(url, body);
+      if (reason) failures.push({ record, code: 'RECEIVER_REFUSED', reason });
+      else emitMetrics('post', frame.streamId, { FramesDelivered: 1 });
+    }
     await putAllFailed('post', failures, dependencies);
   };
 }
 
-/** @throws where the receiver is away or does not accept it: the batch is delivered again, and later ones wait for it */
-async function post(url: string, body: string): Promise<void> {
+/**
+ * @returns undefined once the receiver has accepted the body, or the reason why it never will
+ * @throws while the receiver is away, or busy: the batch is delivered again, and later ones wait for it
+ */
+async function post(url: string, body: string): Promise<string | undefined> {
   const headers = { 'content-type': 'application/json' };
   const signal = AbortSignal.timeout(TIMEOUT_MS);
   const answer = await fetchOnce(url, { method: 'POST', headers, body, signal });
   await answer.body?.cancel();
-  if (!answer.ok) throw new Error(`the receiver of people answered ${answer.status}`);
+  if (answer.ok) return undefined;
+  const reason = `the receiver of people answered ${answer.status}`;
+  if (REFUSED.includes(answer.status)) return reason;
+  throw new Error(reason);
 }
 
 /** The handler as Lambda, and `npm start`, run it. */
-export const handler = createPostPeople({
-  url: process.env.PEOPLE_URL ?? 'http://localhost:3000/',
-  putFailed: createPutFailed(createStore(), 'post'),
-  logger: createLogger('post'),
-});
+export const handler = atFirstBatch(async () =>
+  createPostPeople({
+    url: await readValue('PEOPLE_URL'),
+    putFailed: createPutFailed(createStore(), 'post'),
+    logger: createLogger('post'),
+  }),
+);

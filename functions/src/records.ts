@@ -14,6 +14,8 @@ import { parseSceneEvent, type SceneEvent } from '@video-pipeline/scene';
 import { type FailureCode, inParallel, type PutFailed } from '@video-pipeline/storage';
 import { emitFailures, emitMetrics, type Logger } from '@video-pipeline/telemetry';
 
+export { readValue } from './secrets.ts';
+
 /** A frame of a batch, and the record that it was in. A frame of `detections` may name its picture instead of having it. */
 export interface Received<F extends Omit<Frame, 'jpeg'> = Frame> {
   record: MSKRecord;

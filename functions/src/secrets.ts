@@ -14,11 +14,13 @@ export function configWithSecrets<Name extends VariableName>(
   names: readonly Name[],
 ): () => Promise<Config<Name>> {
   readConfig(names.filter((name) => !SECRET.test(process.env[name] ?? '')));
-  const read = async (name: Name) => [name, await resolved(name, process.env[name])];
+  const read = async (name: Name) => [name, await readValue(name)];
   return async () => readConfig(names, Object.fromEntries(await Promise.all(names.map(read))));
 }
 
-async function resolved(name: VariableName, given = ''): Promise<string> {
+/** The value of a variable, or of the secret that it names on AWS. @throws ConfigError that names both */
+export async function readValue(name: string): Promise<string> {
+  const given = process.env[name] ?? '';
   const [, SecretId, region, VersionId] = SECRET.exec(given) ?? [];
   if (!region) return given;
   // Loaded only where a secret is named.

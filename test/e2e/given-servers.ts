@@ -1,4 +1,5 @@
 import { ListObjectsV2Command } from '@aws-sdk/client-s3';
+import type { Detection } from '@video-pipeline/frame';
 import { connectS3 } from '@video-pipeline/local';
 import { startFauxqs } from 'fauxqs';
 import { inject } from 'vitest';
@@ -9,16 +10,19 @@ const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' }
 
 /**
  * Servers of a user, which a stack takes instead of its own: the Kafka that all tests share, an S3 API in memory, and
- * an inference server that sees nothing.
+ * an inference server that sees the same in every picture.
  * @param size of every picture, pixels
  */
-export async function startGivenServers(size: { width: number; height: number }) {
+export async function startGivenServers(
+  size: { width: number; height: number },
+  detections: readonly Detection[] = [],
+) {
   const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
   const url = `http://127.0.0.1:${s3.port}`;
   const inference = await startFakeServer((call) => {
     if (call.method === 'GET') return { body: { status: 'healthy', model: 'fake', device: 'cpu' } };
     const { jpegs } = readBinaryRequest(call, Number(call.headers['inference-header-content-length']));
-    const data = jpegs.map(() => JSON.stringify({ ...size, detections: [] }));
+    const data = jpegs.map(() => JSON.stringify({ ...size, detections }));
     return { body: { model_name: 'fake', outputs: [{ name: 'detections', datatype: 'BYTES', data }] } };
   });
   return {

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
-import { encodeFrame } from '@video-pipeline/frame';
+import { type Detection, encodeFrame } from '@video-pipeline/frame';
 import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import type { Flow } from '../../packages/console/src/api.ts';
@@ -13,6 +13,7 @@ import { DEPLOY_CIDR, ofType, one } from '../infra/graphs.ts';
 import type { Graph } from '../infra/offline/evaluate.ts';
 import { ensurePlatform } from '../infra/offline/platform.ts';
 import { copyRepository } from '../support/copy-repository.ts';
+import { startFakeServer } from '../support/fake-server.ts';
 import { unique } from '../support/unique.ts';
 import { startGivenServers } from './given-servers.ts';
 import { spotFrame } from './recovery-rig.ts';
@@ -24,7 +25,6 @@ const ROW = `  {
     does: 'Records counted',
     handler: 'functions/src/tally.ts',
     reads: 'KAFKA_DETECTIONS_TOPIC',
-    groupSuffix: '-tally',
     carriesFrames: false,
     counts: ['FramesFailed'],
     lambda: { memoryMb: 512, timeoutSeconds: 60, putsObjects: ['tallies'] },
@@ -42,20 +42,41 @@ export async function handler(event: MSKEvent): Promise<void> {
 process.on('exit', (code) => console.error('tally ends with', code));
 `;
 const FRAMES = 5;
+const COUNTS_URL = 'https://people.example.com:8443/token';
+const PERSON: Detection = { class_id: 0, class_name: 'person', confidence: 0.9, bbox: [10, 20, 60, 80] };
+/** What examples/README.md tells to add for the sink: its variable and its row, by names that nobody has added yet. */
+const README = readFileSync(join(import.meta.dirname, '../../examples/README.md'), 'utf8');
+const [VARIABLE = '', SINK = ''] = [...README.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, code]) =>
+  renamed(code),
+);
 
 let root: string;
 beforeAll(async () => {
   await ensurePlatform();
   root = await mkdtemp(join(tmpdir(), 'stage-added-'));
   copyRepository(root);
-  const table = join(root, 'packages/stages/src/stages.ts');
-  writeFileSync(
-    table,
-    readFileSync(table, 'utf8').replace('\n] as const satisfies', `\n${ROW}] as const satisfies`),
-  );
+  insert('packages/stages/src/stages.ts', '\n] as const satisfies', `\n${ROW}${SINK}`);
+  insert('packages/config/src/variables.ts', '  KAFKA_BOOTSTRAP_SERVERS:', VARIABLE);
   writeFileSync(join(root, 'functions/src/tally.ts'), HANDLER);
+  const example = readFileSync(join(import.meta.dirname, '../../examples/post-people.ts'), 'utf8');
+  writeFileSync(join(root, 'functions/src/tell-counts.ts'), renamed(example));
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
+
+function renamed(code = ''): string {
+  return code
+    .replaceAll("'post'", "'tell'")
+    .replaceAll('PEOPLE_URL', 'COUNTS_URL')
+    .replaceAll('post-people', 'tell-counts');
+}
+
+/** Puts text before what a file has once. */
+function insert(file: string, before: string, text: string): void {
+  const path = join(root, file);
+  const parts = readFileSync(path, 'utf8').split(before);
+  expect(parts, file).toHaveLength(2);
+  writeFileSync(path, parts.join(`${text}${before}`));
+}
 
 const run = (script: string, args: string[] = [], env: NodeJS.ProcessEnv = {}) =>
   promisify(execFile)(process.execPath, [join(root, script), ...args], {
@@ -64,20 +85,22 @@ const run = (script: string, args: string[] = [], env: NodeJS.ProcessEnv = {}) =
     maxBuffer: 64 * 1024 * 1024,
   });
 
-test('a stage that is added by a row and a handler runs locally, and is in the console and the audit', async () => {
+test('a stage and a sink that are added by a row and a handler run locally, in the console and in the audit', async () => {
   const dataDir = join(root, unique('data'));
-  const given = await startGivenServers({ width: 320, height: 240 });
-  onTestFinished(given.stop);
-  const env = { VIDEO_PIPELINE_CACHE: cacheDir(), ...given.environment() };
+  const given = await startGivenServers({ width: 320, height: 240 }, [PERSON]);
+  const receiver = await startFakeServer(() => ({ status: 204 }));
+  onTestFinished(async () => void (await Promise.all([given.stop(), receiver.close()])));
+  const env = { VIDEO_PIPELINE_CACHE: cacheDir(), COUNTS_URL: receiver.url, ...given.environment() };
   const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC } = env;
   const stack = startStackProcess(dataDir, ['--no-ingest'], { ...env, ...given.inference }, root);
   try {
     const { endpoints } = await stack.until(
       ({ services, endpoints }) =>
         services.tally?.state === 'running' &&
+        services.tell?.state === 'running' &&
         services.console !== undefined &&
         endpoints.console !== undefined,
-      'the stage and the console run',
+      'the stages and the console run',
     );
     await publish(endpoints.kafka, KAFKA_TOPIC);
     await vi.waitFor(
@@ -88,9 +111,15 @@ test('a stage that is added by a row and a handler runs locally, and is in the c
         expect(shown.tally).toMatchObject(tally);
         expect(shown.tally?.samples.at(-1)?.lag).toBe(0);
         expect(shown.annotate?.samples.at(-1)?.lag).toBe(0);
+        expect(shown.tell).toMatchObject({ reads: KAFKA_DETECTIONS_TOPIC, failed: 0 });
+        expect(shown.tell?.samples.at(-1)?.lag).toBe(0);
       },
       { timeout: 60_000, interval: 500 },
     );
+    const posted = receiver.calls.map(({ body }) => JSON.parse(String(body)));
+    const ids = Array.from({ length: FRAMES }, (_, number) => `yard/s1/${number}`);
+    expect([...new Set(posted.map(({ id }) => id))].sort()).toEqual(ids);
+    expect(posted.every(({ people }) => people === 1)).toBe(true);
     const { stdout } = await run('packages/recovery/src/audit-command.ts', ['--json'], env);
     // Its records are accounted for, and frames are what they were: annotated, whatever it made of them.
     expect(JSON.parse(stdout)).toMatchObject({
@@ -98,7 +127,7 @@ test('a stage that is added by a row and a handler runs locally, and is in the c
       annotated: FRAMES,
       missing: [],
       both: [],
-      failedRecords: { annotate: 0, tally: FRAMES },
+      failedRecords: { annotate: 0, tally: FRAMES, tell: 0 },
     });
     const help = await run('packages/recovery/src/failed-command.ts', ['list', '--help']);
     expect(help.stdout).toContain('tally');
@@ -111,12 +140,12 @@ test('a stage that is added by a row and a handler runs locally, and is in the c
   expect(readFileSync(join(dataDir, 'logs/tally.log'), 'utf8')).toContain('tally ends with 0');
 });
 
-test('it is deployed: its function, mapping, rights, alarms and graphs', async () => {
+test('they are deployed: functions, mappings, rights, alarms, graphs, and the way to the receiver', async () => {
   writeFileSync(
     join(root, 'evaluate.ts'),
     `import { evaluate, prepare } from './test/infra/offline/evaluate.ts';
 await prepare();
-const graph = await evaluate({ stage: 'alice', env: { DEPLOY_CIDRS: '${DEPLOY_CIDR}' } });
+const graph = await evaluate({ stage: 'alice', env: { DEPLOY_CIDRS: '${DEPLOY_CIDR}', COUNTS_URL: '${COUNTS_URL}' } });
 console.log(JSON.stringify(graph));`,
   );
   const graph: Graph = JSON.parse((await run('evaluate.ts')).stdout);
@@ -144,6 +173,14 @@ console.log(JSON.stringify(graph));`,
     expect(dashboard).toContain(named);
   }
   expect(graph.builds.Tally?.bytes).toBeGreaterThan(0);
+  expect(
+    one(graph, 'aws:lambda/function:Function', 'TellFunction').inputs.environment.variables,
+  ).toMatchObject({ COUNTS_URL });
+  expect(graph.builds.Tell?.bytes).toBeGreaterThan(0);
+  const ways = ofType(graph, 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule')
+    .filter(({ inputs }) => inputs.fromPort === 8443)
+    .map(({ inputs }) => inputs.securityGroupId);
+  expect(ways).toEqual(['TellGroup']);
 });
 
 async function publish(bootstrap: string, topic: string): Promise<void> {

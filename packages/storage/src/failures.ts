@@ -35,6 +35,10 @@ export const FAILURES = {
     what: 'the MQTT broker was away, or did not acknowledge the event',
     remedy: 'mend the broker or the MQTT_ variables, then put it back',
   },
+  RECEIVER_REFUSED: {
+    what: 'the receiver of a sink refused the record',
+    remedy: 'mend the receiver, then put it back',
+  },
   CLIP_IMPOSSIBLE: {
     what: 'no clip can be made of the stored pictures',
     remedy: 'the reason says what is wrong with them',

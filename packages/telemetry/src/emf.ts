@@ -36,6 +36,8 @@ export const metricUnits = {
   Events: MetricUnit.Count,
   /** Events that every receiver accepted: the webhook, the MQTT broker, the EventBridge bus. */
   EventsDelivered: MetricUnit.Count,
+  /** Frames that the receiver of a sink accepted. */
+  FramesDelivered: MetricUnit.Count,
   /** Clips of events stored. */
   ClipsStored: MetricUnit.Count,
   /** Events without a clip, because no frame of that time was stored. */
