@@ -19,7 +19,7 @@ type Images = Partial<Record<'MODEL_IMAGE' | 'INGEST_IMAGE', string>>;
 
 const above0 = numberThat((value) => value > 0, 'a number above 0');
 const share = numberThat((value) => value > 0 && value <= 1, 'a number above 0, 1 at most');
-const program = new Command('deploy').description('Deploys the pipeline to AWS.');
+const program = new Command('npm run deploy --').description('Deploys the pipeline to AWS.');
 const stage = () => stageOf(program.opts<{ stage: string }>().stage).name;
 
 program

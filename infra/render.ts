@@ -4,8 +4,8 @@ import { manifests } from './kubernetes.ts';
 import { VPC_CIDR } from './settings.ts';
 import { stageOf } from './stages.ts';
 
-/** Writes the Kubernetes objects as YAML, for clusters that SST doesn't manage: `npm run k8s:render > inference.yaml`. */
-new Command('k8s:render')
+/** Writes the Kubernetes objects as YAML, for clusters that SST doesn't manage: `npm run -s k8s:render > inference.yaml`. */
+new Command('npm run k8s:render --')
   .requiredOption('--image <reference>', "the model server's image")
   .option('--stage <name>', 'stage whose sizes are used', 'production')
   .option('--load-balancer-group <sg-...>', 'security group of the internal load balancer', 'sg-REPLACE-ME')

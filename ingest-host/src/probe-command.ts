@@ -24,7 +24,7 @@ interface Options {
 
 const positive = numberThat((value) => value > 0 && value <= 3600, 'over 0, and at most 3600.');
 
-await new Command('probe')
+await new Command('npm run probe --')
   .description(
     'Print codec, size, rate and clock of a camera or file, and write one JPEG of it, by the same code as ingest.',
   )

@@ -13,7 +13,7 @@ interface Options {
 }
 
 /** One camera from the command line: the same program as the ingest host, configured by options. */
-const command = new Command('producer')
+const command = new Command('npm run producer --')
   .description('Samples one camera and publishes its frames to Kafka.')
   .requiredOption(
     '--rtsp-url <url>',

@@ -165,7 +165,7 @@ async function commandLine(): Promise<void> {
     '--names <file>',
     'names of the classes, one a line, for a model that does not name them',
   ] as const;
-  const command = new Command('model');
+  const command = new Command('npm run model --');
   const tool = (name: string, description: string) =>
     command
       .command(name)

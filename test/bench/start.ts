@@ -7,10 +7,10 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { exitWithError } from '@video-pipeline/lifecycle';
 import { runningState } from '../../packages/cli/src/running.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { supervisorOf } from '../../packages/local/src/supervisor/processes.ts';
-import { launchChromium } from '../e2e/chromium.ts';
 import { npmScript, positiveInteger } from './options.ts';
 import { median, treeCpuMs } from './processes.ts';
 
@@ -32,7 +32,10 @@ const {
   .opts<{ runs: number; beside?: string; cold: boolean }>();
 
 const checkouts = beside ? [beside, ROOT] : [ROOT];
-const browser = await launchChromium();
+// Loaded only now: it fetches a Chromium, which `--help` needs none of.
+const browser = await import('../e2e/chromium.ts')
+  .then(({ launchChromium }) => launchChromium())
+  .catch(exitWithError);
 if (!cold) for (const checkout of checkouts) await warm(checkout);
 const runs: Awaited<ReturnType<typeof measure>>[] = [];
 for (let run = 0; run < count; run++)

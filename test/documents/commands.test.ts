@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CLIPS, cacheDir, defaultModelPath, fetchAsset } from '@video-pipeline/assets';
@@ -102,6 +102,7 @@ test.each(Object.entries(BESIDE))('%s', async (command, run) => {
   const { output, ended } = await shell(tried(command), run);
   expect(output).toMatch(run.prints);
   expect(ended, output).toBe(run.endless ? 'when stopped' : 0);
+  if (run.writes) expect(await readFile(join(root, run.writes[0]), 'latin1')).toMatch(run.writes[1]);
 });
 
 test.each(Object.entries(STARTS))('%s', async (command, run) => {

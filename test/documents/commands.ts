@@ -36,6 +36,8 @@ export interface Run {
   prints: RegExp;
   /** It runs until it is stopped: by Ctrl-C, once it has printed that. */
   endless?: true;
+  /** The file that it writes, and what the file begins with. */
+  writes?: readonly [file: string, begin: RegExp];
 }
 
 const SEARCH_CSV = /^stream_id,.*captured_at/m;
@@ -66,9 +68,18 @@ export const BESIDE: Record<string, Run> = {
   'npm run search -- --class person --from 2026-11-25T07:00:00Z --format csv': { prints: SEARCH_CSV },
   'npm run search -- --class person --class dog --from 2026-11-25T07:00:00Z --to 2026-11-25T08:00:00Z --format csv':
     { prints: /./ },
-  'npm run search -- --zone lawn --one-per-track --format parquet > visitors.parquet': { prints: /./ },
-  'npm run search -- --stream yard --track mjx0f2a8-0 --format coco > yard.json': { prints: /./ },
-  'npm run search -- --class dog --format yolo-tar > dogs.tar': { prints: /./ },
+  'npm run -s search -- --zone lawn --one-per-track --format parquet > visitors.parquet': {
+    prints: /frames|done/,
+    writes: ['visitors.parquet', /^PAR1/],
+  },
+  'npm run -s search -- --stream yard --track mjx0f2a8-0 --format coco > yard.json': {
+    prints: /frames|done/,
+    writes: ['yard.json', /^\{"/],
+  },
+  'npm run -s search -- --class dog --format yolo-tar > dogs.tar': {
+    prints: /frames|done/,
+    writes: ['dogs.tar', /^(images|data\.yaml)/],
+  },
   'npm run compact -- --once': { prints: /compacted/ },
   'npm run replay -- --from 2026-11-25T07:00:00Z --to 2026-11-25T08:00:00Z': { prints: /./ },
   'CONSOLE_TOKEN_FILE=/var/lib/console/token CONSOLE_URL=https://cameras.example/video npm run console': {

@@ -1,5 +1,3 @@
-// Takes the README's pictures of the console: `npm run console:shots`. The whole pipeline runs for them, on the demo
-// cameras, in real Chromium.
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, parse, resolve } from 'node:path';
@@ -8,10 +6,20 @@ import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { startCameras } from '@video-pipeline/camera';
 import { encodeFrame } from '@video-pipeline/frame';
 import { connectKafka, orderedProducer } from '@video-pipeline/kafka';
+import { exitWithError } from '@video-pipeline/lifecycle';
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core';
 import sharp, { type Sharp } from 'sharp';
-import { launchChromium } from './chromium.ts';
+import { npmScript } from '../bench/options.ts';
 import { startStackProcess } from './stack-process.ts';
+
+npmScript(
+  'console:shots',
+  'Takes the pictures of the console in the documents: the whole pipeline runs, on the demo cameras, in Chromium.',
+).parse();
+// Loaded only now: it fetches a Chromium, which `--help` needs none of.
+const browser = await import('./chromium.ts')
+  .then(({ launchChromium }) => launchChromium())
+  .catch(exitWithError);
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const IMAGES = join(ROOT, 'docs/images');
@@ -110,7 +118,6 @@ try {
   );
   const { console: url = '' } = endpoints;
   await publishBroken(endpoints.kafka);
-  const browser = await launchChromium();
   await mkdir(IMAGES, { recursive: true });
   // Stored latency is measured only while somebody looks.
   const watcher = await browser.newPage();

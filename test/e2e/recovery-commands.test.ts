@@ -57,7 +57,7 @@ test.each([
 ] as const)('%s says how it is used, with %s', async (name, told, args) => {
   const { code, stdout } = await command(name, ...args, '--help');
   expect(code).toBe(0);
-  expect(stdout).toContain(`Usage: ${name}`);
+  expect(stdout).toContain(`Usage: npm run ${name} -- `);
   expect(stdout).toContain(told);
 });
 

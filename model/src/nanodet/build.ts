@@ -22,7 +22,7 @@ export async function buildNanodet(
 }
 
 if (import.meta.main) {
-  await new Command('model:build')
+  await new Command('npm run model:build --')
     .description('build the default model, NanoDet-g (COCO, 80 classes), as an ONNX file')
     .option('--output <file>', 'where to write it', defaultModelPath())
     .option('--force', 'build it even if it is there')

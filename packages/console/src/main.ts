@@ -5,9 +5,9 @@ import { createLogger } from '@video-pipeline/telemetry';
 import { startConsole } from './console.ts';
 import { keptToken } from './token.ts';
 
-const HELP = `The live console: streams, flow, search.
+const HELP = `Usage: npm run console -- [--port <port>] [--host <address>] [--token <token>]
 
-  node packages/console/src/main.ts [--port <port>] [--host <address>] [--token <token>]
+The live console: streams, flow, search.
 
   --port   CONSOLE_PORT, 8080; 0: a free one
   --host   HOST, 127.0.0.1: only this machine; another address needs a token

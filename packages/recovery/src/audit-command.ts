@@ -7,7 +7,7 @@ import { readCounts } from './ingest-counts.ts';
 /** Frames shown of each list on a terminal; `--json` shows all. */
 const SHOWN = 10;
 
-const command = new Command('audit')
+const command = new Command('npm run audit --')
   .description(
     'check that every frame in Kafka is annotated in S3, in failed/, or still on its way; exit code 1 when one is missing',
   )

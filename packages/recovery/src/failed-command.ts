@@ -15,7 +15,7 @@ import {
   redrive,
 } from './failed.ts';
 
-const program = new Command('failed')
+const program = new Command('npm run failed --')
   .description('records in failed/, which could not be processed: list, show, redrive or purge them')
   .addHelpText('after', TARGET_HELP);
 

@@ -11,7 +11,7 @@ const logger = createLogger('replay');
 // A replay must not count as traffic of the pipeline, and stdout is for the result.
 process.env.POWERTOOLS_METRICS_DISABLED = 'true';
 
-const command = new Command('replay')
+const command = new Command('npm run replay --')
   .description(
     'process frames that Kafka still has again, with another model for example, into a folder of its own in S3',
   )

@@ -25,7 +25,7 @@ function lineOf(event: SceneEvent): string {
   return [new Date(at).toISOString(), rule, type, ...known].join('  ');
 }
 
-await new Command('scene')
+await new Command('npm run scene --')
   .description("try a stream's zones, lines and rules on detections that are stored already")
   .command('replay')
   .description('print the events that the scene would have given')

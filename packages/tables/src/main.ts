@@ -21,7 +21,7 @@ const days = numberThat(
 );
 
 await runCommand(
-  new Command('compact')
+  new Command('npm run compact --')
     .description(
       "writes the detections and events of past hours into the bucket's Parquet tables (docs/tables.md)",
     )

@@ -45,7 +45,7 @@ process.stdout.once('error', (error: NodeJS.ErrnoException) => {
 });
 
 await runCommand(
-  new Command('search')
+  new Command('npm run search --')
     .description('finds stored frames by what was seen in them, the newest first, and prints them')
     .option('--stream <id>', 'of this stream; repeat for more', stream, [])
     .option('--class <name>', 'frames that show this class; repeat for more', several, [])

@@ -1,7 +1,3 @@
-/**
- * `npm run pin:jars`: asks Maven which jars Kafka and S3Proxy need, and writes jars.json. Run it after a version below
- * has changed.
- */
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { globSync } from 'node:fs';
@@ -10,6 +6,13 @@ import { tmpdir } from 'node:os';
 import { join, sep } from 'node:path';
 import { promisify } from 'node:util';
 import type { Jar } from '@video-pipeline/assets';
+import { Command } from 'commander';
+
+new Command('npm run pin:jars --')
+  .description(
+    'Asks Maven which jars Kafka and S3Proxy need, and writes jars.json. For a changed version in pin-jars.ts.',
+  )
+  .parse();
 
 interface Program {
   /** `groupId:artifactId:version`, each with its run-time dependencies. */
