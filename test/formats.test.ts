@@ -22,9 +22,10 @@ import { sceneEventSchema } from '@video-pipeline/scene';
 import { createPutFailed, type MergingStore, type StoredObject } from '@video-pipeline/storage';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import sharp from 'sharp';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
+import { parse } from 'yaml';
 import { z } from 'zod';
-import { streamEntrySchema } from '../ingest-host/src/streams.ts';
+import { parseStreams, streamEntrySchema } from '../ingest-host/src/streams.ts';
 import { mskEvent } from './support/msk-event.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -58,6 +59,17 @@ function namesUnder(heading: string): string[] {
   return [...section.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name]) => name ?? '');
 }
 
+/** Gives the fields of a stream, which editors show, the texts of the ingest host's README. */
+function describeFields({ properties }: any): void {
+  const rows = read('ingest-host/README.md').matchAll(/^\| `(\w+)` \| (.+?) \| .*\|$/gm);
+  const texts = new Map([...rows].map(([, field = '', text = '']) => [field, text]));
+  for (const [field, property] of Object.entries<any>(properties)) {
+    const text = texts.get(field);
+    expect(text, `ingest-host/README.md has no row of ${field}`).toBeDefined();
+    property.description = text?.replaceAll(/\[([^\]]*)\]\([^)]*\)/g, '$1');
+  }
+}
+
 describe.each([
   [
     'streams',
@@ -68,6 +80,7 @@ describe.each([
 ] as const)('schemas/%s.json', (name, schema, title) => {
   test('is what the code checks', () => {
     const made = { title, ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) };
+    if (name === 'streams') describeFields(made.items);
     const text = `${JSON.stringify(made, null, 2)}\n`;
     if (process.env.UPDATE_README) writeFileSync(join(root, `schemas/${name}.json`), text);
     else expect(JSON.parse(read(`schemas/${name}.json`))).toEqual(JSON.parse(text));
@@ -80,6 +93,21 @@ test('schemas/streams.json takes an example and refuses a field that nobody read
   expect([check([entry]), check.errors]).toEqual([true, null]);
   expect(check([{ ...entry, framerate: 5 }])).toBe(false);
   expect(check([{ ...entry, frame_rate: 0 }])).toBe(false);
+});
+
+test('streams.example.yaml is a list of streams, for editors and for ingest', () => {
+  const text = read('streams.example.yaml');
+  const [, schema = ''] = /^# yaml-language-server: \$schema=(.+)/.exec(text) ?? [];
+  const check = ajv.compile(JSON.parse(read(schema)));
+  expect([check(parse(text)), check.errors]).toEqual([true, null]);
+  vi.stubEnv('YARD_PASSWORD', 'p@ss');
+  const { specs, problems } = parseStreams(text, { frameRate: 10, quality: 85 }, 'streams.example.yaml');
+  expect(problems).toEqual([]);
+  expect(specs.map(({ id, url }) => [id, url])).toEqual([
+    ['yard', 'rtsp://admin:p%40ss@10.0.0.7/stream1'],
+    ['gate', 'https://10.0.0.8/snapshot.jpg'],
+  ]);
+  vi.unstubAllEnvs();
 });
 
 test.each(['frames', 'archive', 'video'] as const)(
