@@ -181,3 +181,47 @@ test('every test that SECURITY.md takes for proof exists', () => {
   expect(proofs.length).toBeGreaterThan(10);
   expect(proofs.filter((proof) => !files.some((file) => `/${file}`.endsWith(`/${proof}`)))).toEqual([]);
 });
+
+/** Variables that a person does not set, by who does. */
+const SET_BY_OTHERS = [
+  ...[
+    'AWS_LAMBDA_FUNCTION_NAME',
+    'AWS_SECRET_ACCESS_KEY',
+    'ECS_CONTAINER_METADATA_URI_V4',
+    'GITHUB_OUTPUT',
+    'RUNNER_ENVIRONMENT',
+  ],
+  ...['INIT_CWD', 'PATH', 'TMPDIR', 'TZ', 'USER', 'VIRTUAL_ENV', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME'],
+  // What starts the process: another of ours, or a test.
+  ...[
+    'CALLS',
+    'CAMERA_URL',
+    'FAULTS_HANDLER',
+    'FAULTS_URL',
+    'LD_LIBRARY_PATH',
+    'MALLOC_ARENA_MAX',
+    'NODE_OPTIONS',
+  ],
+  ...['OFFLINE_EVALUATION', 'ORT_DISABLE_TELEMETRY', 'POWERTOOLS_METRICS_DISABLED', 'REGISTRY', 'SST_SERVER'],
+];
+
+test('docs/configuration.md names every variable that a person may set', () => {
+  const readers = globSync(
+    [
+      '{packages,functions,ingest-host,model,infra,test}/**/*.ts',
+      'infra/*.sh',
+      'docker-compose.yaml',
+      'vitest.config.ts',
+    ],
+    { cwd: root, exclude: (path) => path.includes('node_modules') || path.includes('.test.') },
+  );
+  const named = (file: string) =>
+    file.endsWith('.ts') ? /\bprocess\.env\.([A-Z][A-Z_0-9]+)/g : /\$\{([A-Z][A-Z_0-9]+):[-+?]/g;
+  const seen = readers.flatMap((file) => [...read(file).matchAll(named(file))].map(([, name = '']) => name));
+  const text = read('docs/configuration.md');
+  const missing = [...new Set(seen)].filter(
+    (name) => !SET_BY_OTHERS.includes(name) && !text.includes(`\`${name}\``),
+  );
+  expect(seen.length).toBeGreaterThan(30);
+  expect(missing).toEqual([]);
+});
