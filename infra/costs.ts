@@ -1,6 +1,5 @@
 import { STAGES } from '@video-pipeline/stages';
 import pictures from '../docs/measured/pictures.json' with { type: 'json' };
-import { endpointsOf } from './endpoints.ts';
 import { classOf, PRICE, tiered, usualClass } from './prices.ts';
 import {
   BROKER_SIZES,
@@ -8,6 +7,7 @@ import {
   COMPACTOR_MB,
   CPU_TARGET,
   deployedStages,
+  endpointsOf,
   HOST_SIZES,
   hasBastion,
   isPacked,

@@ -1,6 +1,6 @@
 import { arnHere } from './arn.ts';
 import type { Group, Network } from './network.ts';
-import { inline } from './roles.ts';
+import { inline, pullsImages } from './roles.ts';
 import { reading, type Secrets, versionsOf } from './secrets.ts';
 import type { Stage } from './stages.ts';
 
@@ -120,12 +120,7 @@ function refuseRollback(name: string, service: sst.aws.Service): void {
 /** Permissions of ECS to start a task. SST's own role allows every parameter, every secret and every log group. */
 function executionRole(logs: string, secrets: Secrets) {
   const statements = [
-    // A registry token has no narrower resource.
-    { actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
-    {
-      actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
-      resources: [arnHere('ecr', `repository/${$app.name}/*`)],
-    },
+    ...pullsImages(),
     {
       actions: ['logs:CreateLogStream', 'logs:PutLogEvents'],
       resources: [arnHere('logs', `log-group:${logs}:*`)],

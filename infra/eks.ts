@@ -1,7 +1,6 @@
 import { policyOfAws } from './arn.ts';
 import type { InferenceTarget } from './inference-target.ts';
 import { kafkaPermissions } from './kafka.ts';
-import { createKubeconfig } from './kubeconfig.ts';
 import { manifests, NODE_POOL } from './kubernetes.ts';
 import { applyAll } from './kubernetes-apply.ts';
 import { CANARY, NAMESPACE, SERVICE } from './kubernetes-object.ts';
@@ -122,6 +121,30 @@ function createCluster(stage: Stage, network: Network) {
   );
   grantAccess(cluster);
   return { cluster, addons: watch(stage, cluster) };
+}
+
+/** A kubeconfig that gets its tokens from the AWS command line, so that none is stored in the state. */
+function createKubeconfig({ endpoint, certificateAuthority, name }: aws.eks.Cluster) {
+  // The shell's region may differ.
+  const { region } = aws.getRegionOutput();
+  const exec = {
+    apiVersion: 'client.authentication.k8s.io/v1beta1',
+    command: 'aws',
+    args: ['eks', 'get-token', '--cluster-name', name, '--region', region, '--output', 'json'],
+  };
+  return $jsonStringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    'current-context': 'eks',
+    contexts: [{ name: 'eks', context: { cluster: 'eks', user: 'aws' } }],
+    clusters: [
+      {
+        name: 'eks',
+        cluster: { server: endpoint, 'certificate-authority-data': certificateAuthority.data },
+      },
+    ],
+    users: [{ name: 'aws', user: { exec } }],
+  });
 }
 
 /** Who deploys. A role is `arn:aws:sts::<account>:assumed-role/<name>`, whatever its path and session are. */

@@ -1,9 +1,8 @@
 import { RECEIVERS } from '@video-pipeline/stages';
 import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
 import { type Camera, waysToCameras } from './cameras.ts';
-import { endpointsOf } from './endpoints.ts';
 import { deployment, KAFKA_IAM_PORT, urlOf, VPC_CIDR } from './settings.ts';
-import type { Stage } from './stages.ts';
+import { endpointsOf, type Stage } from './stages.ts';
 
 /** A security group. The names of its rules contain `name`. */
 export interface Group {

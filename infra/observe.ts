@@ -1,14 +1,16 @@
-import { LOST_BATCHES } from '@video-pipeline/frame';
+import { CANARY_STOPPED_KEY, LOST_BATCHES } from '@video-pipeline/frame';
 import { ALARM_PERIOD, type Alarm, alarms, pageOf, RUNBOOKS, stopsCanary } from './alarms.ts';
 import { arnHere } from './arn.ts';
-import { createStopCanary, letAlarmStop } from './canary.ts';
 import type { Compactor } from './compact.ts';
 import type { createConsole } from './console.ts';
 import { dashboardBody } from './dashboard.ts';
 import type { Functions } from './functions.ts';
 import type { createIngest } from './ingest.ts';
+import { createLambda } from './lambda.ts';
 import { deployment } from './settings.ts';
 import type { Parts as Inputs } from './stage-function.ts';
+import type { Stage } from './stages.ts';
+import { objects } from './storage.ts';
 
 interface Parts extends Pick<Inputs, 'stage' | 'kafka' | 'inference' | 'store'> {
   functions: Functions;
@@ -121,6 +123,23 @@ function notifyLostBatches(topic: sst.aws.SnsTopic, store: sst.aws.Bucket): void
   );
 }
 
+/**
+ * The function that an alarm of the canary calls. It writes the object by which detect stops using the canary.
+ * @see https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/alarms-and-actions.html
+ */
+function createStopCanary(stage: Stage, store: sst.aws.Bucket): sst.aws.Function {
+  return createLambda({
+    stage,
+    part: 'stop-canary',
+    name: 'StopCanary',
+    handler: 'functions/src/stop-canary.handler',
+    memoryMb: 256,
+    timeoutSeconds: 30,
+    environment: { S3_BUCKET: store.name },
+    permissions: [objects(store, 's3:PutObject', [CANARY_STOPPED_KEY])],
+  }).fn;
+}
+
 /** @param stop function that the alarm calls besides its notification */
 function createAlarm(
   { key, metric, description, ...rules }: Alarm,
@@ -135,7 +154,13 @@ function createAlarm(
     okActions: [topicArn],
     ...measured(metric),
   });
-  if (stop) letAlarmStop(name, alarm, stop);
+  if (!stop) return;
+  new aws.lambda.Permission(`${name}Stops`, {
+    action: 'lambda:InvokeFunction',
+    function: stop.name,
+    principal: 'lambda.alarms.cloudwatch.amazonaws.com',
+    sourceArn: alarm.arn,
+  });
 }
 
 /** The metric of an alarm, in the fields of `aws.cloudwatch.MetricAlarm`. */

@@ -1,4 +1,4 @@
-import { policyOfAws } from './arn.ts';
+import { arnHere, policyOfAws } from './arn.ts';
 
 /** Prefix of all roles, so that a deployer's policy (docs/iam) allows only these. IAM allows 38 characters. */
 export const rolePrefix = () => `${$app.name}-${$app.stage}-`.slice(0, 38);
@@ -29,3 +29,12 @@ export const trust = (service: string, actions = ['sts:AssumeRole']) =>
 export function inline(statements: unknown[]) {
   return { name: 'inline', policy: aws.iam.getPolicyDocumentOutput({ statements: statements as any }).json };
 }
+
+/** Permissions to pull the app's images. A registry token has no narrower resource. */
+export const pullsImages = () => [
+  { actions: ['ecr:GetAuthorizationToken'], resources: ['*'] },
+  {
+    actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
+    resources: [arnHere('ecr', `repository/${$app.name}/*`)],
+  },
+];

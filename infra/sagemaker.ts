@@ -2,7 +2,7 @@ import { arnHere } from './arn.ts';
 import type { InferenceTarget } from './inference-target.ts';
 import { keepLogs } from './logs.ts';
 import { reachAws } from './network.ts';
-import { createRole } from './roles.ts';
+import { createRole, pullsImages } from './roles.ts';
 import { GPU_POD } from './scaling.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
 import type { Parts as Inputs } from './stage-function.ts';
@@ -21,10 +21,13 @@ const LOGS = '/aws/sagemaker/Endpoints';
 const WRITES_LOGS = ['CreateLogGroup', 'CreateLogStream', 'DescribeLogStreams', 'PutLogEvents'];
 /**
  * Host with NVIDIA's driver 580, for CUDA 13 in the image. By default the instance families have older drivers, with
- * which the container does not start.
+ * which the container does not start. AWS's own limit for the start is minutes, less than a large model needs.
  * @see https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
  */
-const HOST_IMAGE = 'al2023-ami-sagemaker-inference-gpu-4-1';
+const HOST = {
+  inferenceAmiVersion: 'al2023-ami-sagemaker-inference-gpu-4-1',
+  containerStartupHealthCheckTimeoutInSeconds: GPU_POD.startSeconds,
+};
 /** Target of invocations a minute for an instance: a batch of 25 takes a GPU about 0.4 s, and half stays free. */
 const INVOCATIONS_PER_INSTANCE = 75;
 /**
@@ -93,13 +96,7 @@ function capacity(inference: SageMaker) {
     return { serverlessConfig: { memorySizeInMb: memoryMb, maxConcurrency } };
   }
   const { instance: instanceType, replicas } = inference;
-  return {
-    instanceType,
-    initialInstanceCount: replicas.min,
-    inferenceAmiVersion: HOST_IMAGE,
-    // AWS's own limit is minutes, less than a large model needs.
-    containerStartupHealthCheckTimeoutInSeconds: GPU_POD.startSeconds,
-  };
+  return { instanceType, initialInstanceCount: replicas.min, ...HOST };
 }
 
 function scale(endpoint: aws.sagemaker.Endpoint, { min, max }: { min: number; max: number }): void {
@@ -125,12 +122,9 @@ function scale(endpoint: aws.sagemaker.Endpoint, { min, max }: { min: number; ma
 function createExecutionRole(): aws.iam.Role {
   return createRole('InferenceRole', 'sagemaker.amazonaws.com', {
     statements: [
-      {
-        actions: ['ecr:BatchCheckLayerAvailability', 'ecr:BatchGetImage', 'ecr:GetDownloadUrlForLayer'],
-        resources: [arnHere('ecr', `repository/${$app.name}/*`)],
-      },
-      // A registry token and a metric have no narrower resource.
-      { actions: ['ecr:GetAuthorizationToken', 'cloudwatch:PutMetricData'], resources: ['*'] },
+      ...pullsImages(),
+      // A metric has no narrower resource.
+      { actions: ['cloudwatch:PutMetricData'], resources: ['*'] },
       {
         actions: WRITES_LOGS.map((action) => `logs:${action}`),
         resources: [arnHere('logs', `log-group:${LOGS}/*`)],
