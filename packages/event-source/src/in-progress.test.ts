@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MSKRecord } from '@video-pipeline/frame';
@@ -94,4 +94,19 @@ test('the next process learns what one that ended without a word was called in t
   open().joinAs('group-2');
   expect(open().formerMembers).toEqual(['group-2']);
   expect(readdirSync(folder)).toEqual([]);
+});
+
+test('a folder that the machine has tidied away is made again', async () => {
+  const notes = open();
+  notes.joinAs('group-1');
+  rmSync(folder, { recursive: true });
+  await notes.during([record(1)], async () => expect(readdirSync(folder)).toHaveLength(1));
+  expect(open().formerMembers).toEqual(['group-1']);
+});
+
+test('work goes on where no note can be written, as on a full disk', async () => {
+  const notes = open();
+  mkdirSync(join(folder, `group.${process.pid}.json`));
+  expect(() => notes.joinAs('group-1')).not.toThrow();
+  expect(await notes.during([record(1)], async () => 'done')).toBe('done');
 });

@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { type MSKRecord, positionOf } from '@video-pipeline/frame';
 import { signalProcess } from '@video-pipeline/lifecycle';
 
@@ -56,7 +56,7 @@ export class InProgress {
    * @param folder created where it is missing
    */
   constructor(folder: string, group: string, cluster: string) {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    makeFolder(folder);
     const name = `${encodeURIComponent(group)}.`;
     this.#cluster = cluster;
     this.#file = join(folder, `${name}${process.pid}.json`);
@@ -129,12 +129,23 @@ export class InProgress {
     }
   }
 
+  /** A full disk, or a machine that tidies its temporary files, costs the note alone: the work goes on. */
   #write(): void {
     const [work, suspects, member] = [[...this.#work], [...this.#suspects], this.#member];
     const note: Note = { cluster: this.#cluster, work, suspects, member };
-    if (work.length === 0 && suspects.length === 0 && !member) rmSync(this.#file, { force: true });
-    else writeFileSync(this.#file, JSON.stringify(note), { mode: 0o600 });
+    const isEmpty = work.length === 0 && suspects.length === 0 && !member;
+    try {
+      makeFolder(dirname(this.#file));
+      if (isEmpty) rmSync(this.#file, { force: true });
+      else writeFileSync(this.#file, JSON.stringify(note), { mode: 0o600 });
+    } catch {
+      // Without a note, the next process does not know what this one was working on.
+    }
   }
+}
+
+function makeFolder(folder: string): void {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
 }
 
 /** `topic-partition` and the offset of a position. */
