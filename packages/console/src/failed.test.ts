@@ -23,7 +23,7 @@ const bucketOf = (entries: number) => {
 test('a change of many records ends with the client that asked for it', async () => {
   const gone = new AbortController();
   const done: string[] = [];
-  const act = async (key: string) => {
+  const act = async ({ key }: { key: string }) => {
     done.push(key);
     if (done.length === 3) gone.abort(new Error('the client has gone'));
   };
@@ -36,7 +36,7 @@ test('a change ends after so many entries that were changed or read, and goes on
   const bucket = bucketOf(3_200) as never;
   expect(await bulk(bucket, {}, signal)).toMatchObject({ count: 500, cursor: 'failed/detect/t-0-00499' });
   const done: string[] = [];
-  const act = async (key: string) => void done.push(key);
+  const act = async ({ key }: { key: string }) => void done.push(key);
   const first = await bulk(bucket, { stream: 'yard' }, signal, act);
   expect(first).toEqual({ count: 400, more: true, problems: [], cursor: 'failed/detect/t-0-01999' });
   const rest = await bulk(bucket, { stream: 'yard' }, signal, act, first.cursor);

@@ -1,6 +1,7 @@
 import { claimedStream, LOST_BATCHES, positionOf } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
 import {
+  type FailedEntry as Entry,
   FailedEntryError,
   type FailedFilter,
   isChosen,
@@ -78,7 +79,7 @@ export async function bulk(
   bucket: Bucket,
   choice: FailedChoice,
   signal: AbortSignal,
-  act?: (key: string) => Promise<void>,
+  act?: (entry: Entry) => Promise<void>,
   after?: string,
 ): Promise<FailedBulkResult> {
   const result: FailedBulkResult = { count: 0, more: false, problems: [] };
@@ -93,7 +94,7 @@ export async function bulk(
     try {
       const entry = await ifThere(readFailedHead(bucket, key));
       if (!entry || !isChosen(entry, choice)) continue;
-      await act?.(key);
+      await act?.(entry);
       result.count += 1;
     } catch (error) {
       if (!(error instanceof FailedEntryError)) throw error;

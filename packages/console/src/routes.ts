@@ -1,6 +1,7 @@
 import type { OutgoingHttpHeaders } from 'node:http';
 import { type FrameFacts, factsOf } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
+import { type FailedEntry, purge } from '@video-pipeline/recovery/failed';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { addAnnotatedRoute } from './annotated-route.ts';
@@ -154,7 +155,8 @@ function failedBulk(
   const after = typeof cursor === 'string' ? cursor : undefined;
   if (confirmed !== true) return bulk(bucket, choice, gone, undefined, after);
   log.info(`${action} of failed records`, { ...choice, by: request.ip });
-  const apply = action === 'redrive' ? redrive : (key: string) => bucket.remove([key]);
+  const apply = (entry: FailedEntry) =>
+    action === 'redrive' ? redrive(entry.key) : purge(bucket, entry, choice);
   return bulk(bucket, choice, gone, apply, after).finally(recountFailed);
 }
 

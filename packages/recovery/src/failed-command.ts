@@ -11,6 +11,7 @@ import {
   FailedEntryError,
   type FailedFilter,
   listFailed,
+  purge,
   readFailed,
   redrive,
 } from './failed.ts';
@@ -59,7 +60,7 @@ selection('redrive', 'put records back on their topic, and then delete them from
 selection('purge', 'delete records from failed/ for good')
   .option('--yes', 'do it; without it, only say what would be done', false)
   .action((options) =>
-    withBucket((bucket) => each(bucket, options, 'deleted', (entry) => bucket.remove([entry.key]))),
+    withBucket((bucket) => each(bucket, options, 'deleted', (entry) => purge(bucket, entry, options))),
   );
 
 await runCommand(program.parseAsync());

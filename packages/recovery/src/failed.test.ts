@@ -3,7 +3,7 @@ import { TooLargeError } from '@video-pipeline/kafka';
 import { type Bucket, createPutFailed, type MergingStore, type StoredObject } from '@video-pipeline/storage';
 import { expect, test, vi } from 'vitest';
 import { toStore } from '../../event-source/src/on-failure.ts';
-import { type FailedEntry, FailedEntryError, listFailed, readFailed, redrive } from './failed.ts';
+import { type FailedEntry, FailedEntryError, listFailed, purge, readFailed, redrive } from './failed.ts';
 
 /** A bucket in memory that counts the bytes it gives away. */
 function memory() {
@@ -180,6 +180,19 @@ test('a batch that a mapping gave up on is listed by its stage, put back whole a
     messages: records.map(() => expect.objectContaining({ value: Buffer.from('AAAA', 'base64') })),
   });
   expect([...objects.keys()]).toEqual(['aws/lambda/detections-2-1-5']);
+});
+
+test('a batch with records of other streams is not deleted for one stream', async () => {
+  const { bucket, put, objects } = memory();
+  const yard = [{ stream_id: [...Buffer.from('yard')] }];
+  await giveUp(put, [record(7, 'AAAA'), record(8, 'BBBB', yard)], 'functions/src/detect.ts');
+  const [entry] = await Array.fromAsync(listFailed(bucket, { stream: 'gate' }));
+  await expect(purge(bucket, entry as FailedEntry, { stream: 'gate' })).rejects.toThrow(
+    'aws/lambda/video-frames-2-7-5 also holds records of other streams',
+  );
+  expect(objects.size).toBe(1);
+  await purge(bucket, entry as FailedEntry, {});
+  expect(objects.size).toBe(0);
 });
 
 test('a batch stays where Kafka did not take it, and what is no batch is told of', async () => {

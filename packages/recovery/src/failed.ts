@@ -162,6 +162,20 @@ export async function redrive(
   await bucket.remove([entryKey]);
 }
 
+/**
+ * Deletes an entry.
+ * @param entry as it was selected by the filter
+ * @throws FailedEntryError for a batch that holds records of other streams, too
+ */
+export async function purge(bucket: Bucket, entry: FailedEntry, { stream }: FailedFilter): Promise<void> {
+  const isOther = (record: MSKRecord) => claimedStream(record) !== stream;
+  if (stream !== undefined && entry.batch?.some(isOther))
+    throw new FailedEntryError(
+      `${entry.key} also holds records of other streams: put it back, or delete it without naming a stream`,
+    );
+  await bucket.remove([entry.key]);
+}
+
 /** A batch is selected if any of its records matches. It is put back whole. */
 export function isChosen(
   entry: FailedEntry,
