@@ -1,5 +1,6 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DAY_MS, detectionsKey, eventKey, HOUR_MS } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
@@ -181,6 +182,24 @@ test('an hour that is not over is left, and seen all the same', async () => {
   await store(bucket, [{ stream: 'yard', minute: 2, number: 0, seen }], 1);
   expect((await tables.search(asked)).frames).toHaveLength(2);
   expect(bucket.reads).toBe(reads + 1);
+  await tables.close();
+});
+
+test('a search goes on after the machine has tidied its temporary files away', async () => {
+  const bucket = new MemoryBucket();
+  const shot = (minute: number): Shot => ({ stream: 'yard', minute, number: 0, seen: [] });
+  await store(bucket, [shot(1)], 0);
+  await compact(bucket, { now: START + HOUR_MS });
+  const before = new Set(readdirSync(tmpdir()));
+  const tables = new Tables(bucket, NOT_KEPT);
+  const asked = { confidence: 0, from: START, to: START + 2 * HOUR_MS, limit: 5 };
+  expect((await tables.search(asked)).frames).toHaveLength(1);
+  const own = `-${process.pid}-`;
+  const folders = readdirSync(tmpdir()).filter((name) => !before.has(name) && name.includes(own));
+  for (const folder of folders) rmSync(join(tmpdir(), folder), { recursive: true });
+  await store(bucket, [shot(61)], 1);
+  const pages = await Promise.all([tables.search(asked), tables.search(asked)]);
+  expect(pages.map(({ frames }) => frames.length)).toEqual([2, 2]);
   await tables.close();
 });
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DAY_MS } from '@video-pipeline/frame';
@@ -197,8 +198,15 @@ export class Tables {
     await (await this.#engine)?.database.close();
   }
 
-  #open(): Promise<Engine> {
+  async #open(): Promise<Engine> {
     const { fileBytes, tailBytes } = this.#limits;
+    const former = this.#engine;
+    const folder = (await former)?.database.folder;
+    // A machine tidies its temporary files away after some days.
+    if (folder && !existsSync(folder) && this.#engine === former) {
+      this.#engine = undefined;
+      await former?.then(({ database }) => database.close());
+    }
     this.#engine ??= openDatabase({ eachFileIsNew: true }).then((database) => ({
       database,
       files: new FileCache(this.#bucket, database.folder, fileBytes, tailBytes),
