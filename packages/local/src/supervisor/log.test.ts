@@ -1,9 +1,26 @@
-import { existsSync } from 'node:fs';
-import { expect, test } from 'vitest';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
 import { LogFile } from './log.ts';
 
 test.runIf(existsSync('/dev/full'))('a full disk does not end the process that keeps a log', () => {
   const log = new LogFile('/dev/full');
   expect(() => log.write('a line')).not.toThrow();
   log.close();
+});
+
+test('a folder that is removed does not end it either, and once the folder is back the log goes on', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'log-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'it.log');
+  const log = new LogFile(path);
+  const write = (line: string) => log.write(line.padEnd(1_000_000));
+  for (let line = 0; line < 5; line++) write('before');
+  rmSync(folder, { recursive: true });
+  expect(() => write('meanwhile')).not.toThrow();
+  mkdirSync(folder);
+  write('after');
+  log.close();
+  expect(readFileSync(path, 'utf8')).toMatch(/^after +\n$/);
 });

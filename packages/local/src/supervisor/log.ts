@@ -1,4 +1,4 @@
-import { closeSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
 
 const MAX_BYTES = 5_000_000;
 
@@ -15,11 +15,11 @@ export class LogFile {
   }
 
   write(line: string): void {
-    if (this.#bytes >= MAX_BYTES) this.#rotate();
     try {
+      if (this.#bytes >= MAX_BYTES) this.#rotate();
       this.#bytes += writeSync(this.#fd, `${line}\n`);
     } catch {
-      // A full disk: what a service says is lost, and the service goes on.
+      // A full disk, or a folder that is gone: what a service says is lost, and the service goes on.
     }
   }
 
@@ -28,9 +28,10 @@ export class LogFile {
   }
 
   #rotate(): void {
+    if (existsSync(this.#path)) renameSync(this.#path, `${this.#path}.1`);
+    const next = openSync(this.#path, 'a');
     closeSync(this.#fd);
-    renameSync(this.#path, `${this.#path}.1`);
-    this.#fd = openSync(this.#path, 'a');
+    this.#fd = next;
     this.#bytes = 0;
   }
 }
