@@ -43,6 +43,7 @@ export class VideoDecoder {
   readonly context = new CodecContext();
   /** The decoder: `software`, or the device; with the reason if the wanted device is missing. */
   device = 'software';
+  readonly #stream: Stream;
   readonly #damage: Damage | undefined;
   readonly #fromNetwork: boolean;
   /** Only for video from a network, where pictures may be lost. */
@@ -72,7 +73,9 @@ export class VideoDecoder {
   /** Whether the decoder was drained. It accepts no packet until it is restarted. */
   #isDrained = false;
 
-  private constructor({ fromNetwork, inSegments, damage }: DecoderOptions, codecId: number) {
+  private constructor(stream: Stream, { fromNetwork, inSegments, damage }: DecoderOptions) {
+    const { codecId } = stream.codecpar;
+    this.#stream = stream;
     this.#fromNetwork = fromNetwork;
     this.#inSegments = inSegments;
     this.#damage = damage;
@@ -85,7 +88,7 @@ export class VideoDecoder {
     const codec = Codec.findDecoder(stream.codecpar.codecId);
     if (!codec) throw new SourceError(`no decoder for codec ${stream.codecpar.codecId}`, true);
     if (options.fromNetwork) checkDecoder(codec.name);
-    const decoder = new VideoDecoder(options, stream.codecpar.codecId);
+    const decoder = new VideoDecoder(stream, options);
     decoder.#references?.check(stream.codecpar.extradata ?? NOTHING);
     const { context } = decoder;
     context.allocContext3(codec);
@@ -123,8 +126,11 @@ export class VideoDecoder {
    * @param gaps how often packets were lost until now, for codecs whose pictures have no mark of it
    * @returns the steps to decode for `packet`, in order: the packet, or null, or both. Null drains the decoder:
    *   undamaged pictures of earlier packets may still wait in it.
+   * @throws SourceError when the stream has another codec: an encoder behind UDP, SRT or HLS may be set to another one
    */
   steps(packet: Packet, gaps = 0): (Packet | null)[] {
+    if (this.#stream.codecpar.codecId !== this.context.codecId)
+      throw new SourceError('its video has another codec now');
     const isDamaged = this.#isNextDamaged;
     // FFmpeg ends a picture where the next one starts, and marks it with what it knows of that one.
     this.#isNextDamaged = !this.#inSegments && packet.hasFlags(AV_PKT_FLAG_CORRUPT);
