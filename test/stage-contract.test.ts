@@ -25,7 +25,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startFakeServer } from './support/fake-server.ts';
 import { collectMetrics } from './support/metrics.ts';
-import { mskEvent } from './support/msk-event.ts';
+import { A_MINUTE, mskEvent } from './support/msk-event.ts';
 
 // What every stage promises, whatever it does: asked of the handler of each row of the table, as Lambda runs it, with a
 // bucket, brokers, a model and receivers that can go away at any moment. A new row is asked the same.
@@ -201,7 +201,8 @@ describe.each(forms)('$stage.name, pictures $PICTURES', ({ stage, PICTURES }) =>
 
   beforeAll(async () => {
     process.env.PICTURES = PICTURES;
-    ({ handler } = await import(`${join(import.meta.dirname, '..', stage.handler)}?${PICTURES}`));
+    const module = await import(`${join(import.meta.dirname, '..', stage.handler)}?${PICTURES}`);
+    handler = (event) => module.handler(event, A_MINUTE);
   });
 
   test('what it can never process lies in failed/, and everything else is done as without it', async () => {

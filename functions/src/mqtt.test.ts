@@ -9,7 +9,7 @@ import type { SceneEvent } from '@video-pipeline/scene';
 import { afterEach, expect, test, vi } from 'vitest';
 import { makeCertificate } from '../../test/support/certificate.ts';
 import { startMqttBroker } from '../../test/support/mqtt-broker.ts';
-import { mskEvent } from '../../test/support/msk-event.ts';
+import { A_MINUTE, mskEvent } from '../../test/support/msk-event.ts';
 import { type Broker, connectBroker } from './broker.ts';
 import { createFrigateMessages, createMqttReceiver, createObjectCounts } from './frigate.ts';
 import { createNotify } from './notify.ts';
@@ -59,12 +59,12 @@ function connected(settings: Partial<Parameters<typeof connectBroker>[0]> & { ur
 
 function notifyBy(broker: Broker) {
   const failed: { reason: string; code: string | undefined }[] = [];
-  const notify = createNotify({
+  const deliver = createNotify({
     mqtt: createMqttReceiver(broker, 'site'),
     putFailed: async (_record, reason, more) => void failed.push({ reason, code: more?.code }),
     logger: { warn() {} },
   });
-  return { notify, failed };
+  return { notify: (batch: MSKEvent) => deliver(batch, A_MINUTE), failed };
 }
 
 test('events reach a broker in order, as Frigate tells of them, and the broker tells who is there', async () => {

@@ -8,7 +8,7 @@ import type { MSKEvent } from '@video-pipeline/frame';
 import { type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
 import { afterEach, expect, test, vi } from 'vitest';
 import { collectMetrics } from '../../test/support/metrics.ts';
-import { mskEvent } from '../../test/support/msk-event.ts';
+import { A_MINUTE, mskEvent } from '../../test/support/msk-event.ts';
 import { createBus, createNotify, handler } from './notify.ts';
 import { createWebhook } from './webhook.ts';
 
@@ -47,13 +47,14 @@ async function receiver(statuses: number[] = []) {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook`, posts };
 }
 
-function setUp(url: string, attempts = 5) {
+function setUp(url: string, attempts = 5, context = A_MINUTE) {
   const failedRecords: { offset: number; reason: string }[] = [];
-  const notify = createNotify({
+  const deliver = createNotify({
     webhook: createWebhook({ url, secret: SECRET, attempts, firstWaitMs: 1 }),
     putFailed: async ({ offset }, reason) => void failedRecords.push({ offset, reason }),
     logger: { warn() {} },
   });
+  const notify = (batch: MSKEvent) => deliver(batch, context);
   return { notify, failedRecords };
 }
 
@@ -102,6 +103,25 @@ test('a receiver that is away is named', async () => {
   expect(failedRecords[0]?.reason).toMatch(/attempt 2: /);
 });
 
+test('a receiver that hangs fails no batch: what it did not take in the time of a function goes to failed/', async () => {
+  const server = createServer(() => {}).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closers.push(
+    () => server.closeAllConnections(),
+    () => server.close(),
+  );
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`;
+  const { notify, failedRecords } = setUp(url, 20, { getRemainingTimeInMillis: () => 400 });
+  const began = performance.now();
+  await notify(batchOf(Array.from({ length: 10 }, (_, number) => JSON.stringify(eventOf(number)))));
+  expect(performance.now() - began).toBeLessThan(3_000);
+  const reasons = failedRecords.map(({ reason }) => reason.replace(/: .*/, ''));
+  expect(reasons).toEqual([
+    ...Array(8).fill('the webhook did not accept it, attempt 1'),
+    ...Array(2).fill('no time was left for it'),
+  ]);
+});
+
 test.each(['http://169.254.169.254/latest/meta-data', 'http://[::ffff:a9fe:a9fe]/', 'http://2852039166/'])(
   '%s gets no event, and is asked once only',
   async (url) => {
@@ -134,7 +154,7 @@ test('an event that two receivers refuse has both reasons, whichever answers las
       putFailed: async (_record, reason, { code } = {}) => void failed.push(`${code}: ${reason}`),
       logger: { warn() {} },
     });
-    await notify(batchOf([JSON.stringify(eventOf(1))]));
+    await notify(batchOf([JSON.stringify(eventOf(1))]), A_MINUTE);
     expect(failed).toEqual(['WEBHOOK_REFUSED: webhook refused it; mqtt refused it']);
   }
 });
@@ -142,7 +162,7 @@ test('an event that two receivers refuse has both reasons, whichever answers las
 test('events that only a bus takes are counted, too', async () => {
   const bus = vi.fn(async () => {});
   const notify = createNotify({ bus, putFailed: async () => {}, logger: { warn() {} } });
-  await notify(batchOf([1, 2].map((number) => JSON.stringify(eventOf(number)))));
+  await notify(batchOf([1, 2].map((number) => JSON.stringify(eventOf(number)))), A_MINUTE);
   expect(bus).toHaveBeenCalledWith([eventOf(1), eventOf(2)]);
   expect(metrics).toMatchObject([{ service: 'notify', stream: 'yard', values: { EventsDelivered: [2] } }]);
 });
@@ -169,5 +189,5 @@ test('a bus gets ten events at a time, and one that refuses fails the batch', as
 });
 
 test('without a place to tell, the handler says which variable is missing', async () => {
-  await expect(handler(batchOf([]))).rejects.toThrow('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME');
+  await expect(handler(batchOf([]), A_MINUTE)).rejects.toThrow('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME');
 });

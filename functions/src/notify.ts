@@ -14,21 +14,20 @@ import {
   putAllFailed,
 } from './records.ts';
 import { configWithSecrets } from './secrets.ts';
-import { createWebhook, type Webhook } from './webhook.ts';
+import { createWebhook, type Receiver } from './webhook.ts';
 
 /** Puts events on a bus. @throws when the bus did not accept all of them */
 export type Bus = (events: readonly SceneEvent[]) => Promise<void>;
 
-/** Delivers an event. @returns undefined once the receiver has accepted it, or the reason why it was given up */
-type Receiver = (event: SceneEvent) => Promise<string | undefined>;
-
 interface NotifyDependencies extends FailureDependencies {
-  webhook?: Webhook | undefined;
+  webhook?: Receiver | undefined;
   mqtt?: Receiver | undefined;
   bus?: Bus | undefined;
 }
 
 const IN_WORK = 8;
+/** Share of a function's time in which events are delivered. In the rest, those that were not go into failed/. */
+const DELIVERING = 0.75;
 /** Most entries of one PutEvents request. */
 const BUS_ENTRIES = 10;
 
@@ -43,12 +42,18 @@ export function createNotify(dependencies: NotifyDependencies) {
     { code: 'WEBHOOK_REFUSED', deliver: webhook },
     { code: 'MQTT_REFUSED', deliver: mqtt },
   ] as const;
-  return async (batch: MSKEvent): Promise<void> => {
+  return async (batch: MSKEvent, context: { getRemainingTimeInMillis(): number }): Promise<void> => {
+    // Without an end, a receiver that hangs would fail the batch at each delivery, and hold up all other events.
+    const ending = AbortSignal.timeout(DELIVERING * context.getRemainingTimeInMillis());
     const { events, failures } = decodeEvents(batch);
     await bus?.(events.map((one) => one.event));
     const answers = await Promise.all(
       receivers.map(async ({ code, deliver }) => {
-        const reasons = deliver ? await inParallel(events, IN_WORK, ({ event }) => deliver(event)) : [];
+        const reasons = deliver
+          ? await inParallel(events, IN_WORK, async ({ event }) =>
+              ending.aborted ? 'no time was left for it' : deliver(event, ending),
+            )
+          : [];
         return { code, reasons };
       }),
     );

@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type FakeAnswer, startFakeServer } from '../../test/support/fake-server.ts';
 import { startMqttBroker } from '../../test/support/mqtt-broker.ts';
-import { mskEvent } from '../../test/support/msk-event.ts';
+import { A_MINUTE, mskEvent } from '../../test/support/msk-event.ts';
 import { configWithSecrets } from './secrets.ts';
 import { sign } from './webhook.ts';
 
@@ -81,8 +81,8 @@ function isSignedWith(key: string): boolean {
 test('a function reads each secret once, at its first batch, in the version of its deploy, and logs none', async () => {
   const notify = await coldStart();
   expect(reads()).toEqual([]);
-  await Promise.all([notify(batch), notify(batch)]);
-  await notify(batch);
+  await Promise.all([notify(batch, A_MINUTE), notify(batch, A_MINUTE)]);
+  await notify(batch, A_MINUTE);
   const names = ['MQTT_PASSWORD', 'MQTT_USERNAME', 'WEBHOOK_SECRET', 'WEBHOOK_URL'];
   const asked = reads().sort((a, b) => (a.SecretId < b.SecretId ? -1 : 1));
   expect(asked).toEqual(names.map((name) => ({ SecretId: arnOf(name), VersionId: 'v1' })));
@@ -95,10 +95,10 @@ test('a function reads each secret once, at its first batch, in the version of i
 
 test('a deploy with another value is another version: the function that it makes has it', async () => {
   kept.set(`${arnOf('WEBHOOK_SECRET')}:::v2`, keyOf(8));
-  await (await coldStart())(batch);
+  await (await coldStart())(batch, A_MINUTE);
   expect(isSignedWith(keyOf(7))).toBe(true);
   asDeployed('WEBHOOK_SECRET', 'v2');
-  await (await coldStart())(batch);
+  await (await coldStart())(batch, A_MINUTE);
   expect(isSignedWith(keyOf(8))).toBe(true);
 });
 
@@ -110,13 +110,13 @@ test.each(['WEBHOOK_SECRET', 'MQTT_PASSWORD'])(
     kept.delete(secret);
     const notify = await coldStart();
     for (const _ of [1, 2])
-      await expect(notify(batch)).rejects.toThrow(
+      await expect(notify(batch, A_MINUTE)).rejects.toThrow(
         `${name} can't be read from the secret ${secret}: AccessDeniedException: the role is not authorized`,
       );
     expect([webhook.calls, bucket.calls, broker.users]).toEqual([[], [], []]);
     // Delivered again, once the role may read it.
     kept.set(secret, value);
-    await notify(batch);
+    await notify(batch, A_MINUTE);
     expect(webhook.calls).toHaveLength(1);
     expect(bucket.calls).toEqual([]);
   },
@@ -127,7 +127,7 @@ test.each([
   ['another form', 'token-9', /^WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64$/],
 ])('a secret with %s is an error, not an event without a signature', async (_, value, error) => {
   kept.set(`${arnOf('WEBHOOK_SECRET')}:::v1`, value);
-  await expect((await coldStart())(batch)).rejects.toThrow(error);
+  await expect((await coldStart())(batch, A_MINUTE)).rejects.toThrow(error);
   expect(webhook.calls).toEqual([]);
 });
 

@@ -13,8 +13,12 @@ interface WebhookSettings {
   firstWaitMs?: number;
 }
 
-/** Posts an event. @returns undefined once the receiver has accepted it (2xx), or the reason why it was given up */
-export type Webhook = (event: SceneEvent) => Promise<string | undefined>;
+/**
+ * Delivers an event.
+ * @param ending ends the attempts
+ * @returns undefined once the receiver has accepted it, or the reason why it was given up
+ */
+export type Receiver = (event: SceneEvent, ending: AbortSignal) => Promise<string | undefined>;
 
 const FIRST_WAIT_MS = 500;
 /** Longest wait for an answer, milliseconds. */
@@ -24,7 +28,8 @@ const CURABLE = new Set([408, 425, 429]);
 
 /**
  * Posts events as Standard Webhooks specifies. The receiver recognises a repeated event by `webhook-id`, and a genuine
- * one by `webhook-signature`. Redirects are not followed, and link-local addresses are refused.
+ * one by `webhook-signature`. A receiver accepts an event by a status of 2xx. Redirects are not followed, and link-local
+ * addresses are refused.
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
 export function createWebhook({
@@ -32,15 +37,16 @@ export function createWebhook({
   secret,
   attempts,
   firstWaitMs = FIRST_WAIT_MS,
-}: WebhookSettings): Webhook {
-  return async (event) => {
+}: WebhookSettings): Receiver {
+  return async (event, ending) => {
     let problem = '';
-    for (let attempt = 1; attempt <= attempts; attempt++) {
-      const answer = await post(url, event, secret);
+    for (let attempt = 1; attempt <= attempts && !ending.aborted; attempt++) {
+      const answer = await post(url, event, secret, ending);
       if (answer === undefined) return undefined;
       problem = `attempt ${attempt}: ${answer.problem}`;
       if (!answer.curable) break;
-      if (attempt < attempts) await sleep(firstWaitMs * 2 ** (attempt - 1));
+      const wait = firstWaitMs * 2 ** (attempt - 1);
+      if (attempt < attempts) await sleep(wait, undefined, { signal: ending }).catch(() => {});
     }
     return `the webhook did not accept it, ${problem}`;
   };
@@ -50,6 +56,7 @@ async function post(
   url: string,
   event: SceneEvent,
   secret: string | undefined,
+  ending: AbortSignal,
 ): Promise<{ problem: string; curable: boolean } | undefined> {
   const body = JSON.stringify(event);
   const timestamp = String(Math.floor(Date.now() / 1000));
@@ -61,7 +68,7 @@ async function post(
     ...signature,
   };
   try {
-    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const signal = AbortSignal.any([ending, AbortSignal.timeout(TIMEOUT_MS)]);
     const { status, body: answer } = await fetchOnce(url, { method: 'POST', headers, body, signal });
     await answer?.cancel();
     if (status >= 200 && status < 300) return undefined;

@@ -17,3 +17,6 @@ export function mskEvent(
   }
   return { eventSource: 'aws:kafka', eventSourceArn: 'arn', bootstrapServers: 'b:1', records };
 }
+
+/** The context of an invocation that has a minute. */
+export const A_MINUTE = { getRemainingTimeInMillis: () => 60_000 };

@@ -96,7 +96,9 @@ export const variables = {
     .describe('notify: the key of the signature, `whsec_<24 to 64 bytes in base64>`'),
   WEBHOOK_ATTEMPTS: integer(1, 20)
     .default(5)
-    .describe('notify: how often an event is posted before it goes to failed/'),
+    .describe(
+      'notify: how often an event is posted, at most, before it goes to failed/; a batch has 90 s for it',
+    ),
   MQTT_URL: z
     .url({ protocol: /^mqtts?$/ })
     .refine(hasNoPassword, 'must have no password in it: use MQTT_USERNAME and MQTT_PASSWORD')
