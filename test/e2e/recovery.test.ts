@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   annotatedKey,
   type DetectedFrame,
@@ -9,7 +10,7 @@ import {
   type MSKRecord,
   type PictureReference,
   type SeenFrame,
-  type toLambdaRecord,
+  toLambdaRecord,
   withPictures,
 } from '@video-pipeline/frame';
 import { createAnnotateFrames } from '@video-pipeline/functions/annotate';
@@ -232,6 +233,24 @@ test('what a poller or any other stage put into failed/ is accounted for', async
   await rig.storeFrames(options.s3Prefix, frames.slice(1));
   await rig.fail(options.detectionsTopic, () => 'too large for any invocation', 'event-source');
   expect(await audit(options)).toMatchObject({ failed: 2, missing: [], both: ['yard/s1/2'] });
+});
+
+test('what a former cluster put into failed/ under the key of a frame hides no loss of the frame', async () => {
+  const [first, second] = [await spotFrame(0), await spotFrame(1)];
+  const options = await rig.publish([first]);
+  const { framesTopic: topic, config } = options;
+  const former: MSKRecord[] = [];
+  await readTopic(rig.kafka, topic, (record) => {
+    const position = { topic, partition: record.partition, offset: String(record.offset + 1), timestamp: 5 };
+    former.push(toLambdaRecord(position, record));
+  });
+  for (const record of former) await createPutFailed(rig.store, 'detect')(record, 'is no JPEG');
+  // S3 tells whole seconds.
+  await sleep(2_100);
+  await rig.producer.send({ topic, messages: [encodeFrame(second)] });
+  expect((await audit(options)).missing).toEqual(['yard/s1/0', 'yard/s1/1']);
+  await rig.storeFrames(config.S3_PREFIX, [first, second]);
+  expect(await audit(options)).toMatchObject({ annotated: 2, failed: 0, both: [] });
 });
 
 test('frames in a batch that a mapping gave up on are accounted for, listed and put back', async () => {

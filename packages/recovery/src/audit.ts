@@ -7,17 +7,14 @@ import {
   decodeSeenFrame,
   detectionsFolder,
   type Frame,
-  failedKey,
   idOf,
-  LOST_BATCHES,
   type Place,
-  POLLER,
   positionOf,
 } from '@video-pipeline/frame';
 import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, type TopicVariable } from '@video-pipeline/stages';
 import { type Bucket, ifThere, pictureKeys } from '@video-pipeline/storage';
-import { FailedEntryError, readLostBatch } from './lost-batches.ts';
+import { failedRecords, type TimedPlace } from './failed-records.ts';
 import { samePicture } from './pixels.ts';
 import { type PlacedRecord, readTopic } from './read-topic.ts';
 
@@ -84,9 +81,8 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   const isAwaited = await awaited(options);
   const { detected, claims } = await readDetected(options);
   const stored = await storedKeys(options.bucket, `${S3_PREFIX}/`);
-  const failed = new Set(await Array.fromAsync(options.bucket.list('failed/')));
-  for (const key of await lostKeys(options.bucket, report.unreadable)) failed.add(key);
-  report.failedRecords = countByStage(failed);
+  const failed = await failedRecords(options.bucket, report.unreadable);
+  report.failedRecords = countByStage(failed.keys);
   const held = new Map<string, Set<number>>();
   const unlisted: { name: string; key: string | undefined; folder: string | undefined }[] = [];
   await readTopic(options.kafka, KAFKA_TOPIC, async (record) => {
@@ -94,7 +90,8 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     const frame = tryDecode(record, decodeFrame);
     if (frame) addNumber(held, frame);
     const seen = frame && detected.get(idOf(frame));
-    const isFailed = isIn(failed, record) || (seen?.records.some((one) => isIn(failed, one)) ?? false);
+    const places = [record, ...(seen?.records ?? [])];
+    const isFailed = (await Promise.all(places.map(failed.has))).includes(true);
     const key = frame && annotatedKey(S3_PREFIX, frame);
     const isStored = key !== undefined && stored.has(key);
     const name = frame ? idOf(frame) : positionOf(record);
@@ -180,14 +177,7 @@ interface Detected {
   digest: string | undefined;
   detections: DetectedFrame['detections'];
   /** Records that annotate has to read. */
-  records: Place[];
-}
-
-/** Whether a stage of the frames, or its poller, has put a record into `failed/`. */
-function isIn(failed: ReadonlySet<string>, record: Place): boolean {
-  return [...FRAME_STAGES.map(({ name }) => name), POLLER].some((name) =>
-    failed.has(failedKey(name, record)),
-  );
+  records: TimedPlace[];
 }
 
 /** @returns whether the stage that reads a record's topic has yet to commit its offset */
@@ -235,11 +225,12 @@ async function readDetected({ kafka, config }: AuditOptions) {
     // The detections may be what is wrong with the record. It still belongs to a frame.
     const frame = tryDecode(record, decodeSeenFrame) ?? tryDecode(record, decodeFrame);
     if (!frame) return;
+    const { topic, partition, offset, timestamp } = record;
     const id = idOf(frame);
     const records = detected.get(id)?.records ?? [];
     const detections = 'detections' in frame ? frame.detections : [];
     if ('picture' in frame) claims.set(positionOf(frame.picture), id);
-    else records.push({ topic: record.topic, partition: record.partition, offset: record.offset });
+    else records.push({ topic, partition, offset, timestamp });
     detected.set(id, { digest: 'jpeg' in frame ? digest(frame.jpeg) : undefined, detections, records });
   });
   return { detected, claims };
@@ -251,21 +242,6 @@ function tryDecode<T>(record: PlacedRecord, decode: (record: PlacedRecord) => T)
   } catch {
     return undefined;
   }
-}
-
-/** Keys that the records of lost batches would have in `failed/`: batches that an event-source mapping gave up on. */
-async function lostKeys(bucket: Bucket, unreadable: string[]): Promise<string[]> {
-  const keys: string[] = [];
-  for await (const key of bucket.list(`${LOST_BATCHES}/`)) {
-    try {
-      const { stage, records } = await readLostBatch(bucket, key);
-      keys.push(...records.map((record) => failedKey(stage, record)));
-    } catch (error) {
-      if (!(error instanceof FailedEntryError)) throw error;
-      unreadable.push(key);
-    }
-  }
-  return keys;
 }
 
 function digest(jpeg: Buffer): string {
