@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { glob, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { glob, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,6 +8,7 @@ import { annotatedKey, decodeFrame, failedKey } from '@video-pipeline/frame';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeRecordSet } from '../../packages/kafka/src/fetch/record-batch.ts';
+import { stateFile } from '../../packages/local/src/place.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
 import { hasChromium, launchChromium } from './chromium.ts';
@@ -77,6 +78,20 @@ describe('a running pipeline', () => {
     await browser?.close();
     await stack.stop();
     await rm(dataDir, { recursive: true, force: true });
+  });
+
+  test('goes on while its state can not be written, as on a full disk', async () => {
+    const file = stateFile(dataDir);
+    const blocked = () =>
+      mkdir(file).then(
+        () => true,
+        () => false,
+      );
+    while (!(await blocked())) await rm(file, { force: true });
+    await sleep(2_500);
+    await rm(file, { recursive: true });
+    const now = Date.now();
+    await stack.until(({ updated_at }) => updated_at > now, 'its state, once there is room');
   });
 
   /**

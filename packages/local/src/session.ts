@@ -152,7 +152,8 @@ class Session {
       if (health.isAway('kafka')) this.#lag = null;
       const state = this.#state(stack, withNote(health.parts, lowRateNote(this.#counts.lowRates.current())));
       this.#hooks.show(state);
-      await saveState(this.#options.dataDir, state);
+      // A full disk must not end what it lets run, or what comes back once there is room.
+      await saveState(this.#options.dataDir, state).catch(() => {});
       const now = JSON.stringify([this.#counts.total(), this.#lag]);
       if (now !== progress) progressAt = performance.now();
       progress = now;

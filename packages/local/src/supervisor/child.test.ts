@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -73,6 +73,21 @@ describe('a child process', () => {
   it('that never gets ready is ended', async () => {
     const started = startChild({ ...(await program('setInterval(() => {}, 1000)')), timeoutMs: 300 });
     await expect(started).rejects.toThrow('was not ready after 0.3 s');
+  });
+
+  it('whose process id can not be noted, as on a full disk, is ended', async () => {
+    const [run, alive] = [join(folder, 'run'), join(folder, 'alive')];
+    const env = {
+      // Read while the process is started.
+      get MOVED() {
+        rmSync(run, { recursive: true });
+        return '1';
+      },
+    };
+    const code = await program(`require('node:fs').writeFileSync(${JSON.stringify(alive)}, ''); ${READY}`);
+    await expect(startChild({ ...code, env, pidFile: join(run, 'it.pid') })).rejects.toThrow('ENOENT');
+    await sleep(1_000);
+    expect(existsSync(alive)).toBe(false);
   });
 
   const LIFECYCLE = import.meta.resolve('@video-pipeline/lifecycle');

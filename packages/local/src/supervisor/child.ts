@@ -52,6 +52,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
   const { name, pidFile, logFile, timeoutMs = 120_000 } = program;
   await Promise.all([logFile, pidFile].map((file) => mkdir(dirname(file), { recursive: true })));
   await endLeftover(pidFile);
+  const log = new LogFile(logFile);
   const child = fork(program.script, program.args ?? [], {
     // A process group of its own, so that Ctrl-C in the terminal reaches only this process.
     detached: true,
@@ -69,9 +70,15 @@ export async function startChild(program: ChildProgram): Promise<Child> {
   });
   if (program.inBackground && child.pid) stepBack(child.pid);
   // Nothing is awaited before the listeners below: a process that ends at once would be waited for without end.
-  writeFileSync(pidFile, String(child.pid));
+  try {
+    writeFileSync(pidFile, String(child.pid));
+  } catch (error) {
+    // A full disk: without this, each further start would leave a process behind.
+    child.kill('SIGKILL');
+    log.close();
+    throw error;
+  }
   const lines: string[] = [];
-  const log = new LogFile(logFile);
   const keep = (line: string) => {
     log.write(line);
     lines.push(line);
