@@ -192,8 +192,9 @@ test.each([
     100,
   ],
   ['Clip', 'hosted', ['@seydx/node-av-linux-arm64'], '@seydx/node-av-linux-arm64/node-av.node', 200],
+  ['Compact', 'production', ['@duckdb/node-api'], '@duckdb/node-bindings-linux-arm64/libduckdb.so', 100],
 ] as const)(
-  'the packages beside %s have their arm64 binary and fit into Lambda, 250 MB',
+  "the packages beside %s have their arm64 binary, for Lambda's glibc, and fit into its 250 MB",
   { timeout: 120_000 },
   async (name, deployed, packages, binary, maxMb) => {
     const { install, architecture, bytes } = buildOf(await graphOf(deployed), name);
@@ -204,8 +205,19 @@ test.each([
     const sizes = files.filter((file) => file.isFile()).map(sizeOf);
     const total = sizes.reduce((sum, size) => sum + size, bytes);
     expect(total).toBeLessThan(maxMb * MB);
+    for (const { parentPath, name } of files.filter((file) => /\.node$|\.so(\.|$)/.test(file.name)))
+      expect(newestGlibc(join(parentPath, name)), name).toBeLessThanOrEqual(LAMBDA_GLIBC);
   },
 );
+
+/** Minor version of glibc 2 on Amazon Linux 2023, which Node 24 runs on in Lambda. */
+const LAMBDA_GLIBC = 34;
+
+/** The newest minor version of glibc 2 whose symbols a library asks for. */
+function newestGlibc(library: string): number {
+  const named = readFileSync(library, 'latin1').matchAll(/\0GLIBC_2\.(\d+)/g);
+  return Math.max(0, ...Array.from(named, ([, minor]) => Number(minor)));
+}
 
 const sizeOf = ({ parentPath, name }: { parentPath: string; name: string }) =>
   statSync(join(parentPath, name)).size;
