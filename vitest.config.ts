@@ -27,8 +27,8 @@ const patient = {
 const endToEnd = { ...patient, globalSetup: './test/support/share-servers.ts' };
 /** Of the code alone: no server of others. */
 const unit = {
-  // Vitest leaves one core alone, which of two is half of them.
-  maxWorkers: Math.max(2, availableParallelism() - 1),
+  // Many wait for a timer or a process, so that three keep two cores busy. Vitest leaves one core alone.
+  maxWorkers: Math.max(3, availableParallelism() - 1),
   retry,
   testTimeout: 20_000,
   hookTimeout: 60_000,

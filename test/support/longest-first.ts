@@ -16,6 +16,9 @@ const LONG = [
   ...['e2e/history-python'],
 ].map((name) => `/${name}.test.ts`);
 
+/** Their files have no worker of their own, and would leave cores idle at the end: they go before those of the same group. */
+const SHARING = ['e2e-infra', 'e2e-cameras'];
+
 /** Runs what takes longest first, so that no worker is idle at the end; vitest alone goes by size, and learns by running. */
 export default class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -24,7 +27,10 @@ export default class LongestFirst extends BaseSequencer {
       const at = LONG.findIndex((name) => moduleId.endsWith(name));
       return at < 0 ? LONG.length : at;
     };
-    const projects = [...new Set(sorted.map(({ project }) => project))];
+    const last = ({ name }: { name: string }) => Number(!SHARING.includes(name));
+    const projects = [...new Set(sorted.map(({ project }) => project))].sort(
+      (one, other) => last(one) - last(other),
+    );
     return projects.flatMap((project) =>
       sorted.filter((file) => file.project === project).sort((one, other) => place(one) - place(other)),
     );
