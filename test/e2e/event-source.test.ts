@@ -7,6 +7,50 @@ import { unique } from '../support/unique.ts';
 /** Longer than the broker waits for a heartbeat. */
 const TOO_LONG_MS = 8_000;
 
+test('what Kafka deletes before it is read is told of, with its number, and the rest is read', async ({
+  onTestFinished,
+}) => {
+  const [topic, groupId, bootstrap] = [unique('records'), unique('readers'), inject('kafka')];
+  const told: object[] = [];
+  const log = { warn() {}, error: (message: string, extra: object) => void told.push({ message, ...extra }) };
+  const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: 'x' } as const;
+  const kafka = connectKafka('test', log, settings, { retry: KAFKA_RETRY });
+  const admin = kafka.admin();
+  const producer = orderedProducer(kafka);
+  await Promise.all([admin.connect(), producer.connect()]);
+  onTestFinished(async () => void (await Promise.all([admin.disconnect(), producer.disconnect()])));
+  await ensureTopics(admin, [{ topic, partitions: 1 }]);
+  const send = (values: number[]) =>
+    producer.send({ topic, messages: values.map((value) => ({ key: 'a', value: `${value}` })) });
+  const seen: string[] = [];
+  const read = () =>
+    startEventSource({
+      ...{ kafka, topic, groupId, functionName: 'handler', timeoutMs: 60_000 },
+      handler: (event) =>
+        void seen.push(...recordsOf(event).map(({ value }) => Buffer.from(value, 'base64').toString())),
+      source: { eventSourceArn: 'arn:aws:kafka:x', bootstrapServers: bootstrap },
+      ...{ batchSize: 25, windowMs: 100, concurrency: 1 },
+      onTooLarge: () => expect.unreachable(),
+      logger: { warn() {}, info() {} },
+      onCrash: (error) => expect.unreachable(error.message),
+    });
+
+  const first = await read();
+  await send([0, 1, 2]);
+  const committed = async () => (await consumerLag(admin, groupId, topic))[0]?.committed;
+  await expect.poll(committed, { timeout: 20_000 }).toBe(3);
+  await first.stop();
+  await send([3, 4, 5, 6]);
+  await admin.deleteTopicRecords({ topic, partitions: [{ partition: 0, offset: '6' }] });
+  const second = await read();
+  onTestFinished(() => second.stop());
+  await expect.poll(() => seen, { timeout: 20_000 }).toEqual(['0', '1', '2', '6']);
+  expect(told).toContainEqual({
+    message: 'kafka: records were deleted before they were read',
+    kafka: expect.objectContaining({ topic, partition: 0, records: 3 }),
+  });
+});
+
 test('what is done with is committed after a rejoin too, though no further record comes', async ({
   onTestFinished,
 }) => {

@@ -85,8 +85,9 @@ declare module 'kafkajs/src/consumer/consumerGroup.js' {
     /** The broker that takes the member's heartbeats. */
     readonly coordinator: object;
     /** None before the group is joined. Its coordinator takes the commits. */
-    readonly offsetManager?: { coordinator: object };
-    readonly cluster: {
+    readonly offsetManager?: { coordinator: object; nextOffset(topic: string, partition: number): object };
+    readonly logger: import('kafkajs').Logger;
+    readonly cluster: Pick<import('kafkajs').Cluster, 'fetchTopicsOffset'> & {
       findGroupCoordinator(options: { groupId: string }): Promise<{
         leaveGroup(options: { groupId: string; memberId: string }): Promise<unknown>;
       }>;

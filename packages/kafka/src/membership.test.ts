@@ -59,16 +59,27 @@ test('a member that its new coordinator knows once it has loaded the group commi
 
 test('an offset that a follower does not have is asked of the leader, before the partition is read again', async () => {
   const resets: object[] = [];
+  const told: unknown[] = [];
   const group = fakeMember({
-    logger: { info() {}, error() {} },
+    logger: {
+      info() {},
+      error: (message: string, { records }: { records?: number }) => told.push([message, records]),
+    },
+    cluster: {
+      fetchTopicsOffset: async () => [{ topic: 't', partitions: [{ partition: 3, offset: '30' }] }],
+    },
     preferredReadReplicasPerTopicPartition: { t: { 3: { nodeId: 2, expireAt: Number.POSITIVE_INFINITY } } },
-    offsetManager: { setDefaultOffset: async (partition: object) => void resets.push(partition) },
+    offsetManager: {
+      nextOffset: () => ({ toString: () => '12' }),
+      setDefaultOffset: async (partition: object) => void resets.push(partition),
+    },
   });
   const outOfRange = { topic: 't', partition: 3 };
   await group.recoverFromOffsetOutOfRange(outOfRange);
-  expect([resets, group.preferredReadReplicasPerTopicPartition]).toEqual([[], { t: {} }]);
+  expect([resets, told, group.preferredReadReplicasPerTopicPartition]).toEqual([[], [], { t: {} }]);
   await group.recoverFromOffsetOutOfRange(outOfRange);
   expect(resets).toEqual([outOfRange]);
+  expect(told).toContainEqual(['records were deleted before they were read', 18]);
 });
 
 /** Whether a heartbeat of a member of this id makes kafkajs join the group again. */

@@ -50,14 +50,23 @@ export function joinAgain(): void {
 
 /**
  * Where a follower in its rack does not have an offset, kafkajs 2.2.4 means to ask the leader before it goes to the
- * default offset. It looks for a number where it stores an object, and so reads the whole partition again.
+ * default offset. It looks for a number where it stores an object, and so reads the whole partition again. And it does not
+ * tell how many records it passes over: those that Kafka deleted, by their age, before they were read.
  */
 export function askLeaderBeforeReset(): void {
   const { recoverFromOffsetOutOfRange } = ConsumerGroup.prototype;
   ConsumerGroup.prototype.recoverFromOffsetOutOfRange = async function (error) {
-    const followers = this.preferredReadReplicasPerTopicPartition[error.topic];
-    if (!followers?.[error.partition]) return recoverFromOffsetOutOfRange.call(this, error);
-    delete followers[error.partition];
+    const { topic, partition } = error;
+    const followers = this.preferredReadReplicasPerTopicPartition[topic];
+    if (followers?.[partition]) return void delete followers[partition];
+    const asked = { topic, partitions: [{ partition }], fromBeginning: true };
+    const [answer] = await this.cluster.fetchTopicsOffset([asked]);
+    const wanted = Number(this.offsetManager?.nextOffset(topic, partition));
+    const records = Number(answer?.partitions[0]?.offset) - wanted;
+    // Of a topic that was made anew, none are missed.
+    if (records > 0)
+      this.logger.error('records were deleted before they were read', { topic, partition, records });
+    await recoverFromOffsetOutOfRange.call(this, error);
   };
 }
 
