@@ -1,7 +1,7 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { writeConstantModel } from '../../test/constant-model.ts';
 import { cpuShape } from '../inference-pool.ts';
 import { readModelFile } from '../model-file.ts';
@@ -29,6 +29,23 @@ test('what becomes of the file does not matter to a runtime that has loaded it, 
   await truncate(path, 10);
   await close();
   await expect(readdir(stored)).rejects.toThrow('ENOENT');
+  const [output] = await pool.ask(new Uint8Array(160 * 160 * 3), [1, 160, 160, 3]);
+  expect(output?.data).toEqual(values);
+  await pool.close();
+});
+
+test('weights are written whole where the disk takes a part of each write, as one that is nearly full', async () => {
+  const path = await writeConstantModel(join(folder, 'in-parts.onnx'), yolov8);
+  await using any = await open(path);
+  const proto = Object.getPrototypeOf(any);
+  const { write } = proto;
+  const inPart = vi.spyOn(proto, 'write').mockImplementation(function (this: unknown, ...args: unknown[]) {
+    const [bytes, offset, length, position] = args as [Buffer, number, number, number];
+    return write.call(this, bytes, offset, length >> 1, position);
+  });
+  onTestFinished(() => inPart.mockRestore());
+  const { pool, close } = await readModelFile(path);
+  await close();
   const [output] = await pool.ask(new Uint8Array(160 * 160 * 3), [1, 160, 160, 3]);
   expect(output?.data).toEqual(values);
   await pool.close();

@@ -145,10 +145,12 @@ async function moveWeights(
     const isOutside = tensor.dataLocation === EXTERNAL;
     if (!isOutside && !(tensor.rawData?.length >= MIN_MOVED)) continue;
     const offset = Math.ceil(end / ALIGNMENT) * ALIGNMENT;
+    // `write` may write a part only, as on a disk that is nearly full.
+    await target.appendFile(Buffer.alloc(offset - end));
     end = offset;
     for await (const block of isOutside ? read(tensor) : blocksOf(tensor.rawData)) {
       if (isOutside) hash.update(block);
-      await target.write(block, 0, block.length, end);
+      await target.appendFile(block);
       end += block.length;
     }
     Object.assign(tensor, {
