@@ -44,7 +44,7 @@ export function createNotify(dependencies: NotifyDependencies) {
   ] as const;
   return async (batch: MSKEvent, context: { getRemainingTimeInMillis(): number }): Promise<void> => {
     // Without an end, a receiver that hangs would fail the batch at each delivery, and hold up all other events.
-    const ending = AbortSignal.timeout(DELIVERING * context.getRemainingTimeInMillis());
+    const ending = AbortSignal.timeout(Math.floor(DELIVERING * context.getRemainingTimeInMillis()));
     const { events, failures } = decodeEvents(batch);
     await bus?.(events.map((one) => one.event));
     const answers = await Promise.all(
