@@ -200,12 +200,11 @@ export class Tables {
 
   async #open(): Promise<Engine> {
     const { fileBytes, tailBytes } = this.#limits;
-    const former = this.#engine;
-    const folder = (await former)?.database.folder;
+    const [former, known] = [this.#engine, await this.#engine];
     // A machine tidies its temporary files away after some days.
-    if (folder && !existsSync(folder) && this.#engine === former) {
+    if (known && !existsSync(known.database.folder) && this.#engine === former) {
       this.#engine = undefined;
-      await former?.then(({ database }) => database.close());
+      await known.database.close();
     }
     this.#engine ??= openDatabase({ eachFileIsNew: true }).then((database) => ({
       database,

@@ -70,14 +70,6 @@ export async function startChild(program: ChildProgram): Promise<Child> {
   });
   if (program.inBackground && child.pid) stepBack(child.pid);
   // Nothing is awaited before the listeners below: a process that ends at once would be waited for without end.
-  try {
-    writeFileSync(pidFile, String(child.pid));
-  } catch (error) {
-    // A full disk: without this, each further start would leave a process behind.
-    child.kill('SIGKILL');
-    log.close();
-    throw error;
-  }
   const lines: string[] = [];
   const keep = (line: string) => {
     log.write(line);
@@ -106,6 +98,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     finished ||= message.finished === true;
   });
   try {
+    writeFileSync(pidFile, String(child.pid));
     const ready = readyMessage(child);
     const { begin, stop } = program;
     const held = begin && (await startProblem(exited, () => letBegin(child, begin), { stop }));
