@@ -9,6 +9,7 @@ import {
 } from '@video-pipeline/frame';
 import type { StoredObject } from '@video-pipeline/storage';
 import { expect, test } from 'vitest';
+import { centre } from '../examples/centre-head.ts';
 import { createCountPeople } from '../examples/count-people.ts';
 import { createPostPeople } from '../examples/post-people.ts';
 import { startFakeServer } from './support/fake-server.ts';
@@ -98,6 +99,43 @@ test('post-people.ts posts each frame with people, and puts those into failed/ t
     '2: the receiver of people answered 422',
     "3: record header 'stream_id' is missing",
   ]);
+});
+
+test('centre-head.ts finds the peaks of each picture of a batch, and a box around each', () => {
+  const [classes, rows, columns] = [2, 3, 4];
+  const heat = new Float32Array(2 * classes * rows * columns);
+  const size = new Float32Array(2 * 2 * rows * columns);
+  const at = (map: number, row: number, column: number) => (map * rows + row) * columns + column;
+  // The second picture: class 1 beside a lower score, and class 0 in a corner.
+  heat[at(3, 1, 2)] = 0.9;
+  heat[at(3, 1, 1)] = 0.8;
+  heat[at(2, 0, 3)] = 0.7;
+  // The start of the next row is no neighbour of the end of a row.
+  heat[at(2, 1, 0)] = 0.75;
+  for (const [row, column] of [
+    [1, 2],
+    [0, 3],
+    [1, 0],
+  ] as const) {
+    size[at(2, row, column)] = 8;
+    size[at(3, row, column)] = 6;
+  }
+  const outputs = [
+    { name: 'size', dims: [2, 2, rows, columns], data: size },
+    { name: 'heat', dims: [2, classes, rows, columns], data: heat },
+  ];
+  const options = { threshold: 0.5, inputWidth: 16, inputHeight: 12 };
+  const found = centre
+    .decode(outputs, 1, options)
+    .map(({ score, ...one }) => ({ ...one, score: score.toFixed(2) }));
+  expect(found).toEqual([
+    { classId: 0, score: '0.70', box: [10, -1, 18, 5] },
+    { classId: 0, score: '0.75', box: [-2, 3, 6, 9] },
+    { classId: 1, score: '0.90', box: [6, 3, 14, 9] },
+  ]);
+  expect(centre.decode(outputs, 0, options)).toEqual([]);
+  heat.fill(Number.NaN);
+  expect(centre.decode(outputs, 1, options)).toEqual([]);
 });
 
 test.skipIf(!hasCommand('python3'))('subscribe.py reads what detect publishes (needs Python)', async () => {
