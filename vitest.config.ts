@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
-import { compileCacheDir } from './packages/assets/src/index.ts';
+import { compileCacheDir } from './packages/assets/src/cache.ts';
 import { cleanEnvironment } from './test/support/clean-environment.ts';
 import LongestFirst from './test/support/longest-first.ts';
 

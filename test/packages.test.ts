@@ -131,6 +131,21 @@ test('what SST evaluates at a deploy loads no native module', () => {
   expect(native.filter((name) => foreign.has(name))).toEqual([]);
 });
 
+test('vitest.config.ts loads no package of ours, so that an older Node gets as far as its advice', () => {
+  const reached = new Set<string>();
+  const visit = (file: string): string[] => {
+    if (reached.has(file)) return [];
+    reached.add(file);
+    const names = importsOf(file, /^import type\b/);
+    const deeper = names
+      .filter((name) => name.startsWith('.'))
+      .flatMap((name) => visit(join(dirname(file), name)));
+    return [...names.filter((name) => name.startsWith(SCOPE)), ...deeper];
+  };
+  expect(visit('vitest.config.ts')).toEqual([]);
+  expect(reached.size).toBeGreaterThan(3);
+});
+
 test('no process loads at its start what node:http and undici bring along: fetch, WebSocket and more', () => {
   const whole = /^(?:import|export) (?!type\b)[^;]*?from '(?:node:https?|undici)'/m;
   expect(product.filter((file) => !file.endsWith('.d.ts') && whole.test(read(file)))).toEqual([]);

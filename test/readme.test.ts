@@ -225,3 +225,31 @@ test('docs/configuration.md names every variable that a person may set', () => {
   expect(seen.length).toBeGreaterThan(30);
   expect(missing).toEqual([]);
 });
+
+/** Names in capitals of all that is no document. The lists of this file prove nothing. */
+const constants = new Set(
+  globSync(
+    [
+      '{packages,functions,ingest-host,model,infra,test,examples,.github}/**/{*.ts,*.py,*.sh,*.yaml,Dockerfile*}',
+      '{*.yaml,*.ts,.ci/run}',
+    ],
+    { cwd: root, exclude: (path) => path.includes('node_modules') || path.startsWith('test/documents') },
+  )
+    .filter((file) => file !== 'test/readme.test.ts')
+    .flatMap((file) => read(file).match(/[A-Z][A-Z0-9]*_[A-Z0-9_]+/g) ?? []),
+);
+
+/** Names in capitals that are none of our variables: placeholders, and words of npm, SST and Kafka. */
+const NOT_OURS = [
+  'AWS_MSK_IAM',
+  'CAMERA_PASSWORD',
+  'NPM_CONFIG_',
+  'NOT_COORDINATOR',
+  'OFFSET_OUT_OF_RANGE',
+  'SST_KEY',
+];
+
+test.each(documents)('every variable, code and constant that %s names is one of the code', (file) => {
+  const named = read(file).match(/(?<![\w/-])[A-Z][A-Z0-9]*_[A-Z0-9_]+\b/g) ?? [];
+  expect(named.filter((name) => !constants.has(name) && !NOT_OURS.includes(name))).toEqual([]);
+});

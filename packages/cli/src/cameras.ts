@@ -43,7 +43,7 @@ list.action(async (target: Target) => {
   }
   const rows = shown.map(({ id, url, frame_rate, disabled }) => [
     id,
-    disabled ? 'disabled' : 'read',
+    disabled ? 'disabled' : 'enabled',
     frame_rate === undefined ? '-' : String(frame_rate),
     url || '-',
   ]);

@@ -44,7 +44,7 @@ const LATE_TAKE_OVER = 300;
 /** A session whose first frame has a lower number than this begins here. */
 const BEGINS_BELOW = 5;
 /** Least set-back of a clock that is reported, milliseconds: cameras make small corrections all the time. */
-const TOLD_MS = 1_000;
+const REPORTED_MS = 1_000;
 
 /**
  * Distinguishes new frames from old ones, and gives a time that never goes back.
@@ -83,7 +83,7 @@ export class SceneClock {
     const current = known !== undefined && known === sessions.at(-1);
     if (!(current && believable) && !this.#takesOver(stamp, known !== undefined)) return undefined;
     const tick = this.#accept(stamp, time + Math.max(1, interval));
-    return ahead <= -TOLD_MS ? { ...tick, setBackMs: -ahead } : tick;
+    return ahead <= -REPORTED_MS ? { ...tick, setBackMs: -ahead } : tick;
   }
 
   #accept({ session, frameNumber, capturedAt }: Stamp, time: number): Tick {
