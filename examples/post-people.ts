@@ -7,10 +7,11 @@ import {
   readValue,
 } from '@video-pipeline/functions/records';
 import { fetchOnce } from '@video-pipeline/outbound';
-import { createPutFailed, createStore } from '@video-pipeline/storage';
+import { createPutFailed, createStore, inParallel } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 
 const TIMEOUT_MS = 10_000;
+const POSTS_IN_WORK = 16;
 /** Answers to a body that no retry can help. */
 const REFUSED = [400, 413, 422];
 
@@ -18,15 +19,16 @@ const REFUSED = [400, 413, 422];
 export function createPostPeople({ url, ...dependencies }: FailureDependencies & { url: string }) {
   return async (event: MSKEvent): Promise<void> => {
     const { received, failures } = decodeRecords(event, decodeSeenFrame);
-    for (const { record, frame } of received) {
+    // One after another, slow answers to a batch would take longer than its function may.
+    await inParallel(received, POSTS_IN_WORK, async ({ record, frame }) => {
       const people = frame.detections.filter(({ class_name }) => class_name === 'person').length;
-      if (people === 0) continue;
+      if (people === 0) return;
       // A frame may come twice: the receiver knows it by its id.
       const body = JSON.stringify({ id: idOf(frame), captured_at: frame.capturedAt, people });
       const reason = await post(url, body);
       if (reason) failures.push({ record, code: 'RECEIVER_REFUSED', reason });
       else emitMetrics('post', frame.streamId, { FramesDelivered: 1 });
-    }
+    });
     await putAllFailed('post', failures, dependencies);
   };
 }
