@@ -1,5 +1,6 @@
-import { type Config, readConfig, type VariableName } from '@video-pipeline/config';
+import { type Config, ConfigError, readConfig, type VariableName } from '@video-pipeline/config';
 import { RECEIVERS, type Receiver, STAGE_VARIABLES } from '@video-pipeline/stages';
+import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
 
 /** Variables that every process of the pipeline reads. */
 export const COMMON_VARIABLES = [
@@ -117,8 +118,12 @@ export const DEPLOYMENT_VARIABLES: readonly VariableName[] = [
 /** @throws ConfigError */
 export const deployment = (): Config<(typeof DEPLOYER_VARIABLES)[number]> => readConfig(DEPLOYMENT_VARIABLES);
 
-/** The URL of a receiver, if the deploying shell names one. */
+/** The URL of a receiver, if the deploying shell names one. @throws ConfigError that names its variable */
 export function urlOf({ url }: Receiver): URL | undefined {
   const value = readConfig([url])[url];
-  return value === undefined ? undefined : new URL(String(value));
+  if (value === undefined) return undefined;
+  const to = new URL(String(value));
+  if (portOf(to) === 0)
+    throw new ConfigError(`${url} must name its port: that of ${to.protocol} is not known`);
+  return to;
 }

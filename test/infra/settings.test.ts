@@ -1,6 +1,6 @@
 import { variables } from '@video-pipeline/config';
-import { beforeAll, describe, expect, test } from 'vitest';
-import { DEPLOYMENT_VARIABLES, type Given, SETTABLE, settingsOf } from '../../infra/settings.ts';
+import { beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest';
+import { DEPLOYMENT_VARIABLES, type Given, SETTABLE, settingsOf, urlOf } from '../../infra/settings.ts';
 import { type Row, rows, stageOf } from '../../infra/stages.ts';
 import { OTHER_VALUES } from '../support/other-values.ts';
 import { DEPLOY_CIDR, ofType, one } from './graphs.ts';
@@ -46,6 +46,18 @@ test('a setting that can not be used is refused by its name, and the shell goes 
   expect(() => settingsOf({}, { BATCH_SIZE: 'many' })).toThrow(/^BATCH_SIZE /);
   expect(settingsOf({ FRAME_RATE: 5 }, { FRAME_RATE: '2' }).FRAME_RATE).toBe(2);
   expect(settingsOf({}, { FRAME_RATE: '' }).FRAME_RATE).toBe(10);
+});
+
+test('a receiver whose scheme has no known port must name one, and nothing else of its URL is told', () => {
+  onTestFinished(() => void vi.unstubAllEnvs());
+  // Any variable that takes a text.
+  const receiver = { url: 'SAGEMAKER_ENDPOINT_NAME' } as const;
+  vi.stubEnv(receiver.url, 'postgres://db.example/token');
+  expect(() => urlOf(receiver)).toThrow(
+    /^SAGEMAKER_ENDPOINT_NAME must name its port: that of postgres: is not known$/,
+  );
+  vi.stubEnv(receiver.url, 'postgres://db.example:5432/token');
+  expect(urlOf(receiver)?.port).toBe('5432');
 });
 
 const { name: _name, tags: _tags, settings: _settings, ...hosted } = stageOf('production');
