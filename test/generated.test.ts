@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { readConfig, type VariableName } from '@video-pipeline/config';
+import { readConfig, type VariableName, variables } from '@video-pipeline/config';
 import {
   groupOf,
   type PipelineStage,
@@ -17,28 +17,36 @@ import { NOT_HANDED_ON } from './support/not-handed-on.ts';
 
 const COMPOSE = 'docker-compose.yaml';
 const config = readConfig(STAGE_VARIABLES, {});
-const pipeline: Record<string, unknown> = parse(
-  readFileSync(join(import.meta.dirname, '..', COMPOSE), 'utf8'),
-  { merge: true },
-)['x-pipeline'];
+interface Compose {
+  services: Record<string, { environment?: Record<string, unknown> }>;
+}
+const compose: Compose = parse(readFileSync(join(import.meta.dirname, '..', COMPOSE), 'utf8'), {
+  merge: true,
+});
+const decided = new Set(
+  Object.values(compose.services).flatMap(({ environment = {} }) =>
+    Object.keys(environment).filter((name) => environment[name] !== null),
+  ),
+);
+/** Only those services get these that need them: there are secrets among them. */
+const OF_RECEIVERS = new Set(RECEIVERS.flatMap(namesOf));
 
-/** Variables that a service takes from the shell beside those that all take. */
+/** Lines for variables that compose hands on from the shell. */
 const handedOn = (names: readonly VariableName[], indent: string) =>
   [...new Set(names)]
-    .filter((name) => !(name in pipeline) && !(name in NOT_HANDED_ON))
+    .filter((name) => !decided.has(name) && !(name in NOT_HANDED_ON))
     .map((name) => `${indent}${name}:\n`)
     .join('');
 
-/** Variables of a stage, and of those whose work it does with PICTURES=once. */
-const variablesOf = ({ name }: PipelineStage) =>
-  STAGES.filter((one) => one.name === name || one.within === name).flatMap(({ lambda }) => [
-    ...(lambda.receivers ?? []).flatMap(namesOf),
-    ...(lambda.environment ?? []),
-  ]);
+/** Variables for the receivers of a stage, and of those whose work it does with PICTURES=once. */
+const receiversOf = ({ name }: PipelineStage) =>
+  STAGES.filter((one) => one.name === name || one.within === name).flatMap(({ lambda }) =>
+    (lambda.receivers ?? []).flatMap(namesOf),
+  );
 
 function serviceOf(stage: PipelineStage): string {
   const { name, handler, onlyWith } = stage;
-  const own = handedOn(variablesOf(stage), '      ');
+  const own = handedOn(receiversOf(stage), '      ');
   const command = [
     'packages/event-source/src/main.ts',
     ...['--handler', handler, '--topic', topicOf(stage, config), '--group', groupOf(stage, config)],
@@ -51,12 +59,17 @@ function serviceOf(stage: PipelineStage): string {
   ].join('');
 }
 
+test('docker-compose.yaml hands on every variable that it neither decides nor leaves out', () => {
+  const names = (Object.keys(variables) as VariableName[]).filter((name) => !OF_RECEIVERS.has(name));
+  expectGenerated(COMPOSE, 'variables', handedOn(names, '  '));
+});
+
 test('docker-compose.yaml has a service for each stage', () => {
   expectGenerated(COMPOSE, 'stages', STAGES.map(serviceOf).join('\n'));
 });
 
 test('the console in docker-compose.yaml knows which stages run', () => {
-  const switches = STAGES.flatMap(({ onlyWith = [] }) => onlyWith);
+  const switches = STAGES.flatMap(({ onlyWith = [] }) => onlyWith).filter((name) => OF_RECEIVERS.has(name));
   expectGenerated(COMPOSE, 'switches', handedOn(switches, '      '));
 });
 
