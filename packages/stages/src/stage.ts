@@ -10,7 +10,7 @@ export type TopicVariable = 'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_EV
 export interface Receiver {
   url: VariableName;
   plain?: readonly VariableName[];
-  /** On AWS kept in Secrets Manager. `url` may be among them. The handler reads them by `configWithSecrets`. */
+  /** On AWS kept in Secrets Manager. `url` may be among them. Read by `readValue`, or by `configWithSecrets`. */
   secrets?: readonly VariableName[];
 }
 
