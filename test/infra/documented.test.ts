@@ -125,7 +125,7 @@ function structured(value: unknown): unknown {
   return Object.fromEntries(value.split(',').map((pair) => pair.split('=')));
 }
 
-const SST = ['deploy', 'dev', 'diff', 'refresh', 'remove', 'shell', 'tunnel'];
+const SST = ['deploy', 'dev', 'diff', 'refresh', 'remove', 'shell', 'tunnel', 'unlock'];
 const OBJECTS = [SERVICE, CANARY].flatMap((name) => [`deployment/${name}`, `svc/${name}`]);
 
 async function problemsOfCall(call: string[]): Promise<string[]> {
