@@ -153,10 +153,11 @@ function heldBy(stage: string): Held {
     'Concurrent executions': (ask) => {
       const { AccountLimit } = JSON.parse(ask('lambda', 'get-account-settings'));
       const all = AccountLimit.ConcurrentExecutions - AccountLimit.UnreservedConcurrentExecutions;
-      const names = JSON.parse(ask('lambda', 'list-functions')).Functions.map(
-        ({ FunctionName }: { FunctionName: string }) => FunctionName,
+      // The names alone: all of hundreds of functions is more than a command's answer may hold.
+      const names: string[] = JSON.parse(
+        ask('lambda', 'list-functions', '--query', 'Functions[].FunctionName'),
       );
-      const own = names.filter((name: string) => name.startsWith(`video-pipeline-${stage}-`));
+      const own = names.filter((name) => name.startsWith(`video-pipeline-${stage}-`));
       const limit = AccountLimit.ConcurrentExecutions;
       return { all, own: own.length === 0 ? 0 : reservedBy(own, ask), limit };
     },

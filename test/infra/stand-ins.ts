@@ -41,7 +41,9 @@ case "$name $*" in
   "aws lambda get-account-settings"*)
     limit=\${CONCURRENCY:-1000}
     echo '{"AccountLimit":{"ConcurrentExecutions":'$limit',"UnreservedConcurrentExecutions":'$((limit - \${RESERVED:-72}))'}}' ;;
-  "aws lambda list-functions"*) echo '{"Functions":[]}' ;;
+  # With all that AWS tells of each, a thousand functions are more than a megabyte.
+  "aws lambda list-functions"*)
+    case "$*" in *"--query Functions[].FunctionName"*) echo '["another"]' ;; *) printf '{"Functions":[%2000000s]}' ;; esac ;;
   "aws s3api list-objects-v2"*) echo "\${STOPPED:+config/canary-stopped.json}" ;;
   "aws s3 cp s3://store/config/canary-stopped.json -"*) echo '{"alarm":"Alarm-CanaryErrors","reason":"0.5 over 0.05"}' ;;
   "aws cloudwatch get-metric-statistics"*) test -z "$NO_METRICS" && echo "[\${FRAMES:-1200}]" ;;
