@@ -5,7 +5,7 @@ import { freePort } from '@video-pipeline/local';
 import { createStore, packArchive, packSegment, type Store } from '@video-pipeline/storage';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import sharp from 'sharp';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { encodeSegment } from '../../functions/src/clip-encoder.ts';
 import { CommandHost } from '../support/command-host.ts';
 import { startFakeServer } from '../support/fake-server.ts';
@@ -48,12 +48,14 @@ describe('npm run local -- --stage production', () => {
       JSON.stringify({ stage: 'production', bucket: BUCKET, kafka, inference: inference.url, ...changes }),
     );
 
-  function local(...args: string[]) {
+  const local = (...args: string[]) => localWith({}, ...args);
+  function localWith(more: NodeJS.ProcessEnv, ...args: string[]) {
     const env = {
       AWS_ENDPOINT_URL_S3: `http://127.0.0.1:${s3.port}`,
       // What is for this machine gives way to the stage.
       AWS_ENDPOINT_URL: 'http://127.0.0.1:1',
       S3_BUCKET: 'of-this-machine',
+      ...more,
     };
     return commands.run(MAIN, args, env);
   }
@@ -119,6 +121,33 @@ describe('npm run local -- --stage production', () => {
     expect(stdout).toMatch(/inference +answers/);
     expect(stdout).toMatch(/kafka +UNHEALTHY/);
     expect(stdout).toContain("is 'npx sst tunnel --stage production' running?");
+  });
+
+  it('status asks the model server that the shell names, such as a port forwarded from the VPC', async () => {
+    await deployed({ inference: `http://127.0.0.1:${await freePort()}` });
+    const away = await local('status', '--stage', outputs);
+    expect(away.stdout).toMatch(/inference +UNHEALTHY/);
+    expect(away.stdout).toContain('INFERENCE_SERVICE_URL');
+    const forwarded = { INFERENCE_SERVICE_URL: inference.url };
+    expect((await localWith(forwarded, 'status', '--stage', outputs)).stdout).toMatch(/inference +answers/);
+    await deployed({});
+  });
+
+  it('test-inference asks the SageMaker endpoint of a stage by its name', async () => {
+    const data = [JSON.stringify({ width: 64, height: 48, detections: [] })];
+    const sagemaker = await startFakeServer(() => ({
+      body: { model_name: 'm', outputs: [{ name: 'detections', data }] },
+    }));
+    onTestFinished(() => void sagemaker.close());
+    await deployed({ inference: 'mine', endpoint: sagemaker.url });
+    const picture = join(folder, 'grey.jpg');
+    await sharp({ create: { width: 64, height: 48, channels: 3, background: 'grey' } }).toFile(picture);
+    const args = ['--picture', picture, '--output', join(folder, 'seen.jpg'), '--json'];
+    const { code, stdout, stderr } = await local('test-inference', '--stage', outputs, ...args);
+    await deployed({});
+    expect([code, stderr]).toEqual([0, '']);
+    expect(JSON.parse(stdout)).toMatchObject({ model: 'm', detections: [] });
+    expect(sagemaker.calls.map(({ path }) => path)).toEqual(['/endpoints/mine/invocations']);
   });
 
   it('kafka-stats says so too', async () => {

@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findStage } from './stage.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'stage-'));
@@ -14,13 +14,22 @@ function outputs(inference: string): string {
 }
 
 describe('the servers of a stage', () => {
+  // What the shell of these tests may have.
+  beforeEach(() => {
+    for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION', 'INFERENCE_SERVICE_URL']) vi.stubEnv(name, '');
+  });
+  afterEach(() => void vi.unstubAllEnvs());
+
   it('are those that its deployment returned', () => {
     expect(findStage('staging', outputs('http://balancer:8000')).variables).toEqual({
       KAFKA_BOOTSTRAP_SERVERS: 'b-1:9098',
       KAFKA_AUTH: 'iam',
       S3_BUCKET: 'frames',
       AWS_ENDPOINT_URL: undefined,
+      AWS_REGION: 'us-east-1',
       INFERENCE_SERVICE_URL: 'http://balancer:8000',
+      INFERENCE_BACKEND: undefined,
+      SAGEMAKER_ENDPOINT_NAME: undefined,
     });
   });
 
@@ -34,9 +43,30 @@ describe('the servers of a stage', () => {
     expect(() => findStage(file)).toThrow('AWS_ENDPOINT_URL');
   });
 
-  it('have no address of a SageMaker endpoint', () => {
-    const { INFERENCE_SERVICE_URL } = findStage('staging', outputs('staging-endpoint')).variables;
-    expect(INFERENCE_SERVICE_URL).toBeUndefined();
+  it('have no address of a SageMaker endpoint, but its name', () => {
+    expect(findStage('staging', outputs('staging-endpoint')).variables).toMatchObject({
+      INFERENCE_SERVICE_URL: undefined,
+      INFERENCE_BACKEND: 'sagemaker',
+      SAGEMAKER_ENDPOINT_NAME: 'staging-endpoint',
+    });
+  });
+
+  it.each(['http://balancer:8000', 'staging-endpoint'])(
+    'include the model server that the shell names, instead of %s, which only the VPC may reach',
+    (inference) => {
+      vi.stubEnv('INFERENCE_SERVICE_URL', 'http://localhost:8000');
+      expect(findStage('staging', outputs(inference)).variables).toMatchObject({
+        INFERENCE_SERVICE_URL: 'http://localhost:8000',
+        INFERENCE_BACKEND: undefined,
+      });
+    },
+  );
+
+  it('are in the region that a deploy from this shell would take', () => {
+    vi.stubEnv('AWS_DEFAULT_REGION', 'eu-west-1');
+    expect(findStage('staging', outputs('x')).variables.AWS_REGION).toBe('eu-west-1');
+    vi.stubEnv('AWS_REGION', 'eu-north-1');
+    expect(findStage('staging', outputs('x')).variables.AWS_REGION).toBe('eu-north-1');
   });
 
   it('are not those of another stage', () => {

@@ -26,8 +26,8 @@ export function targetCommand(name: string, description: string): Command {
 export function stageOption(): Option {
   return new Option(
     '--stage <name>',
-    'the stage on AWS instead of this machine, or the outputs.json of where it was deployed; what asks Kafka needs ' +
-      '`npx sst tunnel` beside it',
+    'the stage on AWS instead of this machine, or the outputs.json of where it was deployed; from outside its VPC ' +
+      'what asks Kafka needs `npx sst tunnel` beside it',
   );
 }
 
@@ -56,10 +56,22 @@ export function findStage(given: string, outputs = OUTPUTS) {
     KAFKA_AUTH: kafkaAuth,
     S3_BUCKET: bucket,
     AWS_ENDPOINT_URL: endpoint,
-    INFERENCE_SERVICE_URL: URL.canParse(inference) ? inference : undefined,
+    // As a deploy chooses it.
+    AWS_REGION: process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || 'us-east-1',
+    ...modelServer(process.env.INFERENCE_SERVICE_URL || inference),
   };
   readConfig(['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'S3_BUCKET', 'AWS_ENDPOINT_URL'], variables);
   return { stage, variables };
+}
+
+/** Only the VPC reaches a URL of the outputs, so that of the shell, of a forwarded port for example, has priority. */
+function modelServer(at: string) {
+  const isUrl = URL.canParse(at);
+  return {
+    INFERENCE_SERVICE_URL: isUrl ? at : undefined,
+    INFERENCE_BACKEND: isUrl || !at ? undefined : 'sagemaker',
+    SAGEMAKER_ENDPOINT_NAME: isUrl ? undefined : at || undefined,
+  };
 }
 
 function readOutputs(file: string): Partial<Outputs> {

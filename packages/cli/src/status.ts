@@ -167,6 +167,11 @@ async function reportOfStage(target: Target): Promise<Report> {
     lines: [
       ...aligned([['service', 'state', 'where'], ...rows]),
       ...services.flatMap(({ name, error }) => (error ? [`${name}: ${error}`] : [])),
+      ...(health.inference?.ok === false
+        ? [
+            `the model server does not answer: INFERENCE_SERVICE_URL may name a forwarded port (docs/operate.md)`,
+          ]
+        : []),
       lag ? lagLine(lag) : `Kafka does not answer: is 'npx sst tunnel --stage ${target.stage}' running?`,
     ],
   };

@@ -23,7 +23,8 @@ export function inferenceCommand(): Command {
     .option('--picture <file.jpg>', 'a JPEG (default: the first frame of a demo clip)')
     .option('--output <file.jpg>', 'where the annotated picture goes', 'test-inference.jpg')
     .action(async ({ picture, output, json, ...target }: Options) => {
-      const server = await serverOf('inference', target);
+      const endpoint = target.stage && process.env.SAGEMAKER_ENDPOINT_NAME;
+      const server = endpoint || (await serverOf('inference', target));
       const jpeg = picture ? await readFile(resolve(DIRECTORY, picture)) : await firstPicture();
       const began = performance.now();
       const result = await detect(server, jpeg);
@@ -47,18 +48,20 @@ async function firstPicture(): Promise<Buffer> {
   return (await probe(url, { transport: 'tcp', seconds: 0, timeoutSeconds: 10, ...encoding })).jpeg.jpeg;
 }
 
-async function detect(url: string, jpeg: Buffer): Promise<FrameResult> {
-  const config = readConfig(['INFERENCE_TIMEOUT_SECONDS', 'INFERENCE_CONFIDENCE_THRESHOLD']);
-  const timeoutMs = config.INFERENCE_TIMEOUT_SECONDS * 1000;
-  const { createHttpClient } = await import('@video-pipeline/inference-client');
-  const client = createHttpClient({ url, timeoutMs, threshold: config.INFERENCE_CONFIDENCE_THRESHOLD });
+/** @param server a URL, or the name of a stage's SageMaker endpoint */
+async function detect(server: string, jpeg: Buffer): Promise<FrameResult> {
+  const { createInferenceClient, INFERENCE_VARIABLES } = await import('@video-pipeline/inference-client');
+  const config = readConfig(INFERENCE_VARIABLES);
+  const http = { INFERENCE_BACKEND: 'http', INFERENCE_SERVICE_URL: server } as const;
+  const client = createInferenceClient(URL.canParse(server) ? { ...config, ...http } : config);
   const frame = { streamId: 'test-inference', session: '', frameNumber: 0, capturedAt: 0, jpeg };
   try {
     const [result] = await client.detect([{ ...frame, width: 0, height: 0 }]);
     return result as FrameResult;
   } catch (cause) {
     const { status, message } = cause as InferenceClientError;
-    throw new StartError(status ? message : `no inference server answers at ${url}: ${message}`, { cause });
+    const at = status ? '' : `no inference server answers at ${server}: `;
+    throw new StartError(at + message, { cause });
   }
 }
 
