@@ -10,7 +10,7 @@ import { modelDockerfile, stageOf } from './stages.ts';
 const ROOT = join(import.meta.dirname, '..');
 /** File with the app's outputs, written by `sst deploy`. */
 const OUTPUTS = join(ROOT, '.sst/outputs.json');
-/** File with the images that `build` pushed last for the stage, for `infra` and `k8s`. */
+/** File with the images of the stage that were built or deployed last from here, for `infra` and `k8s`. */
 const imagesFile = () => join(ROOT, `.sst/images-${stage()}.json`);
 /** The region of all commands; the provider in sst.config.ts uses the same. */
 const REGION = process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || 'us-east-1';
@@ -39,6 +39,7 @@ program
   .description('check, build the images, then deploy everything with them')
   .option('--skip-check', 'go on although a quota is too small')
   .action((options: { skipCheck?: boolean }) => {
+    refuse();
     if (!options.skipCheck) checkStage();
     build();
     deployStage();
@@ -80,7 +81,9 @@ async function deployCanary(
   image: string,
   { minutes, share, shadow = false }: { minutes: number; share: number; shadow?: boolean },
 ): Promise<void> {
-  refuseUnreachable();
+  refuse();
+  if (toDeploy().MODEL_IMAGE === image)
+    throw new Error(`${image} was built or deployed last: name the image in use by MODEL_IMAGE`);
   const { bucket } = outputsOf();
   await runCanary(
     { stage: stageOf(stage()), image, minutes, share, shadow, bucket },
@@ -174,10 +177,13 @@ function keepImages(images: Images): void {
 }
 
 function deployStage(variables: NodeJS.ProcessEnv = {}, options: string[] = []): void {
-  refuseUnreachable();
-  const images = { ...readJson<Images>(imagesFile()), ...given(), ...variables };
+  refuse();
+  const kept = toDeploy();
+  const images = { ...kept, ...variables };
   for (const [name, image] of Object.entries(images)) process.stderr.write(`${name}=${image}\n`);
   run('npx', ['sst', 'deploy', '--stage', stage(), ...options], images);
+  // Or the next deploy would undo a return to an older image.
+  keepImages(kept);
 }
 
 function deployKubernetes(): void {
@@ -185,8 +191,14 @@ function deployKubernetes(): void {
   deployStage({}, ['--target', 'KubernetesDeployment']);
 }
 
-/** GitHub's own runners have no fixed address, so DEPLOY_CIDRS can't allow them to reach the Kubernetes API. */
-function refuseUnreachable(): void {
+/** @throws Error where a deploy would fail, or leave out the model that its shell names */
+function refuse(): void {
+  const name = ['MODEL_PATH', 'MODEL_DIR'].find((name) => process.env[name]);
+  if (name)
+    throw new Error(
+      `${name} names files of this machine: put them into the image (docs/deploy.md, 'Your own model'), and unset it`,
+    );
+  // GitHub's own runners have no fixed address, so DEPLOY_CIDRS can't allow them to reach the Kubernetes API.
   if (process.env.RUNNER_ENVIRONMENT !== 'github-hosted') return;
   if (stageOf(stage()).inference.backend !== 'eks') return;
   throw new Error(
@@ -194,10 +206,11 @@ function refuseUnreachable(): void {
   );
 }
 
-/** Images that the shell names. They have priority over those that were built last. */
-function given(): Images {
+/** Images to deploy. Those that the shell names have priority over those that were built last. */
+function toDeploy(): Images {
   const { MODEL_IMAGE, INGEST_IMAGE } = process.env;
-  return { ...(MODEL_IMAGE && { MODEL_IMAGE }), ...(INGEST_IMAGE && { INGEST_IMAGE }) };
+  const given = { ...(MODEL_IMAGE && { MODEL_IMAGE }), ...(INGEST_IMAGE && { INGEST_IMAGE }) };
+  return { ...readJson<Images>(imagesFile()), ...given };
 }
 
 function showStatus(): void {

@@ -292,6 +292,26 @@ describe('npm run deploy', () => {
     expect(calls).toEqual(['npx sst deploy --stage mine MODEL_IMAGE=mine@sha256:1']);
   });
 
+  test('-- infra keeps an older image that k8s brought back, until the next build', async () => {
+    await run('deploy.ts', ['build', '--stage', 'production']);
+    await run('deploy.ts', ['k8s', '--stage', 'production'], { MODEL_IMAGE: 'model@sha256:old' });
+    const infra = async () => (await run('deploy.ts', ['infra', '--stage', 'production'])).calls;
+    expect(await infra()).toEqual(['npx sst deploy --stage production MODEL_IMAGE=model@sha256:old']);
+    await run('deploy.ts', ['build', '--stage', 'production']);
+    expect(await infra()).toEqual([`npx sst deploy --stage production MODEL_IMAGE=${modelOf('production')}`]);
+  });
+
+  test.each([
+    ['full', 'MODEL_PATH'],
+    ['infra', 'MODEL_DIR'],
+  ])('-- %s refuses %s before anything is done: no image has the files', async (command, name) => {
+    const deployed = run('deploy.ts', [command, '--stage', 'mine'], { [name]: './yard' });
+    await expect(deployed).rejects.toMatchObject({
+      stderr: expect.stringMatching(new RegExp(`^deploy: ${name} names files of this machine`)),
+    });
+    expect(await readFile(join(dir, 'calls'), 'utf8')).toBe('');
+  });
+
   test('-- infra of a stage with a Kubernetes API refuses a runner whose address is not fixed', async () => {
     const github = { RUNNER_ENVIRONMENT: 'github-hosted' };
     await expect(run('deploy.ts', ['infra', '--stage', 'staging'], github)).rejects.toMatchObject({
@@ -389,6 +409,18 @@ describe('npm run deploy -- canary', () => {
     expect(failed?.stderr).toContain(`deploy: the canary was removed: ${why}`);
     expect(deploys.at(-1)).toBe(`${DEPLOY} MODEL_IMAGE=${OLD}`);
     expect(kept).toBe(OLD);
+  });
+
+  test('refuses the image that it would deploy as the one in use, too, such as one built a moment ago', async () => {
+    await canary();
+    const again = (env: NodeJS.ProcessEnv) => run('deploy.ts', ['canary', NEW, '--stage', 'staging'], env);
+    await expect(again({})).rejects.toMatchObject({
+      stderr: `deploy: ${NEW} was built or deployed last: name the image in use by MODEL_IMAGE\n`,
+    });
+    expect(await readFile(join(dir, 'calls'), 'utf8')).toBe('');
+    const { failed, deploys } = await canary({ MODEL_IMAGE: 'registry.example/model@sha256:older' });
+    expect(failed).toBeUndefined();
+    expect(deploys[0]).toContain('MODEL_IMAGE=registry.example/model@sha256:older MODEL_CANARY=');
   });
 
   test('takes a shadow away, whatever it saw', async () => {

@@ -31,6 +31,8 @@ const NOT_OF_A_STAGE: string[] = [
   // A stage's cameras are watched in the console; nobody reaches the task's ports.
   ...['RESTREAM_PORT', 'RESTREAM_USER'],
   ...['AWS_ENDPOINT_URL', 'MAX_FRAMES'],
+  // Files of one machine: an image names its own.
+  ...['MODEL_PATH', 'MODEL_DIR'],
 ];
 
 test('every variable of the table is a setting of a stage, or is known to be none', () => {
