@@ -1,3 +1,4 @@
+import { POLLER } from '@video-pipeline/frame';
 import { groupOf, isWithin, STAGES, topicOf } from '@video-pipeline/stages';
 import type { MetricName, VariantName } from '@video-pipeline/telemetry';
 import type { Watched as Names } from './dashboard.ts';
@@ -34,7 +35,8 @@ export const RUNBOOKS = 'docs/runbooks.md';
 /** The heading of an alarm's runbook. The alarms of all cameras share it, as do those of all pipeline stages. */
 export function pageOf({ key }: Pick<Alarm, 'key'>): string {
   const [, stage, kind] = /^([A-Z][a-z]+)(Lag|Failed|Errors)$/.exec(key) ?? [];
-  return STAGES.some(({ name }) => title(name) === stage) ? `Stage${kind}` : (key.split('-')[0] ?? key);
+  const isStage = stage === 'Poller' || STAGES.some(({ name }) => title(name) === stage);
+  return isStage ? `Stage${kind}` : (key.split('-')[0] ?? key);
 }
 
 interface Watched extends Names {
@@ -70,12 +72,17 @@ export function alarms(watched: Watched): Alarm[] {
         },
       ),
     ),
-    ...[...services, ...STAGES.filter((one) => isWithin(one, settings)).map(({ name }) => name)].map(
-      (service) =>
-        above(`${title(service)}Failed`, `${title(service)} put records into failed/${service}/.`, 0, 1, {
-          query: `SELECT SUM(FramesFailed) FROM SCHEMA("${namespace}", service, stream) WHERE service = '${service}'`,
-        }),
-    ),
+    ...[
+      ...services,
+      ...STAGES.filter((one) => isWithin(one, settings)).map(({ name }) => name),
+      // A stage without a function runs as tasks, behind our own poller.
+      ...(services.every((service) => watched.functions[service]) ? [] : [POLLER]),
+    ].map((service) => {
+      const who = service === POLLER ? 'Poller' : title(service);
+      return above(`${who}Failed`, `${who} put records into failed/${service}/.`, 0, 1, {
+        query: `SELECT SUM(FramesFailed) FROM SCHEMA("${namespace}", service, stream) WHERE service = '${service}'`,
+      });
+    }),
     ...services
       .filter((service) => watched.functions[service])
       .map((service) =>

@@ -119,6 +119,12 @@ describe('a stage that saves what it can', () => {
         'Alarm-LostBatches',
       ]),
     );
+    // What our own poller puts there no stage counts as its own.
+    const poller = one(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm', 'Alarm-PollerFailed').inputs;
+    expect(poller.metricQueries[0].expression).toContain("WHERE service = 'event-source'");
+    expect(poller.alarmDescription).toContain('See docs/runbooks.md#stagefailed.');
+    const production = ofType(await graphOf('production'), 'aws:cloudwatch/metricAlarm:MetricAlarm');
+    expect(production.map(({ name }) => name)).not.toContain('Alarm-PollerFailed');
     expect(alarms).not.toContain('Alarm-DetectErrors');
     const body = one(graph, 'aws:cloudwatch/dashboard:Dashboard', 'Dashboard').inputs.dashboardBody;
     expect(body).not.toContain('"FunctionName",""');
