@@ -1,5 +1,5 @@
-import { expect, test } from 'vitest';
-import { IngestMetrics } from './health.ts';
+import { expect, onTestFinished, test } from 'vitest';
+import { IngestMetrics, startHealthServer } from './health.ts';
 import { createStats } from './stats.ts';
 
 test('metrics are the counters of the moment, by stream, times in seconds', async () => {
@@ -33,4 +33,17 @@ test('metrics are the counters of the moment, by stream, times in seconds', asyn
       'ingest_waiting_bytes 1234',
     ]),
   );
+});
+
+test.each([
+  ['none is to be read: all are disabled', [], 200],
+  ['all are outside their hours', ['inactive'], 200],
+  ['one flows', ['failed', 'flowing'], 200],
+  ['none flows', ['failed', 'inactive'], 503],
+] as const)('/health, where %s', async (_, states, status) => {
+  const stats = new Map(states.map((state) => [state, { ...createStats(), state }]));
+  const { registry } = new IngestMetrics({ stats, waitingBytes: 0 });
+  const { url, close } = await startHealthServer({ host: '127.0.0.1', port: 0 }, stats, registry);
+  onTestFinished(close);
+  expect((await fetch(`${url}/health`)).status).toBe(status);
 });

@@ -103,7 +103,7 @@ export type HealthServer = Awaited<ReturnType<typeof startHealthServer>>;
 
 /**
  * Serves `GET /health` with each stream's state, and `GET /metrics` for Prometheus. The status of /health is 200 while
- * at least one stream flows, or while all are outside their active hours; otherwise 503.
+ * at least one stream flows, or while all are disabled or outside their active hours; otherwise 503.
  */
 export async function startHealthServer(
   address: { host: string; port: number },
@@ -113,7 +113,7 @@ export async function startHealthServer(
   const app = metricsServer(address.host, registry);
   app.get('/health', (_request, reply) => {
     const states = [...stats.values()].map(({ state }) => state);
-    const resting = states.length > 0 && states.every((state) => state === 'inactive');
+    const resting = states.every((state) => state === 'inactive');
     const healthy = resting || states.includes('flowing');
     reply.status(healthy ? 200 : 503);
     return { status: healthy ? 'healthy' : 'unhealthy', streams: Object.fromEntries(stats) };

@@ -187,7 +187,7 @@ export const variables = {
     .union([z.literal('safe'), number(0, 1)], { error: 'must be a number from 0 to 1, or safe' })
     .default(0)
     .describe(
-      'share of the picture that must change for a frame to be sent, 0..1; 0 sends every frame. `safe`: a small change anywhere is enough, if it is more than noise',
+      'share of the picture that must change for a frame to be sent, 0..1; 0 sends every frame. `safe`: one of 64x36 cells that changes by more than 1 of 255 is enough',
     ),
   MOTION_KEEPALIVE_SECONDS: number(0.1, 86_400)
     .default(10)
