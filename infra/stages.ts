@@ -79,7 +79,7 @@ const staging: Row = {
   },
   store: { versioning: false, annotatedDays: 30, clipDays: 30, failedDays: 90 },
   logRetention: '1 week',
-  load: { streams: 1, frameKb: 60, cameraHours: 260, stageHours: 730 },
+  load: { streams: 1, frameKb: 60, cameraHours: 730, stageHours: 730 },
 };
 
 /** The stage of a developer or pull request. `sst remove` deletes all of it. It has no GPU, and is cheap when idle. */

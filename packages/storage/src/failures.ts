@@ -28,11 +28,11 @@ export const FAILURES = {
     remedy: 'see who else writes to the topic',
   },
   WEBHOOK_REFUSED: {
-    what: 'the webhook did not take the event in all its attempts',
+    what: 'the webhook did not take the event in all its attempts; if MQTT refused it, too, the reason says so',
     remedy: 'mend the receiver, then put it back: its webhook-id is the same',
   },
   MQTT_REFUSED: {
-    what: 'the MQTT broker was away, or did not acknowledge the event',
+    what: 'the MQTT broker alone was away, or did not acknowledge the event',
     remedy: 'mend the broker or the MQTT_ variables, then put it back',
   },
   RECEIVER_REFUSED: {
