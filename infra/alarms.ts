@@ -59,6 +59,9 @@ export function alarms(watched: Watched): Alarm[] {
     group: groupOf(stage, settings),
     topic: topicOf(stage, settings),
   }));
+  const inner = STAGES.filter((one) => isWithin(one, settings)).map(({ name }) => name);
+  // A stage without a function runs as tasks, behind our own poller.
+  const poller = services.every((service) => watched.functions[service]) ? [] : [POLLER];
   return [
     ...stages.map(({ name, group, topic }) =>
       above(
@@ -72,12 +75,7 @@ export function alarms(watched: Watched): Alarm[] {
         },
       ),
     ),
-    ...[
-      ...services,
-      ...STAGES.filter((one) => isWithin(one, settings)).map(({ name }) => name),
-      // A stage without a function runs as tasks, behind our own poller.
-      ...(services.every((service) => watched.functions[service]) ? [] : [POLLER]),
-    ].map((service) => {
+    ...[...services, ...inner, ...poller].map((service) => {
       const who = service === POLLER ? 'Poller' : title(service);
       return above(`${who}Failed`, `${who} put records into failed/${service}/.`, 0, 1, {
         query: `SELECT SUM(FramesFailed) FROM SCHEMA("${namespace}", service, stream) WHERE service = '${service}'`,

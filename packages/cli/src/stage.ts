@@ -42,7 +42,7 @@ const OUTPUTS = join(ROOT, '.sst/outputs.json');
 export function findStage(given: string, outputs = OUTPUTS) {
   const isFile = given.endsWith('.json');
   const file = isFile ? resolve(DIRECTORY, given) : outputs;
-  const { stage, bucket, kafka, inference = '', endpoint, kafkaAuth = 'iam' } = readOutputs(file);
+  const { stage, bucket, kafka, inference, endpoint, kafkaAuth = 'iam' } = readOutputs(file);
   if (!stage || !kafka || !bucket || (!isFile && stage !== given)) {
     throw new StartError(
       isFile
@@ -51,6 +51,8 @@ export function findStage(given: string, outputs = OUTPUTS) {
             `where that was done elsewhere, run 'npx sst refresh --stage ${given}'`,
     );
   }
+  // Only the VPC reaches a URL of the outputs, so that of the shell, of a forwarded port for example, has priority.
+  const url = process.env.INFERENCE_SERVICE_URL || (URL.canParse(inference ?? '') ? inference : undefined);
   const variables = {
     KAFKA_BOOTSTRAP_SERVERS: kafka,
     KAFKA_AUTH: kafkaAuth,
@@ -58,20 +60,12 @@ export function findStage(given: string, outputs = OUTPUTS) {
     AWS_ENDPOINT_URL: endpoint,
     // As a deploy chooses it.
     AWS_REGION: process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || 'us-east-1',
-    ...modelServer(process.env.INFERENCE_SERVICE_URL || inference),
+    INFERENCE_SERVICE_URL: url,
+    INFERENCE_BACKEND: url || !inference ? undefined : 'sagemaker',
+    SAGEMAKER_ENDPOINT_NAME: url ? undefined : inference,
   };
   readConfig(['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'S3_BUCKET', 'AWS_ENDPOINT_URL'], variables);
   return { stage, variables };
-}
-
-/** Only the VPC reaches a URL of the outputs, so that of the shell, of a forwarded port for example, has priority. */
-function modelServer(at: string) {
-  const isUrl = URL.canParse(at);
-  return {
-    INFERENCE_SERVICE_URL: isUrl ? at : undefined,
-    INFERENCE_BACKEND: isUrl || !at ? undefined : 'sagemaker',
-    SAGEMAKER_ENDPOINT_NAME: isUrl ? undefined : at || undefined,
-  };
 }
 
 function readOutputs(file: string): Partial<Outputs> {
