@@ -163,10 +163,9 @@ export default defineConfig({
       {
         // Every command of the documents, on a stack of its own: run by `npm run test:documents`.
         test: {
+          ...patient,
           name: 'documents',
           include: ['test/documents/**/*.test.ts'],
-          testTimeout: 120_000,
-          hookTimeout: 240_000,
         },
       },
       {
