@@ -1,6 +1,8 @@
 import { globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { STAGES } from '@video-pipeline/stages';
 import { describe, expect, test } from 'vitest';
+import { title } from '../../infra/settings.ts';
 import { stageOf } from '../../infra/stages.ts';
 import { ACCOUNT, DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
 import type { Graph, Resource } from './offline/evaluate.ts';
@@ -237,15 +239,14 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
     for (const role of ofType(graph, 'aws:iam/role:Role')) {
       const [, expected] = EXPECTED.find(([name]) => name.test(role.name)) ?? [];
       expect(expected, `an expectation for ${role.name}`).toBeDefined();
-      const lambda = /^(Detect|Annotate|Notify|Compact)Role$/.test(role.name);
+      const isStage = STAGES.some(({ name }) => role.name === `${title(name)}Role`);
       const waits = !stageOf(EVALUATIONS[deployed].stage).functions.pollers;
-      const destination = /^(Detect|Annotate|Notify|Clip)Role$/.test(role.name) && !waits ? DESTINATION : [];
       const extra = [
-        ...destination,
+        ...(isStage && !waits ? DESTINATION : []),
         ...(deployed === 'hosted' && role.name === 'CompactRole'
           ? ['s3:DeleteObject store/detections/*']
           : []),
-        ...(deployed === 'dev' && lambda ? LIVE : []),
+        ...(deployed === 'dev' && (isStage || role.name === 'CompactRole') ? LIVE : []),
         ...(deployed === 'hosted' && role.name === 'AnnotateRole' ? OF_MQTT : []),
         ...(deployed === 'hosted' && role.name === 'NotifyRole' ? [...OF_MQTT, ...OF_WEBHOOK] : []),
         ...(['personal', 'hosted'].includes(deployed) && role.name === 'DetectRole'

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { STAGES } from '@video-pipeline/stages';
 import { describe, expect, test } from 'vitest';
+import { title } from '../../infra/settings.ts';
 import { DEPLOYED, graphOf, ofType, one } from './graphs.ts';
 import { ROOT } from './offline/platform.ts';
 
@@ -8,12 +10,12 @@ const text = readFileSync(join(ROOT, 'docs/runbooks.md'), 'utf8');
 const pages = text.split(/^## /m).slice(1);
 const byHeading = new Map(pages.map((page) => [page.split('\n', 1)[0], page]));
 
+const OF_A_STAGE = new RegExp(
+  `^(${STAGES.map(({ name }) => title(name)).join('|')})(?=(Lag|Failed|Errors)$)`,
+);
 /** The heading of an alarm's page: its name, or for a stage of the pipeline, `Stage` and what is wrong with it. */
 const headingOf = (alarm: string) =>
-  (/^Alarm-([A-Za-z]+)/.exec(alarm)?.[1] ?? '').replace(
-    /^(Detect|Annotate|Notify|Clip)(?=(Lag|Failed|Errors)$)/,
-    'Stage',
-  );
+  (/^Alarm-([A-Za-z]+)/.exec(alarm)?.[1] ?? '').replace(OF_A_STAGE, 'Stage');
 
 describe.each(DEPLOYED)('every alarm of %s', (deployed) => {
   test('names its page, which says what to do', async () => {

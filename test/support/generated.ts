@@ -20,5 +20,5 @@ export function expectGenerated(file: string, mark: string, made: string): void 
     isYaml ? `${start}${made}${end}` : `${start}\n${made}\n\n${end}`,
   );
   if (process.env.UPDATE_README) writeFileSync(path, updated);
-  else expect(text).toBe(updated);
+  else expect(text, `UPDATE_README=1 writes ${file}`).toBe(updated);
 }
