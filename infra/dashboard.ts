@@ -104,15 +104,15 @@ export function dashboardBody(names: Names): string {
 
 function consoleRow({ loadBalancer, targetGroup }: NonNullable<Names['page']>): Graph[] {
   type Name = Parameters<typeof awsMetric<'AWS/ApplicationELB'>>[1];
-  const ofDoor = (name: Name, stat: string, ...of: string[]) =>
+  const ofBalancer = (name: Name, stat: string, ...of: string[]) =>
     line(awsMetric('AWS/ApplicationELB', name, loadBalancer, ...of), stat, name);
   return [
     graph('Console: requests, errors, refused sign-ins', [
-      ofDoor('RequestCount', 'Sum', targetGroup),
-      ofDoor('HTTPCode_Target_5XX_Count', 'Sum', targetGroup),
-      ofDoor('ELBAuthFailure', 'Sum'),
+      ofBalancer('RequestCount', 'Sum', targetGroup),
+      ofBalancer('HTTPCode_Target_5XX_Count', 'Sum', targetGroup),
+      ofBalancer('ELBAuthFailure', 'Sum'),
     ]),
-    graph('Console: time to answer, s', [ofDoor('TargetResponseTime', 'p95', targetGroup)]),
+    graph('Console: time to answer, s', [ofBalancer('TargetResponseTime', 'p95', targetGroup)]),
   ];
 }
 

@@ -28,7 +28,7 @@ type Where = Pick<Parts, 'stage' | 'network' | 'kafka'>;
 
 /**
  * ECS services that read the cameras and publish their frames, with `streamsPerTask` cameras in each task.
- * @returns ids of the enabled streams, and the names of the log groups
+ * @returns ids of the streams to raise alarms about, and the names of the log groups
  */
 export function createIngest(parts: Where, cameras: Camera[]) {
   const { stage, network, kafka } = parts;
