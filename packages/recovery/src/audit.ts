@@ -38,7 +38,7 @@ export interface AuditReport {
   mixedUp: string[];
   /** Frames whose stored picture is another one (with `pixels`). */
   wrongPixels: string[];
-  /** Objects that should be batches which a mapping gave up on. The frames in them are unknown. */
+  /** Objects where failed records, or batches that a mapping gave up on, should be. The frames in them are unknown. */
   unreadable: string[];
   /** Sessions of which ingest published more frames than Kafka holds (with `counted`). */
   lostBeforeKafka?: string[];

@@ -13,34 +13,39 @@ const FAILING = [...FRAME_STAGES.map(({ name }) => name), POLLER];
 /** S3 tells whole seconds. */
 const STORED_MS = 1_000;
 
-/** What lies in `failed/`, and in batches that an event-source mapping gave up on. */
+/**
+ * What lies in `failed/`, and in batches that an event-source mapping gave up on.
+ * @param unreadable receives the keys of objects that are neither
+ */
 export async function failedRecords(bucket: Bucket, unreadable: string[]) {
   /** By key, the time when an entry was stored, epoch ms. */
   const stored = new Map<string, number>();
   for await (const object of objectsOf(bucket, 'failed/')) stored.set(object.key, object.stored);
-  /** By the key that a record of a lost batch would have, with its timestamp. */
-  const lost = new Set<string>();
-  const nameOf = (stage: string, record: TimedPlace) => `${failedKey(stage, record)} ${record.timestamp}`;
-  for await (const key of bucket.list(`${LOST_BATCHES}/`)) {
-    try {
-      const { stage, records } = await readLostBatch(bucket, key);
-      for (const record of records) lost.add(nameOf(stage, record));
-    } catch (error) {
+  const ifReadable = <Read>(key: string, reading: Promise<Read>) =>
+    ifThere(reading).catch((error) => {
       if (!(error instanceof FailedEntryError)) throw error;
-      unreadable.push(key);
+      if (!unreadable.includes(key)) unreadable.push(key);
+    });
+  /** Timestamps of the records of lost batches, by the keys that they would have. */
+  const lost = new Map<string, Set<number>>();
+  for await (const key of bucket.list(`${LOST_BATCHES}/`)) {
+    const batch = await ifReadable(key, readLostBatch(bucket, key));
+    for (const record of batch?.records ?? []) {
+      const name = failedKey(batch?.stage ?? '', record);
+      lost.set(name, (lost.get(name) ?? new Set()).add(record.timestamp));
     }
   }
   /** An entry that is older than the record may be of a former cluster, which counted its offsets from 0, too. */
   const isOf = async (key: string, { timestamp }: TimedPlace) => {
+    if (lost.get(key)?.has(timestamp)) return true;
     const at = stored.get(key);
     if (at === undefined || at + STORED_MS > timestamp) return at !== undefined;
-    const entry = await ifThere(readFailedHead(bucket, key));
+    const entry = await ifReadable(key, readFailedHead(bucket, key));
     return entry?.record.timestamp === timestamp;
   };
   return {
-    keys: new Set([...stored.keys(), ...lost]),
+    keys: new Set([...stored.keys(), ...lost.keys()]),
     async has(record: TimedPlace): Promise<boolean> {
-      if (FAILING.some((stage) => lost.has(nameOf(stage, record)))) return true;
       const entries = FAILING.map((stage) => isOf(failedKey(stage, record), record));
       return (await Promise.all(entries)).includes(true);
     },
