@@ -80,6 +80,9 @@ test('an offset that a follower does not have is asked of the leader, before the
   await group.recoverFromOffsetOutOfRange(outOfRange);
   expect(resets).toEqual([outOfRange]);
   expect(told).toContainEqual(['records were deleted before they were read', 18]);
+  group.cluster.fetchTopicsOffset = () => Promise.reject(new Error('the leader has gone'));
+  await group.recoverFromOffsetOutOfRange(outOfRange);
+  expect(resets).toEqual([outOfRange, outOfRange]);
 });
 
 /** Whether a heartbeat of a member of this id makes kafkajs join the group again. */
