@@ -118,7 +118,7 @@ test('a receiver that hangs fails no batch: what it did not take in the time of 
   const reasons = failedRecords.map(({ reason }) => reason.replace(/: .*/, ''));
   expect(reasons).toEqual([
     ...Array(8).fill('the webhook did not accept it, attempt 1'),
-    ...Array(2).fill('no time was left for it'),
+    ...Array(2).fill('no time was left for the webhook'),
   ]);
 });
 

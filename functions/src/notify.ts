@@ -39,8 +39,8 @@ const BUS_ENTRIES = 10;
 export function createNotify(dependencies: NotifyDependencies) {
   const { webhook, mqtt, bus } = dependencies;
   const receivers = [
-    { code: 'WEBHOOK_REFUSED', deliver: webhook },
-    { code: 'MQTT_REFUSED', deliver: mqtt },
+    { code: 'WEBHOOK_REFUSED', name: 'webhook', deliver: webhook },
+    { code: 'MQTT_REFUSED', name: 'MQTT broker', deliver: mqtt },
   ] as const;
   return async (batch: MSKEvent, context: { getRemainingTimeInMillis(): number }): Promise<void> => {
     // Without an end, a receiver that hangs would fail the batch at each delivery, and hold up all other events.
@@ -48,10 +48,10 @@ export function createNotify(dependencies: NotifyDependencies) {
     const { events, failures } = decodeEvents(batch);
     await bus?.(events.map((one) => one.event));
     const answers = await Promise.all(
-      receivers.map(async ({ code, deliver }) => {
+      receivers.map(async ({ code, name, deliver }) => {
         const reasons = deliver
           ? await inParallel(events, IN_WORK, async ({ event }) =>
-              ending.aborted ? 'no time was left for it' : deliver(event, ending),
+              ending.aborted ? `no time was left for the ${name}` : deliver(event, ending),
             )
           : [];
         return { code, reasons };

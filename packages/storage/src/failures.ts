@@ -28,7 +28,7 @@ export const FAILURES = {
     remedy: 'see who else writes to the topic',
   },
   WEBHOOK_REFUSED: {
-    what: 'the webhook did not take the event in all its attempts; if MQTT refused it, too, the reason says so',
+    what: 'the webhook did not take the event in its attempts, or in 90 s; if MQTT refused it, too, the reason says so',
     remedy: 'mend the receiver, then put it back: its webhook-id is the same',
   },
   MQTT_REFUSED: {
