@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Codec, CodecContext, FormatContext, Frame, Log, Packet } from 'node-av/lib';
 import sharp from 'sharp';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { manyScans } from '../../test/support/many-scans.ts';
 import { encodeClip, encodeSegment } from './clip-encoder.ts';
 import { ClipEncodingError } from './picture-reader.ts';
@@ -132,7 +132,9 @@ test('one picture alone is a clip of a second; of two at the same time, the firs
 
 test('what is no picture is a named error, and leaves nothing behind', async () => {
   const jpeg = await jpegOf(90);
-  const before = (await readdir(tmpdir())).filter((name) => name.startsWith('clip-'));
+  // Others make clips meanwhile.
+  const folder = await mkdtemp(join(tmpdir(), 'own-'));
+  vi.stubEnv('TMPDIR', folder);
   const broken = [Buffer.from('no JPEG'), jpeg.subarray(0, 100), await manyScans(3000)];
   for (const bytes of broken) {
     const pictures = [
@@ -142,6 +144,7 @@ test('what is no picture is a named error, and leaves nothing behind', async () 
     await expect(encodeClip(pictures)).rejects.toThrow(ClipEncodingError);
   }
   await expect(encodeClip([])).rejects.toThrow('there are no pictures');
-  const after = (await readdir(tmpdir())).filter((name) => name.startsWith('clip-'));
-  expect(after.filter((name) => !before.includes(name))).toEqual([]);
+  expect(await readdir(folder)).toEqual([]);
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true });
 });

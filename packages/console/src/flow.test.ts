@@ -55,7 +55,9 @@ test('while Kafka can not be asked, nothing is known; later rates reach over the
   };
   history.add(written(0, 0), {});
   history.add(undefined, {});
-  expect(history.flow(new Map()).stages.map(({ state }) => state)).toEqual(['unknown', 'unknown', 'unknown']);
+  expect(history.flow(new Map()).stages.map(({ state }) => state)).toEqual(
+    SETTINGS.stages.map(() => 'unknown'),
+  );
   history.add(written(4_000, 40), {});
   expect(history.flow(new Map()).stages[0]?.samples.at(-1)?.rate).toBe(10);
 });

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isWanted, STAGES } from '@video-pipeline/stages';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { startStack } from './stack.ts';
 import type { ChildProgram } from './supervisor/child.ts';
@@ -41,7 +42,8 @@ vi.mock(import('./backlog.ts'), async (original) => {
   return { Backlog: Offline };
 });
 
-const NEED_KAFKA = ['annotate', 'console', 'detect', 'ingest'];
+const ALWAYS = STAGES.filter((stage) => isWanted(stage, {})).map(({ name }) => name);
+const NEED_KAFKA = [...ALWAYS, 'console', 'ingest'];
 let dataDir: string;
 beforeEach(async () => {
   stop = new AbortController();
@@ -70,7 +72,7 @@ test('all processes load while Kafka starts, those that need it begin after it, 
   await expect.poll(() => [...begun]).toEqual(['model']);
   kafka.up.resolve(server());
   const stack = await starting;
-  await expect.poll(() => [...begun].sort()).toEqual(['annotate', 'detect', 'model']);
+  await expect.poll(() => [...begun].sort()).toEqual([...ALWAYS, 'model'].sort());
   // Ingest opens its cameras while the stages join their groups.
   await Promise.all([stack.startIngest?.(), stack.startConsole?.()]);
   group.joined.resolve();
@@ -84,7 +86,7 @@ test('all processes load while Kafka starts, those that need it begin after it, 
 
 test('where Kafka does not start, nothing begins that needs it, and why is told', async () => {
   const starting = start();
-  await expect.poll(() => loaded.size).toBe(5);
+  await expect.poll(() => loaded.size).toBe(NEED_KAFKA.length + 1);
   kafka.up.reject(new StartError('Kafka ended (1)'));
   await expect(starting).rejects.toThrow('Kafka ended (1)');
   expect([...begun]).toEqual(['model']);
@@ -92,7 +94,7 @@ test('where Kafka does not start, nothing begins that needs it, and why is told'
 
 test('a stop before the start is done ends what is still loading, and what comes later starts nothing', async () => {
   const starting = start();
-  await expect.poll(() => loaded.size).toBe(5);
+  await expect.poll(() => loaded.size).toBe(NEED_KAFKA.length + 1);
   stop.abort();
   kafka.up.reject(new StartError('was told to stop'));
   await expect(starting).rejects.toThrow('stopped before it had started');
