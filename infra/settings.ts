@@ -1,5 +1,5 @@
 import { type Config, ConfigError, readConfig, type VariableName } from '@video-pipeline/config';
-import { RECEIVERS, type Receiver, STAGE_VARIABLES } from '@video-pipeline/stages';
+import { RECEIVERS, type Receiver, STAGE_ENVIRONMENT, STAGE_VARIABLES } from '@video-pipeline/stages';
 import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
 
 /** Variables that every process of the pipeline reads. */
@@ -36,26 +36,15 @@ export const MODEL_VARIABLES = [
   'REQUEST_TIMEOUT_SECONDS',
   'LOG_LEVEL',
 ] as const satisfies VariableName[];
-const FUNCTION_VARIABLES = [
-  ...STAGE_VARIABLES,
-  'S3_PREFIX',
-  'STORE',
-  'STORE_CLASSES',
-  'DRAW_BOXES',
-  'S3_STORAGE_CLASS',
-  'INFERENCE_CONFIDENCE_THRESHOLD',
-  'INFERENCE_TIMEOUT_SECONDS',
-  'ALLOWED_CLASSES',
-  'WEBHOOK_ATTEMPTS',
-  'CLIP_BEFORE_SECONDS',
-  'CLIP_AFTER_SECONDS',
-] as const satisfies VariableName[];
 /** Variables that the deploy itself reads. */
 const DEPLOY_VARIABLES = ['BATCH_SIZE', 'BATCH_TIMEOUT_SECONDS', 'PORT', 'CONSOLE_PORT'] as const;
 
 /** Every variable that a stage may set. The deploy sets all others itself, or reads them from its shell only. */
 export const SETTABLE = [
-  ...new Set([...DEPLOY_VARIABLES, ...FUNCTION_VARIABLES, ...INGEST_VARIABLES, ...MODEL_VARIABLES] as const),
+  ...new Set([
+    ...[...DEPLOY_VARIABLES, ...STAGE_VARIABLES, ...STAGE_ENVIRONMENT],
+    ...[...INGEST_VARIABLES, ...MODEL_VARIABLES],
+  ] as const),
 ];
 type Settable = (typeof SETTABLE)[number];
 

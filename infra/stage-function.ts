@@ -1,4 +1,4 @@
-import { readConfig, type VariableName } from '@video-pipeline/config';
+import { readConfig } from '@video-pipeline/config';
 import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
 import { groupOf, type Need, type PipelineStage, type Receiver, topicOf } from '@video-pipeline/stages';
 import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
@@ -19,7 +19,7 @@ import {
 } from './network.ts';
 import { type Secrets, secretsGiven } from './secrets.ts';
 import { COMMON_VARIABLES, environmentOf, KAFKA_IAM_PORT, title, urlOf } from './settings.ts';
-import { deployedStages, type Lambda, type Stage } from './stages.ts';
+import type { Lambda, Stage } from './stages.ts';
 import { objects, type StreamList } from './storage.ts';
 
 /** What a pipeline stage needs where it runs: its row in the table of stages, resolved for this deployment. */
@@ -60,10 +60,11 @@ export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFun
   reachS3(network, group);
   reachCollector(stage, group);
   const [topic, consumerGroup] = [topicOf(of, settings), groupOf(of, settings)];
-  const { alsoReads = [], writes = [], getsObjects = [], putsObjects = [], receivers = [] } = of.lambda;
-  const { needs, environment } = neededBy(of, settings);
+  const { alsoReads = [], writes = [], getsObjects = [], putsObjects = [] } = of.lambda;
+  const { needs = [], needsForEvents = [], environment = [], receivers = [] } = of.lambda;
+  const needed = new Set([...needs, ...(settings.STORE === 'events' ? needsForEvents : [])]);
   const met = [
-    ...needs.map((need) => NEEDS[need](parts, group)),
+    ...[...needed].map((need) => NEEDS[need](parts, group)),
     ...receivers.map((receiver) => reach(receiver, group)),
   ];
   const secrets: Secrets = Object.assign({}, ...met.map((one) => one.secrets));
@@ -84,7 +85,7 @@ export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFun
       ...metricsEnvironment(stage),
       ...Object.assign({}, ...met.map((one) => one.environment)),
       S3_BUCKET: store.name,
-      ...variablesOf(stage, environment),
+      ...environmentOf(stage, environment),
     },
     permissions: [
       ...kafkaPermissions(kafka, {
@@ -96,23 +97,6 @@ export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFun
       objects(store, 's3:PutObject', [...folders(putsObjects), `failed/${of.name}/*`]),
       ...met.flatMap((one) => one.permissions ?? []),
     ],
-  };
-}
-
-/** The stage's values of these variables. A variable that enables a pipeline stage is `on` if that is deployed. */
-function variablesOf(stage: Stage, names: readonly VariableName[]): Environment {
-  const switches = deployedStages(stage).flatMap(({ of }) => of.onlyWith ?? []);
-  const on = names.filter((name) => switches.includes(name)).map((name) => [name, 'on']);
-  return { ...Object.fromEntries(on), ...environmentOf(stage, names) };
-}
-
-/** What a stage needs and which variables it gets, with these settings. */
-function neededBy({ lambda }: PipelineStage, { STORE }: Stage['settings']) {
-  const { needs = [], environment = [], forEvents } = lambda;
-  const more = STORE === 'events' ? forEvents : undefined;
-  return {
-    needs: [...new Set([...needs, ...(more?.needs ?? [])])],
-    environment: [...environment, ...(more?.environment ?? [])],
   };
 }
 

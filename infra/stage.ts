@@ -125,7 +125,7 @@ export interface Stage {
   };
   kafka: Kafka;
   inference: Inference;
-  /** Sizes of pipeline stages that differ from the table of stages. A size also deploys an optional stage. */
+  /** Sizes of pipeline stages that differ from the table of stages. */
   functions: Partial<Record<StageName, Lambda>> & {
     /** Left out, every stage is a Lambda function. With it, those that carry frames are tasks. */
     workers?: Workers;

@@ -8,7 +8,7 @@ import {
   stagesOf,
 } from '@video-pipeline/stages';
 import { LEAST_EXPIRE_DAYS } from '../packages/tables/src/schema.ts';
-import { settingsOf } from './settings.ts';
+import { environmentOf, settingsOf } from './settings.ts';
 import type { Lambda, Row, Stage } from './stage.ts';
 
 export * from './stage.ts';
@@ -156,10 +156,11 @@ export function stageOf(name: string): Stage {
 }
 
 /** Size of a pipeline stage's Lambda function; `undefined` if the stage isn't deployed. */
-export function lambdaOf({ functions }: Stage, of: PipelineStage): Lambda | undefined {
+export function lambdaOf({ functions, settings }: Stage, of: PipelineStage): Lambda | undefined {
+  const env = { ...process.env, ...environmentOf({ settings }, of.onlyWith ?? []) };
   // The deploy itself makes the bus, and sets its variable.
-  const isAsked = of.lambda.needs?.includes('bus') || isAskedFor(of);
-  return functions[of.name as StageName] ?? (isAsked ? of.lambda : undefined);
+  const isAsked = of.lambda.needs?.includes('bus') || isAskedFor(of, env);
+  return isAsked ? (functions[of.name as StageName] ?? of.lambda) : undefined;
 }
 
 /** The pipeline stages that have their own Lambda function in this stage, with their sizes. */

@@ -17,7 +17,7 @@ export const hosted: Row = {
   },
   inference: { backend: 'sagemaker', instance: 'ml.g6.xlarge', replicas: { min: 1, max: 4 } },
   ingest: { ...production.ingest, capacity: 'ec2', instance: 'm7g.xlarge', maxInstances: 4 },
-  functions: { ...production.functions, clip: { memoryMb: 1769, timeoutSeconds: 300 } },
+  settings: { EVENT_CLIPS: 'on' },
   store: { ...production.store, ndjsonDays: 14 },
   console: { domain: 'cameras.example.com', allowedCidrs: ['203.0.113.0/24', '198.51.100.0/28'] },
 };

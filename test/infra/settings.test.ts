@@ -19,7 +19,7 @@ const NOT_OF_A_STAGE: string[] = [
   ...['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'INFERENCE_BACKEND', 'INFERENCE_SERVICE_URL'],
   // Of `npm run deploy -- canary`, which is over in half an hour.
   'INFERENCE_CANARY_URL',
-  ...['SAGEMAKER_ENDPOINT_NAME', 'EVENT_BUS_NAME', 'EVENT_CLIPS', 'S3_BUCKET', 'HOST'],
+  ...['SAGEMAKER_ENDPOINT_NAME', 'EVENT_BUS_NAME', 'S3_BUCKET', 'HOST'],
   ...['STREAMS', 'STREAMS_FILE', 'METRICS_NAMESPACE', 'SHUTDOWN_GRACE_SECONDS'],
   ...['CONSOLE_TOKEN', 'CONSOLE_TOKEN_FILE', 'CONSOLE_URL'],
   // The deploy knows the racks of its zones.
@@ -65,7 +65,6 @@ test('a receiver whose scheme has no known port must name one, and nothing else 
 const { name: _name, tags: _tags, settings: _settings, ...hosted } = stageOf('production');
 const row: Row = {
   ...hosted,
-  functions: { ...hosted.functions, clip: { memoryMb: 1769, timeoutSeconds: 300 } },
   console: { domain: 'cameras.example.com', allowedCidrs: ['203.0.113.0/24'] },
 };
 const shell = Object.fromEntries(Object.entries(OTHER).map(([name, value]) => [name, String(value)]));

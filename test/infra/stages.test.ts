@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { describe, expect, test } from 'vitest';
+import { type PipelineStage, STAGES } from '@video-pipeline/stages';
+import { describe, expect, test, vi } from 'vitest';
 import { estimate, totalUsd } from '../../infra/costs.ts';
-import { deployedStages, stageOf } from '../../infra/stages.ts';
+import { deployedStages, lambdaOf, stageOf } from '../../infra/stages.ts';
 import { expectGenerated } from '../support/generated.ts';
 import { DEPLOYED, EVALUATIONS, graphOf, ofType, one } from './graphs.ts';
 import type { Graph } from './offline/evaluate.ts';
@@ -135,6 +136,21 @@ test('where pictures travel once, detect has room for annotate, however little i
     deployedStages({ ...mine, settings: { ...mine.settings, PICTURES } })[0];
   expect(detect('twice')?.size.memoryMb).toBe(512);
   expect(detect('once')).toMatchObject({ of: { name: 'detect' }, size: { memoryMb: 1769 } });
+});
+
+test('a stage that runs only with a variable is deployed where the row or the shell sets it', () => {
+  const deployed = (name: string) => deployedStages(stageOf(name)).map(({ of }) => of.name);
+  expect(deployed('production')).not.toContain('clip');
+  expect(deployed('hosted')).toContain('clip');
+  vi.stubEnv('EVENT_CLIPS', 'on');
+  expect(deployed('production')).toContain('clip');
+  const [notify] = STAGES.filter(({ name }) => name === 'notify');
+  const sink = { ...(notify as PipelineStage), lambda: { memoryMb: 512, timeoutSeconds: 60 } };
+  const size = () => lambdaOf(stageOf('production'), sink);
+  expect(size()).toBeUndefined();
+  vi.stubEnv('WEBHOOK_URL', 'https://hooks.example.com/');
+  expect(size()).toMatchObject({ memoryMb: 512 });
+  vi.unstubAllEnvs();
 });
 
 test('docs/deploy.md says what the stages cost', () => {

@@ -59,7 +59,7 @@ export interface LambdaDefinition {
   /** The same, for a stage that stores video. */
   installForVideo?: Readonly<Record<string, string>>;
   /** What it needs besides with STORE=events. */
-  forEvents?: { needs: readonly Need[]; environment: readonly VariableName[] };
+  needsForEvents?: readonly Need[];
   /** Costs for each event, for a stage that works on events: seconds of its function, S3 requests, megabytes stored. */
   perEvent?: { seconds: number; gets: number; puts: number; keptMb: number };
 }
@@ -108,7 +108,7 @@ export function withWorkOf<Stage extends PipelineStage>(stage: Stage, inner: Pip
       putsObjects: both(of.putsObjects, [...(more.putsObjects ?? []), failed]),
       install: { ...of.install, ...more.install },
       installForVideo: { ...of.installForVideo, ...more.installForVideo },
-      forEvents: more.forEvents ?? of.forEvents,
+      needsForEvents: both(of.needsForEvents, more.needsForEvents),
     },
   };
 }

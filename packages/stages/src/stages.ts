@@ -54,12 +54,12 @@ const TABLE = [
       memoryMb: 1769,
       timeoutSeconds: 120,
       receivers: [MQTT],
-      environment: ['S3_PREFIX', 'STORE', 'S3_STORAGE_CLASS', 'JPEG_QUALITY', 'DRAW_BOXES'],
+      environment: [
+        ...['S3_PREFIX', 'STORE', 'S3_STORAGE_CLASS', 'JPEG_QUALITY', 'DRAW_BOXES'],
+        ...['STORE_CLASSES', 'CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'],
+      ],
       // It reads pictures of earlier batches again.
-      forEvents: {
-        needs: ['kafka'],
-        environment: ['STORE_CLASSES', 'CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'],
-      },
+      needsForEvents: ['kafka'],
       // A batch that is delivered again with fewer records is merged into its NDJSON.
       getsObjects: ['detections'],
       putsObjects: ['S3_PREFIX', 'detections', 'late'],
@@ -113,10 +113,15 @@ const TABLE = [
 ] as const satisfies readonly PipelineStage[];
 
 export type StageName = (typeof TABLE)[number]['name'];
+type EnvironmentOf<Row> = Row extends { lambda: { environment: readonly (infer Name)[] } } ? Name : never;
+/** Variables that the rows name under `environment`. */
+type StageVariable = EnvironmentOf<(typeof TABLE)[number]>;
 
 type NamedStage = PipelineStage & { name: StageName };
 
 export const STAGES: readonly NamedStage[] = TABLE;
+
+export const STAGE_ENVIRONMENT = STAGES.flatMap(({ lambda }) => lambda.environment ?? []) as StageVariable[];
 
 /** Of all stages, each once. */
 export const RECEIVERS: readonly Receiver[] = [
