@@ -6,6 +6,7 @@ import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 import { createReader, createStore, STORAGE_VARIABLES } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command } from 'commander';
+import { BUCKET_HELP } from './bucket-help.ts';
 import { compact } from './compact.ts';
 import { LEAST_EXPIRE_DAYS } from './schema.ts';
 
@@ -32,6 +33,7 @@ await runCommand(
       'remove NDJSON that the tables hold, this many days after it was stored',
       days,
     )
+    .addHelpText('after', BUCKET_HELP)
     .action(async ({ once, all, expireDays }: { once: boolean; all: boolean; expireDays?: number }) => {
       await waitForParent();
       const settings = readConfig(STORAGE_VARIABLES);

@@ -5,6 +5,7 @@ import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { createReader } from '@video-pipeline/storage';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { BUCKET_HELP } from './bucket-help.ts';
 import { exported, FORMATS, type Format } from './exports.ts';
 import type { Query } from './sql.ts';
 import { Tables } from './tables.ts';
@@ -61,12 +62,7 @@ await runCommand(
     .option('--to <time>', 'captured before this time, ISO 8601; without it, now', parseTime)
     .option('--limit <frames>', 'most frames', count, 100_000)
     .addOption(new Option('--format <name>', 'form of what is printed').choices(FORMATS).default('ndjson'))
-    .addHelpText(
-      'after',
-      `
-Looks at the pipeline that runs on this machine (--data-dir <folder> for another than .data), at a deployed one with
---stage <name>, or at the bucket that AWS_ENDPOINT_URL and S3_BUCKET name.`,
-    )
+    .addHelpText('after', BUCKET_HELP)
     .action(async (options: Options) => {
       const query = queryOf(options);
       const reader = createReader();
