@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { deployRegion } from '@video-pipeline/config';
 import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 import { Command } from 'commander';
 import { runCanary } from './canary-command.ts';
@@ -13,7 +14,7 @@ const OUTPUTS = join(ROOT, '.sst/outputs.json');
 /** File with the images of the stage that were built or deployed last from here, for `infra` and `k8s`. */
 const imagesFile = () => join(ROOT, `.sst/images-${stage()}.json`);
 /** The region of all commands; the provider in sst.config.ts uses the same. */
-const REGION = process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || 'us-east-1';
+const REGION = deployRegion();
 
 type Images = Partial<Record<'MODEL_IMAGE' | 'INGEST_IMAGE', string>>;
 

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { readConfig } from '@video-pipeline/config';
+import { deployRegion, readConfig } from '@video-pipeline/config';
 import { DIRECTORY, ROOT, StartError } from '@video-pipeline/local/place';
 import { type Command, Option } from 'commander';
 import { stackCommand } from './running.ts';
@@ -58,8 +58,7 @@ export function findStage(given: string, outputs = OUTPUTS) {
     KAFKA_AUTH: kafkaAuth,
     S3_BUCKET: bucket,
     AWS_ENDPOINT_URL: endpoint,
-    // As a deploy chooses it.
-    AWS_REGION: process.env.AWS_REGION || process.env.AWS_DEFAULT_REGION || 'us-east-1',
+    AWS_REGION: deployRegion(),
     INFERENCE_SERVICE_URL: url,
     INFERENCE_BACKEND: url || !inference ? undefined : 'sagemaker',
     SAGEMAKER_ENDPOINT_NAME: url ? undefined : inference,

@@ -34,6 +34,12 @@ export function readConfig<Name extends VariableName>(
   return Object.fromEntries(entries);
 }
 
+/** The AWS region of a deploy, and of the commands that work on what was deployed. The SDK knows both variables, too. */
+export function deployRegion(): string {
+  const { AWS_REGION, AWS_DEFAULT_REGION } = process.env;
+  return readConfig(['AWS_REGION'], { AWS_REGION: AWS_REGION || AWS_DEFAULT_REGION }).AWS_REGION;
+}
+
 // The value itself is left out: a variable may hold a secret.
 function describe(issue: z.core.$ZodIssue): string {
   return issue.message.replace(/^Invalid input: /, 'is invalid: ');
