@@ -107,19 +107,10 @@ test('no file imports itself by way of others, types included', () => {
 
 test('what SST evaluates at a deploy loads no native module', () => {
   const { resolve: find } = createRequire(join(root, 'package.json'));
-  const reached = new Set<string>();
-  const foreign = new Set<string>();
-  const visit = (file: string) => {
-    if (reached.has(file)) return;
-    reached.add(file);
-    for (const name of importsOf(file, /^(import|export) type\b/)) {
-      if (name.startsWith('.')) visit(join(dirname(file), name));
-      else if (name.startsWith(SCOPE)) visit(relative(root, find(name)));
-      else foreign.add(packageOf(name));
-    }
-  };
-  visit('sst.config.ts');
-  expect(reached.size).toBeGreaterThan(30);
+  const { files, packages: loaded } = loadedBy('sst.config.ts', (name) =>
+    name.startsWith(SCOPE) ? relative(root, find(name)) : undefined,
+  );
+  expect(files.size).toBeGreaterThan(30);
   const native = [
     'node-av',
     'sharp',
@@ -128,22 +119,13 @@ test('what SST evaluates at a deploy loads no native module', () => {
     '@julusian/jpeg-turbo',
     '@duckdb/node-api',
   ];
-  expect(native.filter((name) => foreign.has(name))).toEqual([]);
+  expect(native.filter((name) => loaded.has(name))).toEqual([]);
 });
 
 test('vitest.config.ts loads no package of ours, so that an older Node gets as far as its advice', () => {
-  const reached = new Set<string>();
-  const visit = (file: string): string[] => {
-    if (reached.has(file)) return [];
-    reached.add(file);
-    const names = importsOf(file, /^import type\b/);
-    const deeper = names
-      .filter((name) => name.startsWith('.'))
-      .flatMap((name) => visit(join(dirname(file), name)));
-    return [...names.filter((name) => name.startsWith(SCOPE)), ...deeper];
-  };
-  expect(visit('vitest.config.ts')).toEqual([]);
-  expect(reached.size).toBeGreaterThan(3);
+  const { files, packages: loaded } = loadedBy('vitest.config.ts');
+  expect([...loaded].filter((name) => name.startsWith(SCOPE))).toEqual([]);
+  expect(files.size).toBeGreaterThan(3);
 });
 
 test('no process loads at its start what node:http and undici bring along: fetch, WebSocket and more', () => {
@@ -196,6 +178,25 @@ function importsOf(file: string, but?: RegExp): string[] {
   );
   const counting = [...statements].filter(([statement]) => !but?.test(statement));
   return counting.map((match) => match.slice(1).find(Boolean) ?? '');
+}
+
+/**
+ * The files of ours that a file loads, itself included, and the packages that those import.
+ * @param fileOf a file of ours that a package stands for, to go on there
+ */
+function loadedBy(entry: string, fileOf: (name: string) => string | undefined = () => undefined) {
+  const [files, packages] = [new Set<string>(), new Set<string>()];
+  const visit = (file: string) => {
+    if (files.has(file)) return;
+    files.add(file);
+    for (const name of importsOf(file, /^import type\b/)) {
+      const next = name.startsWith('.') ? join(dirname(file), name) : fileOf(name);
+      if (next) visit(next);
+      else packages.add(packageOf(name));
+    }
+  };
+  visit(entry);
+  return { files, packages };
 }
 
 function isAllowed(name: string, file: string, folder: string, allowed: string[]): boolean {
