@@ -7,19 +7,26 @@ import { unique } from '../support/unique.ts';
 /** Longer than the broker waits for a heartbeat. */
 const TOO_LONG_MS = 8_000;
 
-test('what Kafka deletes before it is read is told of, with its number, and the rest is read', async ({
-  onTestFinished,
-}) => {
+/** A topic of its own, and what writes and asks there. @param error receives what the client of Kafka logs as errors */
+async function newTopic(partitions: number, error: (message: string, extra: object) => void = () => {}) {
   const [topic, groupId, bootstrap] = [unique('records'), unique('readers'), inject('kafka')];
-  const told: object[] = [];
-  const log = { warn() {}, error: (message: string, extra: object) => void told.push({ message, ...extra }) };
   const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: 'x' } as const;
-  const kafka = connectKafka('test', log, settings, { retry: KAFKA_RETRY });
+  const kafka = connectKafka('test', { warn() {}, error }, settings, { retry: KAFKA_RETRY });
   const admin = kafka.admin();
   const producer = orderedProducer(kafka);
   await Promise.all([admin.connect(), producer.connect()]);
-  onTestFinished(async () => void (await Promise.all([admin.disconnect(), producer.disconnect()])));
-  await ensureTopics(admin, [{ topic, partitions: 1 }]);
+  const close = async () => void (await Promise.all([admin.disconnect(), producer.disconnect()]));
+  await ensureTopics(admin, [{ topic, partitions }]);
+  return { topic, groupId, bootstrap, kafka, admin, producer, close };
+}
+
+test('what Kafka deletes before it is read is told of, with its number, and the rest is read', async ({
+  onTestFinished,
+}) => {
+  const told: object[] = [];
+  const error = (message: string, extra: object) => void told.push({ message, ...extra });
+  const { topic, groupId, bootstrap, kafka, admin, producer, close } = await newTopic(1, error);
+  onTestFinished(close);
   const send = (values: number[]) =>
     producer.send({ topic, messages: values.map((value) => ({ key: 'a', value: `${value}` })) });
   const seen: string[] = [];
@@ -54,19 +61,8 @@ test('what Kafka deletes before it is read is told of, with its number, and the 
 test('what is done with is committed after a rejoin too, though no further record comes', async ({
   onTestFinished,
 }) => {
-  const [topic, groupId, bootstrap] = [unique('records'), unique('readers'), inject('kafka')];
-  const quiet = { warn() {}, error() {} };
-  const settings = {
-    KAFKA_BOOTSTRAP_SERVERS: bootstrap,
-    KAFKA_AUTH: 'none',
-    AWS_REGION: 'x',
-  } as const;
-  const kafka = connectKafka('test', quiet, settings, { retry: KAFKA_RETRY });
-  const admin = kafka.admin();
-  const producer = orderedProducer(kafka);
-  await Promise.all([admin.connect(), producer.connect()]);
-  onTestFinished(async () => void (await Promise.all([admin.disconnect(), producer.disconnect()])));
-  await ensureTopics(admin, [{ topic, partitions: 2 }]);
+  const { topic, groupId, bootstrap, kafka, admin, producer, close } = await newTopic(2);
+  onTestFinished(close);
   const messages = Array.from({ length: 10 }, (_, n) => ({ key: `stream-${n % 5}`, value: `${n}` }));
   await producer.send({ topic, messages });
 
