@@ -60,7 +60,7 @@ const ALONE = [
   'test/tracing.test.ts',
 ];
 /** Whole campaigns: run by `npm run test:proofs`, and by CI. Each also has a form that goes on for longer. */
-const PROOFS = ['test/faults/cluster.test.ts', 'test/hostile/hostile.test.ts'];
+const PROOFS = ['test/faults/{cluster,faults}.test.ts', 'test/hostile/hostile.test.ts'];
 const CAMERAS = ['test/e2e/{ingest,attacks-camera}*.test.ts'];
 /** They measure how far apart pictures come: with three files at a time on two cores, some came late. */
 const EVEN = ['test/e2e/ingest{,-gstreamer,-http,-probe,-rtmp,-srt}.test.ts'];

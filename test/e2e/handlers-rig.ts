@@ -112,6 +112,7 @@ export async function startRig(
 
   return {
     faults,
+    s3Url: s3.settings.AWS_ENDPOINT_URL,
     frame,
     kafka,
 

@@ -1,6 +1,7 @@
 import { annotatedKey, encodeFrame, type Frame } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
+import { startFaultProxy } from '../faults/fault-proxy.ts';
 import { unique } from '../support/unique.ts';
 import { PERSON, type Rig, SIZE, startRig } from './handlers-rig.ts';
 
@@ -52,7 +53,9 @@ async function readNumbers(topic: string, count: number): Promise<Record<string,
 
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
 
-test('every frame is stored, annotated and in order, though the inference server fails in every way', async () => {
+test('every frame is stored, annotated and in order, though the inference server and S3 fail in every way', async ({
+  onTestFinished,
+}) => {
   const { frames: topic, detections, env, prefix } = names();
   await rig.createTopics([topic, detections]);
   rig.faults.push(
@@ -62,11 +65,20 @@ test('every frame is stored, annotated and in order, though the inference server
     { body: { model_name: 'fake', outputs: [{ name: 'detections', data: ['{}'] }] } },
     { body: { model_name: 'fake', outputs: [] } },
   );
-  await Promise.all([rig.run('detect', topic, [], env), rig.run('annotate', detections, [], env)]);
+  const s3 = await startFaultProxy(rig.s3Url, { isTarget: (method) => method === 'PUT' });
+  onTestFinished(() => s3.close());
+  // The SDK asks three times by itself.
+  for (const status of [503, 503, 503, 503, 500, 403])
+    s3.arm({ do: 'answer', status, body: `<Error><Code>of ${status}</Code></Error>` });
+  s3.arm({ do: 'reset' });
+  s3.arm({ do: 'reset after' });
+  const faulty = { ...env, AWS_ENDPOINT_URL: s3.url };
+  await Promise.all([rig.run('detect', topic, [], env), rig.run('annotate', detections, [], faulty)]);
   const frames = await rig.publishFrames(topic, ['gate', 'yard', 'hall'], 40);
   await stored(prefix, frames);
 
   expect(rig.faults).toEqual([]);
+  expect(s3.armed()).toBe(0);
   expect(await readNumbers(detections, frames.length)).toEqual({
     gate: upTo(40),
     yard: upTo(40),
