@@ -9,6 +9,7 @@ import {
   createStore,
   hasPictureSince,
   inParallel,
+  NotOursError,
   picturesOf,
   type Reader,
   type Store,
@@ -61,16 +62,16 @@ export function createClip(dependencies: ClipDependencies) {
   const makeClip = async ({ record, event }: ReceivedEvent, arrived: number): Promise<Outcome> => {
     const stretch = stretchAround(event.stream_id, event.at, settings);
     await untilStored(stretch, Math.min(record.timestamp, arrived), dependencies);
-    const pictures = await picturesOf(reader, prefix, stretch, MAX_PICTURES);
-    if (pictures.length === 0) {
-      logger.warn(`no frame is stored around event ${event.event_id} of stream '${event.stream_id}'`);
-      return 'missing';
-    }
     try {
+      const pictures = await picturesOf(reader, prefix, stretch, MAX_PICTURES);
+      if (pictures.length === 0) {
+        logger.warn(`no frame is stored around event ${event.event_id} of stream '${event.stream_id}'`);
+        return 'missing';
+      }
       const body = await encodeClip(pictures);
       await store.put({ key: clipKey(event), body, contentType: 'video/mp4' });
     } catch (error) {
-      if (error instanceof ClipEncodingError)
+      if (error instanceof ClipEncodingError || error instanceof NotOursError)
         return { record, code: 'CLIP_IMPOSSIBLE', reason: error.message };
       throw error;
     }

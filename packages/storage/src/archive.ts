@@ -1,7 +1,7 @@
 import { annotatedKey, archiveSpanOf, capturedAtOf, type Frame, hourFolder } from '@video-pipeline/frame';
 import { createTar } from 'nanotar';
 import { type ByteRange, ifThere, type ListedObject, objectsOf, type Part, type Reader } from './reader.ts';
-import { indexOfSegment, SEGMENT_HEAD, SEGMENT_PICTURES } from './segment.ts';
+import { indexOfSegment, NotOursError, SEGMENT_HEAD, SEGMENT_PICTURES } from './segment.ts';
 
 // An archive is one object for a stream's annotated pictures in a batch. It is an uncompressed TAR in WebDataset's
 // layout (https://github.com/webdataset/webdataset): `<captured_at>-<frame_number>.jpg`, followed by its `.json`. Its
@@ -109,22 +109,21 @@ export function packArchive(items: readonly Archivable[]): { body: Buffer; range
 /**
  * The pictures of an archive or a video segment, in the order of their capture. Only the start of the object is read.
  * None are in an object that has expired since it was listed.
- * @throws Error that names the object, if this pipeline did not write it
+ * @throws NotOursError
  */
 export async function picturesIn(reader: Reader, key: string): Promise<ArchivedPicture[]> {
-  if (key.endsWith('.tar')) return picturesInArchive(reader, key);
-  const head = await ifThere(reader.read(key, { offset: 0, length: SEGMENT_HEAD }));
+  const isArchive = key.endsWith('.tar');
+  const head = await ifThere(reader.read(key, { offset: 0, length: isArchive ? HEAD_BYTES : SEGMENT_HEAD }));
   if (!head) return [];
+  if (isArchive) return picturesInArchive(reader, key, head);
   const { frames } = indexOfSegment(head, key);
   return frames.map(([capturedAt, frameNumber], index) => ({ key, capturedAt, frameNumber, index }));
 }
 
-async function picturesInArchive(reader: Reader, key: string): Promise<ArchivedPicture[]> {
-  const head = await ifThere(reader.read(key, { offset: 0, length: HEAD_BYTES }));
-  if (!head) return [];
+async function picturesInArchive(reader: Reader, key: string, head: Buffer): Promise<ArchivedPicture[]> {
   const size = Number.parseInt(head.toString('latin1', 124, 136), 8);
   const isOurs = head.toString('latin1', 0, INDEX.length + 1) === `${INDEX}\0` && size > 0;
-  if (!isOurs) throw new Error(`${key} is no archive of this pipeline`);
+  if (!isOurs) throw new NotOursError(`${key} is no archive of this pipeline`);
   const rest = BLOCK + size - head.length;
   const more = rest > 0 ? await reader.read(key, { offset: head.length, length: rest }) : Buffer.alloc(0);
   const text = Buffer.concat([head, more]).toString('utf8', BLOCK, BLOCK + size);

@@ -41,7 +41,7 @@ export const FAILURES = {
   },
   CLIP_IMPOSSIBLE: {
     what: 'no clip can be made of the stored pictures',
-    remedy: 'the reason says what is wrong with them',
+    remedy: 'see the reason; remove an object that it names as foreign, then put the event back',
   },
   BATCH_UNREADABLE: {
     what: 'a record batch fails its checksum, or has a codec or a form that is not known',

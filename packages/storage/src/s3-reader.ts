@@ -6,12 +6,8 @@ import { readConfig } from '@video-pipeline/config';
 import { findArchived } from './archive.ts';
 import { cached } from './cached.ts';
 import { type Bucket, type ByteRange, isMissing, objectsOf, type Part } from './reader.ts';
-import { picturesOfSegment } from './segment.ts';
+import { NotOursError, picturesOfSegment } from './segment.ts';
 import { removeObjects, STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
-
-export class ObjectTooLargeError extends Error {
-  override readonly name = 'ObjectTooLargeError';
-}
 
 /** Most bytes that are read at once: annotated pictures, detections and clips of ours are far smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
@@ -28,10 +24,10 @@ export function createReader(
   const get = async (Key: string, range?: ByteRange): Promise<Buffer> => {
     const Range = range && `bytes=${range.offset}-${range.offset + range.length - 1}`;
     const command = new GetObjectCommand({ Bucket, Key, Range, IfMatch: range?.etag });
-    const { Body, ContentLength = 0 } = await client.send(command);
+    const { Body, ContentLength = 0 } = await client.send(command).catch(ifEmpty);
     if (ContentLength > MAX_BYTES) {
       (Body as Readable | undefined)?.destroy();
-      throw new ObjectTooLargeError(`${Key} has ${ContentLength} bytes, over ${MAX_BYTES}`);
+      throw new NotOursError(`${Key} has ${ContentLength} bytes, over ${MAX_BYTES}`);
     }
     return Buffer.from((await Body?.transformToByteArray()) ?? []);
   };
@@ -44,7 +40,7 @@ export function createReader(
   const getPart = async (key: string, part?: Part): Promise<Buffer> => {
     if (!part || 'offset' in part) return get(key, part);
     const jpeg = (await segments(key))[part.index];
-    if (!jpeg) throw new Error(`${key} has no picture ${part.index}`);
+    if (!jpeg) throw new NotOursError(`${key} has no picture ${part.index}`);
     return jpeg;
   };
   const reader: Bucket = {
@@ -90,19 +86,19 @@ export function createReader(
       for await (const { key } of objectsOf(reader, prefix)) yield key;
     },
     async head(Key, most) {
-      try {
-        const command = new GetObjectCommand({ Bucket, Key, Range: `bytes=0-${most - 1}` });
-        const { Body, ContentRange, ContentLength } = await client.send(command);
-        const bytes = Buffer.from((await Body?.transformToByteArray()) ?? []);
-        return { bytes, size: Number(ContentRange?.split('/')[1] ?? ContentLength ?? bytes.length) };
-      } catch (error) {
-        // An empty object has no first byte.
-        if ((error as Error).name === 'InvalidRange') return { bytes: Buffer.alloc(0), size: 0 };
-        throw error;
-      }
+      const command = new GetObjectCommand({ Bucket, Key, Range: `bytes=0-${most - 1}` });
+      const { Body, ContentRange, ContentLength } = await client.send(command).catch(ifEmpty);
+      const bytes = Buffer.from((await Body?.transformToByteArray()) ?? []);
+      return { bytes, size: Number(ContentRange?.split('/')[1] ?? ContentLength ?? bytes.length) };
     },
     remove: (keys) => removeObjects(client, Bucket, keys),
     close: () => client.destroy(),
   };
   return reader;
+}
+
+/** S3 sends no range of an empty object: it has no first byte. */
+function ifEmpty(error: Error) {
+  if (error.name !== 'InvalidRange') throw error;
+  return { Body: undefined, ContentRange: undefined, ContentLength: 0 };
 }

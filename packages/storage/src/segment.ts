@@ -14,6 +14,11 @@ export const SEGMENT_PICTURES = 60;
 const MAX_PIXELS = 50_000_000;
 const BOX_HEADER = 8;
 
+/** An object has a name as ours have, but not their content: a retry would fail too. The message names it. */
+export class NotOursError extends Error {
+  override readonly name = 'NotOursError';
+}
+
 /** What a segment holds: the size of its pictures as they were, pixels, and their frames in order. */
 interface SegmentIndex {
   width: number;
@@ -35,7 +40,7 @@ export function packSegment(mp4: Buffer, index: SegmentIndex): Buffer {
 
 /**
  * @param head the first {@link SEGMENT_HEAD} bytes of the object, or more
- * @throws Error that names the object, if it is no segment of ours
+ * @throws NotOursError
  */
 export function indexOfSegment(head: Buffer, key: string): SegmentIndex {
   const box = boxesOf(head).find(({ type }) => type === 'free');
@@ -47,7 +52,7 @@ export function indexOfSegment(head: Buffer, key: string): SegmentIndex {
       throw new Error('it is too large');
     return index;
   } catch (cause) {
-    throw new Error(`${key} is no video segment of this pipeline`, { cause });
+    throw new NotOursError(`${key} is no video segment of this pipeline`, { cause });
   }
 }
 

@@ -68,6 +68,7 @@ test('an empty object is stored without a warning', async () => {
   const warn = vi.spyOn(console, 'warn').mockReturnValue();
   await createStore(settings()).put({ key: 'empty', body: '', contentType: 'text/plain' });
   expect(await read('empty')).toMatchObject({ body: '' });
+  expect(await createReader(settings()).read('empty', { offset: 0, length: 9 })).toHaveLength(0);
   expect(warn).not.toHaveBeenCalled();
   warn.mockRestore();
 });

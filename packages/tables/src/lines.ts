@@ -1,12 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  inParallel,
-  isMissing,
-  type ListedObject,
-  ObjectTooLargeError,
-  type Reader,
-} from '@video-pipeline/storage';
+import { inParallel, isMissing, type ListedObject, NotOursError, type Reader } from '@video-pipeline/storage';
 import { type Database, fileList } from './duckdb.ts';
 import { datedLines, EVENT_COLUMNS, LINE_COLUMNS, readEvents, readLines } from './schema.ts';
 
@@ -86,7 +80,7 @@ async function readText(bucket: Pick<Reader, 'read'>, key: string): Promise<stri
   try {
     return (await bucket.read(key)).toString();
   } catch (error) {
-    if (isMissing(error) || error instanceof ObjectTooLargeError) return '';
+    if (isMissing(error) || error instanceof NotOursError) return '';
     throw error;
   }
 }
