@@ -1,10 +1,11 @@
 import { archiveSpanOf, eventKey, HOUR_MS } from '@video-pipeline/frame';
+import type { Page, Route } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { annotate, detectedFrame, PERSON, sceneEvent } from './console-fixture.ts';
 import { type ConsoleTabs, describeInChromium, openConsole } from './console-tabs.ts';
 
-/** A camera that does not send now. */
-const LISTED = '- id: shed\n  url: rtsp://cam/1\n';
+/** Cameras that do not send now. */
+const LISTED = '- id: shed\n  url: rtsp://cam/1\n- id: loft\n  url: rtsp://cam/2\n';
 const LONG = { timeout: 20_000 };
 const iso = (time: number) => new Date(time).toISOString();
 const NOT_KEPT = 'This picture was not kept: STORE=events keeps those around events and detections of cat.';
@@ -50,6 +51,28 @@ describeInChromium('stored pictures on the page', () => {
     const wall = await tabs.open('#/');
     await wall.getByRole('listitem').filter({ hasText: `last frame` }).getByText(NOT_KEPT).waitFor(LONG);
   });
+
+  test('the wall asks again for a stored picture after a fault, of the frame and of its picture', async () => {
+    await annotate(tabs.fixture.store, [detectedFrame('loft', 0, Date.now() - 600_000, tabs.jpeg)]);
+    const asked: string[] = [];
+    const faulty = async (route: Route, times: number) => {
+      asked.push(new URL(route.request().url()).pathname);
+      if (asked.length > times) return route.continue();
+      await route.fulfill({ status: 502, json: { error: 'S3 does not answer' } });
+    };
+    const prepare = async (page: Page) => {
+      await page.route('**/streams/loft/last', (route) => faulty(route, 1));
+      await page.route('**/streams/loft/annotated/*', (route) => faulty(route, 4));
+    };
+    const wall = await tabs.open('#/', { prepare });
+    const loft = wall.getByRole('listitem').filter({ hasText: 'loft' });
+    await loft.getByAltText('The last picture of loft').waitFor({ timeout: 60_000 });
+    await loft.getByText('last picture').waitFor(LONG);
+    await expect
+      .poll(() => loft.locator('img').evaluate((image) => (image as HTMLImageElement).naturalWidth), LONG)
+      .toBeGreaterThan(0);
+    expect(asked.filter((path) => path.endsWith('/last'))).toHaveLength(3);
+  }, 90_000);
 
   test('a click on the timeline of a day plays its video from there, with boxes that can be switched off', async () => {
     const hour = Math.floor(Date.now() / HOUR_MS) * HOUR_MS - HOUR_MS;

@@ -96,7 +96,7 @@ export function noteOutages(now: readonly string[]): void {
 /** Longest wait for an answer, milliseconds. */
 export const DEADLINE_MS = 10_000;
 
-/** The JSON that the server sends for `path`, within `ms` milliseconds. @throws Error with the server's own message */
+/** The JSON that the server sends for `path`, within `ms` milliseconds. @throws Error with the server's own message; its cause is the status */
 export async function getJson<Value>(
   path: string,
   options: RequestInit = {},
@@ -114,7 +114,7 @@ export async function getJson<Value>(
   // The session has expired. After a reload, the same address asks for the token.
   if (response.status === 401) location.reload();
   const body = await response.json();
-  if (!response.ok) throw new Error(body.error ?? response.statusText);
+  if (!response.ok) throw new Error(body.error ?? response.statusText, { cause: response.status });
   return body;
 }
 

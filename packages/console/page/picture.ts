@@ -37,12 +37,15 @@ export function restingImage(item: object, src: string): HTMLElement {
   return image;
 }
 
-/** Calls `tell` with the server's reason each time when an image can't be shown. */
-export function onMissing(image: HTMLImageElement, tell: (reason: string) => void): void {
+/** Calls `tell` with the server's reason, and the status of its answer, each time when an image can't be shown. */
+export function onMissing(image: HTMLImageElement, tell: (reason: string, status: unknown) => void): void {
   image.onerror = () =>
     getJson(image.src).catch((error: Error) =>
       // The picture itself is no JSON.
-      tell(error instanceof SyntaxError ? "The browser can't show this picture." : error.message),
+      tell(
+        error instanceof SyntaxError ? "The browser can't show this picture." : error.message,
+        error.cause,
+      ),
     );
 }
 

@@ -7,6 +7,8 @@ import { frameUrl, onMissing, pictureOn } from './picture.ts';
 
 /** A stream that sends shows its first live picture within this time. A stored picture is searched only then, milliseconds. */
 const LIVE_WITHIN_MS = 3_000;
+/** After a fault of the server or of S3, the stored picture is asked for again so much later, milliseconds. */
+const AGAIN_MS = 10_000;
 
 type Tile = ReturnType<typeof createTile>;
 
@@ -110,24 +112,27 @@ function createTile(streamId: string, frame: LiveFrame | undefined) {
 }
 
 /** Shows the last stored frame of a stream that does not send now. */
-async function showStored({ item, picture, stored, age }: Tile, streamId: string): Promise<void> {
+async function showStored(tile: Tile, streamId: string): Promise<void> {
+  const { item, picture, stored, age } = tile;
   if (picture.frame() || !item.isConnected) return;
+  const tryAgain = (status: unknown) => status !== 404 && setTimeout(showStored, AGAIN_MS, tile, streamId);
   try {
     const frame = await getJson<FrameFacts>(`${streamPath(streamId)}/last`);
     if (picture.frame()) return;
     const when = dateTime(frame.captured_at);
-    onMissing(stored, (reason) => {
+    onMissing(stored, (reason, status) => {
       stored.hidden = true;
       picture.canvas.hidden = false;
       setText(age, `last frame ${when}. ${reason}`);
+      tryAgain(status);
     });
     stored.src = frameUrl(frame, 'annotated', 'jpg');
     stored.alt = `The last picture of ${streamId}`;
     stored.hidden = false;
     picture.canvas.hidden = true;
     setText(age, `last picture ${when}`);
-  } catch {
-    // Nothing is stored yet.
+  } catch (error) {
+    tryAgain((error as Error).cause);
   }
 }
 
