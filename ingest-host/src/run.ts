@@ -40,10 +40,14 @@ const VARIABLES = [
 /** Longest wait for Kafka to accept the queued frames at shutdown, milliseconds. */
 const FLUSH_MS = 2_500;
 const WATCH_INTERVAL_MS = 500;
+/** A streams file is read once it has not changed for so long: half of a list would stop the other streams. */
+const WRITTEN_MS = 1_000;
 /** Short, since a failed send is retried anyway. So a broker or a topic that comes back is found soon. */
 const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 3 };
 /** Each camera occupies one thread of libuv's pool while it is read. Decoding, encoding and DNS need threads too. */
-const MIN_THREADS = 64;
+const OTHER_THREADS = 16;
+/** For cameras that are added later: libuv does not start more threads. */
+const SPARE_THREADS = 64;
 
 /**
  * Runs the ingest host, configured by the environment, until its streams end or a signal stops the process.
@@ -54,7 +58,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   const config = readConfig(VARIABLES, env);
   const { specs, problems, lowRates } = readStreams(config);
   // libuv reads it when its first task is queued, that is after this line.
-  process.env.UV_THREADPOOL_SIZE ??= String(Math.max(MIN_THREADS, specs.length + 16));
+  process.env.UV_THREADPOOL_SIZE ??= String(specs.length + SPARE_THREADS);
 
   const log = createLogger('ingest');
   const lowRate = lowRateNote(lowRates);
@@ -92,6 +96,9 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
       const { specs, problems } = readStreams(config);
       void ingest.reload(specs, problems);
       log.info('streams read again');
+      const threads = Number(process.env.UV_THREADPOOL_SIZE);
+      if (specs.length + OTHER_THREADS > threads)
+        log.warn('restart ingest: these are more cameras than it has threads for', { threads });
     } catch (error) {
       log.error("the new streams can't be used: the former ones stay in use", error as Error);
     }
@@ -136,10 +143,15 @@ function onStreamsChange(file: string | undefined, reload: () => void): () => vo
   process.on('SIGHUP', reload);
   if (file === undefined) return () => void process.off('SIGHUP', reload);
   // Polled: a mounted configuration changes when a link is replaced, which a watch of the file would not notice.
-  watchFile(file, { interval: WATCH_INTERVAL_MS }, reload);
+  let timer: NodeJS.Timeout | undefined;
+  watchFile(file, { interval: WATCH_INTERVAL_MS }, () => {
+    clearTimeout(timer);
+    timer = setTimeout(reload, WRITTEN_MS);
+  });
   return () => {
+    clearTimeout(timer);
     process.off('SIGHUP', reload);
-    unwatchFile(file, reload);
+    unwatchFile(file);
   };
 }
 

@@ -61,7 +61,12 @@ test('the process reads its file again when it changes, or on SIGHUP; a wrong fi
   const file = folder.path('streams.yaml');
   const line = (id: string) => `- {id: ${id}, url: "${cameras.url}/${id}"}\n`;
   await writeFile(file, line('yard'));
-  const ingest = startIngestProcess({ STREAMS_FILE: file, KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1' });
+  const KAFKA_BOOTSTRAP_SERVERS = '127.0.0.1:1';
+  const ingest = startIngestProcess({
+    STREAMS_FILE: file,
+    KAFKA_BOOTSTRAP_SERVERS,
+    UV_THREADPOOL_SIZE: '17',
+  });
   undo.push(() => ingest.stop());
   const { url } = await ingest.ready;
   const flowing = async () => {
@@ -69,8 +74,20 @@ test('the process reads its file again when it changes, or on SIGHUP; a wrong fi
     return Object.keys(streams).filter((id) => streams[id].state === 'flowing');
   };
   await expect.poll(flowing, { timeout: 10_000 }).toEqual(['yard']);
+  ingest.signal('SIGHUP');
+  await expect.poll(ingest.output, { timeout: 10_000 }).toContain('streams read again');
+  expect(ingest.output()).not.toContain('restart ingest');
   await writeFile(file, line('yard') + line('door'));
   await expect.poll(flowing, { timeout: 10_000 }).toEqual(['yard', 'door']);
+  expect(ingest.output()).toContain('restart ingest: these are more cameras than it has threads for');
+  // An editor has emptied the file, and writes it again only after it was looked at.
+  await writeFile(file, '');
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  await writeFile(file, line('yard') + line('door'));
+  await expect
+    .poll(() => ingest.output().split('streams read again').length - 1, { timeout: 10_000 })
+    .toBe(3);
+  expect(ingest.output().split('stream flows').length - 1).toBe(2);
   await writeFile(file, '- {id: yard}\n');
   ingest.signal('SIGHUP');
   await expect.poll(ingest.output, { timeout: 10_000 }).toMatch(/line 1: 'url'/);
