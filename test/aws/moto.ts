@@ -49,7 +49,7 @@ export async function startMoto() {
     AWS_SECRET_ACCESS_KEY: 'test',
     MOTO_IAM_LOAD_MANAGED_POLICIES: 'true',
   };
-  const server = spawn(join(bin, 'moto_server'), ['-H', '127.0.0.1', '-p', String(port)], {
+  const server = spawn(join(bin, 'python'), ['-m', 'moto.server', '-H', '127.0.0.1', '-p', String(port)], {
     stdio: 'ignore',
     env,
   });

@@ -188,11 +188,13 @@ for way in ('list_objects', 'list_objects_v2'):
       const under = (prefix: string) => keys.filter((key) => key.startsWith(prefix)).length;
       const [all, ofCamera] = [String(OBJECTS), String(under('annotated/cam 1/'))];
       const day = 'annotated/cam 1/date=2026-01-01/';
-      const [aws, copy] = [join(dirname(python), 'aws'), join(folder, 'sync')];
+      const copy = join(folder, 'sync');
+      // The program `aws` beside Python names its folder, which a moved checkout does not have any more.
+      const aws = ['-m', 'awscli', 's3'];
       const [counts, list] = await Promise.all([
         run(python, ['-c', script]),
-        run(aws, ['s3', 'ls', '--recursive', `s3://${BUCKET}/`]),
-        run(aws, ['s3', 'sync', '--only-show-errors', `s3://${BUCKET}/${day}`, copy]),
+        run(python, [...aws, 'ls', '--recursive', `s3://${BUCKET}/`]),
+        run(python, [...aws, 'sync', '--only-show-errors', `s3://${BUCKET}/${day}`, copy]),
       ]);
       expect(counts.stdout.split('\n')).toEqual([all, ofCamera, all, ofCamera, '']);
       expect(list.stdout.trim().split('\n')).toHaveLength(OBJECTS);
