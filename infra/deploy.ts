@@ -179,6 +179,8 @@ function keepImages(images: Images): void {
 
 function deployStage(variables: NodeJS.ProcessEnv = {}, options: string[] = []): void {
   refuse();
+  // SST tells of missing credentials in a trace of many lines.
+  aws('sts', 'get-caller-identity');
   const kept = toDeploy();
   const images = { ...kept, ...variables };
   for (const [name, image] of Object.entries(images)) process.stderr.write(`${name}=${image}\n`);

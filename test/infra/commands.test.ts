@@ -236,6 +236,8 @@ describe('npm run deploy -- check', () => {
 describe('npm run deploy', () => {
   const REGISTRY = '123456789012.dkr.ecr.us-east-1.amazonaws.com/video-pipeline';
   const modelOf = (stage: string) => `${REGISTRY}/model-${stage}@sha256:abc`;
+  /** Who deploys is asked before SST begins. */
+  const WHO = 'aws sts get-caller-identity --region us-east-1 --output json';
 
   test('-- full builds both images, deploys the stage with them, and shows what runs', async () => {
     const { calls, stdout } = await run('deploy.ts', ['full', '--stage', 'staging'], {}, byItself);
@@ -281,6 +283,7 @@ describe('npm run deploy', () => {
     await run('deploy.ts', ['build', '--stage', 'mine']);
     const { calls } = await run('deploy.ts', ['k8s', '--stage', 'production']);
     expect(calls).toEqual([
+      WHO,
       `npx sst deploy --stage production --target KubernetesDeployment MODEL_IMAGE=${modelOf('production')}`,
     ]);
     const { resources } = await graphOf('production');
@@ -289,16 +292,31 @@ describe('npm run deploy', () => {
 
   test('-- infra takes the image that the shell names before the one built last', async () => {
     const { calls } = await run('deploy.ts', ['infra', '--stage', 'mine'], { MODEL_IMAGE: 'mine@sha256:1' });
-    expect(calls).toEqual(['npx sst deploy --stage mine MODEL_IMAGE=mine@sha256:1']);
+    const image = 'MODEL_IMAGE=mine@sha256:1';
+    expect(calls).toEqual([`${WHO} ${image}`, `npx sst deploy --stage mine ${image}`]);
   });
+
+  test.each(['infra', 'k8s'])(
+    '-- %s without credentials says so in one line, and starts no SST',
+    async (command) => {
+      await expect(run('deploy.ts', [command, '--stage', 'mine'], { NO_AWS: '1' })).rejects.toMatchObject({
+        code: 1,
+        stderr: expect.stringContaining('deploy: aws sts get-caller-identity failed (exit 1)'),
+      });
+      expect(await readFile(join(dir, 'calls'), 'utf8')).not.toContain('npx sst');
+    },
+  );
 
   test('-- infra keeps an older image that k8s brought back, until the next build', async () => {
     await run('deploy.ts', ['build', '--stage', 'production']);
     await run('deploy.ts', ['k8s', '--stage', 'production'], { MODEL_IMAGE: 'model@sha256:old' });
     const infra = async () => (await run('deploy.ts', ['infra', '--stage', 'production'])).calls;
-    expect(await infra()).toEqual(['npx sst deploy --stage production MODEL_IMAGE=model@sha256:old']);
+    expect(await infra()).toEqual([WHO, 'npx sst deploy --stage production MODEL_IMAGE=model@sha256:old']);
     await run('deploy.ts', ['build', '--stage', 'production']);
-    expect(await infra()).toEqual([`npx sst deploy --stage production MODEL_IMAGE=${modelOf('production')}`]);
+    expect(await infra()).toEqual([
+      WHO,
+      `npx sst deploy --stage production MODEL_IMAGE=${modelOf('production')}`,
+    ]);
   });
 
   test.each([
@@ -317,7 +335,7 @@ describe('npm run deploy', () => {
     await expect(run('deploy.ts', ['infra', '--stage', 'staging'], github)).rejects.toMatchObject({
       stderr: expect.stringMatching(/^deploy: stage 'staging' has a Kubernetes API.*DEPLOY_RUNNER.*\n$/),
     });
-    expect((await run('deploy.ts', ['infra', '--stage', 'pr-7'], github)).calls).toHaveLength(1);
+    expect((await run('deploy.ts', ['infra', '--stage', 'pr-7'], github)).calls).toHaveLength(2);
   });
 
   test('-- build tells the jobs that come after it which images it made', async () => {
