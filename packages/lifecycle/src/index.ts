@@ -179,9 +179,16 @@ function portTaken({ code, port, address }: NodeJS.ErrnoException & { port?: num
   return `port ${port} of ${address} is taken: ${remedy}stop what listens there`;
 }
 
+/** An error's text, with what to do where a pull has brought a dependency that is not installed yet. */
+export function withRemedy(text: string): string {
+  return text.includes('Cannot find package') ? `${text}: run npm install` : text;
+}
+
 /** Ends the process with one line that tells a person what to do, for an error before the work began. */
 export function exitWithError(error: unknown): never {
-  process.stderr.write(`${error instanceof Error ? (portTaken(error) ?? error.message) : String(error)}\n`);
+  process.stderr.write(
+    `${error instanceof Error ? (portTaken(error) ?? withRemedy(error.message)) : String(error)}\n`,
+  );
   process.exit(1);
 }
 

@@ -1,4 +1,5 @@
 import { keepCompiled } from '@video-pipeline/assets/cache';
+import { exitWithError } from '@video-pipeline/lifecycle';
 
 await keepCompiled();
-await import('./start.ts');
+await import('./start.ts').catch(exitWithError);

@@ -1,4 +1,5 @@
 import { closeSync, existsSync, openSync, renameSync, statSync, writeSync } from 'node:fs';
+import { withRemedy } from '@video-pipeline/lifecycle';
 
 const MAX_BYTES = 5_000_000;
 
@@ -39,11 +40,8 @@ export class LogFile {
 /** The last error of a process as one line: the last line that looks like an error, otherwise the last line. */
 export function errorIn(lines: readonly string[]): string {
   const said = lines.map(readable).filter((line) => line !== '');
-  return (
-    said.findLast((line) => /error|exception|fatal|can't|cannot/i.test(line)) ??
-    said.at(-1) ??
-    'it said nothing'
-  );
+  const error = said.findLast((line) => /error|exception|fatal|can't|cannot/i.test(line));
+  return withRemedy(error ?? said.at(-1) ?? 'it said nothing');
 }
 
 // A line of our logger is JSON. The lines of a stack trace do not help the user.
