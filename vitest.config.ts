@@ -69,6 +69,8 @@ const isShuffled = process.argv.some((arg) => arg.startsWith('--sequence.shuffle
 
 export default defineConfig({
   test: {
+    // As the product runs: Node loads TypeScript itself. It takes a fifth less of the time of the units.
+    experimental: { viteModuleRunner: false },
     setupFiles: './test/support/cpu-seconds.ts',
     // By `npm run test:coverage`: what the tests beside the code reach of it.
     coverage: {
@@ -102,6 +104,8 @@ export default defineConfig({
           ...unit,
           name: 'unit-alone',
           include: ALONE,
+          // Vite's loader alone can load a module anew.
+          experimental: { viteModuleRunner: true },
         },
       },
       {

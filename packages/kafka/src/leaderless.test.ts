@@ -1,4 +1,4 @@
-import { KafkaJSProtocolError } from 'kafkajs';
+import kafkajs from 'kafkajs';
 import Cluster from 'kafkajs/src/cluster/index.js';
 import { createErrorFromCode } from 'kafkajs/src/protocol/error.js';
 import { expect, test } from 'vitest';
@@ -34,6 +34,6 @@ test('the offsets of a partition whose leader moved are asked of its present lea
 
 test('any other answer is an error at once', async () => {
   await expect(clusterThat(UNKNOWN_SERVER_ERROR).fetchTopicsOffset(ASKED)).rejects.toThrow(
-    KafkaJSProtocolError,
+    kafkajs.KafkaJSProtocolError,
   );
 });

@@ -1,4 +1,4 @@
-import { KafkaJSConnectionError } from 'kafkajs';
+import kafkajs from 'kafkajs';
 import OffsetManager from 'kafkajs/src/consumer/offsetManager/index.js';
 import { isRebalancing } from 'kafkajs/src/errors.js';
 import { expect, test } from 'vitest';
@@ -8,7 +8,7 @@ import { fakeMember } from '../test/fake-cluster.ts';
 test.each([
   [
     "that can't be reached is looked up, and the group joined again",
-    new KafkaJSConnectionError('refused'),
+    new kafkajs.KafkaJSConnectionError('refused'),
     true,
   ],
   ['that refuses is not', new Error('refused'), false],
