@@ -62,8 +62,6 @@ const ALONE = [
 /** Whole campaigns: run by `npm run test:proofs`, and by CI. Each also has a form that goes on for longer. */
 const PROOFS = ['test/faults/{cluster,faults}.test.ts', 'test/hostile/hostile.test.ts'];
 const CAMERAS = ['test/e2e/{ingest,attacks-camera}*.test.ts'];
-/** They measure how far apart pictures come: with three files at a time on two cores, some came late. */
-const EVEN = ['test/e2e/ingest{,-gstreamer,-http,-probe,-rtmp,-srt}.test.ts'];
 
 const isShuffled = process.argv.some((arg) => arg.startsWith('--sequence.shuffle'));
 
@@ -112,21 +110,10 @@ export default defineConfig({
         test: {
           ...endToEnd,
           ...sharing,
-          name: 'e2e-cameras-even',
-          include: EVEN,
-          maxWorkers: 2,
-          sequence: { groupOrder: 1 },
-        },
-      },
-      {
-        test: {
-          ...endToEnd,
-          ...sharing,
           name: 'e2e-cameras',
           include: CAMERAS,
-          exclude: EVEN,
           maxWorkers: 3,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -137,7 +124,7 @@ export default defineConfig({
           include: ['test/{e2e,faults,hostile}/**/*.test.ts'],
           exclude: [...CAMERAS, ...PROOFS],
           maxWorkers: 3,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -147,7 +134,7 @@ export default defineConfig({
           name: 'e2e-infra',
           include: ['test/infra/**/*.test.ts'],
           maxWorkers: 3,
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 1 },
         },
       },
       {

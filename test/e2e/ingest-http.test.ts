@@ -70,11 +70,14 @@ test.each([
 ])('MJPEG over HTTP at %i frames/s, sampled at %i: %i come', async (rate, wanted, expected) => {
   const address = await mjpegCamera(rate);
   const { ingest, frames } = run([stream('yard', `http://admin:p%40ss@${address}/video.mjpg`, wanted)]);
-  await expect.poll(() => frames.length, { timeout: 20_000 }).toBeGreaterThan(3 * expected);
-  const [first, last] = [frames[0], frames.at(-1)];
-  const seconds = ((last?.capturedAt ?? 0) - (first?.capturedAt ?? 0)) / 1000;
-  expect(Math.abs((frames.length - 1) / seconds / expected - 1)).toBeLessThan(0.1);
-  expect([first?.width, first?.height]).toEqual([320, 240]);
+  // Of any three seconds: a busy machine takes and sends some pictures late.
+  const deviation = () => {
+    const [start = Number.NaN, ...times] = frames.slice(-1 - 3 * expected).map((frame) => frame.capturedAt);
+    const seconds = ((times.at(-1) ?? Number.NaN) - start) / 1000;
+    return times.length < 3 * expected ? 1 : Math.abs(times.length / seconds / expected - 1);
+  };
+  await expect.poll(deviation, { timeout: 20_000 }).toBeLessThan(0.1);
+  expect([frames[0]?.width, frames[0]?.height]).toEqual([320, 240]);
   expect(ingest.stats.get('yard')?.reconnects).toBe(0);
 });
 
