@@ -1,5 +1,7 @@
+import { spawnSync } from 'node:child_process';
 import sharp, { type Sharp } from 'sharp';
 import { describe, expect, test } from 'vitest';
+import { hasCommand } from '../../../test/support/has-command.ts';
 import {
   decodeRaster,
   decodeRgb,
@@ -130,6 +132,25 @@ describe('what libjpeg only warns of is an error, never a grey picture', () => {
       await expect(decode(damaged)).rejects.toThrow(/cut off or corrupt|orrupt|premature/);
     }
   });
+});
+
+/** Decodes a picture that takes 108 MB, in a process that gets 60 MB more. */
+const SHORT_OF_MEMORY = `
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import sharp from 'sharp';
+import { decodeRaster } from './codec.ts';
+import { readPictureHeader } from './header.ts';
+const picture = await sharp({ create: { width: 6_000, height: 6_000, channels: 3, background: 'grey' } }).png().toBuffer();
+const header = readPictureHeader(picture, { maxPixels: 50e6 });
+const used = 1024 * Number(/VmSize:\\s+(\\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1]);
+spawnSync('prlimit', ['--as=' + (used + 60e6) + ':', '--pid', String(process.pid)]);
+await decodeRaster(picture, header).catch(({ name, message }) => console.log(name, message));`;
+
+test.skipIf(!hasCommand('prlimit'))('a picture for which memory is short is not called broken', () => {
+  const args = ['--input-type=module', '-e', SHORT_OF_MEMORY];
+  const { stdout } = spawnSync(process.execPath, args, { cwd: import.meta.dirname, encoding: 'utf8' });
+  expect(stdout).toMatch(/^Error .*out of memory/);
 });
 
 test.skipIf(process.platform !== 'linux')(

@@ -123,6 +123,8 @@ async function decodeByVips(
     .raw()
     .toBuffer({ resolveWithObject: true })
     .catch((cause) => {
+      // It can be decoded once others have given their memory back.
+      if (/\bmemory\b/.test(cause.message)) throw cause;
       throw new PictureError(cause.message.trim(), { cause });
     });
   return { data: isInk ? fromInk(data) : data, width: info.width, height: info.height };
