@@ -3,11 +3,14 @@ import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { annotatedKey, toLambdaRecord } from '@video-pipeline/frame';
+import { annotatedKey, LOST_BATCHES, type MSKRecord, toLambdaRecord } from '@video-pipeline/frame';
 import { createPutFailed } from '@video-pipeline/storage';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
+import type { Batch } from '../../packages/event-source/src/batcher.ts';
+import { toStore } from '../../packages/event-source/src/on-failure.ts';
 import { CommandHost } from '../support/command-host.ts';
 import { startFakeServer } from '../support/fake-server.ts';
+import { mskEvent } from '../support/msk-event.ts';
 import { unique } from '../support/unique.ts';
 import { BUCKET, type RecoveryRig, spotFrame, startRecoveryRig } from './recovery-rig.ts';
 
@@ -311,6 +314,25 @@ describe('of frames 1 and 2', () => {
       ],
     });
     expect(await Array.fromAsync(options.bucket.list('failed/'))).toHaveLength(2);
+  });
+
+  test('a batch that holds other streams, too, is not purged for one, and that is told without --yes', async () => {
+    const [yard, gate] = ['yard', 'gate'].map((id, offset) =>
+      toLambdaRecord(
+        { topic: options.framesTopic, partition: 0, offset: String(offset), timestamp: 1 },
+        { key: id, value: Buffer.from('x'), headers: { stream_id: Buffer.from(id) } },
+      ),
+    ) as [MSKRecord, MSKRecord];
+    const event = { ...mskEvent('x', []), records: { [`${options.framesTopic}-0`]: [yard, gate] } };
+    const batch = { records: [yard, gate] } as unknown as Batch;
+    const failed = { event, batch, condition: 'RetryAttemptsExhausted', invocations: 11 } as const;
+    await toStore(rig.store, LOST_BATCHES)({ ...failed, functionName: 'functions/src/detect.ts' });
+    const purged = (...args: string[]) => program('failed', 'purge', ...args);
+    const told = expect.stringContaining('also holds records of other streams');
+    expect(await purged('--stream', 'yard')).toMatchObject({ code: 1, stdout: '', stderr: told });
+    expect(await purged('--stream', 'yard', '--yes')).toMatchObject({ code: 1, stdout: '', stderr: told });
+    expect(await purged()).toMatchObject({ code: 0, stderr: '1 would be deleted; add --yes to do it\n' });
+    expect(await purged('--yes')).toMatchObject({ code: 0, stderr: '1 deleted\n' });
   });
 
   test('replay has the frames of a time looked at again, into a folder of its own', async () => {

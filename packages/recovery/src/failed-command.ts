@@ -52,7 +52,8 @@ selection('redrive', 'put records back on their topic, and then delete them from
     withBucket(async (bucket, kafka) => {
       const topics = options.yes ? await withAdmin(kafka, (admin) => admin.listTopics()) : [];
       const producer = orderedProducer(kafka);
-      await each(bucket, options, 'redriven', (entry) => redrive(bucket, producer, entry, topics));
+      const act = (entry: FailedEntry) => options.yes && redrive(bucket, producer, entry, topics);
+      await each(bucket, options, 'redriven', act);
       await producer.disconnect();
     }),
   );
@@ -60,7 +61,11 @@ selection('redrive', 'put records back on their topic, and then delete them from
 selection('purge', 'delete records from failed/ for good')
   .option('--yes', 'do it; without it, only say what would be done', false)
   .action((options) =>
-    withBucket((bucket) => each(bucket, options, 'deleted', (entry) => purge(bucket, entry, options))),
+    withBucket((bucket) => {
+      // What --yes refuses is told of without it, too.
+      const from = options.yes ? bucket : { ...bucket, remove: async () => {} };
+      return each(bucket, options, 'deleted', (entry) => purge(from, entry, options));
+    }),
   );
 
 await runCommand(program.parseAsync());
@@ -91,12 +96,12 @@ async function each(
   bucket: Bucket,
   options: Selection & { yes: boolean; json: boolean },
   done: string,
-  act: (entry: FailedEntry) => Promise<void>,
+  act: (entry: FailedEntry) => unknown,
 ): Promise<void> {
   let count = 0;
   for await (const entry of listFailed(bucket, chosen(options), warn)) {
     try {
-      if (options.yes) await act(entry);
+      await act(entry);
     } catch (error) {
       if (!(error instanceof FailedEntryError)) throw error;
       warn(error);
