@@ -9,7 +9,7 @@ import {
   InferenceClientError,
 } from '@video-pipeline/inference-client';
 import { fromCorners, iou } from '@video-pipeline/scene';
-import { createReader, ifThere, type Reader } from '@video-pipeline/storage';
+import { cached, createReader, ifThere, type Reader } from '@video-pipeline/storage';
 import { emitVariant, type Logger, type VariantValues } from '@video-pipeline/telemetry';
 
 /** Variables of the canary: a second model server, beside the one in use. */
@@ -138,16 +138,12 @@ export function agreed(used: readonly FrameResult[], seen: readonly FrameResult[
  */
 export function canaryStopped({ read }: Pick<Reader, 'read'>, everyMs = STOPPED_AGE_MS): () => boolean {
   let stopped = true;
-  let askedAt = Number.NEGATIVE_INFINITY;
+  const look = async (key: string) => {
+    stopped = (await ifThere(read(key))) !== undefined;
+  };
+  const atTimes = cached((key) => look(key).catch(() => {}), everyMs);
   return () => {
-    if (performance.now() - askedAt < everyMs) return stopped;
-    askedAt = performance.now();
-    ifThere(read(CANARY_STOPPED_KEY)).then(
-      (body) => {
-        stopped = body !== undefined;
-      },
-      () => {},
-    );
+    void atTimes(CANARY_STOPPED_KEY);
     return stopped;
   };
 }

@@ -141,17 +141,17 @@ function thinningOf(config: Config<(typeof VARIABLES)[number]>): Thinning | unde
 function onStreamsChange(file: string | undefined, reload: () => void): () => void {
   // Also without a file: an unhandled SIGHUP would end the process.
   process.on('SIGHUP', reload);
-  if (file === undefined) return () => void process.off('SIGHUP', reload);
-  // Polled: a mounted configuration changes when a link is replaced, which a watch of the file would not notice.
   let timer: NodeJS.Timeout | undefined;
-  watchFile(file, { interval: WATCH_INTERVAL_MS }, () => {
+  const settle = () => {
     clearTimeout(timer);
     timer = setTimeout(reload, WRITTEN_MS);
-  });
+  };
+  // Polled: a mounted configuration changes when a link is replaced, which a watch of the file would not notice.
+  if (file) watchFile(file, { interval: WATCH_INTERVAL_MS }, settle);
   return () => {
     clearTimeout(timer);
     process.off('SIGHUP', reload);
-    unwatchFile(file);
+    if (file) unwatchFile(file, settle);
   };
 }
 

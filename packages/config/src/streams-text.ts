@@ -9,11 +9,8 @@ export interface StreamsText {
 }
 
 /** The file with the list of streams, if it is used: STREAMS takes precedence over it. */
-export function streamsFileOf({
-  STREAMS,
-  STREAMS_FILE,
-}: Config<'STREAMS' | 'STREAMS_FILE'>): string | undefined {
-  return STREAMS === undefined ? STREAMS_FILE : undefined;
+export function streamsFileOf(config: Config<'STREAMS' | 'STREAMS_FILE'>): string | undefined {
+  return config.STREAMS === undefined ? config.STREAMS_FILE : undefined;
 }
 
 /**

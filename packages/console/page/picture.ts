@@ -40,12 +40,9 @@ export function restingImage(item: object, src: string): HTMLElement {
 /** Calls `tell` with the server's reason, and the status of its answer, each time when an image can't be shown. */
 export function onMissing(image: HTMLImageElement, tell: (reason: string, status: unknown) => void): void {
   image.onerror = () =>
-    getJson(image.src).catch((error: Error) =>
+    getJson(image.src).catch(({ name, message, cause }: Error) =>
       // The picture itself is no JSON.
-      tell(
-        error instanceof SyntaxError ? "The browser can't show this picture." : error.message,
-        error.cause,
-      ),
+      tell(name === 'SyntaxError' ? "The browser can't show this picture." : message, cause),
     );
 }
 

@@ -180,9 +180,8 @@ function portTaken({ code, port, address }: NodeJS.ErrnoException & { port?: num
 }
 
 /** An error's text, with what to do where a pull has brought a dependency that is not installed yet. */
-export function withRemedy(text: string): string {
-  return text.includes('Cannot find package') ? `${text}: run npm install` : text;
-}
+export const withRemedy = (text: string) =>
+  text.includes('Cannot find package') ? `${text}: run npm install` : text;
 
 /** Ends the process with one line that tells a person what to do, for an error before the work began. */
 export function exitWithError(error: unknown): never {

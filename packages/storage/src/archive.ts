@@ -155,13 +155,8 @@ export async function* objectsAround(
   const early = Math.max(0, from - ARCHIVE_SPAN_MS);
   for await (const object of objectsOf(reader, folder, `${folder}${hourFolder(early)}/${early}`)) {
     if (capturedAtOf(object.key) > to) return;
-    if (endOf(object.key) >= from) yield object;
+    if ((archiveSpanOf(object.key)?.to ?? capturedAtOf(object.key)) >= from) yield object;
   }
-}
-
-/** When the last picture of an object was captured, epoch milliseconds. */
-export function endOf(key: string): number {
-  return archiveSpanOf(key)?.to ?? capturedAtOf(key);
 }
 
 /** Finds an archived picture by the key that it would have as an object. @returns undefined if no archive holds it */

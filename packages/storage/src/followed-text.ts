@@ -1,3 +1,4 @@
+import { cached } from './cached.ts';
 import type { Reader } from './reader.ts';
 import { createReader } from './s3-reader.ts';
 import type { StorageSettings } from './store.ts';
@@ -23,29 +24,15 @@ export function followText(
   const [, bucket = '', key = ''] = FORM.exec(url) ?? [];
   const reader = options.reader ?? createReader({ ...settings, S3_BUCKET: bucket });
   let text: string | undefined;
-  let askedAt = Number.NEGATIVE_INFINITY;
-  let reading: Promise<string> | undefined;
-
-  async function read(): Promise<string> {
-    askedAt = performance.now();
+  const read = cached(async (name: string) => {
     try {
-      text = (await reader.read(key)).toString();
+      text = (await reader.read(name)).toString();
     } catch (cause) {
       const error = new Error(`can't read ${url}`, { cause });
-      if (text === undefined) {
-        askedAt = Number.NEGATIVE_INFINITY;
-        throw error;
-      }
+      if (text === undefined) throw error;
       options.onError(error);
     }
     return text;
-  }
-
-  return async () => {
-    if (text !== undefined && performance.now() - askedAt < options.everyMs) return text;
-    reading ??= read().finally(() => {
-      reading = undefined;
-    });
-    return reading;
-  };
+  }, options.everyMs);
+  return () => read(key);
 }

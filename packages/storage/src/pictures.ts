@@ -1,6 +1,6 @@
 import type { Config } from '@video-pipeline/config';
-import { annotatedSince, archiveSpanOf, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
-import { endOf, keyOf, objectsAround, picturesIn } from './archive.ts';
+import { archiveSpanOf, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
+import { keyOf, objectsAround, picturesIn } from './archive.ts';
 import { inParallel } from './in-parallel.ts';
 import { ifThere, type Part, type Reader } from './reader.ts';
 
@@ -54,12 +54,8 @@ export async function hasPictureSince(
   streamId: string,
   time: number,
 ): Promise<boolean> {
-  const folder = `${prefix}/${streamId}/`;
-  const { objects } = await reader.page(folder, { after: annotatedSince(prefix, streamId, time), limit: 1 });
-  if (objects.some(({ key }) => capturedAtOf(key) >= time)) return true;
-  for await (const { key } of objectsAround(reader, folder, time, MAX_TIME))
-    if (endOf(key) >= time) return true;
-  return false;
+  const { done } = await objectsAround(reader, `${prefix}/${streamId}/`, time, MAX_TIME).next();
+  return !done;
 }
 
 /** Where a picture lies: in an object of its own, or in a part of one. */
