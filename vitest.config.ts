@@ -23,8 +23,13 @@ const patient = {
   hookTimeout: 240_000,
   expect: { poll: { timeout: 20_000 } },
 };
+const CPU_SECONDS = './test/support/cpu-seconds.ts';
 /** Real Kafka, S3 and RTSP. */
-const endToEnd = { ...patient, globalSetup: './test/support/share-servers.ts' };
+const endToEnd = {
+  ...patient,
+  globalSetup: './test/support/share-servers.ts',
+  setupFiles: [CPU_SECONDS, './test/support/await-servers.ts'],
+};
 /** Of the code alone: no server of others. */
 const unit = {
   // Many wait for a timer or a process, so that three keep two cores busy. Vitest leaves one core alone.
@@ -35,10 +40,9 @@ const unit = {
   expect: { poll: { timeout: 10_000 } },
 };
 /** A process for each file, and its imports, took half of the time of all. */
-const sharing = {
-  isolate: false,
-  setupFiles: ['./test/support/cpu-seconds.ts', './test/support/clean-slate.ts'],
-};
+const CLEAN_SLATE = './test/support/clean-slate.ts';
+const sharing = { isolate: false, setupFiles: [CPU_SECONDS, CLEAN_SLATE] };
+const sharingServers = { ...endToEnd, ...sharing, setupFiles: [...endToEnd.setupFiles, CLEAN_SLATE] };
 const UNIT = ['{packages,functions,ingest-host}/**/src/**/*.test.ts', 'test/*.test.ts'];
 /** The model server forbids its process all kinds of pictures but three: others draw letters by SVG. */
 const MODEL = ['model/**/src/**/*.test.ts'];
@@ -69,7 +73,7 @@ export default defineConfig({
   test: {
     // As the product runs: Node loads TypeScript itself. It takes a fifth less of the time of the units.
     experimental: { viteModuleRunner: false },
-    setupFiles: './test/support/cpu-seconds.ts',
+    setupFiles: CPU_SECONDS,
     // By `npm run test:coverage`: what the tests beside the code reach of it.
     coverage: {
       include: ['{packages,functions,ingest-host,model}/**/src/**/*.ts'],
@@ -108,8 +112,7 @@ export default defineConfig({
       },
       {
         test: {
-          ...endToEnd,
-          ...sharing,
+          ...sharingServers,
           name: 'e2e-cameras',
           include: CAMERAS,
           maxWorkers: 3,
@@ -119,7 +122,7 @@ export default defineConfig({
       {
         // Most of them wait most of the time: for a process to start, or an outage to be told.
         test: {
-          ...endToEnd,
+          ...sharingServers,
           name: 'e2e',
           include: ['test/{e2e,faults,hostile}/**/*.test.ts'],
           exclude: [...CAMERAS, ...PROOFS],
@@ -143,10 +146,10 @@ export default defineConfig({
       {
         // AWS's own engines, or what stands in for them, fetched or built on demand: run by `npm run test:aws`.
         test: {
+          ...endToEnd,
           name: 'aws',
           include: ['test/aws/**/*.test.ts'],
           maxWorkers: 1,
-          globalSetup: './test/support/share-servers.ts',
           testTimeout: 240_000,
           hookTimeout: 600_000,
         },
