@@ -15,3 +15,16 @@ test('of a thousand streams a few are listed, spread over all', async () => {
   expect(listed).toHaveLength(32);
   expect(listed.at(-1)).toMatch(/s9\d\d/);
 });
+
+test('an object of somebody else, whose key has no time, does not count', async () => {
+  const folder = 'annotated/gate/date=2026-11-25/hour=07';
+  const objects = ['1000-1.jpg', 'notes.txt'].map((name) => ({
+    key: `${folder}/${name}`,
+    stored: 3_000,
+    etag: '',
+    size: 1,
+  }));
+  const bucket = { page: async () => ({ objects }) };
+  const newest = [{ stream_id: 'gate', captured_at: 40_000 }];
+  expect(await storedLatency(bucket, 'annotated', newest)).toEqual({ p50: 2_500, p95: 2_500 });
+});

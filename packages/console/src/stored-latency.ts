@@ -24,5 +24,5 @@ export async function storedLatency(
     const { objects } = await bucket.page(`${prefix}/${streamId}/`, { after });
     return objects.map(({ key, stored }) => stored + 500 - capturedAtOf(key));
   });
-  return percentiles((await Promise.all(pages)).flat());
+  return percentiles((await Promise.all(pages)).flat().filter(Number.isFinite));
 }
