@@ -96,9 +96,8 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
       const { specs, problems } = readStreams(config);
       void ingest.reload(specs, problems);
       log.info('streams read again');
-      const threads = Number(process.env.UV_THREADPOOL_SIZE);
-      if (specs.length + OTHER_THREADS > threads)
-        log.warn('restart ingest: these are more cameras than it has threads for', { threads });
+      if (specs.length + OTHER_THREADS > Number(process.env.UV_THREADPOOL_SIZE))
+        log.warn('restart ingest: these are more cameras than it has threads for');
     } catch (error) {
       log.error("the new streams can't be used: the former ones stay in use", error as Error);
     }

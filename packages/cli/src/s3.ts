@@ -31,10 +31,8 @@ export function s3ListCommand(): Command {
       const shown = objects.slice(0, limit).map(({ key, size, stored }) => {
         return { key, bytes: size, modified: new Date(stored).toISOString() };
       });
-      if (json) {
-        console.log(JSON.stringify({ bucket, prefix, count: objects.length, bytes, objects: shown }));
-        return;
-      }
+      const found = { bucket, prefix, count: objects.length, bytes, objects: shown };
+      if (json) return console.log(JSON.stringify(found));
       const rows = shown.map(({ key, bytes, modified }) => [modified, String(bytes), key]);
       for (const line of aligned([['modified', 'bytes', 'key'], ...rows])) console.log(line);
       console.log(`${objects.length} objects, ${bytes} bytes in ${bucket}/${prefix}`);
