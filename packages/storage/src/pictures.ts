@@ -54,8 +54,7 @@ export async function hasPictureSince(
   streamId: string,
   time: number,
 ): Promise<boolean> {
-  const { done } = await objectsAround(reader, `${prefix}/${streamId}/`, time, MAX_TIME).next();
-  return !done;
+  return !(await objectsAround(reader, `${prefix}/${streamId}/`, time, MAX_TIME).next()).done;
 }
 
 /** Where a picture lies: in an object of its own, or in a part of one. */
