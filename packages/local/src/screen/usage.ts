@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import { ps, statOf } from '../supervisor/processes.ts';
 
 /** CPU time and memory of a service since its first start, over all restarts. */
@@ -54,7 +54,7 @@ export class UsageMeter {
 /** CPU time and memory of a process; `undefined` when it has ended. */
 export async function usageOf(pid: number): Promise<Usage | undefined> {
   try {
-    return process.platform === 'linux' ? await fromProc(pid) : await fromPs(pid);
+    return process.platform === 'linux' ? fromProc(pid) : await fromPs(pid);
   } catch {
     return undefined;
   }
@@ -63,8 +63,8 @@ export async function usageOf(pid: number): Promise<Usage | undefined> {
 /** Clock ticks a second in /proc, the same on every Linux (`USER_HZ`). */
 const USER_HZ = 100;
 
-async function fromProc(pid: number): Promise<Usage> {
-  const [fields, status] = await Promise.all([statOf(pid), readFile(`/proc/${pid}/status`, 'utf8')]);
+function fromProc(pid: number): Usage {
+  const [fields, status] = [statOf(pid), readFileSync(`/proc/${pid}/status`, 'utf8')];
   const peakKib = Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1] ?? 0);
   // utime and stime are fields 14 and 15.
   return { cpu_seconds: (Number(fields[11]) + Number(fields[12])) / USER_HZ, peak_rss_bytes: peakKib * 1024 };

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
-import { readdir, readFile, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
+import { readdir, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -117,15 +117,15 @@ const START_SLACK_MS = 2_000;
 /** When a process started, epoch milliseconds; `undefined` when it has ended. */
 async function startTime(pid: number): Promise<number | undefined> {
   try {
-    return process.platform === 'linux' ? await startFromProc(pid) : await startFromPs(pid);
+    return process.platform === 'linux' ? startFromProc(pid) : await startFromPs(pid);
   } catch {
     return undefined;
   }
 }
 
-async function startFromProc(pid: number): Promise<number | undefined> {
-  const [[state = 'Z', ...fields], system] = await Promise.all([statOf(pid), readFile('/proc/stat', 'utf8')]);
-  const boot = Number(/^btime (\d+)$/m.exec(system)?.[1]);
+function startFromProc(pid: number): number | undefined {
+  const [state = 'Z', ...fields] = statOf(pid);
+  const boot = Number(/^btime (\d+)$/m.exec(readFileSync('/proc/stat', 'utf8'))?.[1]);
   // The start is field 22, in ticks since boot.
   return state === 'Z' || state === 'X' ? undefined : boot * 1000 + Number(fields[18]) * 10;
 }
@@ -139,8 +139,8 @@ async function startFromPs(pid: number): Promise<number | undefined> {
  * What Linux knows of a process, from field 3 on, its state. Debian's base image has no `ps`.
  * @see https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
  */
-export async function statOf(pid: number): Promise<string[]> {
-  const text = await readFile(`/proc/${pid}/stat`, 'utf8');
+export function statOf(pid: number): string[] {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
   // The command before it is in parentheses and may hold any character.
   return text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
