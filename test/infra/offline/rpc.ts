@@ -46,6 +46,8 @@ export async function servePlatform({ root, work, region }: { root: string; work
   };
   const server = createServer(async (request, response) => {
     const { method, params } = JSON.parse(Buffer.concat(await Array.fromAsync(request)).toString());
+    // An evaluation is done when nothing is open, and an idle connection would stay so for five seconds.
+    response.setHeader('connection', 'close');
     try {
       const answer = methods[method];
       if (!answer) throw new Error(`rpc: can't find method ${method}`);
