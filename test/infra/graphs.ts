@@ -2,7 +2,8 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rows } from '../../infra/stages.ts';
 import { type Evaluation, evaluate, type Graph, prepare, type Resource } from './offline/evaluate.ts';
-import { ROOT, takeLock } from './offline/platform.ts';
+import { takeLock } from './offline/lock.ts';
+import { ROOT } from './offline/platform.ts';
 import { sourcesHash } from './offline/sources.ts';
 import { hosted, thrifty } from './options.ts';
 
@@ -77,7 +78,7 @@ async function readGraph(deployed: Evaluated): Promise<Graph> {
 
 /** Evaluates it, unless another test file has meanwhile. */
 async function keepGraph(deployed: Evaluated, file: string): Promise<void> {
-  const release = await takeLock(`graph-${deployed}`);
+  const release = await takeLock(ROOT, `graph-${deployed}`);
   try {
     if (existsSync(file)) return;
     await prepare((line) => process.stderr.write(`${line}\n`));

@@ -5,7 +5,8 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Row } from '../../../infra/stages.ts';
 import { inTurn } from '../../../packages/storage/src/in-parallel.ts';
-import { ensurePlatform, PLATFORM, ROOT, takeLock } from './platform.ts';
+import { takeLock } from './lock.ts';
+import { ensurePlatform, PLATFORM, ROOT } from './platform.ts';
 import { sourcesHash } from './sources.ts';
 
 export interface Evaluation {
@@ -103,7 +104,17 @@ const BUNDLED = `${BUNDLE}.hash`;
 export async function prepare(note?: (line: string) => void): Promise<void> {
   await ensurePlatform(note);
   const hash = sourcesHash(ROOT);
-  if ([BUNDLE, BUNDLED].every(existsSync) && readFileSync(BUNDLED, 'utf8') === hash) return;
+  const isBundled = () => [BUNDLE, BUNDLED].every(existsSync) && readFileSync(BUNDLED, 'utf8') === hash;
+  if (isBundled()) return;
+  const release = await takeLock(ROOT, 'offline');
+  try {
+    if (!isBundled()) await bundle(hash);
+  } finally {
+    release();
+  }
+}
+
+async function bundle(hash: string): Promise<void> {
   const esbuild = createRequire(join(PLATFORM, 'package.json'))('esbuild');
   // Renamed at the end: other processes may run the former bundle meanwhile.
   const outfile = join(PLATFORM, `offline-${process.pid}.mjs`);
@@ -145,7 +156,7 @@ export function evaluate(evaluation: Evaluation): Promise<Graph> {
 
 async function evaluateNext(evaluation: Evaluation): Promise<Graph> {
   const name = evaluation.dev ? `${evaluation.stage}-dev` : evaluation.stage;
-  const release = await takeLock(`evaluation-${name}`);
+  const release = await takeLock(ROOT, `evaluation-${name}`);
   return run(evaluation, join(ROOT, '.sst/offline', name)).finally(release);
 }
 
@@ -184,8 +195,8 @@ function startEvaluator(): ChildProcess {
     cwd: ROOT,
     silent: true,
     serialization: 'advanced',
-    // Compiled code is cached: the providers' SDKs are megabytes of JavaScript.
-    env: { PATH, HOME, NODE_COMPILE_CACHE },
+    // Compiled code is cached: the providers' SDKs are megabytes of JavaScript. esbuild collects garbage less often.
+    env: { PATH, HOME, NODE_COMPILE_CACHE, GOGC: '400' },
     execArgv: [],
   });
   child.once('exit', () => {

@@ -1,10 +1,10 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, join, resolve } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
+import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir, fetchAsset, type NpmAsset } from '@video-pipeline/assets';
+import { takeLock } from './lock.ts';
 
 /** The repository's root. */
 export const ROOT = resolve(import.meta.dirname, '../../..');
@@ -21,9 +21,6 @@ const BUN: NpmAsset = {
 /** The Pulumi that SST 4.17 requires. `sst install` only reads its version. */
 const PULUMI_VERSION = 'v3.215.0';
 
-/** A lock that is older belongs to a process that was killed, milliseconds. */
-const LONGEST_MS = 300_000;
-
 /**
  * Installs `.sst/platform` by `sst install`, unless it exists for this version of SST and these providers. It uses
  * SST's own tools if they are installed. Otherwise, on Linux x64, it uses a bun from npm and a stand-in for pulumi, in
@@ -33,38 +30,11 @@ const LONGEST_MS = 300_000;
 export async function ensurePlatform(note: (line: string) => void = () => {}): Promise<void> {
   if (isCurrent()) return;
   // Test files run in parallel, and two concurrent installs would break each other.
-  const release = await takeLock('platform');
+  const release = await takeLock(ROOT, 'platform');
   try {
     if (!isCurrent()) await install(note);
   } finally {
     release();
-  }
-}
-
-/** Waits until no other process holds the lock, and takes it. @returns a function that releases it */
-export async function takeLock(name: string): Promise<() => void> {
-  const lock = join(ROOT, '.sst/locks', name);
-  mkdirSync(dirname(lock), { recursive: true });
-  for (;;) {
-    try {
-      writeFileSync(lock, String(process.pid), { flag: 'wx' });
-      return () => rmSync(lock, { force: true });
-    } catch {
-      if (isLeft(lock)) rmSync(lock, { force: true });
-      else await setTimeout(200);
-    }
-  }
-}
-
-/** Whether the holder of a lock has ended without a release. */
-function isLeft(lock: string): boolean {
-  try {
-    if (Date.now() - statSync(lock).mtimeMs > LONGEST_MS) return true;
-    const holder = Number(readFileSync(lock, 'utf8'));
-    return holder > 0 && !process.kill(holder, 0);
-  } catch (error) {
-    // ESRCH: the process does not exist. If the lock's file is missing, the caller takes it at its next attempt.
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
   }
 }
 

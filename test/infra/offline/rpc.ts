@@ -2,9 +2,10 @@ import { createHash } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import esbuild from 'esbuild';
 import type { Build } from './evaluate.ts';
+import { takeLock } from './lock.ts';
 import { sourcesHash } from './sources.ts';
 
 interface BuildRequest {
@@ -83,12 +84,18 @@ async function bundleOnce(request: BuildRequest, root: string, made: string, out
   const kept = join(made, `${name.slice(0, 16)}.mjs`);
   const outfile = join(out, 'bundle.mjs');
   mkdirSync(out, { recursive: true });
-  if (existsSync(kept)) copyFileSync(kept, outfile);
-  else {
-    await bundle(request, root, outfile);
-    const partial = `${kept}.${request.functionID}.${process.pid}`;
-    copyFileSync(outfile, partial);
-    renameSync(partial, kept);
+  // Stages are evaluated side by side, and most have the same functions.
+  const release = existsSync(kept) ? () => {} : await takeLock(root, `bundle-${basename(kept)}`);
+  try {
+    if (existsSync(kept)) copyFileSync(kept, outfile);
+    else {
+      await bundle(request, root, outfile);
+      const partial = `${kept}.partial`;
+      copyFileSync(outfile, partial);
+      renameSync(partial, kept);
+    }
+  } finally {
+    release();
   }
   return outfile;
 }
