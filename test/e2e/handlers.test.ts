@@ -26,7 +26,7 @@ const keysOf = (prefix: string, frames: readonly Frame[]) =>
 
 async function stored(prefix: string, frames: readonly Frame[]) {
   await vi.waitFor(async () => expect(await rig.keys(`${prefix}/`)).toEqual(keysOf(prefix, frames)), {
-    timeout: 30_000,
+    timeout: 60_000,
     interval: 200,
   });
 }
