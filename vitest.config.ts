@@ -42,7 +42,6 @@ const unit = {
 /** A process for each file, and its imports, took half of the time of all. */
 const CLEAN_SLATE = './test/support/clean-slate.ts';
 const sharing = { isolate: false, setupFiles: [CPU_SECONDS, CLEAN_SLATE] };
-const sharingServers = { ...endToEnd, ...sharing, setupFiles: [...endToEnd.setupFiles, CLEAN_SLATE] };
 const UNIT = ['{packages,functions,ingest-host}/**/src/**/*.test.ts', 'test/*.test.ts'];
 /** The model server forbids its process all kinds of pictures but three: others draw letters by SVG. */
 const MODEL = ['model/**/src/**/*.test.ts'];
@@ -65,7 +64,6 @@ const ALONE = [
 ];
 /** Whole campaigns: run by `npm run test:proofs`, and by CI. Each also has a form that goes on for longer. */
 const PROOFS = ['test/faults/{cluster,faults}.test.ts', 'test/hostile/hostile.test.ts'];
-const CAMERAS = ['test/e2e/{ingest,attacks-camera}*.test.ts'];
 
 const isShuffled = process.argv.some((arg) => arg.startsWith('--sequence.shuffle'));
 
@@ -111,21 +109,14 @@ export default defineConfig({
         },
       },
       {
-        test: {
-          ...sharingServers,
-          name: 'e2e-cameras',
-          include: CAMERAS,
-          maxWorkers: 3,
-          sequence: { groupOrder: 1 },
-        },
-      },
-      {
         // Most of them wait most of the time: for a process to start, or an outage to be told.
         test: {
-          ...sharingServers,
+          ...endToEnd,
           name: 'e2e',
+          isolate: false,
+          setupFiles: [...endToEnd.setupFiles, CLEAN_SLATE],
           include: ['test/{e2e,faults,hostile}/**/*.test.ts'],
-          exclude: [...CAMERAS, ...PROOFS],
+          exclude: PROOFS,
           maxWorkers: 3,
           sequence: { groupOrder: 1 },
         },

@@ -1,23 +1,44 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /**
- * The files that the report names as the slowest, in about that order: those that mostly wait between those that compute. What
- * is short fills the gaps at the end.
+ * The files that the report names as the slowest, in about that order. Those that compute stand between those that mostly
+ * wait, so that three at a time keep two cores busy. What is short fills the gaps at the end.
  */
 const LONG = [
-  ...['e2e/console-outages', 'e2e/outages', 'infra/permissions'],
-  ...['e2e/recovery-commands', 'e2e/console-api', 'e2e/stack', 'e2e/start'],
-  ...['e2e/ingest-gstreamer', 'e2e/stack-cli', 'e2e/local-store', 'e2e/stage-added'],
-  ...['e2e/console-cameras', 'faults/faults', 'e2e/ingest-kafka', 'e2e/console-page', 'infra/settings'],
-  ...['e2e/ingest-http', 'infra/commands', 'e2e/ingest-faults', 'e2e/model-nanodet', 'e2e/ingest-probe'],
-  ...['infra/scenes', 'e2e/handlers', 'e2e/ingest', 'e2e/console-stream', 'e2e/stage-cli'],
-  ...['test/npm-scripts', 'src/families', 'test/source-contract', 'test/commands', 'src/download'],
-  ...['e2e/ingest-reload', 'e2e/console-clip', 'e2e/console-draw', 'e2e/events', 'e2e/event-source'],
-  ...['e2e/history-python'],
+  ...['infra/permissions', 'infra/documented', 'infra/commands', 'infra/settings'],
+  ...[
+    'e2e/outages',
+    'e2e/console-outages',
+    'e2e/stage-added',
+    'e2e/console-page',
+    'e2e/stack',
+    'e2e/console-api',
+  ],
+  ...['e2e/stack-cli', 'e2e/local-store', 'e2e/ingest-gstreamer', 'e2e/console-stored', 'e2e/ingest-kafka'],
+  ...['e2e/start', 'e2e/stage-cli', 'e2e/recovery-commands', 'e2e/ingest-faults', 'e2e/ingest-http'],
+  ...['e2e/console-cameras', 'e2e/event-source', 'e2e/handlers', 'e2e/recovery', 'e2e/ingest-reload'],
+  ...[
+    'e2e/console-stream',
+    'e2e/ingest',
+    'e2e/ingest-inputs',
+    'e2e/console-clip',
+    'e2e/ingest-choice',
+    'e2e/events',
+  ],
+  ...[
+    'e2e/ingest-probe',
+    'e2e/history-python',
+    'e2e/ingest-rtsps',
+    'e2e/kafka-tls',
+    'e2e/console-draw',
+    'e2e/clip',
+  ],
+  ...['packages/tables/src/tables', 'src/guarded', 'test/source-contract', 'src/compact', 'test/npm-scripts'],
+  ...['src/families', 'test/commands', 'src/download'],
 ].map((name) => `/${name}.test.ts`);
 
-/** Their files have no worker of their own, and would leave cores idle at the end: they go before those of the same group. */
-const SHARING = ['e2e-infra', 'e2e-cameras'];
+/** A worker is for one project: this one goes first, as it computes most, and the others' short files fill its end. */
+const FIRST = 'e2e-infra';
 
 /** Runs what takes longest first, so that no worker is idle at the end; vitest alone goes by size, and learns by running. */
 export default class LongestFirst extends BaseSequencer {
@@ -27,7 +48,7 @@ export default class LongestFirst extends BaseSequencer {
       const at = LONG.findIndex((name) => moduleId.endsWith(name));
       return at < 0 ? LONG.length : at;
     };
-    const last = ({ name }: { name: string }) => Number(!SHARING.includes(name));
+    const last = ({ name }: { name: string }) => Number(name !== FIRST);
     const projects = [...new Set(sorted.map(({ project }) => project))].sort(
       (one, other) => last(one) - last(other),
     );
