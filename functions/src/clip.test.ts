@@ -139,16 +139,22 @@ test('what is no event, and an event whose frames are no pictures, goes to faile
   expect(failedRecords).toEqual(['is no event', expect.stringMatching(/^a frame is no JPEG: /)]);
 });
 
-test('a foreign object named like an archive fails the events around it, by its name, and holds up no other', async () => {
+test('an object that is named like an archive, and is none or cut short, fails the events around it, by its name, and holds up no other', async () => {
   const { clip, pictures, stored, failedRecords, fill } = setUp();
-  for (const stream of ['yard', 'gate', 'door']) fill(stream, -1_000, 1_500);
+  for (const stream of ['yard', 'gate', 'door', 'lane']) fill(stream, -1_000, 1_500);
   const folder = (stream: string) => `annotated/${stream}/date=2026-11-25/hour=07`;
   const foreign = [`${folder('gate')}/${AT}-${AT}-mine.tar`, `${folder('door')}/${AT}-${AT}-mine.mp4`];
   pictures.set(foreign[0] ?? '', Buffer.of()).set(foreign[1] ?? '', Buffer.from('mine'));
-  await clip(batchOf(['gate', 'door', 'yard'].map((stream) => JSON.stringify(eventOf(stream)))));
+  const cut = Buffer.alloc(520, '[');
+  cut.write('__index__\0');
+  cut.write('00000001000\0', 124);
+  const cutShort = `${folder('lane')}/${AT}-${AT}-cut.tar`;
+  pictures.set(cutShort, cut);
+  await clip(batchOf(['gate', 'door', 'lane', 'yard'].map((stream) => JSON.stringify(eventOf(stream)))));
   expect(stored.map(({ key }) => key)).toEqual([clipKey(eventOf('yard'))]);
   expect(failedRecords).toEqual([
     `${foreign[0]} is no archive of this pipeline`,
     `${foreign[1]} is no video segment of this pipeline`,
+    `the index of ${cutShort} is no JSON`,
   ]);
 });

@@ -21,7 +21,7 @@ import { hasCommand } from '../support/has-command.ts';
 import { unique } from '../support/unique.ts';
 
 const BUCKET = 'store';
-const OBJECTS = 5_000;
+const OBJECTS = 2_500;
 const AWS_TOOLS: PythonPeer = { name: 'aws', packages: ['awscli==1.46.3', 'boto3==1.43.62'] };
 
 let folder: string;

@@ -128,13 +128,15 @@ async function picturesInArchive(reader: Reader, key: string, head: Buffer): Pro
   const more = rest > 0 ? await reader.read(key, { offset: head.length, length: rest }) : Buffer.alloc(0);
   const text = Buffer.concat([head, more]).toString('utf8', BLOCK, BLOCK + size);
   const end = BLOCK + padded(size);
-  return (JSON.parse(text) as IndexEntry[]).map(([capturedAt, frameNumber, offset, length]) => ({
-    key,
-    capturedAt,
-    frameNumber,
-    offset: end + offset,
-    length,
-  }));
+  try {
+    const entries: IndexEntry[] = JSON.parse(text);
+    return entries.map(([capturedAt, frameNumber, offset, length]) => ({
+      ...{ key, capturedAt, frameNumber },
+      ...{ offset: end + offset, length },
+    }));
+  } catch (cause) {
+    throw new NotOursError(`the index of ${key} is no JSON`, { cause });
+  }
 }
 
 function padded(size: number): number {
