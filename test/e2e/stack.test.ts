@@ -37,8 +37,6 @@ describe('npm start -- --frames 210 --json, on a machine in Turkish', () => {
     dataDir = await mkdtemp(join(tmpdir(), 'stack-'));
     const stack = startStackProcess(dataDir, ['--frames', String(FRAMES), '--json'], {
       INFERENCE_CONFIDENCE_THRESHOLD: '0.4',
-      // Whatever waits: a stack that thins goes on for longer, and does as much beside the frames.
-      MAX_LATENCY_SECONDS: '0',
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
       ...TURKISH,
     });
