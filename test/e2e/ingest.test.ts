@@ -124,11 +124,13 @@ test('a looping file plays in real time, over its end', async () => {
   const short = await makeVideo(folder.path('short.mp4'), { times: evenTimes(25, 25) });
   const collecting = collectingIngest();
   void run(collecting, [stream('yard', `${short}?loop`, 25)]);
-  await captured(collecting, 'yard').toBeGreaterThan(60);
-  const frames = collecting.of('yard');
-  expectContiguous(frames);
-  const span = (frames[60]?.capturedAt ?? 0) - (frames[0]?.capturedAt ?? 0);
-  expect(Math.abs(span - 2400)).toBeLessThan(150);
+  // Of any 60 frames: a busy machine takes the first one late.
+  const late = () => {
+    const frames = collecting.of('yard').slice(-61);
+    return Math.abs((frames[60]?.capturedAt ?? 0) - (frames[0]?.capturedAt ?? 0) - 2400);
+  };
+  await expect.poll(late, { timeout: 20_000 }).toBeLessThan(150);
+  expectContiguous(collecting.of('yard'));
 });
 
 test('MAX_FRAMES: exactly so many over all streams, then the run ends', async () => {
