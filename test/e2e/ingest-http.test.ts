@@ -145,8 +145,9 @@ test('live HLS: a segment arrives at once, its pictures are as far apart as they
   const times = frames.slice(10, 75).map(({ capturedAt }) => capturedAt);
   const uneven = (all: number[]) =>
     all.slice(1).filter((time, index) => Math.abs(time - (all[index] ?? 0) - 40) > 25).length;
-  // One that the machine held up is followed by one that is early. How often it holds up shows a timer beside it.
-  expect(uneven(times)).toBeLessThan(8 + 2 * uneven(ticks));
+  // Of pictures that come as a segment does, nearly all are. One that the machine held up is followed by one that is early.
+  // How often it holds up shows a timer beside it.
+  expect(uneven(times)).toBeLessThan(times.length / 3 + 2 * uneven(ticks));
   const late = (all: number[]) => (all.at(-1) ?? 0) - (all[0] ?? 0) - (all.length - 1) * 40;
   expect(Math.abs(late(times))).toBeLessThan(200 + 2 * late(ticks));
 });
