@@ -2,7 +2,7 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { rows } from '../../infra/stages.ts';
 import { type Evaluation, evaluate, type Graph, prepare, type Resource } from './offline/evaluate.ts';
-import { takeLock } from './offline/lock.ts';
+import { makeOnce } from './offline/lock.ts';
 import { ROOT } from './offline/platform.ts';
 import { sourcesHash } from './offline/sources.ts';
 import { hosted, thrifty } from './options.ts';
@@ -72,24 +72,22 @@ export function graphOf(deployed: Evaluated): Promise<Graph> {
 async function readGraph(deployed: Evaluated): Promise<Graph> {
   hash ??= sourcesHash(ROOT, ['test/infra/cameras.yaml', 'test/infra/{graphs,options}.ts']);
   const file = join(ROOT, '.sst/offline', `${deployed}-${hash}.json`);
-  if (!existsSync(file)) await keepGraph(deployed, file);
+  await makeOnce(
+    ROOT,
+    `graph-${deployed}`,
+    () => existsSync(file),
+    () => keepGraph(deployed, file),
+  );
   return JSON.parse(readFileSync(file, 'utf8'), (_key, value) => Object.freeze(value));
 }
 
-/** Evaluates it, unless another test file has meanwhile. */
 async function keepGraph(deployed: Evaluated, file: string): Promise<void> {
-  const release = await takeLock(ROOT, `graph-${deployed}`);
-  try {
-    if (existsSync(file)) return;
-    await prepare((line) => process.stderr.write(`${line}\n`));
-    const { stage, ...rest }: Evaluation = ALL[deployed];
-    const graph = await evaluate({ stage, ...rest, env: { DEPLOY_CIDRS: DEPLOY_CIDR, ...rest.env } });
-    const partial = `${file}.${process.pid}`;
-    writeFileSync(partial, JSON.stringify(graph));
-    renameSync(partial, file);
-  } finally {
-    release();
-  }
+  await prepare((line) => process.stderr.write(`${line}\n`));
+  const { stage, ...rest }: Evaluation = ALL[deployed];
+  const graph = await evaluate({ stage, ...rest, env: { DEPLOY_CIDRS: DEPLOY_CIDR, ...rest.env } });
+  const partial = `${file}.${process.pid}`;
+  writeFileSync(partial, JSON.stringify(graph));
+  renameSync(partial, file);
 }
 
 export const ofType = ({ resources }: Graph, type: string): Resource[] =>

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Row } from '../../../infra/stages.ts';
 import { inTurn } from '../../../packages/storage/src/in-parallel.ts';
-import { takeLock } from './lock.ts';
+import { makeOnce, takeLock } from './lock.ts';
 import { ensurePlatform, PLATFORM, ROOT } from './platform.ts';
 import { sourcesHash } from './sources.ts';
 
@@ -105,13 +105,7 @@ export async function prepare(note?: (line: string) => void): Promise<void> {
   await ensurePlatform(note);
   const hash = sourcesHash(ROOT);
   const isBundled = () => [BUNDLE, BUNDLED].every(existsSync) && readFileSync(BUNDLED, 'utf8') === hash;
-  if (isBundled()) return;
-  const release = await takeLock(ROOT, 'offline');
-  try {
-    if (!isBundled()) await bundle(hash);
-  } finally {
-    release();
-  }
+  await makeOnce(ROOT, 'offline', isBundled, () => bundle(hash));
 }
 
 async function bundle(hash: string): Promise<void> {

@@ -24,6 +24,25 @@ export async function takeLock(root: string, name: string): Promise<() => void> 
   }
 }
 
+/**
+ * Makes what several processes use, unless it is made already. Those that come meanwhile wait for it.
+ * @param name of the lock
+ */
+export async function makeOnce(
+  root: string,
+  name: string,
+  isMade: () => boolean,
+  make: () => Promise<void>,
+): Promise<void> {
+  if (isMade()) return;
+  const release = await takeLock(root, name);
+  try {
+    if (!isMade()) await make();
+  } finally {
+    release();
+  }
+}
+
 /** Whether the holder of a lock has ended without a release. */
 function isLeft(lock: string): boolean {
   try {

@@ -4,7 +4,7 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir, fetchAsset, type NpmAsset } from '@video-pipeline/assets';
-import { takeLock } from './lock.ts';
+import { makeOnce } from './lock.ts';
 
 /** The repository's root. */
 export const ROOT = resolve(import.meta.dirname, '../../..');
@@ -28,14 +28,8 @@ const PULUMI_VERSION = 'v3.215.0';
  * @throws Error with the output of `sst install`
  */
 export async function ensurePlatform(note: (line: string) => void = () => {}): Promise<void> {
-  if (isCurrent()) return;
   // Test files run in parallel, and two concurrent installs would break each other.
-  const release = await takeLock(ROOT, 'platform');
-  try {
-    if (!isCurrent()) await install(note);
-  } finally {
-    release();
-  }
+  await makeOnce(ROOT, 'platform', isCurrent, () => install(note));
 }
 
 async function install(note: (line: string) => void): Promise<void> {

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import esbuild from 'esbuild';
 import type { Build } from './evaluate.ts';
-import { takeLock } from './lock.ts';
+import { makeOnce } from './lock.ts';
 import { sourcesHash } from './sources.ts';
 
 interface BuildRequest {
@@ -84,19 +84,14 @@ async function bundleOnce(request: BuildRequest, root: string, made: string, out
   const kept = join(made, `${name.slice(0, 16)}.mjs`);
   const outfile = join(out, 'bundle.mjs');
   mkdirSync(out, { recursive: true });
+  const make = async () => {
+    const partial = `${kept}.partial`;
+    await bundle(request, root, partial);
+    renameSync(partial, kept);
+  };
   // Stages are evaluated side by side, and most have the same functions.
-  const release = existsSync(kept) ? () => {} : await takeLock(root, `bundle-${basename(kept)}`);
-  try {
-    if (existsSync(kept)) copyFileSync(kept, outfile);
-    else {
-      await bundle(request, root, outfile);
-      const partial = `${kept}.partial`;
-      copyFileSync(outfile, partial);
-      renameSync(partial, kept);
-    }
-  } finally {
-    release();
-  }
+  await makeOnce(root, `bundle-${basename(kept)}`, () => existsSync(kept), make);
+  copyFileSync(kept, outfile);
   return outfile;
 }
 
