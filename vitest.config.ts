@@ -24,6 +24,7 @@ const patient = {
   expect: { poll: { timeout: 20_000 } },
 };
 const CPU_SECONDS = './test/support/cpu-seconds.ts';
+const CLEAN_SLATE = './test/support/clean-slate.ts';
 /** Real Kafka, S3 and RTSP. */
 const endToEnd = {
   ...patient,
@@ -40,7 +41,6 @@ const unit = {
   expect: { poll: { timeout: 10_000 } },
 };
 /** A process for each file, and its imports, took half of the time of all. */
-const CLEAN_SLATE = './test/support/clean-slate.ts';
 const sharing = { isolate: false, setupFiles: [CPU_SECONDS, CLEAN_SLATE] };
 const UNIT = ['{packages,functions,ingest-host}/**/src/**/*.test.ts', 'test/*.test.ts'];
 /** The model server forbids its process all kinds of pictures but three: others draw letters by SVG. */

@@ -131,8 +131,11 @@ async function picturesInArchive(reader: Reader, key: string, head: Buffer): Pro
   try {
     const entries: IndexEntry[] = JSON.parse(text);
     return entries.map(([capturedAt, frameNumber, offset, length]) => ({
-      ...{ key, capturedAt, frameNumber },
-      ...{ offset: end + offset, length },
+      key,
+      capturedAt,
+      frameNumber,
+      offset: end + offset,
+      length,
     }));
   } catch (cause) {
     throw new NotOursError(`the index of ${key} is no JSON`, { cause });
