@@ -63,7 +63,7 @@ const ALONE = [
   'test/tracing.test.ts',
 ];
 /** Whole campaigns: run by `npm run test:proofs`, and by CI. Each also has a form that goes on for longer. */
-const PROOFS = ['test/faults/{cluster,faults}.test.ts', 'test/hostile/hostile.test.ts'];
+const PROOFS = ['test/faults/{cluster,faults,outages}.test.ts', 'test/hostile/hostile.test.ts'];
 
 const isShuffled = process.argv.some((arg) => arg.startsWith('--sequence.shuffle'));
 

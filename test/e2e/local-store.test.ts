@@ -154,9 +154,11 @@ describe(`${OBJECTS} objects`, () => {
     };
     const writing = Promise.all([0, 1, 2, 3].map(write));
     try {
-      const found = new Set(await listed());
-      expect(keys.filter((key) => !found.has(key))).toEqual([]);
-      expect(written).toBeGreaterThan(10);
+      // One list may be quicker than ten writes.
+      do {
+        const found = new Set(await listed());
+        expect(keys.filter((key) => !found.has(key))).toEqual([]);
+      } while (written <= 10);
     } finally {
       isListed = true;
       await writing;

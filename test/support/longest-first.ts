@@ -6,7 +6,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  */
 const LONG = [
   ...['infra/permissions', 'infra/documented', 'infra/commands', 'infra/settings'],
-  ...['e2e/outages', 'e2e/console-outages', 'e2e/stage-added', 'e2e/console-page', 'e2e/stack'],
+  ...['e2e/console-outages', 'e2e/stage-added', 'e2e/console-page', 'e2e/stack'],
   ...['e2e/console-api', 'e2e/stack-cli', 'e2e/local-store', 'e2e/ingest-gstreamer'],
   ...['e2e/console-stored', 'e2e/ingest-kafka', 'e2e/start', 'e2e/stage-cli', 'e2e/recovery-commands'],
   ...['e2e/ingest-faults', 'e2e/ingest-http', 'e2e/console-cameras', 'e2e/event-source'],

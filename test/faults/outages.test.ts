@@ -11,9 +11,9 @@ import { decodeRecordSet } from '../../packages/kafka/src/fetch/record-batch.ts'
 import { stateFile } from '../../packages/local/src/place.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
-import { writeModel } from '../faults/numbered.ts';
-import { hasChromium, launchChromium } from './chromium.ts';
-import { pidsOf, type StackProcess, startStackProcess } from './stack-process.ts';
+import { hasChromium, launchChromium } from '../e2e/chromium.ts';
+import { pidsOf, type StackProcess, startStackProcess } from '../e2e/stack-process.ts';
+import { writeModel } from './numbered.ts';
 
 const START = join(import.meta.dirname, '../../packages/local/src/main.ts');
 const CLI = join(import.meta.dirname, '../../packages/cli/src/main.ts');
