@@ -22,8 +22,7 @@ export default $config({
   },
   async run() {
     const { stageOf } = await import('./infra/stages.ts');
-    const { deployment } = await import('./infra/settings.ts');
-    const { readCameras } = await import('./infra/cameras.ts');
+    const { camerasOf } = await import('./infra/cameras.ts');
     const { createNetwork } = await import('./infra/network.ts');
     const { createKafka } = await import('./infra/kafka.ts');
     const { createStore, createStreamList } = await import('./infra/storage.ts');
@@ -36,8 +35,7 @@ export default $config({
     const { createDevCommands } = await import('./infra/dev.ts');
 
     const stage = stageOf($app.stage);
-    const { CAMERAS_FILE } = deployment();
-    const cameras = CAMERAS_FILE ? readCameras(CAMERAS_FILE) : [];
+    const cameras = camerasOf(stage);
     const network = createNetwork(stage, cameras);
     const kafka = createKafka(stage, network);
     const store = createStore(stage);

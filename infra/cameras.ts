@@ -3,6 +3,7 @@ import { parseStreamList } from '@video-pipeline/scene';
 import type { z } from 'zod';
 import { streamEntrySchema } from '../ingest-host/src/streams.ts';
 import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
+import { deployment } from './settings.ts';
 import type { Stage } from './stages.ts';
 
 /** One entry of the ingest host's STREAMS, checked as the ingest host and detect will. */
@@ -58,6 +59,20 @@ const deployedEntry = streamEntrySchema
  */
 export function readCameras(path: string): Camera[] {
   return parseStreamList(readFileSync(path, 'utf8'), deployedEntry, path);
+}
+
+/**
+ * The cameras that CAMERAS_FILE names. A stage without a camera of its own must have that file: otherwise a deploy
+ * from another shell would remove all cameras.
+ * @throws StreamsError; Error that names the variable
+ */
+export function camerasOf({ name, ingest }: Stage): Camera[] {
+  const { CAMERAS_FILE } = deployment();
+  if (CAMERAS_FILE) return readCameras(CAMERAS_FILE);
+  if (ingest.testCamera) return [];
+  throw new Error(
+    `CAMERAS_FILE is not set: a deploy would remove every camera of stage '${name}'. If it shall have none, name a file that holds []`,
+  );
 }
 
 /** Cuts a list into parts of at most `size`. */

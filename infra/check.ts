@@ -1,4 +1,4 @@
-import { readCameras } from './cameras.ts';
+import { camerasOf } from './cameras.ts';
 import { REFUSED_ZONES } from './network.ts';
 import { type Quota, quotasOf } from './quotas.ts';
 import { GPU_NODE } from './scaling.ts';
@@ -31,8 +31,7 @@ const SPOT_SERVICE = 'spot.amazonaws.com';
  * @throws Error with the quotas to request
  */
 export function check(stage: Stage, region: string, ask: Ask): void {
-  const { CAMERAS_FILE } = deployment();
-  const cameras = (CAMERAS_FILE ? readCameras(CAMERAS_FILE).length : 0) + (stage.ingest.testCamera ? 1 : 0);
+  const cameras = camerasOf(stage).length + (stage.ingest.testCamera ? 1 : 0);
   ask('sts', 'get-caller-identity');
   const held = heldBy(stage.name);
   const rows = quotasOf(stage, Math.max(1, cameras)).map((quota) => {

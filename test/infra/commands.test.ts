@@ -17,6 +17,7 @@ let dir: string;
 const host = new CommandHost();
 beforeAll(async () => {
   dir = await createSandbox();
+  await writeFile(join(dir, 'cameras.json'), '[]');
 });
 afterAll(async () => {
   await host.stop();
@@ -46,7 +47,8 @@ async function run(
   const names = ['AWS_REGION', 'AWS_DEFAULT_REGION', 'MODEL_IMAGE', 'INGEST_IMAGE', 'RUNNER_ENVIRONMENT'];
   const unset = Object.fromEntries(names.map((name) => [name, undefined]));
   const PATH = `${join(dir, 'bin')}:${process.env.PATH}`;
-  const env = { ...process.env, ...unset, PATH, CALLS: calls, DEPLOY_CIDRS: '198.51.100.7/32', ...more };
+  const given = { DEPLOY_CIDRS: '198.51.100.7/32', CAMERAS_FILE: join(dir, 'cameras.json') };
+  const env = { ...process.env, ...unset, PATH, CALLS: calls, ...given, ...more };
   const { stdout } = await start(join(dir, 'infra', script), args, env);
   const lines = async (file: string) => (await readFile(file, 'utf8')).trim().split('\n');
   return { stdout, calls: await lines(calls), regions: await lines(`${calls}.regions`) };
@@ -87,6 +89,7 @@ describe('what the shell names is what is deployed', () => {
     const env = {
       AWS_REGION: 'us-gov-west-1',
       DEPLOY_CIDRS: DEPLOY_CIDR,
+      CAMERAS_FILE: 'test/infra/cameras.yaml',
       MODEL_IMAGE: 'registry/model@sha256:1',
       INGEST_IMAGE: 'registry/ingest@sha256:1',
     };
@@ -219,9 +222,13 @@ describe('npm run deploy -- check', () => {
     },
   );
 
-  test('names what the shell leaves out', async () => {
-    await expect(checked(['--stage', 'staging'], { DEPLOY_CIDRS: '' })).rejects.toMatchObject({
-      stderr: expect.stringContaining('DEPLOY_CIDRS is not set'),
+  test.each([
+    ['DEPLOY_CIDRS', 'staging'],
+    // A deploy would remove all cameras.
+    ['CAMERAS_FILE', 'production'],
+  ])('says that the shell leaves out %s', async (name, stage) => {
+    await expect(checked(['--stage', stage], { [name]: '' })).rejects.toMatchObject({
+      stderr: expect.stringContaining(`${name} is not set`),
     });
   });
 

@@ -1,9 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { followScenes } from '../../functions/src/scene-configs.ts';
-import { readCameras } from '../../infra/cameras.ts';
+import { camerasOf, readCameras } from '../../infra/cameras.ts';
+import { stageOf } from '../../infra/stages.ts';
 import { DEPLOY_CIDR, ofType, one } from './graphs.ts';
 import { evaluate, type Graph, prepare } from './offline/evaluate.ts';
 
@@ -141,6 +142,17 @@ test.each([
   writeFileSync(file, JSON.stringify([{ id: 'gate', url: 'rtsp://10.64.0.1/', ...wrong }], null, 2));
   expect(() => readCameras(file)).toThrow(named);
   expect(() => readCameras(file)).toThrow(/line \d+/);
+});
+
+test('a deploy without the list would remove all cameras, and is refused; one with an empty list is not', () => {
+  const file = join(folder, 'none.yaml');
+  writeFileSync(file, '[]');
+  onTestFinished(() => void vi.unstubAllEnvs());
+  vi.stubEnv('CAMERAS_FILE', '');
+  expect(() => camerasOf(stageOf('production'))).toThrow(/^CAMERAS_FILE is not set: .* 'production'/);
+  expect(camerasOf(stageOf('staging'))).toEqual([]);
+  vi.stubEnv('CAMERAS_FILE', file);
+  expect(camerasOf(stageOf('production'))).toEqual([]);
 });
 
 test('ingest may open what the addresses of its cameras name, and RTSP', () => {

@@ -117,7 +117,7 @@ async function startAll(context: Context): Promise<Stack> {
   const list = clips.then((those) => sourcesOf(context, those));
   const environment = list.then(async (sources) => ({
     ...s3.env,
-    ...(await streamsVariables(options.dataDir, sources)),
+    ...(await streamsVariables(options.dataDir, sources, endsByItself(options))),
     KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
     INFERENCE_SERVICE_URL: inference,
     ...(options.clips ? { EVENT_CLIPS: 'on' } : {}),

@@ -48,6 +48,28 @@ describe('the list of streams of a stack', () => {
     expect(JSON.parse(await readFile(file, 'utf8'))[0]).not.toHaveProperty('disabled');
   });
 
+  it('keeps a camera that the user has added, but for a run that ends by itself', async () => {
+    const list = async (): Promise<{ id: string; disabled?: boolean }[]> =>
+      JSON.parse(await readFile(file, 'utf8'));
+    const states = async () => Object.fromEntries((await list()).map(({ id, disabled }) => [id, !disabled]));
+    const added = [
+      { id: 'porch', url: 'rtsp://porch' },
+      { id: 'attic', url: 'rtsp://attic', disabled: true },
+    ];
+    await streamsVariables(folder, [yard]);
+    await writeFile(file, JSON.stringify([...(await list()), ...added]));
+    await streamsVariables(folder, [yard]);
+    expect(await states()).toEqual({ yard: true, porch: true, attic: false });
+    // Other sources: those of the start before are not read.
+    await streamsVariables(folder, [gate]);
+    expect(await states()).toEqual({ gate: true, yard: false, porch: true, attic: false });
+    await streamsVariables(folder, [gate], true);
+    expect(await states()).toEqual({ gate: true, yard: false, porch: false, attic: false });
+    await streamsVariables(folder, [yard]);
+    expect(await states()).toEqual({ yard: true, gate: false, porch: true, attic: false });
+    expect((await list()).find(({ id }) => id === 'porch')).toEqual(added[0]);
+  });
+
   it.each(['STREAMS', 'STREAMS_FILE'])(
     'that %s gives is what is read, without a --source',
     async (variable) => {
@@ -92,9 +114,9 @@ describe('the list of streams of a stack', () => {
     expect(await streamsVariables(folder, [yard])).toEqual({});
   });
 
-  it('is not written over when it is broken', async () => {
-    await writeFile(file, 'scene:');
-    await expect(streamsVariables(folder, [yard])).rejects.toThrow(`${file} holds no list in JSON`);
-    expect(await readFile(file, 'utf8')).toBe('scene:');
+  it.each(['scene:', '{}'])('is not written over when it is broken: %s', async (broken) => {
+    await writeFile(file, broken);
+    await expect(streamsVariables(folder, [yard])).rejects.toThrow(`${file} holds no `);
+    expect(await readFile(file, 'utf8')).toBe(broken);
   });
 });

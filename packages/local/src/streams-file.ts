@@ -30,35 +30,67 @@ export async function listedSources(note: (line: string) => void): Promise<Sourc
   return specs.map(({ id, url }) => ({ id, url, finite: endsByItself(url) }));
 }
 
+/** What starts have done to the list, by the ids of its entries. The list itself has no place for it. */
+interface Starts {
+  /** Entries that a start has written: cameras of the demo, or of `--source`. */
+  written: string[];
+  /** Entries of the user that the last start has disabled. */
+  paused: string[];
+}
+
 /**
  * Variables that name the list of streams: ingest reads its cameras, detect its scenes, and the console writes to it.
- * It is the user's list, otherwise `<dataDir>/streams.json`, whose scenes stay from run to run. Entries that are no
- * source of this run are disabled there.
- * @throws StartError when that file holds no JSON
+ * It is the user's list, otherwise `<dataDir>/streams.json`, whose scenes stay from run to run. Sources of former runs
+ * are disabled there. A camera that the user has added stays as it is, except in a run that ends by itself.
+ * @param ends whether the run ends by itself
+ * @throws StartError when a file holds no JSON
  */
 export async function streamsVariables(
   dataDir: string,
   sources: readonly Source[],
+  ends = false,
 ): Promise<NodeJS.ProcessEnv> {
   if (process.env.STREAMS || process.env.STREAMS_FILE) return {};
-  const file = join(dataDir, 'streams.json');
-  const before = await entriesOf(file);
-  const entries: Entry[] = sources.map(({ id, url }) => {
-    const { disabled: _, ...former } = before.get(id) ?? {};
-    before.delete(id);
-    return { ...former, id, url };
-  });
-  const away = [...before.values()].map((entry) => ({ ...entry, disabled: true }));
+  const [file, startsFile] = [join(dataDir, 'streams.json'), join(dataDir, 'streams-starts.json')];
+  const before = await readJson<Entry[]>(file, []);
+  if (!Array.isArray(before)) throw new StartError(`${file} holds no list: fix or delete it`);
+  const past = await readJson<Starts>(startsFile, { written: idsOf(before), paused: [] });
+  const { list, starts } = nextList(before, past, sources, ends);
+  await writeFile(startsFile, JSON.stringify(starts));
   // Mode 600, since a URL may hold a password.
-  await writeFile(file, `${JSON.stringify([...entries, ...away], null, 2)}\n`, { mode: 0o600 });
+  await writeFile(file, `${JSON.stringify(list, null, 2)}\n`, { mode: 0o600 });
   return { STREAMS_FILE: file };
 }
 
-async function entriesOf(file: string): Promise<Map<string, Entry>> {
-  const text = await readFile(file, 'utf8').catch(() => '[]');
+const idsOf = (list: readonly { id: string }[]) => list.map(({ id }) => id);
+
+/** The list of the next run, and what its start has done to it. */
+function nextList(before: readonly Entry[], past: Starts, sources: readonly Source[], ends: boolean) {
+  const enabled = ({ disabled: _, ...entry }: Entry): Entry => entry;
+  const others = new Map(
+    before.map((entry) => [entry.id, past.paused.includes(entry.id) ? enabled(entry) : entry]),
+  );
+  const read = sources.map(({ id, url }) => {
+    const former = others.get(id);
+    others.delete(id);
+    return { ...(former && enabled(former)), id, url };
+  });
+  const written = past.written.filter((id) => others.has(id));
+  const paused = [...others.values()].filter(
+    (entry) => ends && !entry.disabled && !written.includes(entry.id),
+  );
+  const off = new Set([...written, ...idsOf(paused)]);
+  const rest = Array.from(others.values(), (one) => (off.has(one.id) ? { ...one, disabled: true } : one));
+  const starts: Starts = { written: [...idsOf(sources), ...written], paused: idsOf(paused) };
+  return { list: [...read, ...rest], starts };
+}
+
+async function readJson<Value>(file: string, otherwise: Value): Promise<Value> {
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  if (text === undefined) return otherwise;
   try {
-    return new Map((JSON.parse(text) as Entry[]).map((entry) => [entry.id, entry]));
+    return JSON.parse(text);
   } catch (cause) {
-    throw new StartError(`${file} holds no list in JSON: mend or delete it`, { cause });
+    throw new StartError(`${file} holds no JSON: fix or delete it`, { cause });
   }
 }
