@@ -42,13 +42,13 @@ interface AnnotateDependencies extends FailureDependencies {
    * `events`: one object for each picture that {@link keeping} chooses.
    */
   form: Value<'STORE'>;
-  /** Left out, every picture is kept. */
+  /** Without it, every picture is kept. */
   keeping?: Keeping | undefined;
   /** Quality of the JPEGs, 1..100. */
   quality?: number | undefined;
-  /** Whether boxes are drawn; left out, they are. Otherwise pictures stay as they came. */
+  /** Whether boxes are drawn; true by default. */
   boxes?: boolean;
-  /** S3 storage class of objects that hold many pictures. Left out, the bucket's default. */
+  /** S3 storage class of objects that hold many pictures. Without it, the bucket's default. */
   storageClass?: Value<'S3_STORAGE_CLASS'>;
   /** Called with the frames of a batch once they are stored. */
   count?: ((frames: readonly DetectedFrame[]) => void) | undefined;
@@ -61,7 +61,7 @@ const STREAMS_IN_WORK = 2;
 /** A frame whose picture is done, and whose detections are not stored yet. */
 interface Drawn extends Received<DetectedFrame> {
   key: string;
-  /** The annotated JPEG. Empty if it is not kept, and once it is stored: a batch is too much for the memory. */
+  /** The annotated JPEG. Empty if it is not kept, and once it is stored: a whole batch does not fit into memory. */
   jpeg: Buffer;
   isKept: boolean;
   /** From capture to acknowledgement, milliseconds. */
@@ -84,7 +84,7 @@ export function createAnnotate(dependencies: AnnotateDependencies) {
   };
 }
 
-/** Draws on the frames of a batch and stores them. Frames that fail go into failed/, and so do the records `refused`. */
+/** Draws on the frames of a batch and stores them. Frames that fail and the records `refused` go into failed/. */
 export type AnnotateFrames = (
   received: readonly Received<DetectedFrame>[],
   refused?: readonly Failure[],
@@ -92,7 +92,7 @@ export type AnnotateFrames = (
 
 /**
  * Each frame becomes a JPEG with its boxes. Each stream of the batch becomes an NDJSON of its detections. A broken
- * picture becomes a dead letter in failed/, and so does a frame that can't be drawn on while others can, or a grey
+ * picture becomes a dead letter in failed/. So does a frame that can't be drawn on, if another frame or a grey test
  * picture can. Any other fault fails the batch. The batch is then delivered again, and each object overwrites itself.
  */
 export function createAnnotateFrames(dependencies: AnnotateDependencies): AnnotateFrames {
@@ -127,7 +127,7 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
     }
   };
 
-  /** Frames of earlier batches, whose detections are stored already. */
+  /** Stores pictures of earlier batches, whose detections are stored already. */
   const keepEarlier = (frames: readonly DetectedFrame[]) =>
     inParallel(frames, FRAMES_IN_WORK, async (frame) => {
       try {
@@ -158,7 +158,7 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
     }
     const fault = failures.find(({ code }) => code === 'FAILS_ALWAYS');
     const failing = received.find(({ record }) => record === fault?.record);
-    // Where nothing can be drawn, the fault is in no frame: the batch is delivered again.
+    // If nothing can be drawn, no frame is at fault: the batch fails and is delivered again.
     if (fault && failing && !drawn.some(({ isKept }) => isKept) && !(await canDraw(failing.frame, how)))
       throw new Error(fault.reason);
     await keepEarlier(choice?.earlier ?? []);
@@ -181,7 +181,7 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
   };
 }
 
-/** One object for each hour: a batch with replayed frames has several, and a search looks for a frame in its hour. */
+/** Stores one object for each hour: a search looks for a frame in its hour. Replayed frames may be of several hours. */
 async function putDetections(store: MergingStore, frames: readonly Drawn[], places?: Places): Promise<void> {
   const hours = Map.groupBy(frames, ({ frame }) => hourFolder(frame.capturedAt));
   await Promise.all([...hours.values()].map((some) => putHour(store, some, places)));
@@ -189,9 +189,9 @@ async function putDetections(store: MergingStore, frames: readonly Drawn[], plac
 
 /**
  * Writes the detections of one stream's frames, one JSON object a line. The object is named after the first frame. A
- * batch that is delivered again may be cut at another offset. The same line is then in two objects: readers use one
- * for each `annotated_key`. A shorter batch has the name of the longer one before it. The lines of the other frames
- * stay in the object: their offsets may be committed already.
+ * batch that is delivered again may begin at another offset. The same line is then in two objects: readers use one for
+ * each `annotated_key`. It may also begin at the same offset and be shorter: it then writes to the same object. That
+ * object keeps the lines of the other frames: their offsets may be committed already.
  */
 async function putHour(store: MergingStore, frames: readonly Drawn[], places?: Places): Promise<void> {
   const [first] = frames;
@@ -201,13 +201,13 @@ async function putHour(store: MergingStore, frames: readonly Drawn[], places?: P
   const object = {
     key: detectionsKey(first.frame, first.record),
     contentType: 'application/x-ndjson',
-    merge: (before = '') => [...lines, ...linesBut(own, before)].join(''),
+    merge: (before = '') => [...lines, ...linesWithout(own, before)].join(''),
   };
   await mergeNoted(store, object, first.frame.capturedAt);
 }
 
 /** Lines of an NDJSON without those of the frames `keys`. Each line has its line end. */
-function linesBut(keys: ReadonlySet<string>, text: string): string[] {
+function linesWithout(keys: ReadonlySet<string>, text: string): string[] {
   const isOther = (line: string) => {
     try {
       return !keys.has(JSON.parse(line).annotated_key);
@@ -222,8 +222,8 @@ function linesBut(keys: ReadonlySet<string>, text: string): string[] {
 }
 
 /**
- * A frame and what was seen in it, as it is stored. `picture: null`: when this was written, the picture was not kept. An
- * event after it may have kept it since: then the object `annotated_key` is there.
+ * A frame and its detections, as they are stored. `picture: null`: the picture was not kept when the line was written.
+ * A later event may have kept it: the object `annotated_key` then exists.
  */
 function storedFacts({ frame, key, isKept }: Drawn) {
   return { ...factsOf(frame), annotated_key: key, ...(!isKept && { picture: null }) };

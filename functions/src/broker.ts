@@ -12,8 +12,8 @@ interface BrokerSettings {
   /** First levels of each topic, without a slash at the end. */
   prefix: string;
   /**
-   * Whether `<prefix>/available` says, as a retained message, if this client is connected: `online`, and `offline` (the
-   * MQTT will) once the connection is lost.
+   * Whether this client publishes its state to `<prefix>/available`, as a retained message: `online`, and `offline`
+   * (the MQTT will) once the connection is lost.
    */
   publishesAvailability?: boolean;
   logger: Pick<Logger, 'info' | 'warn'>;
@@ -21,7 +21,7 @@ interface BrokerSettings {
   patienceMs?: number;
 }
 
-/** A client of an MQTT broker. It connects again whenever the connection breaks. */
+/** A client of an MQTT broker. It reconnects whenever the connection breaks. */
 export interface Broker {
   isConnected(): boolean;
   /** Publishes at least once. @returns undefined once the broker has acknowledged, or the reason why it has not */
@@ -30,7 +30,7 @@ export interface Broker {
   retain(topic: string, text: string): void;
   /** Retained messages of the topics directly under `parent`, by the last level of the topic. */
   retained(parent: string): Promise<Map<string, string>>;
-  /** Calls `then` each time that a connection is made. */
+  /** Calls `then` after each connect and reconnect. */
   onConnected(then: () => void): void;
   close(): Promise<void>;
 }
@@ -41,7 +41,7 @@ const RECONNECT_MS = 1_000;
 const RETAINED_MS = 300;
 
 /**
- * Begins to connect. No message waits in memory for a broker that is away.
+ * Begins to connect. Messages are not queued while the broker can't be reached.
  * @throws OutboundError when the broker's address is never allowed, link-local for example
  */
 export function connectBroker(settings: BrokerSettings): Broker {
@@ -68,7 +68,7 @@ export function connectBroker(settings: BrokerSettings): Broker {
     awaySince = undefined;
     if (publishesAvailability) client.publish(available.topic, 'online', available);
   });
-  // Also for a refusal by the broker: not authorised, for example.
+  // A refusal by the broker arrives here, too: 'not authorised', for example.
   client.on('error', ({ message }) => {
     problem = message;
   });
@@ -78,7 +78,7 @@ export function connectBroker(settings: BrokerSettings): Broker {
     awaySince ??= performance.now();
   });
 
-  /** Waits for the connection. Does not wait if the broker has been away for `patienceMs` already. */
+  /** Waits for the connection. Does not wait if there has been none for `patienceMs` already. */
   async function waitForConnection(): Promise<boolean> {
     const until = (awaySince ?? performance.now()) + patienceMs;
     while (!client.connected && performance.now() < until) await sleep(20);
@@ -86,7 +86,7 @@ export function connectBroker(settings: BrokerSettings): Broker {
   }
   return {
     async publish(topic, text) {
-      if (!client.connected && !(await waitForConnection())) return `the MQTT broker is away: ${problem}`;
+      if (!client.connected && !(await waitForConnection())) return `no MQTT connection: ${problem}`;
       const late = sleep(patienceMs, `the MQTT broker has not answered for ${patienceMs / 1000} s`, {
         ref: false,
       });
@@ -130,7 +130,7 @@ const readSettings = configWithSecrets(['MQTT_URL', 'MQTT_USERNAME', 'MQTT_PASSW
 /**
  * Begins to connect to the broker of MQTT_URL. @returns undefined without MQTT_URL
  * @param publishesAvailability has no effect in a Lambda function: AWS freezes it between batches, and the broker would
- *   take it for gone
+ *   then publish `offline`
  */
 export async function brokerOfEnvironment(
   logger: BrokerSettings['logger'],

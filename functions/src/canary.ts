@@ -22,7 +22,7 @@ export const CANARY_VARIABLES = [
 /** How often {@link CANARY_STOPPED_KEY} is looked for in the bucket, milliseconds. */
 const STOPPED_AGE_MS = 10_000;
 /** The canary's share of INFERENCE_TIMEOUT_SECONDS. The rest is left for the model in use, if the canary fails. */
-const CANARY_PATIENCE = 0.25;
+const CANARY_TIMEOUT_SHARE = 0.25;
 /** Intersection over union from which two boxes of one class are the same object. */
 const SAME_OBJECT = 0.5;
 
@@ -133,8 +133,8 @@ export function agreed(used: readonly FrameResult[], seen: readonly FrameResult[
 }
 
 /**
- * Whether {@link CANARY_STOPPED_KEY} exists; looked for again every `everyMs`. No batch waits for the bucket. Until the
- * bucket's first answer the canary counts as stopped. When the bucket does not answer, its last answer holds.
+ * Whether {@link CANARY_STOPPED_KEY} exists. It is read again every `everyMs`. No batch waits for the bucket. Until the
+ * bucket's first answer the canary counts as stopped. If the bucket does not answer, its last answer stays valid.
  */
 export function canaryStopped({ read }: Pick<Reader, 'read'>, everyMs = STOPPED_AGE_MS): () => boolean {
   let stopped = true;
@@ -156,7 +156,7 @@ export function createDetector(
   const main = createInferenceClient(config);
   const { INFERENCE_CANARY_URL: url, INFERENCE_CONFIDENCE_THRESHOLD: threshold } = config;
   if (!url) return main;
-  const timeoutMs = config.INFERENCE_TIMEOUT_SECONDS * 1000 * CANARY_PATIENCE;
+  const timeoutMs = config.INFERENCE_TIMEOUT_SECONDS * 1000 * CANARY_TIMEOUT_SHARE;
   return withCanary({
     main,
     canary: createHttpClient({ url, timeoutMs, threshold }),

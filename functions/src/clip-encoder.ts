@@ -66,7 +66,7 @@ export async function encodeSegment(pictures: readonly TimedPicture[]): Promise<
   return encode(rising, { ...SEGMENT, begin });
 }
 
-interface Making {
+interface EncodeMode {
   /** Origin of media time, epoch milliseconds. */
   begin: number;
   /** Wider pictures are scaled down to this width, pixels. */
@@ -81,7 +81,7 @@ interface Making {
 }
 
 const CLIP = {
-  // The labels can still be read at it.
+  // Labels are still readable at this width.
   maxWidth: 1280,
   maxPixels: 50_000_000,
   gop: 20,
@@ -95,34 +95,34 @@ const SEGMENT = {
   maxPixels: 36_864 * 256,
   gop: 1_000,
   movflags: '+cmaf+empty_moov+default_base_moof+frag_custom+frag_discont+skip_trailer',
-  // As sharp as `veryfast` at 26 for as many bytes, in half the time: `npm run bench:video`.
-  // Parameter sets also beside the pictures: FFmpeg's HLS reader takes those of the hour's first segment for all. A
-  // stream may change its size within an hour.
+  // As sharp and as large as `veryfast` at CRF 26, in half the time: `npm run bench:video`.
+  // Parameter sets are repeated in each segment, as a stream may change its size within an hour: FFmpeg's HLS reader
+  // otherwise uses those of the hour's first segment for all.
   encoder: { preset: 'ultrafast', crf: '27', 'x264-params': 'repeat-headers=1' },
 };
 
-async function encode(pictures: readonly TimedPicture[], making: Making): Promise<Buffer> {
+async function encode(pictures: readonly TimedPicture[], mode: EncodeMode): Promise<Buffer> {
   // A file, since the muxer seeks back in its output.
   await using folder = await mkdtempDisposable(join(tmpdir(), 'clip-'));
   const path = join(folder.path, 'clip.mp4');
-  await write(path, pictures, making);
+  await write(path, pictures, mode);
   return await readFile(path);
 }
 
-async function write(path: string, pictures: readonly TimedPicture[], making: Making): Promise<void> {
+async function write(path: string, pictures: readonly TimedPicture[], mode: EncodeMode): Promise<void> {
   const [first] = pictures;
   if (!first) throw new ClipEncodingError('there are no pictures');
-  using reader = pictureReader(making.maxPixels);
+  using reader = pictureReader(mode.maxPixels);
   const { width, height } = await reader.decode(first.jpeg);
-  const scale = Math.min(1, making.maxWidth / width);
+  const scale = Math.min(1, mode.maxWidth / width);
   const size = { width: even(width * scale), height: even(height * scale) };
   const span = (pictures.at(-1) ?? first).capturedAt - first.capturedAt;
   const interval = span / (pictures.length - 1) || ONLY_ONE_MS;
-  await using writer = clipWriter(path, size, interval, making);
+  await using writer = clipWriter(path, size, interval, mode);
   for (const [i, { capturedAt, jpeg }] of pictures.entries()) {
     const until = pictures[i + 1]?.capturedAt ?? capturedAt + Math.round(interval);
     const picture = await reader.read(jpeg, size);
-    picture.pts = BigInt(capturedAt - making.begin);
+    picture.pts = BigInt(capturedAt - mode.begin);
     picture.duration = BigInt(until - capturedAt);
     await writer.write(picture);
   }
@@ -133,7 +133,7 @@ async function write(path: string, pictures: readonly TimedPicture[], making: Ma
 const even = (side: number) => Math.max(2, 2 * Math.round(side / 2));
 
 /** @param interval between pictures on average, milliseconds */
-function clipWriter(path: string, { width, height }: Size, interval: number, making: Making) {
+function clipWriter(path: string, { width, height }: Size, interval: number, mode: EncodeMode) {
   const [encoder, packet] = [new CodecContext(), new Packet()];
   const [output, file] = [new FormatContext(), new IOContext()];
   const codec = Codec.findEncoderByName(FF_ENCODER_LIBX264);
@@ -149,13 +149,13 @@ function clipWriter(path: string, { width, height }: Size, interval: number, mak
     timeBase: new Rational(TIME_BASE.num, TIME_BASE.den),
     // Not the rate of the ticks: 1000 pictures a second would need an H.264 level that decoders refuse.
     framerate: new Rational(TICKS_PER_SECOND, Math.round(interval)),
-    gopSize: making.gop,
+    gopSize: mode.gop,
     maxBFrames: 0,
     threadCount: 1,
   });
   // Without a duration the last picture would last 0 s and never be shown.
   encoder.setFlags(AV_CODEC_FLAG_GLOBAL_HEADER, AV_CODEC_FLAG_FRAME_DURATION);
-  for (const [name, value] of Object.entries(making.encoder)) encoder.setOption(name, value);
+  for (const [name, value] of Object.entries(mode.encoder)) encoder.setOption(name, value);
   FFmpegError.throwIfError(encoder.open2Sync(codec), 'open the H.264 encoder');
 
   FFmpegError.throwIfError(output.allocOutputContext2(null, 'mp4', path), 'open MP4');
@@ -164,9 +164,9 @@ function clipWriter(path: string, { width, height }: Size, interval: number, mak
   stream.timeBase = new Rational(TIME_BASE.num, TIME_BASE.den);
   FFmpegError.throwIfError(file.open2Sync(path, AVIO_FLAG_WRITE), `open ${path}`);
   output.pb = file;
-  FFmpegError.throwIfError(output.setOption('movflags', making.movflags), 'lay the file out');
-  const ticks = output.setOption('video_track_timescale', String(TICKS_PER_SECOND));
-  FFmpegError.throwIfError(ticks, 'set the ticks');
+  FFmpegError.throwIfError(output.setOption('movflags', mode.movflags), 'set movflags');
+  const timeScale = output.setOption('video_track_timescale', String(TICKS_PER_SECOND));
+  FFmpegError.throwIfError(timeScale, 'set the time scale');
   FFmpegError.throwIfError(output.writeHeaderSync(), 'write the header');
   packet.alloc();
 

@@ -34,7 +34,7 @@ interface ClipDependencies extends FailureDependencies {
   /** First folder of annotated frames. */
   prefix: string;
   settings: ClipSettings;
-  /** Waits so many milliseconds. Left out, by the real clock; tests set it. */
+  /** Waits `ms` milliseconds. Tests replace the real clock by it. */
   sleep?: (ms: number) => Promise<unknown>;
 }
 
@@ -42,10 +42,10 @@ type Outcome = 'stored' | 'missing' | Failure;
 
 /** Events in work at the same time: most of them wait for frames. */
 const IN_WORK = 8;
-/** Most pictures of a clip, 15 s at 10 frames a second. Of more, so many are chosen at even distances. */
+/** Most pictures of a clip, 15 s at 10 frames a second. Of more, this many are chosen at even distances. */
 const MAX_PICTURES = 150;
 const POLL_MS = 1_000;
-/** Frames of a batch are stored in parallel: an older frame may be stored so much later than the newest. */
+/** Frames of a batch are stored in parallel: an older frame may be stored up to this much after the newest. */
 const SETTLE_MS = 500;
 /** Longest time from capture to storage: two batch windows of 5 s and the work. No frame is expected after it. */
 const GRACE_MS = 20_000;

@@ -46,13 +46,13 @@ const EVENTS_IN_WORK = 16;
 interface DetectDependencies extends FailureDependencies {
   detector: InferenceClient;
   publish: Publish;
-  /** Filters detections, tracks objects, finds events. Left out, frames are published with the model's detections. */
+  /** Filters detections, tracks objects, finds events. Without it, frames keep the model's detections. */
   scenes?: Scenes | undefined;
   /** Where events are kept. */
   store?: Store | undefined;
   /**
    * PICTURES=once: detect itself annotates the published frames, under the folder `prefix`. The records of `detections`
-   * then carry references, no pictures. Left out, they carry the pictures.
+   * then carry references, no pictures. Without `once`, they carry the pictures.
    */
   once?: { annotate: AnnotateFrames; prefix: string } | undefined;
 }

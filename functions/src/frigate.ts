@@ -39,7 +39,7 @@ const MOST_OBJECTS = 10_000;
 export function createFrigateMessages(): (event: SceneEvent) => FrigateMessage {
   const known = new Map<string, TrackedObject>();
   return (event) => {
-    // An event without a track, a count for example, is about no single object: it is an object of its own.
+    // An event without a track, a count for example, belongs to no object: it gets one of its own.
     const id = event.track_id === undefined ? event.event_id : `${event.stream_id}-${event.track_id}`;
     const last = known.get(id);
     const before = last ?? firstOf(id, event);
@@ -103,7 +103,7 @@ export function createMqttReceiver(
 
 /** Frigate's name for objects of any class. */
 const ALL = 'all';
-/** What was published counts as still valid for so long, ms: on Lambda other processes publish the same stream's counts. */
+/** How long a published count is taken as current, ms: on Lambda other processes publish counts of the same stream. */
 const SURE_MS = 30_000;
 
 /**
@@ -165,10 +165,10 @@ function mediansOf(frames: readonly DetectedFrame[]): Map<string, number> {
   );
 }
 
-/** A topic has 65,535 bytes at most, and whoever writes to Kafka names the classes. */
+/** Longest level, characters. A topic has 65,535 bytes at most, and every writer to Kafka may choose class names. */
 const MAX_LEVEL = 256;
 
-/** A class's name as one level of a topic: some characters have a meaning there, and control characters end connections. */
+/** A class's name as one level of a topic. Some characters have a meaning there; control characters end connections. */
 function levelOf(name: string): string {
   return name.slice(0, MAX_LEVEL).replace(/[/+#\p{Cc}]/gu, '_') || '_';
 }

@@ -5,9 +5,9 @@ import { cutRuns } from '@video-pipeline/storage';
 import { sourceOf, spansOf } from './history.ts';
 import { byStream, type Received } from './records.ts';
 
-// STORE=events: pictures are kept for some seconds before and after each frame in which something is of interest. The
-// seconds before may lie in an earlier batch, whose pictures are not stored: they are read from Kafka again. Whether a
-// frame is kept depends on the frames around it alone, not on how batches were cut.
+// STORE=events: pictures are kept for some seconds before and after each frame of interest. The seconds before it may
+// lie in an earlier batch, whose pictures are not stored: they are read from Kafka again. Whether a frame is kept
+// depends only on the frames around it, not on how batches were cut.
 
 /** What makes a frame of interest, and the time around it that is kept. */
 export interface KeepRule {
@@ -28,11 +28,11 @@ export interface Choice {
   kept: ReadonlySet<DetectedFrame>;
   /** Frames of earlier batches that are kept because of this batch. */
   earlier: DetectedFrame[];
-  /** Remembers the batch. Called once all its pictures are stored: a batch that failed is chosen from anew. */
+  /** Remembers the batch. Called once all its pictures are stored: after a failure the choice is made again. */
   commit(): void;
 }
 
-/** The rule of STORE=events. Clips need the same seconds. */
+/** The rule of STORE=events. Pictures are kept for the seconds that a clip shows. */
 export function keepRuleOf(
   config: Config<'STORE_CLASSES' | 'CLIP_BEFORE_SECONDS' | 'CLIP_AFTER_SECONDS'>,
 ): KeepRule {
@@ -92,7 +92,7 @@ export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
     const own = timesIn(frames);
     const before = remembered?.filter((time) => time < begin) ?? [];
     const wanted = Math.min(...own) - rule.beforeMs;
-    // What an earlier time of interest covers was kept with its own batch.
+    // Frames around an earlier time of interest were kept with that time's batch.
     const after = (from: number, time: number) =>
       time - rule.beforeMs <= from ? Math.max(from, time + rule.afterMs + 1) : from;
     const uncovered = before.toSorted((a, b) => a - b).reduce(after, wanted);
@@ -122,11 +122,11 @@ export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
 }
 
 /**
- * Times of interest of each stream, as far as this process has had every batch of the stream's partition since its first
- * one. Each batch may run in another process: after a gap nothing is known.
+ * Times of interest of each stream. They are known only while this process gets every batch of the stream's partition:
+ * another process may run a batch, and its times are not known here.
  */
 function createMemory() {
-  /** By source: from which offset on, and before which, this process has stored every batch. */
+  /** By source: this process has stored every batch from offset `from` up to before `next`. */
   const ranges = new Map<string, { from: number; next: number }>();
   const timesBy = new Map<string, { source: string; times: number[] }>();
   const spansIn = (received: readonly Received[]) => spansOf(received.map(({ record }) => record)).values();
@@ -163,8 +163,8 @@ const LOOK_BACK = 2_000;
 const OLDER = 10;
 
 /**
- * Reads earlier frames from Kafka. With PICTURES=twice they lie before the batch, on its own partition. With `once` they
- * are the newest references that detect has published.
+ * Reads earlier frames from Kafka. With PICTURES=twice they lie before the batch, on its own partition. With `once`
+ * they are the newest references that detect has published.
  */
 export function earlierFrom(tail: Pick<Tail, 'newest' | 'before' | 'at'>, detectionsTopic: string): Earlier {
   return {

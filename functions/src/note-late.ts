@@ -2,9 +2,9 @@ import { lateKey } from '@video-pipeline/frame';
 import type { MergedObject, MergingStore, Store, StoredObject } from '@video-pipeline/storage';
 
 /**
- * Stores an object. If it came late, it is noted, so that the tables take it up. The note comes after the object: a
- * crash between the two delivers the batch again.
- * @param at the time of what the object tells of, epoch ms
+ * Stores an object. If it is late, stores a note after it, so that the tables include it. After a crash between the
+ * two, the batch is delivered again.
+ * @param at when the object's frames were captured or its event happened, epoch ms
  */
 export async function putNoted(store: Store, object: StoredObject, at: number): Promise<void> {
   await store.put(object);

@@ -26,7 +26,7 @@ interface NotifyDependencies extends FailureDependencies {
 }
 
 const IN_WORK = 8;
-/** Share of a function's time in which events are delivered. In the rest, those that were not go into failed/. */
+/** Share of a function's time in which events are delivered. In the rest, undelivered ones are put into failed/. */
 const DELIVERING = 0.75;
 /** Most entries of one PutEvents request. */
 const BUS_ENTRIES = 10;
@@ -43,7 +43,7 @@ export function createNotify(dependencies: NotifyDependencies) {
     { code: 'MQTT_REFUSED', name: 'MQTT broker', deliver: mqtt },
   ] as const;
   return async (batch: MSKEvent, context: { getRemainingTimeInMillis(): number }): Promise<void> => {
-    // Without an end, a receiver that hangs would fail the batch at each delivery, and hold up all other events.
+    // Without this limit, a receiver that hangs would fail the batch at each delivery and delay all other events.
     const ending = AbortSignal.timeout(Math.floor(DELIVERING * context.getRemainingTimeInMillis()));
     const { events, failures } = decodeEvents(batch);
     await bus?.(events.map((one) => one.event));

@@ -8,7 +8,7 @@ export class ClipEncodingError extends Error {
   override readonly name = 'ClipEncodingError';
 }
 
-/** Decodes JPEGs of at most so many pixels, one after another, into the encoder's format. */
+/** Decodes JPEGs of at most `maxPixels`, one after another, into the encoder's format. */
 export function pictureReader(maxPixels: number) {
   const [decoder, packet, decoded] = [new CodecContext(), new Packet(), new Frame()];
   const scaler = scalerTo(AV_PIX_FMT_YUV420P);

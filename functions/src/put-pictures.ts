@@ -42,7 +42,7 @@ export function putPicture(store: Store, { frame, key, jpeg: body }: Picture): P
 /** For each frame's key: the object that holds its picture, and the part of it. The NDJSON lines carry this. */
 export type Places = ReadonlyMap<string, Partial<Record<PackedForm, Part & { key: string }>>>;
 
-/** Writes the pictures of one stream in the batch as few objects. Pictures that make no video are stored each by itself. */
+/** Writes a stream's pictures of a batch as few objects. Those that can't be encoded as video are stored one by one. */
 export async function putPacks(
   form: PackedForm,
   pictures: readonly Packable[],
@@ -57,7 +57,7 @@ export async function putPacks(
   const places = new Map();
   for (const run of form === 'archive' ? cutForArchives(pictures) : cutForSegments(pictures)) {
     const noVideo = ({ message: reason }: Error) =>
-      logger.warn('pictures that make no video are stored each by itself', { reason, frames: run.length });
+      logger.warn("pictures can't be encoded as video: stored one by one", { reason, frames: run.length });
     const packed = form === 'archive' ? archiveOf(prefix, run) : await segmentOf(prefix, run).catch(noVideo);
     await asSpan('annotate', 's3.put', sharedSpan(run.map(({ frame }) => frame)), async () => {
       if (packed) await store.put({ ...packed.object, storageClass });

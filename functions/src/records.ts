@@ -16,7 +16,7 @@ import { emitFailures, emitMetrics, type Logger } from '@video-pipeline/telemetr
 
 export { readValue } from './secrets.ts';
 
-/** A frame of a batch, and the record that it was in. A frame of `detections` may name its picture instead of having it. */
+/** A frame of a batch, and its record. A frame of `detections` may have a reference instead of a picture. */
 export interface Received<F extends Omit<Frame, 'jpeg'> = Frame> {
   record: MSKRecord;
   frame: F;
@@ -64,7 +64,7 @@ const EARLIEST = Date.UTC(2000, 0, 1);
 const AHEAD_MS = DAY_MS;
 
 /**
- * Refuses a record that decodes as a frame but is not a JPEG, or has an impossible time.
+ * Refuses a frame whose picture is a PNG or a WebP, or whose time is impossible.
  * @throws InvalidRecordError
  */
 function refuseNonsense({ jpeg, capturedAt }: Pick<Frame, 'capturedAt'> & Partial<Frame>): void {

@@ -22,7 +22,7 @@ export function scenesReader(
   log: Pick<Logger, 'info' | 'error'>,
 ): () => ReadonlyMap<string, SceneConfig> {
   const file = streamsFileOf(config);
-  const read = goingOn(log);
+  const read = versionedReader(log);
   const now = () => read(file && versionOfFile(file), () => readStreamsText(config));
   now();
   return now;
@@ -43,7 +43,7 @@ export function followScenes(
     onError: (error) => log.error("the new scenes can't be used: the former ones stay in use", error),
   }),
 ): () => Promise<ReadonlyMap<string, SceneConfig>> {
-  const read = goingOn(log);
+  const read = versionedReader(log);
   return async () => {
     const now = await text();
     return read(now, () => ({ text: now, where: url }));
@@ -51,10 +51,10 @@ export function followScenes(
 }
 
 /**
- * @returns a function that reads scenes when the version of their list is another one. From then on, an invalid list
- *   leaves the former scenes in use
+ * @returns a function that reads the scenes when the version of their list has changed. After the first valid list, an
+ *   invalid one leaves the former scenes in use
  */
-function goingOn(log: Pick<Logger, 'info' | 'error'>) {
+function versionedReader(log: Pick<Logger, 'info' | 'error'>) {
   let scenes: ReadonlyMap<string, SceneConfig> | undefined;
   let known: string | undefined;
   /** A stream whose configuration has become invalid keeps its former scene. */

@@ -41,7 +41,7 @@ export interface Scenes {
 }
 
 interface ScenesDependencies {
-  /** The current configuration, by stream; called before every batch. */
+  /** The current configuration, by stream; called several times for each batch. */
   configs: () => ReadonlyMap<string, SceneConfig> | Promise<ReadonlyMap<string, SceneConfig>>;
   /** Classes for streams that do not configure their own. */
   allowedClasses: readonly string[] | undefined;
@@ -71,7 +71,7 @@ const PLAIN = sceneConfigSchema.parse({});
 export function createScenes(dependencies: ScenesDependencies): Scenes {
   const { configs, allowedClasses, prefix, eventsTopic, clips, producer, logger } = dependencies;
   const history = createHistory();
-  /** Streams whose rate was found too low to follow what moves. */
+  /** Streams whose frame rate was found too low to track fast objects. */
   const sparse = new Set<string>();
 
   /** Logs what the events do not show: a clock that was set back, and a frame rate too low for tracking. */

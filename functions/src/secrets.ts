@@ -1,13 +1,13 @@
 import { type Config, ConfigError, readConfig, type VariableName } from '@video-pipeline/config';
 
-/** What a function's variable has on AWS in place of a secret: its ARN and version in Secrets Manager, in ECS's form. */
+/** Value of a variable that names a secret, on AWS: ARN and version in Secrets Manager, in the form of ECS. */
 const SECRET = /^(arn:[\w-]+:secretsmanager:([\w-]+):\d+:secret:[^:]+):::([\w-]+)$/;
-/** Limits of an attempt. Three are made: the function must not run out of time without saying why. */
-const PATIENCE = { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true };
+/** Milliseconds. The SDK makes three attempts: they must end before the function's time does, to report the cause. */
+const TIMEOUTS = { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true };
 
 /**
- * Checks variables as readConfig does, but for those that name secrets. What it returns reads all of them, with the
- * values of the secrets, and throws a ConfigError that names the variable and the secret which can't be read.
+ * Checks variables as readConfig does, except those that name secrets.
+ * @returns a function that reads all of them, and throws a ConfigError with the variable and secret that can't be read
  * @throws ConfigError
  */
 export function configWithSecrets<Name extends VariableName>(
@@ -25,7 +25,7 @@ export async function readValue(name: string): Promise<string> {
   if (!region) return given;
   // Loaded only where a secret is named.
   const { GetSecretValueCommand, SecretsManagerClient } = await import('@aws-sdk/client-secrets-manager');
-  const client = new SecretsManagerClient({ region, requestHandler: PATIENCE });
+  const client = new SecretsManagerClient({ region, requestHandler: TIMEOUTS });
   try {
     const { SecretString } = await client.send(new GetSecretValueCommand({ SecretId, VersionId }));
     if (!SecretString) throw new Error('it holds no text');

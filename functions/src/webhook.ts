@@ -16,7 +16,7 @@ interface WebhookSettings {
 /**
  * Delivers an event.
  * @param ending ends the attempts
- * @returns undefined once the receiver has accepted it, or the reason why it was given up
+ * @returns undefined once the receiver has accepted it, or the reason why no more attempts are made
  */
 export type Receiver = (event: SceneEvent, ending: AbortSignal) => Promise<string | undefined>;
 
@@ -24,11 +24,11 @@ const FIRST_WAIT_MS = 500;
 /** Longest wait for an answer, milliseconds. */
 const TIMEOUT_MS = 10_000;
 /** Status codes besides 5xx for which a retry may succeed: timeout, too early, too many requests. */
-const CURABLE = new Set([408, 425, 429]);
+const RETRYABLE = new Set([408, 425, 429]);
 
 /**
  * Posts events as Standard Webhooks specifies. The receiver recognises a repeated event by `webhook-id`, and a genuine
- * one by `webhook-signature`. A receiver accepts an event by a status of 2xx. Redirects are not followed, and link-local
+ * one by `webhook-signature`. It accepts an event with a status of 2xx. Redirects are not followed, and link-local
  * addresses are refused.
  * @see https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
  */
@@ -44,7 +44,7 @@ export function createWebhook({
       const answer = await post(url, event, secret, ending);
       if (answer === undefined) return undefined;
       problem = `attempt ${attempt}: ${answer.problem}`;
-      if (!answer.curable) break;
+      if (!answer.isRetryable) break;
       const wait = firstWaitMs * 2 ** (attempt - 1);
       if (attempt < attempts) await sleep(wait, undefined, { signal: ending }).catch(() => {});
     }
@@ -57,7 +57,7 @@ async function post(
   event: SceneEvent,
   secret: string | undefined,
   ending: AbortSignal,
-): Promise<{ problem: string; curable: boolean } | undefined> {
+): Promise<{ problem: string; isRetryable: boolean } | undefined> {
   const body = JSON.stringify(event);
   const timestamp = String(Math.floor(Date.now() / 1000));
   const signature = secret && { 'webhook-signature': sign(secret, event.event_id, timestamp, body) };
@@ -72,11 +72,11 @@ async function post(
     const { status, body: answer } = await fetchOnce(url, { method: 'POST', headers, body, signal });
     await answer?.cancel();
     if (status >= 200 && status < 300) return undefined;
-    return { problem: `HTTP status ${status}`, curable: status >= 500 || CURABLE.has(status) };
+    return { problem: `HTTP status ${status}`, isRetryable: status >= 500 || RETRYABLE.has(status) };
   } catch (error) {
     const { cause = error } = error as Error;
     const reason = cause as Error;
-    return { problem: reason.message, curable: !(reason instanceof OutboundError) };
+    return { problem: reason.message, isRetryable: !(reason instanceof OutboundError) };
   }
 }
 

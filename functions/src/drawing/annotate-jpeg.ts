@@ -38,28 +38,28 @@ const MAX_PIXELS = 50_000_000;
 /** A picture of 4K has fewer pixels than this. */
 const USUAL_PIXELS = 10_000_000;
 /**
- * Limits of the pixels that are in work at the same time. Large pictures have a limit of their own, so that pictures of
- * usual size do not wait for them.
+ * Limits of the pixels that are drawn on at the same time. Large pictures have a limit of their own, so that pictures
+ * of usual size do not wait for them.
  */
 const gates = { usual: gateOf(2 * USUAL_PIXELS), large: gateOf(2 * MAX_PIXELS) };
 /** First bytes of every JPEG: start of image, and the first byte of the next marker (ITU-T T.81, B.1.1.3). */
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
 /** Most boxes that are drawn; a model gives no more. */
 const MAX_BOXES = 300;
-/** Most pixels that boxes and labels may paint. In a picture that has more pixels than this, as many as it has. */
+/** Boxes and labels may paint this many pixels. In a picture of more pixels, they may paint as many as it has. */
 const MIN_PAINTED_PIXELS = 20_000_000;
 /** Average width of a character of a label, as a share of the text's size. */
 const CHARACTER_WIDTH = 0.6;
 /** Most characters of a class's name on a label. */
 const MAX_NAME = 256;
-/** After so much drawing the event loop runs other work, milliseconds: heartbeats and uploads to S3, for example. */
+/** After this much drawing the event loop runs other work, milliseconds: heartbeats and uploads to S3, for example. */
 const SLICE_MS = 10;
 
 /**
- * Draws a box, or the outline of its mask, and a label for every detection that is {@link drawable}. It yields to the event loop meanwhile.
+ * Draws a label and a box, or the outline of the mask, for each {@link drawable} detection. The event loop stays free.
  * @param frame a JPEG, and the upright size that its record gives, pixels
  * @param how encoding of the result; left out, quality 85. With `boxes: false` nothing is drawn
- * @returns an upright JPEG of that size, 4:2:0, without metadata. With `boxes: false` the JPEG itself, if it is such a one
+ * @returns an upright JPEG of that size without metadata: a new one in 4:2:0. With `boxes: false`, a fitting one itself
  * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
  * @example
  * const annotated = await annotateJpeg({ jpeg, width: 1280, height: 720 }, detections, { quality: 70 });
@@ -100,7 +100,7 @@ async function draw(
   let pause = performance.now() + SLICE_MS;
   // The detection of the highest confidence is drawn last, so that its label is on top.
   const drawn = drawable(frame, detections);
-  // Classes of the picture as a whole have their labels below each other.
+  // Labels that describe the whole picture are drawn one below the other.
   const whole = drawn.filter((one) => isWhole(frame, one));
   for (const detection of drawn.reverse()) {
     drawDetection(pixels, detection, glyphs, Math.max(0, whole.indexOf(detection)));
@@ -115,7 +115,7 @@ async function draw(
 
 /**
  * The detections that are drawn, the highest confidence first. Their number is limited, and so are the pixels that they
- * paint: as many as the picture has, and more in a small picture. The result depends on the arguments alone.
+ * paint ({@link MIN_PAINTED_PIXELS}). The result depends on the arguments alone.
  * @param picture size, pixels
  */
 export function drawable(
@@ -132,8 +132,8 @@ export function drawable(
 }
 
 /**
- * Estimate of the pixels that a detection paints: the edges of its box, or its outline with the area in it, and the part
- * of its label in the picture.
+ * Estimate of the pixels that a detection paints: the edges of its box, or its outline with the area in it; the part of
+ * its label in the picture; and its key points.
  */
 function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection): number {
   const [x1, y1, x2, y2] = detection.bbox;
@@ -142,7 +142,7 @@ function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection):
   const size = textSize(picture);
   const line = lineWidth(picture);
   const label = Math.min(picture.width, labelText(detection).length * CHARACTER_WIDTH * size) * size;
-  // A point is a square of three lines, and up to one bone a point is about as long as its box.
+  // A key point is a square with sides of three lines. There is about one bone for each, at most as long as the box.
   const points = (detection.keypoints?.length ?? 0) * (9 * line * line + (width + height) * line);
   return (
     label + points + (detection.polygon ? areaOf(picture, detection.polygon) : 2 * (width + height) * line)

@@ -8,7 +8,7 @@ const DRAW_ATTEMPTS = 3;
 /** Wait between two attempts to draw, milliseconds. Other frames are done by then, and their memory is free. */
 const DRAW_WAIT_MS = 500;
 
-/** A fault of the drawing that is not the picture's: memory was short, for example. */
+/** An error in drawing that the picture did not cause: memory was short, for example. */
 class DrawingError extends Error {}
 
 /** @throws PictureError at the first attempt, DrawingError after the last one */
@@ -31,7 +31,7 @@ export async function drawInAttempts(
 
 const SOMETHING: Detection = { class_id: 0, class_name: 'person', confidence: 1, bbox: [2, 2, 9, 9] };
 
-/** Whether a grey picture of the frame's size can be drawn on now. If it can, what fails is the frame's own. */
+/** Whether a grey picture of the frame's size can be drawn on now. If it can, the frame itself is at fault. */
 export async function canDraw(
   { width, height }: DetectedFrame,
   how: Parameters<typeof annotateJpeg>[2],

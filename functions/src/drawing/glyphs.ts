@@ -15,7 +15,7 @@ export interface Glyphs {
   cells: ReadonlyMap<string, { x: number; width: number }>;
 }
 
-/** Stands for a character that the font does not have. */
+/** Drawn instead of a character that the font does not have. */
 export const UNKNOWN = '?';
 
 /** Most text sizes in memory. The largest needs 4 MB, and the senders of pictures decide how many sizes there are. */
@@ -32,7 +32,7 @@ export const loadGlyphs = cached(
   MAX_SIZES,
 );
 
-// B612 was drawn for the screens of airliners. The file holds the letters of ISO 8859-1.
+// B612 is made for reading on screens. The file has the characters of ISO 8859-1.
 async function loadFont(): Promise<Font> {
   const url = import.meta.resolve('@fontsource/b612/files/b612-latin-700-normal.woff');
   const bytes = await readFile(fileURLToPath(url));

@@ -104,7 +104,7 @@ function mix(samples: Uint8Array, at: number, value: number, share: number): voi
 /** Draws the rectangle's border inside the rectangle, `line` pixels wide. */
 export function strokeRectangle(pixels: Pixels, rectangle: Rectangle, line: number, colour: Colour): void {
   const { left, top, right, bottom } = rectangle;
-  // Borders that meet are filled as one: apart, each would only half colour the samples that both share.
+  // Borders that meet are filled as one rectangle: one by one, each would colour a shared sample only by half.
   const isFull = Math.min(right - left, bottom - top) <= 2 * line;
   const borders = [
     { bottom: top + line },
