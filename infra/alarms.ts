@@ -89,11 +89,11 @@ export function alarms(watched: Watched): Alarm[] {
           statistic: 'Sum',
         }),
       ),
-    above('LostBatches', 'Lambda gave batches up: they lie under aws/lambda/, to be put back.', 0, 1, {
+    above('LostBatches', 'Lambda gave up batches. They are kept under aws/lambda/, to be put back.', 0, 1, {
       ...awsMetric('AWS/S3', 'PutRequests', watched.lostBatches.bucket, watched.lostBatches.filter),
       statistic: 'Sum',
     }),
-    above('CompactErrors', 'An hour was not brought into the tables; the next run tries again.', 0, 1, {
+    above('CompactErrors', 'An hour was not written to the tables; the next run tries again.', 0, 1, {
       ...awsMetric('AWS/Lambda', 'Errors', watched.compactor),
       statistic: 'Sum',
     }),
@@ -107,7 +107,7 @@ export function alarms(watched: Watched): Alarm[] {
       : []),
     ...(watched.fallsBack
       ? [
-          above('SpotFallback', 'No spot instance was to be had: a GPU node is rented on demand.', 0, 1, {
+          above('SpotFallback', 'No spot instance was available: a GPU node runs on demand.', 0, 1, {
             ...{ namespace, name: ON_DEMAND_NODES, dimensions: {}, statistic: 'Sum' },
           }),
         ]
@@ -205,7 +205,7 @@ function above(
   };
 }
 
-/** Nothing for three minutes. */
+/** An alarm that no value came for three minutes. */
 function silent(key: string, description: string, metric: Alarm['metric']): Alarm {
   return {
     ...above(key, description, 1, 3, metric),

@@ -92,7 +92,7 @@ function storeCpuMs(store: Workload['store']): number {
   return { frames: 0, events: 0, archive: annotateOptimised - annotate, video: video.cpuMs.encode }[store];
 }
 
-/** Half the time to fill a batch, the window if the batch does not fill, and each stage's wait (M/D/1) and work. */
+/** Mean, seconds: half the time to fill a batch, the window if it does not fill, each stage's wait (M/D/1) and work. */
 export function latency(
   framesPerSecond: number,
   batch: number,

@@ -9,17 +9,17 @@ import type { Stage } from './stages.ts';
 /** One entry of the ingest host's STREAMS, checked as the ingest host and detect will. */
 export type Camera = z.output<typeof streamEntrySchema>;
 
-/** A connection to a camera. A pull by UDP is SRT's alone: its answers come back on the same port. */
-interface Way {
+/** A connection to a camera. Only SRT uses UDP: its answers come back on the same port. */
+interface Connection {
   protocol: 'tcp' | 'udp';
   port: number;
 }
 
 /** The connections that ingest opens to a camera. */
-function waysTo({ url, fallback = [], transport }: Camera): Way[] {
+function connectionsTo({ url, fallback = [], transport }: Camera): Connection[] {
   return [url, ...fallback].map((one) => {
     const to = new URL(one);
-    // RTSP in HTTP, as FFmpeg opens it.
+    // RTSP tunnelled in HTTP: FFmpeg's default port is 80.
     const port = transport === 'http' && to.port === '' ? 80 : portOf(to);
     return { protocol: to.protocol === 'srt:' ? 'udp' : 'tcp', port };
   });
@@ -28,20 +28,19 @@ function waysTo({ url, fallback = [], transport }: Camera): Way[] {
 /** Ports of cameras that are added later, beside those of the cameras' addresses. */
 const CAMERA_PORTS = [554, 8554];
 
-/** The connections that a stage's ingest may open: to its cameras' addresses alone. */
-export function waysToCameras({ ingest }: Stage, cameras: readonly Camera[]): (Way & { cidr: string })[] {
-  const later = CAMERA_PORTS.map((port): Way => ({ protocol: 'tcp', port }));
-  const ways = new Map(
-    [...later, ...cameras.flatMap(waysTo)].map((way) => [`${way.protocol}${way.port}`, way]),
-  );
-  return ingest.cameraCidrs.flatMap((cidr) => Array.from(ways.values(), (way) => ({ ...way, cidr })));
+/** The connections that a stage's ingest may open: only to its cameras' addresses. */
+export function cameraConnections({ ingest }: Stage, cameras: readonly Camera[]) {
+  const later = CAMERA_PORTS.map((port): Connection => ({ protocol: 'tcp', port }));
+  const all = [...later, ...cameras.flatMap(connectionsTo)];
+  const distinct = new Map(all.map((one) => [`${one.protocol}${one.port}`, one]));
+  return ingest.cameraCidrs.flatMap((cidr) => Array.from(distinct.values(), (one) => ({ ...one, cidr })));
 }
 
-/** An address that a task can open a connection to: no file, and no port of its own that a camera sends to. */
+/** An address that a task can connect to: neither a file, nor a UDP port of the task that a camera sends to. */
 const canBeOpened = (url: string) =>
   URL.canParse(url) && !/^(file|udp):/i.test(url) && portOf(new URL(url)) > 0;
 
-/** A camera that a stage on AWS can read: its security groups let connections out, and no camera in. */
+/** A camera that a stage on AWS can read: its security groups allow outbound connections only. */
 const deployedEntry = streamEntrySchema
   .refine(({ url, fallback = [] }) => [url, ...fallback].every(canBeOpened), {
     path: ['url'],

@@ -3,7 +3,7 @@ import { CANARY_STOPPED_KEY } from '@video-pipeline/frame';
 import { namespaceOf } from './metrics.ts';
 import type { Stage } from './stages.ts';
 
-/** How often the stop of a canary is looked for, milliseconds. */
+/** How often to check whether an alarm has stopped the canary, milliseconds. */
 const EVERY_MS = 15_000;
 
 interface CanaryRequest {
@@ -37,7 +37,7 @@ export async function runCanary(request: CanaryRequest, commands: CanaryCommands
   if (stage.inference.backend !== 'eks')
     throw new Error(`stage '${stage.name}' has no EKS: a canary needs it`);
   if (share === 1 && !shadow)
-    throw new Error('--share 1 leaves no batch to compare with: take less, or --shadow');
+    throw new Error('--share 1 leaves no batch to compare with: set a lower share, or --shadow');
   if (!bucket) throw new Error(`stage '${stage.name}' has no outputs here: deploy it first`);
   const mark = `s3://${bucket}/${CANARY_STOPPED_KEY}`;
   aws('s3', 'rm', mark);
@@ -49,11 +49,11 @@ export async function runCanary(request: CanaryRequest, commands: CanaryCommands
       INFERENCE_CANARY_MODE: shadow ? 'shadow' : 'canary',
     });
     note(`${image} gets ${share * 100} % of the batches, for ${minutes} minutes`);
-    note('Ctrl-C ends the watch alone: npm run deploy -- infra removes the canary');
+    note('Ctrl-C ends only the watch: npm run deploy -- infra removes the canary');
     const begun = new Date();
     why = await watch(begun.getTime() + minutes * 60_000, () => stopOf(aws, bucket));
     frames = framesOf(aws, stage, begun);
-    if (frames === 0) why ??= 'it answered no frame: has the stage cameras that send?';
+    if (frames === 0) why ??= 'it answered no frame: does a camera of the stage send any?';
   } catch (error) {
     // A canary that is half deployed, or that nobody watches, must not stay.
     why = (error as Error).message;

@@ -20,7 +20,7 @@ import { BROKER_SIZES, type BrokerSize, isPacked, type Stage, stageOf } from './
  * formulas to measurements of `npm run bench`. docs/capacity.md explains them.
  */
 
-/** What {@link TARGET} is, for the partition with the most streams: it only has to keep up. */
+/** {@link TARGET} of the partition with the most streams: it only has to keep up. */
 const TARGET_FULLEST = 0.9;
 /**
  * Sustained ingress of one `m7g.large`, MB/s. Larger sizes scale with their price. AWS states 500 MB/s for a `16xlarge`
@@ -61,9 +61,9 @@ export interface Capacity {
   /** Frames of one invocation. */
   batch: number;
   detect: StageNeed;
-  /** Left out if annotate runs within detect. */
+  /** Undefined if annotate runs within detect. */
   annotate?: StageNeed;
-  /** Tasks of each stage that carries frames; left out if those are Lambda functions. */
+  /** Tasks of each stage that carries frames; undefined if those are Lambda functions. */
   workers?: number;
   gpuPods: number;
   ingestTasks: number;
@@ -184,7 +184,7 @@ function partitionLoad({ cameras }: Workload, partitions: number): { mean: numbe
   return { mean: Math.max(mean, Math.min(1, cameras)), fullest };
 }
 
-/** The smallest brokers of which a cluster can have enough. Their number is a multiple of three: one in each zone. */
+/** The smallest brokers of which at most half of MAX_BROKERS are needed, in a multiple of three: one for each zone. */
 function brokersFor({ kafka: { kind } }: Stage, ingressMb: number, replicas: number): Capacity['kafka'] {
   const sizes = Object.entries(BROKER_SIZES).map(([size, times]) => {
     const brokers = Math.max(ingressMb / (BROKER_MB[kind] * times), replicas / mostReplicas(times));

@@ -16,14 +16,14 @@ interface Tagged {
 }
 
 /**
- * What the account uses already, for the quotas where AWS reports it: in all, and by this stage. `limit` is the quota
- * itself, where its service knows it better than Service Quotas.
+ * What is in use already, for the quotas where AWS reports it: by the whole account, and by this stage. `limit` is the
+ * quota itself, where its service knows it better than Service Quotas.
  */
 type Held = Record<string, (ask: Ask) => { all: number; own: number; limit?: number }>;
 
-/** Who publishes the images of NAT instances, and their names, as SST asks for them. */
+/** Publisher and names of the images of NAT instances, as SST selects them. */
 const NAT_IMAGES = { owner: '568608671756', name: 'fck-nat-al2023-*' };
-/** Role of EC2 without which no spot instance starts. Only who may make it can, and EKS may not. */
+/** Service of the role without which no spot instance starts. EKS has no right to create that role. */
 const SPOT_SERVICE = 'spot.amazonaws.com';
 
 /**
@@ -83,7 +83,7 @@ const filters = (values: Record<string, string>) => [
   ...Object.entries(values).map(([name, value]) => `Name=${name},Values=${value}`),
 ];
 
-/** The region's zones in their order, as the network takes them. */
+/** The region's zones in the order in which the network takes them. */
 function zonesOf(ask: Ask): string[] {
   const usable = filters({ state: 'available', 'opt-in-status': 'opt-in-not-required' });
   const { AvailabilityZones } = JSON.parse(ask('ec2', 'describe-availability-zones', ...usable));
@@ -94,7 +94,7 @@ function zonesOf(ask: Ask): string[] {
 }
 
 /**
- * Log groups that AWS made again, without a retention, when a stage of this name was removed: a deploy can't make them then.
+ * Log groups that AWS recreated without a retention when a stage of this name was removed. A deploy can't create them.
  * @see https://github.com/terraform-aws-modules/terraform-aws-eks/issues/2763
  */
 function* leftProblems(stage: string, region: string, ask: Ask): Generator<string> {
@@ -103,12 +103,12 @@ function* leftProblems(stage: string, region: string, ask: Ask): Generator<strin
     const kept = ['--query', 'logGroups[?!retentionInDays].logGroupName'];
     for (const group of JSON.parse(ask('logs', 'describe-log-groups', ...prefix, ...kept))) {
       console.log(`aws logs delete-log-group --region ${region} --log-group-name ${group}`);
-      yield `the log group ${group} is left of a removed stage, and has to be deleted first`;
+      yield `the log group ${group} is left over from a removed stage, and has to be deleted first`;
     }
   }
 }
 
-/** GPU instances that the account can't start. Prints the command that helps. */
+/** Why the account can't start the GPU instances. Prints the command that helps. */
 function* gpuProblems({ families, capacity }: Gpu, zones: string[], ask: Ask): Generator<string> {
   const types = families.map((family) => `${family}.${GPU_NODE.size}`).join();
   const offered = ['availability-zone', ...filters({ 'instance-type': types, location: zones.join() })];
@@ -132,13 +132,13 @@ function* versionProblems({ kafka, inference }: Stage, ask: Ask): Generator<stri
   if (inference.backend !== 'eks') return;
   const { addonName, addonVersion } = INSIGHTS;
   const wanted = ['--kubernetes-version', KUBERNETES_VERSION, '--addon-name', addonName];
-  // Without an add-on for it EKS does not know the version of Kubernetes either.
+  // If EKS has no add-on for a version of Kubernetes, it does not offer that version either.
   if (!ask('eks', 'describe-addon-versions', ...wanted).includes(`"${addonVersion}"`))
     yield `EKS has no ${addonName} ${addonVersion} for Kubernetes ${KUBERNETES_VERSION} (infra/versions.ts)`;
 }
 
 function quotaOf({ service, code, usual }: Quota, ask: Ask): number {
-  // A list, as asking for one quota is an error where AWS holds no value for the account, only its default.
+  // A list: the call for a single quota fails if the account has only AWS's default.
   const one = ['--service-code', service, '--quota-code', code];
   return JSON.parse(ask('service-quotas', 'list-service-quotas', ...one)).Quotas[0]?.Value ?? usual;
 }
@@ -152,7 +152,7 @@ function heldBy(stage: string): Held {
     'Concurrent executions': (ask) => {
       const { AccountLimit } = JSON.parse(ask('lambda', 'get-account-settings'));
       const all = AccountLimit.ConcurrentExecutions - AccountLimit.UnreservedConcurrentExecutions;
-      // The names alone: all of hundreds of functions is more than a command's answer may hold.
+      // Only the names: all details of hundreds of functions are more than a command's output may have.
       const names: string[] = JSON.parse(
         ask('lambda', 'list-functions', '--query', 'Functions[].FunctionName'),
       );

@@ -134,7 +134,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
     secrets: { CONSOLE_TOKEN },
     permissions: permissions(parts),
     tmp: true,
-    // Zones are shown, and changed where the list of cameras is kept.
+    // The console only shows zones here. They are changed in CAMERAS_FILE.
     environment: {
       ...kafkaEnvironment(stage, kafka),
       STREAMS_FILE: list.url,
@@ -220,7 +220,7 @@ function createSignIn(stage: Stage, { domain }: Console) {
   };
 }
 
-/** Reads what the console shows. Writes a dead letter back to its topic, and then deletes it from `failed/`. */
+/** Rights to read what the console shows, to mark events as reviewed, and to move dead letters back to their topics. */
 function permissions({ stage, kafka, store, functions, list }: Parts): sst.aws.FunctionPermissionArgs[] {
   const { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC, KAFKA_GROUP_ID, S3_PREFIX } =
     stage.settings;

@@ -35,7 +35,7 @@ interface Work {
   putsPerFrame: number;
   /** NDJSON objects for each frame. The compactor reads each once. */
   linesPerFrame: number;
-  /** Kilobytes of a stored frame; left out, those of a published one. */
+  /** Kilobytes of a stored frame; by default those of a published one. */
   storedKb?: number;
   /** Kilobytes of a frame's line of NDJSON. */
   lineKb: number;
@@ -50,7 +50,7 @@ const ARCHIVE_PUTS_PER_FRAME = 4 / 25;
 const EVENTS_AN_HOUR = 6;
 const SPOT_SHARE = 0.3;
 const METRICS_PER_STREAM = 12;
-/** Kilobytes of log that detect and annotate write for each stream of a batch, and that Lambda writes for an invocation. */
+/** Kilobytes of log that detect and annotate write for each stream of a batch, and Lambda for an invocation. */
 const LOG_KB = { stream: 0.85, invocation: 0.6 };
 /** Most MB/s of one poller. */
 export const POLLER_MB = 5;
@@ -83,7 +83,7 @@ export function estimate(stage: Stage, work = assumedOf(stage)): Estimate {
   const { load, network, ingest, store } = stage;
   const hours = load.stageHours;
   const { workers } = stage.functions;
-  const frameStages = deployedStages(stage).filter(({ of }) => of.carriesFrames).length;
+  const frameStages = deployedStages(stage).filter(({ step }) => step.carriesFrames).length;
   const frames = load.streams * load.frameRate * 3600 * load.cameraHours;
   const batches = frames / 25;
   const publishedGb = frames * load.frameKb * 1e-6;
@@ -256,8 +256,8 @@ function pollersCost(stage: Stage): number {
   if (!pollers) return 0;
   const { load } = stage;
   const mb = (load.streams * load.frameRate * load.frameKb) / 1000;
-  const mapped = deployedStages(stage).filter(({ of }) => !runsAsTasks(stage, of));
-  const topics = mapped.map(({ of }) => (of.carriesFrames ? mb : 0));
+  const mapped = deployedStages(stage).filter(({ step }) => !runsAsTasks(stage, step));
+  const topics = mapped.map(({ step }) => (step.carriesFrames ? mb : 0));
   const needed = topics.map((each) => Math.max(pollers.min, Math.ceil(each / POLLER_MB)));
   const total = (list: number[]) => list.reduce((sum, one) => sum + one, 0);
   const units = Math.ceil(Math.max(total(needed) / POLLER_UNIT.pollers, total(topics) / POLLER_UNIT.mb));
@@ -269,9 +269,9 @@ function eventsCost(stage: Stage): number {
   const { load, store } = stage;
   const events = load.streams * load.cameraHours * EVENTS_AN_HOUR;
   const kept = Math.min(events, load.streams * 24 * store.clipDays * EVENTS_AN_HOUR);
-  return STAGES.reduce((sum, of) => {
-    const { perEvent } = of.lambda;
-    const size = lambdaOf(stage, of);
+  return STAGES.reduce((sum, step) => {
+    const { perEvent } = step.lambda;
+    const size = lambdaOf(stage, step);
     if (!perEvent || !size) return sum;
     const lambda = (perEvent.seconds * size.memoryMb * PRICE.lambdaGbSecondArm) / 1024;
     const requests = (perEvent.gets * PRICE.perMillion.s3Get + perEvent.puts * PRICE.perMillion.s3Put) / 1e6;

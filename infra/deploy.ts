@@ -32,7 +32,7 @@ program
   .addHelpText(
     'after',
     '\nVariables: AWS_REGION, DEPLOY_CIDRS, CAMERAS_FILE, ALARM_EMAIL, MODEL_IMAGE, INGEST_IMAGE.\n' +
-      'A setting of the stage, such as FRAME_RATE, counts before its row in infra/stages.ts. See docs/deploy.md.',
+      'A setting of the stage, such as FRAME_RATE, has priority over its row in infra/stages.ts. See docs/deploy.md.',
   );
 
 program
@@ -48,14 +48,14 @@ program
   });
 program
   .command('check')
-  .description("ask AWS whether the account's quotas hold the stage, and say what to request")
+  .description("ask AWS whether the account's quotas suffice for the stage, and print what to request")
   .action(checkStage);
 program
   .command('infra')
   .description('deploy everything, with the images built last; SST builds those that were not')
   .action(() => deployStage());
 program.command('build').description('build the images and push them to ECR').action(build);
-program.command('k8s').description('deploy the Kubernetes objects alone').action(deployKubernetes);
+program.command('k8s').description('deploy only the Kubernetes objects').action(deployKubernetes);
 program
   .command('canary')
   .argument('<image>', 'image of the model server that is to be tried')
@@ -179,13 +179,13 @@ function keepImages(images: Images): void {
 
 function deployStage(variables: NodeJS.ProcessEnv = {}, options: string[] = []): void {
   refuse();
-  // SST tells of missing credentials in a trace of many lines.
+  // SST reports missing credentials in a long stack trace.
   aws('sts', 'get-caller-identity');
   const kept = toDeploy();
   const images = { ...kept, ...variables };
   for (const [name, image] of Object.entries(images)) process.stderr.write(`${name}=${image}\n`);
   run('npx', ['sst', 'deploy', '--stage', stage(), ...options], images);
-  // Or the next deploy would undo a return to an older image.
+  // Otherwise the next deploy would undo a return to an older image.
   keepImages(kept);
 }
 
@@ -223,7 +223,7 @@ function showStatus(): void {
   const { inference, settings } = stageOf(stage());
   if (inference.backend === 'eks') {
     const kinds = `pods,svc,hpa${inference.autoscaler === 'keda' ? ',scaledobject' : ''}`;
-    // Of its own: the current context of the user's kubectl stays.
+    // A file of its own: the current context of the user's kubectl stays.
     const kubeconfig = ['--kubeconfig', join(ROOT, `.sst/kubeconfig-${stage()}`)];
     run('aws', ['eks', 'update-kubeconfig', '--name', name, '--region', REGION, ...kubeconfig]);
     run('kubectl', ['get', kinds, '--namespace', 'video-pipeline', ...kubeconfig]);
@@ -234,7 +234,7 @@ function showStatus(): void {
     'lambda list-event-source-mappings',
     `EventSourceMappings[?contains(FunctionArn, ':${name}-')].[FunctionArn,State,LastProcessingResult]`,
   );
-  // The folders alone: listing the objects would take hours where there are millions of them.
+  // Only the folders: listing millions of objects would take hours.
   if (outputs.bucket)
     list(
       `s3api list-objects-v2 --bucket ${outputs.bucket} --prefix ${settings.S3_PREFIX}/ --delimiter /`,

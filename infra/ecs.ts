@@ -46,8 +46,8 @@ interface ServiceSpec
 }
 
 /**
- * A service whose tasks have a read-only root file system, no Linux capabilities, and no shell from outside. A deploy
- * fails if its tasks do not get healthy, unless nobody waits for them.
+ * A service whose tasks have a read-only root file system, no Linux capabilities, and no shell from outside. With
+ * `wait`, a deploy fails if the tasks do not become healthy.
  */
 export function createService(name: string, spec: ServiceSpec): sst.aws.Service {
   const { stage, logs, spot, permissions = [], secrets = {}, tmp, after = [], ...rest } = spec;
@@ -68,9 +68,9 @@ export function createService(name: string, spec: ServiceSpec): sst.aws.Service 
       },
       service: (service, options) => {
         service.enableExecuteCommand = false;
-        // The cluster with its capacity providers.
+        // It needs the cluster's capacity providers, too.
         options.dependsOn = [spec.cluster, ...after];
-        // Autoscaling sets the number of tasks: a deploy would return to the least one, even under load.
+        // Autoscaling sets the number of tasks: a deploy would reset it to the minimum, even under load.
         if (spec.scaling) options.ignoreChanges = ['desiredCount'];
         changeService?.(service);
       },
@@ -86,7 +86,7 @@ function harden(args: aws.ecs.TaskDefinitionArgs, tmp = false): void {
     JSON.stringify(
       JSON.parse(json).map((one: Record<string, any>) => ({
         ...one,
-        // SST gives it a terminal, and to a terminal no process of ours writes metrics.
+        // SST gives a container a terminal, but our processes write no metrics to a terminal.
         pseudoTerminal: false,
         readonlyRootFilesystem: true,
         linuxParameters: { ...one.linuxParameters, capabilities: { drop: ['ALL'] } },
@@ -102,7 +102,7 @@ export class RolledBackError extends Error {
 }
 
 /**
- * Fails a deploy when ECS rolled a service back. AWS's provider reports a success then: it waits for a steady state,
+ * Fails a deploy when ECS rolled a service back. AWS's provider would report a success: it waits for a steady state,
  * and the old tasks reach one.
  * @see https://github.com/hashicorp/terraform-provider-aws/issues/20858
  */
@@ -112,7 +112,7 @@ function refuseRollback(name: string, service: sst.aws.Service): void {
   $resolve([nodes.service.taskDefinition, nodes.taskDefinition.arn]).apply(([runs, wanted]) => {
     if (runs !== wanted)
       throw new RolledBackError(
-        `${name} runs ${runs}, as tasks of ${wanted} did not get healthy: see its log, and its events in ECS`,
+        `${name} runs ${runs}, as tasks of ${wanted} did not become healthy: see its log, and its events in ECS`,
       );
   });
 }

@@ -35,7 +35,7 @@ export function createEks(parts: Parts): InferenceTarget {
   connect(nodes, kafka.group, KAFKA_IAM_PORT);
   if (network.endpointGroup) reachAws(network, nodes);
 
-  // It asks once, when it starts, whether the API answers. After the add-ons the cluster has run pods already.
+  // The provider checks only at its start whether the API answers. Once the add-ons exist, the cluster has run pods.
   const kubeconfig = createKubeconfig(cluster);
   const provider = new kubernetes.Provider('Kubernetes', { kubeconfig }, { dependsOn: addons });
   const keda = inference.autoscaler === 'keda' ? installKeda(parts, cluster, provider) : undefined;
@@ -68,7 +68,7 @@ export function createEks(parts: Parts): InferenceTarget {
     permissions: [],
     allow: (from) => {
       connect(from, loadBalancer, stage.settings.PORT);
-      // And if the load balancer has a group of Auto Mode's making (kubernetes.ts).
+      // In case Auto Mode gives the load balancer a group of its own (kubernetes.ts).
       connectOut(from, VPC_CIDR, stage.settings.PORT);
     },
     metrics: { eksCluster: cluster.name },
@@ -98,7 +98,7 @@ function createCluster(stage: Stage, network: Network) {
     {
       name: `${$app.name}-${$app.stage}`,
       version: KUBERNETES_VERSION,
-      // At the end of standard support AWS upgrades the cluster, instead of extended support at six times the price.
+      // At the end of standard support AWS upgrades the cluster. Extended support would cost six times as much.
       upgradePolicy: { supportType: 'STANDARD' },
       roleArn: clusterRole.arn,
       bootstrapSelfManagedAddons: false,
@@ -114,7 +114,7 @@ function createCluster(stage: Stage, network: Network) {
         endpointPublicAccess: true,
         publicAccessCidrs: DEPLOY_CIDRS,
       },
-      // Who made the cluster: EKS does not tell later.
+      // Who created the cluster: EKS does not report it later.
       tags: { creator: deployer() },
     },
     { dependsOn: [logs], ignoreChanges: ['tags.creator'] },
@@ -152,12 +152,12 @@ const deployer = () =>
   // A tag can't have a comma.
   aws.getCallerIdentityOutput().arn.apply((arn) => arn.split('/', 2).join('/').replaceAll(',', '_'));
 
-/** The same for the ARN of a role. */
+/** The ARN of a role in the form of {@link deployer}. */
 const asDeployer = (role: string) => role.replace(/:iam:(.*):role\/(?:.*\/)?/, ':sts:$1:assumed-role/');
 
 /**
- * Grants further roles access to the cluster. The role that creates the cluster gets all rights from EKS, and EKS takes
- * no second entry for it: ResourceInUseException.
+ * Grants further roles access to the cluster. The role that creates the cluster gets all rights from EKS, which refuses
+ * a second entry for it: ResourceInUseException.
  */
 function grantAccess(cluster: aws.eks.Cluster): void {
   const { CLUSTER_ADMINS = [], CLUSTER_VIEWERS = [] } = deployment();
@@ -176,7 +176,7 @@ function grantAccess(cluster: aws.eks.Cluster): void {
   cluster.tags.apply((tags) => {
     for (const role of new Set([...CLUSTER_ADMINS, ...CLUSTER_VIEWERS])) {
       if (asDeployer(role) === tags?.creator)
-        console.log(`${role} made the Kubernetes cluster, and has all rights in it without being named`);
+        console.log(`${role} created the Kubernetes cluster, and has all rights in it without being named`);
       else if (CLUSTER_ADMINS.includes(role)) grant(role, 'AmazonEKSClusterAdminPolicy', { type: 'cluster' });
       else grant(role, 'AmazonEKSViewPolicy', { type: 'namespace', namespaces });
     }

@@ -14,15 +14,15 @@ import {
   type StageFunction,
   specify,
 } from './stage-function.ts';
-import { beforeForgotten, deployedStages, MOST_RETRIES, runsAsTasks, type Stage } from './stages.ts';
+import { deployedStages, MOST_RETRIES, maxRecordAgeSeconds, runsAsTasks, type Stage } from './stages.ts';
 import { objects } from './storage.ts';
 import { createWorkerImage, createWorkers } from './workers.ts';
 
 export type Functions = ReturnType<typeof createFunctions>;
 
-/** What runs the work of a stage. */
+/** What runs a pipeline stage. */
 interface Running {
-  /** Left out for a stage that runs as tasks. */
+  /** Undefined for a stage that runs as tasks. */
   fn?: sst.aws.Function;
   logs: { name: $util.Input<string> };
 }
@@ -30,15 +30,17 @@ interface Running {
 /** The stages of the pipeline: Lambda functions, each with its MSK event-source mapping, or tasks. */
 export function createFunctions(parts: Parts) {
   const image = parts.stage.functions.workers && !$dev ? createWorkerImage() : undefined;
-  const created = deployedStages(parts.stage).map(({ of, size }) => {
-    const spec = specify(parts, of, size);
-    const { onlyWith = [] } = of;
+  const created = deployedStages(parts.stage).map(({ step, size }) => {
+    const spec = specify(parts, step, size);
+    const { onlyWith = [] } = step;
     const [by] = onlyWith.filter((name) => name in spec.environment || name in spec.secrets);
-    /** Variable by which other processes know that this stage is deployed. Of a secret URL they see the host alone. */
+    /** Variable by which other processes know that this stage is deployed. They see only the host of a secret URL. */
     const switches: Environment = by ? { [by]: spec.environment[by] ?? hostOf(by) } : {};
     const running: Running =
-      image && runsAsTasks(parts.stage, of) ? createWorkers(parts, spec, image) : createFunction(parts, spec);
-    return [of.name, { ...running, switches, group: spec.consumerGroup }] as const;
+      image && runsAsTasks(parts.stage, step)
+        ? createWorkers(parts, spec, image)
+        : createFunction(parts, spec);
+    return [step.name, { ...running, switches, group: spec.consumerGroup }] as const;
   });
   return Object.fromEntries(created);
 }
@@ -63,19 +65,19 @@ function installed(
 
 function createFunction(parts: Parts, spec: StageFunction) {
   const { stage, network, kafka, store } = parts;
-  const { of, group, size, environment, secrets } = spec;
+  const { step, group, size, environment, secrets } = spec;
   const created = createLambda({
     ...size,
     stage,
-    part: of.name,
+    part: step.name,
     within: { network, group },
-    handler: of.handler.replace(/\.ts$/, '.handler'),
-    // It reads its secrets itself: whoever may look at a function sees its variables.
+    handler: step.handler.replace(/\.ts$/, '.handler'),
+    // The function reads its secrets itself: everyone who may view a function sees its variables.
     environment: { ...environment, ...versionsOf(secrets) },
     permissions: [...spec.permissions, ...reading(secrets), ...pollerPermissions(stage, kafka, store)],
-    // Each partition has one batch at a time: more concurrency would be idle.
+    // Lambda processes one batch of a partition at a time: more concurrency would be idle.
     concurrency: { reserved: stage.kafka.partitions },
-    install: installed(of.lambda, stage.settings),
+    install: installed(step.lambda, stage.settings),
   });
   createMapping(parts, spec, created.fn);
   return created;
@@ -133,7 +135,7 @@ function provisioned(stage: Stage, pollers: { min: number; max: number }, store:
     },
     bisectBatchOnFunctionError: true,
     maximumRetryAttempts: MOST_RETRIES,
-    maximumRecordAgeInSeconds: beforeForgotten(stage),
+    maximumRecordAgeInSeconds: maxRecordAgeSeconds(stage),
     destinationConfig: { onFailure: { destinationArn: store.arn } },
   };
 }

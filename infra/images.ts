@@ -10,7 +10,7 @@ interface ImageSpec {
 }
 
 /**
- * Builds an image from the repository's root and pushes it to a registry of the stage.
+ * Builds an image from the root of this repository and pushes it to an ECR repository of the stage.
  * @returns the image by its digest, so that a deploy runs exactly what it built
  */
 export function createImage({ name, dockerfile, platform, prebuilt }: ImageSpec): $util.Output<string> {

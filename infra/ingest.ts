@@ -1,5 +1,5 @@
 import { frameStagesOf, groupOf, topicOf } from '@video-pipeline/stages';
-import { type Camera, chunk, waysToCameras } from './cameras.ts';
+import { type Camera, cameraConnections, chunk } from './cameras.ts';
 import { createCluster, createService } from './ecs.ts';
 import { createHosts, type Hosts } from './hosts.ts';
 import { createImage } from './images.ts';
@@ -35,7 +35,7 @@ export function createIngest(parts: Where, cameras: Camera[]) {
   const group = createGroup(network.vpc, 'Ingest');
   connect(group, kafka.group, KAFKA_IAM_PORT);
   reachCollector(stage, group);
-  for (const { cidr, port, protocol } of waysToCameras(stage, cameras))
+  for (const { cidr, port, protocol } of cameraConnections(stage, cameras))
     connectOut(group, cidr, port, protocol);
 
   const clusterName = `${$app.name}-${$app.stage}-ingest`;

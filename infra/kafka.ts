@@ -20,7 +20,7 @@ const STORAGE_TARGET_PERCENT = 60;
 
 const PROPERTIES = `auto.create.topics.enable=false
 message.max.bytes=${MAX_MESSAGE_BYTES}`;
-/** Express brokers replicate by themselves and refuse these properties. The last one lets consumers read near by. */
+/** Express brokers replicate by themselves and refuse these. The last one lets consumers read in their own zone. */
 const PROVISIONED_PROPERTIES = `${PROPERTIES}
 replica.fetch.max.bytes=${MAX_MESSAGE_BYTES}
 replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector`;
@@ -50,7 +50,7 @@ export function createKafka(stage: Stage, network: Network): KafkaCluster {
 function createCluster(stage: Stage, network: Network, group: Group) {
   const { kafka } = stage;
   const configuration = new aws.msk.Configuration('KafkaConfiguration', {
-    // Without Kafka versions: an upgrade would have to replace the configuration under the same name.
+    // No Kafka versions: an upgrade would have to replace the configuration under the same name.
     name: `${$app.name}-${$app.stage}`,
     serverProperties: kafka.kind === 'express' ? PROPERTIES : PROVISIONED_PROPERTIES,
   });

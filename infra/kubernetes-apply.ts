@@ -25,8 +25,8 @@ export function applyAll(
 }
 
 /**
- * Kinds that must exist before a kind. A pod gets its readiness gate only if its service exists already. KEDA refuses to
- * scale by CPU what does not exist yet.
+ * Kinds that must exist before a kind. A pod gets its readiness gate only if its service exists already. KEDA refuses a
+ * CPU trigger for a Deployment that does not exist yet.
  * @see https://github.com/kedacore/keda/blob/v2.20.2/apis/keda/v1alpha1/scaledobject_webhook.go, verifyCPUMemoryScalers
  */
 const AFTER: Record<string, string[]> = {

@@ -29,7 +29,7 @@ export function mostNodes({ inference, canary }: Pick<Manifests, 'inference' | '
 }
 
 /**
- * Times of the end of a pod, seconds. `deregistration`: how long the load balancer keeps the pod's connections. It
+ * Times of a pod's shutdown, seconds. `deregistration`: how long the load balancer keeps the pod's connections. It
  * removes the pod with a delay, so the pod waits longer, `beforeStop`. Then the pod finishes its requests within
  * `inWork`.
  */
@@ -66,8 +66,8 @@ export function manifests(input: Manifests): KubernetesObject[] {
 }
 
 /**
- * A pod here is ready once it is healthy for the load balancer. So a rollout never ends the last pod that serves. The
- * label is that of EKS Auto Mode; that of an installed controller is `elbv2.k8s.aws/...`.
+ * A pod of this namespace is ready once the load balancer finds it healthy. So a rollout never ends the last pod that
+ * serves. This is the label of EKS Auto Mode; that of an installed controller is `elbv2.k8s.aws/...`.
  * @see https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-nlb.html
  */
 function namespace(): KubernetesObject {
@@ -75,7 +75,7 @@ function namespace(): KubernetesObject {
   return { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE, labels } };
 }
 
-/** Without it EKS Auto Mode ignores network policies. */
+/** Without this ConfigMap EKS Auto Mode ignores network policies. */
 function networkPolicySwitch(): KubernetesObject {
   return {
     apiVersion: 'v1',
@@ -86,8 +86,8 @@ function networkPolicySwitch(): KubernetesObject {
 }
 
 /**
- * GPU nodes start when a pod needs one, and end after it. Auto Mode installs NVIDIA's device plugin and its driver, 580 as
- * the image needs it.
+ * GPU nodes start when a pod needs one, and end after it. Auto Mode installs NVIDIA's device plugin and driver, version
+ * 580 as the image needs it.
  * @see https://github.com/bottlerocket-os/bottlerocket-kernel-kit/issues/254
  */
 function nodePool(input: Manifests): KubernetesObject {
@@ -104,13 +104,13 @@ function nodePool(input: Manifests): KubernetesObject {
           nodeClassRef: { group: 'eks.amazonaws.com', kind: 'NodeClass', name: 'default' },
           requirements: [
             requirement('eks.amazonaws.com/instance-family', gpu.families),
-            // Larger ones have one GPU, too: they would cost more, and take more of the vCPU quota than is planned.
+            // Larger sizes have one GPU, too: they would cost more, and use more of the vCPU quota than is planned.
             requirement('eks.amazonaws.com/instance-size', [GPU_NODE.size]),
             requirement('karpenter.sh/capacity-type', gpu.capacity),
             requirement('kubernetes.io/arch', ['amd64']),
           ],
           taints: [{ key: 'nvidia.com/gpu', effect: 'NoSchedule' }],
-          // Auto Mode ends a node after 21 days. It expires before that, and its pods are moved one by one within an
+          // Auto Mode ends a node after 21 days. This node expires earlier, and its pods are moved one by one within an
           // hour.
           expireAfter: '480h',
           terminationGracePeriod: '1h',
@@ -129,7 +129,7 @@ function nodePool(input: Manifests): KubernetesObject {
 
 const serviceAccount = () => ours('v1 ServiceAccount', SERVICE, { automountServiceAccountToken: false });
 
-/** In the pod itself, not in a ConfigMap: a changed setting is a rollout then. */
+/** Variables of the pod itself, not of a ConfigMap: so a changed setting starts a rollout. */
 function environment({ settings }: Manifests) {
   const values = {
     HOST: '0.0.0.0',
@@ -194,7 +194,7 @@ function deployment(input: Manifests, { name, image, replicas }: Variant): Kuber
                 readOnlyRootFilesystem: true,
                 capabilities: { drop: ['ALL'] },
               },
-              // The server keeps the weights there, which each thread maps.
+              // The server writes the weights to a file there, and each thread maps it into memory.
               volumeMounts: [{ name: 'tmp', mountPath: '/tmp' }],
               startupProbe: { ...health, periodSeconds: 5, failureThreshold: GPU_POD.startSeconds / 5 },
               readinessProbe: { ...health, periodSeconds: 5, failureThreshold: 2 },
@@ -211,17 +211,17 @@ function deployment(input: Manifests, { name, image, replicas }: Variant): Kuber
 /** Two pods may be in two of three zones: the third zone's address must reach them too. */
 const ANY_ZONE = 'load_balancing.cross_zone.enabled=true';
 /**
- * DNS gives a client the address in its own zone, which sends to that zone's pods. The address of a zone without a
- * healthy pod is not given: its clients get the others.
+ * DNS gives a client the address in its own zone, which sends to that zone's pods. If a zone has no healthy pod, its
+ * clients get the other zones' addresses.
  * @see https://docs.aws.amazon.com/elasticloadbalancing/latest/network/edit-load-balancer-attributes.html#zonal-dns-affinity
  */
 const OWN_ZONE =
   'load_balancing.cross_zone.enabled=false,dns_record.client_routing_policy=availability_zone_affinity';
 
 /**
- * An internal network load balancer, straight to the pods. AWS's list of annotations for Auto Mode lacks `security-groups`,
- * and says that it is not complete. A sample of AWS's uses it with Auto Mode. Were it ignored, Auto Mode would make a group
- * that lets in the source ranges, and the rule of the nodes for it: detect may connect to that one, too.
+ * An internal network load balancer that targets the pods directly. AWS's list of annotations for Auto Mode is
+ * incomplete and lacks `security-groups`, but a sample of AWS uses it there. If Auto Mode ignored it, it would create a
+ * group that accepts the source ranges. detect may connect to that group, too.
  * @see https://docs.aws.amazon.com/eks/latest/userguide/auto-configure-nlb.html
  * @see https://github.com/aws-samples/appmod-blueprints, platform/infra/terraform/common/gitlab_infra/main.tf
  */
@@ -261,12 +261,12 @@ const disruptionBudget = () =>
     spec: { maxUnavailable: 1, selector: { matchLabels: selector(SERVICE) } },
   });
 
-/** The model server accepts connections from the VPC on its port, and opens none. */
+/** The model server accepts connections from the VPC on its port. It opens none. */
 function networkPolicy({ clientCidr, settings }: Manifests, name: string): KubernetesObject {
   return ours('networking.k8s.io/v1 NetworkPolicy', name, {
     spec: {
       podSelector: { matchLabels: selector(name) },
-      // Without egress rules nothing is allowed. Kubernetes drops an empty list, so that each apply would be a change.
+      // Without egress rules nothing is allowed. Kubernetes drops an empty list: each apply would then be a change.
       policyTypes: ['Ingress', 'Egress'],
       ingress: [
         { from: [{ ipBlock: { cidr: clientCidr } }], ports: [{ protocol: 'TCP', port: settings.PORT }] },

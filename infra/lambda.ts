@@ -10,10 +10,10 @@ interface LambdaArgs
   stage: Stage;
   /** Name of its log group. */
   part: string;
-  /** Name of its resources; left out, `part` with a capital letter. */
+  /** Name of its resources; by default `part` with a capital letter. */
   name?: string;
   permissions: sst.aws.FunctionPermissionArgs[];
-  /** Left out, the function is not in the VPC. */
+  /** Without it, the function is not in the VPC. */
   within?: { network: Network; group: Group };
   /** Packages that are installed beside the bundle, with their versions. */
   install?: Record<string, string>;
@@ -55,8 +55,8 @@ export function createLambda(spec: LambdaArgs) {
       within && !$dev
         ? { securityGroups: [within.group.id], privateSubnets: within.network.vpc.privateSubnets }
         : undefined,
-    // SST's managed policies allow every log group. The permissions above are enough. As `sst dev` needs it, SST lets whoever
-    // in the account may take roles take this one. It means to do so there alone, but tests an output, which is always true.
+    // SST's managed policies allow every log group. The permissions above are enough. By SST's trust policy every
+    // principal of the account could assume the role. Only `sst dev` needs that, but SST's condition is always true.
     transform: {
       role: { managedPolicyArns: [], ...(!$dev && { assumeRolePolicy: trust('lambda.amazonaws.com') }) },
     },

@@ -1,6 +1,6 @@
 import { RECEIVERS } from '@video-pipeline/stages';
 import { portOf } from '../packages/outbound/src/allowed-hosts.ts';
-import { type Camera, waysToCameras } from './cameras.ts';
+import { type Camera, cameraConnections } from './cameras.ts';
 import { deployment, KAFKA_IAM_PORT, urlOf, VPC_CIDR } from './settings.ts';
 import { endpointsOf, type Stage } from './stages.ts';
 
@@ -17,7 +17,7 @@ const SSH = 22;
 export const ANYWHERE = '0.0.0.0/0';
 const EVERY_PORT = { protocol: '-1', fromPort: 0, toPort: 0 };
 /**
- * Zones in which AWS makes no EKS cluster, by their ids: the names of zones differ by account.
+ * Zones in which AWS creates no EKS cluster, by their ids: the names of zones differ by account.
  * @see https://docs.aws.amazon.com/eks/latest/userguide/network-reqs.html
  */
 export const REFUSED_ZONES = ['use1-az3', 'usw1-az2', 'cac1-az3'];
@@ -34,7 +34,7 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   }
   const ssh = tunnel ? [{ ...toPort(SSH, VPC_CIDR), cidrBlocks: DEPLOY_CIDRS }] : [];
   $transform(aws.iam.Role, (args, _options, name) => {
-    // By SST's policy they could read every parameter, such as the passphrase of the state.
+    // SST's policy would let these instances read every parameter, such as the passphrase of the state.
     if (/^Network(Nat|Bastion)/.test(name)) args.managedPolicyArns = [];
   });
   const vpc = new sst.aws.Vpc('Network', {
@@ -52,7 +52,7 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
         args.ingress = [{ ...EVERY_PORT, cidrBlocks: [VPC_CIDR] }, ...ssh];
         args.egress = [
           ...[...new Set([HTTPS, ...portsOutside(stage)])].map((port) => toPort(port, ANYWHERE)),
-          ...waysToCameras(stage, cameras).map(({ cidr, port, protocol }) => toPort(port, cidr, protocol)),
+          ...cameraConnections(stage, cameras).map((one) => toPort(one.port, one.cidr, one.protocol)),
           toPort(KAFKA_IAM_PORT, VPC_CIDR),
         ];
       },
@@ -72,14 +72,14 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
 }
 
-/** Of an instance: version 2 alone. One hop: a container with its own network can't read the instance's credentials. */
+/** Metadata of instances: version 2 only. One hop: a container with its own network can't read the credentials. */
 export const METADATA = { httpEndpoint: 'enabled', httpTokens: 'required', httpPutResponseHopLimit: 1 };
 
-/** Protects SST's instances as those of ingest are. */
+/** Protects SST's instances as ingest's are protected. */
 function harden(args: aws.ec2.InstanceArgs, options: $util.CustomResourceOptions): undefined {
   args.metadataOptions = METADATA;
   args.rootBlockDevice = { encrypted: true };
-  // SST takes the newest image at each deploy: a new one would replace the instance, and interrupt the way out.
+  // SST takes the newest image at each deploy: a new one would replace the instance and interrupt outbound traffic.
   options.ignoreChanges = ['ami'];
 }
 
@@ -96,7 +96,7 @@ function portsOutside({ settings }: Stage): number[] {
   return urls.flatMap((url) => (url ? [portOf(new URL(url))] : []));
 }
 
-/** The region's zones that take everything of ours, without Local Zones that the account has opted into. */
+/** The region's zones in which every resource of ours can be created, without the account's Local Zones. */
 export const usableZones = () =>
   aws.getAvailabilityZonesOutput({
     state: 'available',

@@ -28,7 +28,7 @@ const QUERIES = {
   FailedFrames: `fields @timestamp, service, stream, FramesFailed
 | filter FramesFailed > 0
 | stats sum(FramesFailed) as failed by service, stream, bin(5m)`,
-  // Logs Insights makes a field of each value of a list: the first frame stands for its batch.
+  // Logs Insights makes a field of each value of a list: the query counts only the first frame of a batch.
   SlowestStreams: `fields coalesce(CaptureToStored.0, CaptureToStored) as latency
 | filter ispresent(latency)
 | stats pct(latency, 50) as p50, pct(latency, 95) as p95 by stream

@@ -9,8 +9,8 @@ interface Cameras {
   fps: number;
 }
 
-/** Speed of the machine in the run with live cameras, relative to that of {@link MEASURED}: the same cores differ. */
-export const LIVE_DAY = load.fromKafkaFps / pipelineRun.fromKafka.fps;
+/** Speed of the machine in the run with live cameras, relative to that of {@link MEASURED}: it differs by day. */
+export const LIVE_SPEED = load.fromKafkaFps / pipelineRun.fromKafka.fps;
 
 /** Measured by `npm run bench` and `npm run bench:load` on one machine, YOLOv8n 640x384 in float32, 720p frames. */
 export const MEASURED = {
@@ -22,8 +22,8 @@ export const MEASURED = {
   /** A camera's frames a second; CPU ms for each of them (read, decode), and each sampled one (JPEG, publish). */
   ingest: {
     cameraFps: load.ingest.cameraFps,
-    readMs: load.ingest.readMs * LIVE_DAY,
-    sampleMs: load.ingest.sampleMs * LIVE_DAY,
+    readMs: load.ingest.readMs * LIVE_SPEED,
+    sampleMs: load.ingest.sampleMs * LIVE_SPEED,
   },
   /** Frames a second that were processed, with all frames in Kafka before. */
   fromKafkaFps: pipelineRun.fromKafka.fps,

@@ -1,6 +1,6 @@
 import { isPacked, type Stage } from './stages.ts';
 
-/** The volume of a node that EKS Auto Mode makes: 80 GB of gp3. */
+/** Dollars an hour for the volume of an EKS Auto Mode node: 80 GB of gp3. */
 const NODE_VOLUME = (80 * 0.08) / 730;
 
 /** List prices in us-east-1, US dollars, as of 2026-11; taxes and free tiers are left out. */

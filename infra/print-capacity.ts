@@ -9,7 +9,7 @@ import { GPU_FPS } from './scaling.ts';
 
 /** Names every saving. */
 const ALL = 'all';
-const positive = numberThat((value) => value > 0 && value <= 1e6, 'a number from 0 to a million.');
+const positive = numberThat((value) => value > 0 && value <= 1e6, 'a number above 0, a million at most.');
 
 const {
   json,
@@ -77,7 +77,7 @@ function report(result: Capacity): string {
   return [
     `${workload.cameras} cameras at ${workload.fps} frames/s, STORE=${workload.store}, PICTURES=${workload.once ? 'once' : 'twice'}`,
     ...lines,
-    'what breaks first, the nearest on top:',
+    'what breaks first, the nearest limit on top:',
     ...breaks,
     ...savingsOf(workload),
     `one machine of ${MEASURED.machine}, without a GPU, carries ${cameras} such cameras`,
@@ -92,5 +92,5 @@ function savingsOf(workload: Workload): string[] {
     const { usdPerMonth } = capacityOf({ ...workload, savings: [...savings, ...left.slice(0, index + 1)] });
     return `  ${(totalUsd(usdPerMonth) / cameras).toFixed(1).padStart(7)}  ${SAVINGS[name].does.replaceAll('`', '')}`;
   });
-  return lines.length > 0 ? ['dollars a camera and month with, besides, one after another:', ...lines] : [];
+  return lines.length > 0 ? ['dollars a camera and month, with one more saving in each line:', ...lines] : [];
 }

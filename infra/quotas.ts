@@ -43,7 +43,7 @@ export function quotasOf(stage: Stage, cameras: number): Quota[] {
     tasks * Number.parseFloat(ingest.cpu) +
     (ingest.testCamera ? 2 * Number.parseFloat(TASKS.testCamera.cpu) : 0);
   const { workers } = stage.functions;
-  const working = deployedStages(stage).filter(({ of }) => runsAsTasks(stage, of)).length;
+  const working = deployedStages(stage).filter(({ step }) => runsAsTasks(stage, step)).length;
   const workersVcpu = workers ? working * workers.tasks.max * Number.parseFloat(workers.cpu) : 0;
   const fargateVcpu = (capacity: 'fargate' | 'spot') =>
     (ingest.capacity === capacity ? taskVcpu : 0) + (workers?.capacity === capacity ? workersVcpu : 0);

@@ -21,14 +21,14 @@ const LOGS = '/aws/sagemaker/Endpoints';
 const WRITES_LOGS = ['CreateLogGroup', 'CreateLogStream', 'DescribeLogStreams', 'PutLogEvents'];
 /**
  * Host with NVIDIA's driver 580, for CUDA 13 in the image. By default the instance families have older drivers, with
- * which the container does not start. AWS's own limit for the start is minutes, less than a large model needs.
+ * which the container does not start. AWS's default limit for the start is too short for a large model.
  * @see https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ProductionVariant.html
  */
 const HOST = {
   inferenceAmiVersion: 'al2023-ami-sagemaker-inference-gpu-4-1',
   containerStartupHealthCheckTimeoutInSeconds: GPU_POD.startSeconds,
 };
-/** Target of invocations a minute for an instance: a batch of 25 takes a GPU about 0.4 s, and half stays free. */
+/** Target of invocations a minute for an instance: a GPU needs about 0.4 s for a batch of 25, and half stays free. */
 const INVOCATIONS_PER_INSTANCE = 75;
 /**
  * Updates an endpoint's configuration and keeps its number of instances. AWS's provider has no option for that: it

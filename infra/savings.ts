@@ -17,7 +17,7 @@ const set = (plan: Plan, settings: Partial<Stage['settings']>): Plan =>
 export const SAVINGS = {
   batches: {
     does: '`BATCH_SIZE=100`, `BATCH_TIMEOUT_SECONDS=10`, two partitions a camera',
-    price: 'some seconds more until a frame is stored; partitions are as many as Lambdas at a time at most',
+    price: 'some seconds more until a frame is stored; at most one Lambda at a time for each partition',
     apply: (plan) => ({
       ...set(plan, { BATCH_SIZE: 100, BATCH_TIMEOUT_SECONDS: 10 }),
       partitionsPerCamera: 2,
@@ -30,7 +30,7 @@ export const SAVINGS = {
   },
   brokers: {
     does: 'standard brokers (`kind: provisioned`), `retentionHours: 2`',
-    price: 'volumes and rebalancing are yours; an outage behind Kafka may last two hours',
+    price: 'you manage volumes and rebalancing; an outage behind Kafka may last two hours at most',
     apply: (plan) =>
       change(plan, {
         kafka: {

@@ -4,19 +4,19 @@ import { deployment } from './settings.ts';
 import { CPU_TARGET } from './stages.ts';
 
 /**
- * Size and vCPUs of a GPU node, and how many of these the pods can't use. EKS Auto Mode reserves 0.24 on a node with 8
- * vCPUs, says a public description of one; no figure for 4 was found. Container Insights requests 0.25 for its agent,
+ * Size and vCPUs of a GPU node, and how many of these the pods can't use. According to a public description, EKS Auto
+ * Mode reserves 0.24 on a node with 8 vCPUs; no figure for 4 was found. Container Insights requests 0.25 for its agent,
  * 0.25 for DCGM's exporter and 0.05 for Fluent Bit.
  * @see https://github.com/aws-samples/appmod-blueprints/pull/235
  * @see https://github.com/aws-observability/helm-charts, values.yaml
  */
 export const GPU_NODE = { size: 'xlarge', vcpus: 4, reserved: 0.24, agents: 0.55 };
 /**
- * Limits of a GPU pod. `vcpus` is what it requests, whole vCPUs: a pod that does not fit its node would get one twice as
- * large. `cpuMs` is the CPU time of a frame: decoding and scaling of 720p JPEGs (`npm run bench:pictures`), and 2 ms for
- * the rest of the server, as measured beside an H200. `kernelFps` is a quarter of an H200's 3,085 frames/s with
- * candidates chosen in the graph: a cautious guess for the L4 and A10G of g6 and g5. `startSeconds` is the longest start:
- * each thread is tuned to 14 shapes of input, which takes minutes for a large model.
+ * Limits of a GPU pod. `vcpus` is what it requests, whole vCPUs: a pod that does not fit a node would start one twice
+ * as large. `cpuMs` is the CPU time of a frame: decoding and scaling of 720p JPEGs (`npm run bench:pictures`), and 2 ms
+ * for the rest of the server, as measured beside an H200. `kernelFps` is a quarter of an H200's 3,085 frames/s with
+ * candidates chosen in the graph: a cautious guess for the L4 and A10G of g6 and g5. `startSeconds` is the longest
+ * start: each thread is tuned to 14 shapes of input, which takes minutes for a large model.
  */
 export const GPU_POD = {
   vcpus: Math.floor(GPU_NODE.vcpus - GPU_NODE.reserved - GPU_NODE.agents),
@@ -31,14 +31,14 @@ const BACKLOG_SECONDS = 5;
 
 /**
  * Records of lag that justify one pod. Normal operation has lag too: each partition fills a batch while another one is
- * in work, with one camera in a partition as with ten. Only further lag is a backlog.
+ * processed, with one camera in a partition or with ten. Only further lag is a backlog.
  * @param podFps frames a second of one pod
  */
 export function lagPerPod(partitions: number, batchSize: number, podFps: number): number {
   return 2 * batchSize * partitions + BACKLOG_SECONDS * podFps;
 }
 
-/** It adds a pod at {@link CPU_TARGET} percent of the CPU request. CPU use is proportional to the frames, by decoding JPEGs. */
+/** Adds a pod at {@link CPU_TARGET} percent of the CPU request. Decoding JPEGs makes CPU use follow the frame rate. */
 export function horizontalPodAutoscaler({ replicas }: Manifests['inference']): KubernetesObject {
   return ours('autoscaling/v2 HorizontalPodAutoscaler', SERVICE, {
     spec: {
@@ -83,7 +83,7 @@ export function keda({ inference, settings, kafka }: Manifests): KubernetesObjec
               topic: settings.KAFKA_TOPIC,
               lagThreshold: String(lagPerPod(kafka.partitions, settings.BATCH_SIZE, GPU_FPS)),
               activationLagThreshold: '0',
-              // As the mapping starts. With `latest` a partition without a commit would always count as one record.
+              // The mapping starts there, too. With `latest` a partition without a commit would count as one record.
               offsetResetPolicy: 'earliest',
               tls: 'enable',
               sasl: 'aws_msk_iam',

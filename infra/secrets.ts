@@ -3,18 +3,18 @@ import { readConfig, type VariableName } from '@video-pipeline/config';
 /** A secret in Secrets Manager. */
 interface Secret {
   arn: $util.Output<string>;
-  /** ARN of this version, in ECS's form: a task or function with another value is a new one. */
+  /** ARN of this version, in ECS's form: a new value changes the task or function, and so starts a new one. */
   version: $util.Output<string>;
 }
 
-/** Secrets by the variables of a process that get their values. */
+/** Secrets, by the names of the variables that get their values. */
 export type Secrets = Record<string, Secret>;
 
 /**
- * Keeps a value in Secrets Manager, encrypted with AWS's own key for it. A secret that is removed is gone at once, as
- * AWS refuses its name while it waits: a deploy has the value, or makes another one.
+ * Keeps a value in Secrets Manager, encrypted with AWS's own key for it. A removed secret is deleted at once: during a
+ * recovery window, AWS would refuse a new secret of that name. The next deploy sets the value again.
  * @param options.path name of the secret, after the names of app and stage
- * @param options.keep makes the first value alone. It is changed at AWS: `version` is the newest, which a new task gets
+ * @param options.keep sets only the first value. Later ones are set at AWS, and a new task reads the newest `version`
  */
 export function createSecret(
   name: string,
@@ -29,7 +29,7 @@ export function createSecret(
     { secretId: secret.id, secretString: $util.secret(options.value) },
     { ignoreChanges: options.keep ? ['secretString'] : [] },
   );
-  // Both forms wait for the value.
+  // Both forms depend on the version, so that the value exists before a task reads it.
   const suffix = version.versionId.apply((id) => (options.keep ? '' : `:::${id}`));
   return { arn: secret.arn, version: $interpolate`${secret.arn}${suffix}` };
 }

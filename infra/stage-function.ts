@@ -27,7 +27,7 @@ import { objects, type StreamList } from './storage.ts';
 export type Permissions = sst.aws.FunctionPermissionArgs[];
 export type Environment = Record<string, $util.Input<string>>;
 
-/** What the parts of a stage are made from. */
+/** What the resources of a pipeline stage are created from. */
 export interface Parts {
   stage: Stage;
   network: Network;
@@ -41,7 +41,8 @@ export interface Parts {
 export interface StageFunction {
   /** Name of its resources: the stage's name with a capital first letter. */
   name: string;
-  of: PipelineStage;
+  /** The stage of the pipeline; in this folder `stage` alone is a stage on AWS. */
+  step: PipelineStage;
   size: Lambda;
   topic: string;
   consumerGroup: string;
@@ -51,17 +52,17 @@ export interface StageFunction {
   permissions: Permissions;
 }
 
-/** Resolves the needs of a stage, and opens the network for it: every stage reaches S3 and the collector. */
-export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFunction {
+/** Resolves the needs of a pipeline stage, and allows its connections: every stage reaches S3 and the collector. */
+export function specify(parts: Parts, step: PipelineStage, size: Lambda): StageFunction {
   const { stage, network, kafka, store } = parts;
   const { settings } = stage;
-  const name = title(of.name);
+  const name = title(step.name);
   const group = createGroup(network.vpc, name);
   reachS3(network, group);
   reachCollector(stage, group);
-  const [topic, consumerGroup] = [topicOf(of, settings), groupOf(of, settings)];
-  const { alsoReads = [], writes = [], getsObjects = [], putsObjects = [] } = of.lambda;
-  const { needs = [], needsForEvents = [], environment = [], receivers = [] } = of.lambda;
+  const [topic, consumerGroup] = [topicOf(step, settings), groupOf(step, settings)];
+  const { alsoReads = [], writes = [], getsObjects = [], putsObjects = [] } = step.lambda;
+  const { needs = [], needsForEvents = [], environment = [], receivers = [] } = step.lambda;
   const needed = new Set([...needs, ...(settings.STORE === 'events' ? needsForEvents : [])]);
   const met = [
     ...[...needed].map((need) => NEEDS[need](parts, group)),
@@ -74,7 +75,7 @@ export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFun
     names.map((folder) => `${folder === 'S3_PREFIX' ? settings.S3_PREFIX : folder}/*`);
   return {
     name,
-    of,
+    step,
     size,
     topic,
     consumerGroup,
@@ -93,8 +94,8 @@ export function specify(parts: Parts, of: PipelineStage, size: Lambda): StageFun
         groups: [consumerGroup],
         write: topics(writes),
       }),
-      objects(store, 's3:GetObject', [...folders(getsObjects), `failed/${of.name}/*`]),
-      objects(store, 's3:PutObject', [...folders(putsObjects), `failed/${of.name}/*`]),
+      objects(store, 's3:GetObject', [...folders(getsObjects), `failed/${step.name}/*`]),
+      objects(store, 's3:PutObject', [...folders(putsObjects), `failed/${step.name}/*`]),
       ...met.flatMap((one) => one.permissions ?? []),
     ],
   };
@@ -106,9 +107,7 @@ interface Met {
   permissions?: Permissions;
 }
 
-/**
- * Environment and permissions for each need of a pipeline stage. They also open the network for the function's group.
- */
+/** Environment and permissions for each need of a pipeline stage. Each entry also allows the group's connections. */
 const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
   kafka({ stage, kafka }, group) {
     connect(group, kafka.group, KAFKA_IAM_PORT);
@@ -133,7 +132,7 @@ const NEEDS: Record<Need, (parts: Parts, group: Group) => Met> = {
   },
 };
 
-/** The variables and secrets of a receiver that the deploying shell names. Opens the way out to its port. */
+/** The variables and secrets of a receiver that the deploying shell names. Allows connections to its port. */
 function reach(receiver: Receiver, group: Group): Met {
   const to = urlOf(receiver);
   if (!to) return {};
@@ -156,8 +155,8 @@ export function kafkaEnvironment(stage: Stage, kafka: KafkaCluster) {
 }
 
 /**
- * The brokers' racks by zone, for a task that finds its own zone. MSK names its racks after the ids of zones, which
- * differ from their names by account.
+ * The brokers' racks by zone, for a task that finds its own zone. MSK names its racks after the ids of zones. Their
+ * names differ by account.
  * @see https://docs.aws.amazon.com/msk/latest/developerguide/bestpractices.html
  */
 export function nearestRack({ network }: Stage): { KAFKA_RACK?: $util.Input<string> } {

@@ -57,7 +57,7 @@ export type Inference =
 export const COMPACTING = 4;
 /** Memory of the compactor, MB. DuckDB gets half of it. The text of an object is in memory while it is read. */
 export const COMPACTOR_MB = 3008;
-/** Sizes of tasks that no row of a stage names. */
+/** Sizes of tasks that are the same in every stage. */
 export const TASKS = {
   console: { cpu: '0.5 vCPU', memory: '1 GB' },
   testCamera: { cpu: '0.25 vCPU', memory: '0.5 GB' },
@@ -127,20 +127,20 @@ export interface Stage {
   inference: Inference;
   /** Sizes of pipeline stages that differ from the table of stages. */
   functions: Partial<Record<StageName, Lambda>> & {
-    /** Left out, every stage is a Lambda function. With it, those that carry frames are tasks. */
+    /** Without it, every pipeline stage is a Lambda function. With it, those that carry frames are tasks. */
     workers?: Workers;
     /** Provisioned pollers. Only they support bisection of batches and limits for retries. */
     pollers?: { min: number; max: number };
   };
   ingest: Ingest;
-  /** Left out, the console runs on an operator's machine only. */
+  /** Without it, the console runs on an operator's machine only. */
   console?: Console;
   store: {
     versioning: boolean;
     annotatedDays: number;
     clipDays: number;
     failedDays: number;
-    /** Days after which NDJSON that is in the tables is deleted, at least 3. Left out, it is kept. */
+    /** Days after which NDJSON that is in the tables is deleted, at least 3. Without it, NDJSON is kept. */
     ndjsonDays?: number;
   };
   logRetention: '1 week' | '1 month' | '1 year';

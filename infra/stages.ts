@@ -120,15 +120,15 @@ const personal: Row = {
 export const rows: Record<string, Row> = { production, staging };
 
 /**
- * Defaults of a stage with GPUs. A server that finds no GPU there ends with the reason: `auto` would serve a hundredth
- * of the frames on the CPU, and look healthy. The queue is longer, since a GPU works it off faster.
+ * Defaults of a stage with GPUs. With `cuda`, a server that finds no GPU exits with the reason: with `auto` it would
+ * serve a hundredth of the frames on the CPU, and look healthy. The queue is longer, since a GPU empties it faster.
  */
 const ON_GPU = { INFERENCE_DEVICE: 'cuda', MAX_QUEUED_FRAMES: 4096 } as const;
 const rentsGpu = ({ inference }: Pick<Row, 'inference'>) => inference.backend !== 'sagemaker-serverless';
 
 /**
- * Names that ECR takes in a repository. With a longer one SST cuts the app's name, by which a deploy role is allowed
- * roles (docs/iam), to stay within IAM's 64 characters.
+ * Names that ECR accepts in a repository. With a longer one SST would cut the app's name in the names of roles, to stay
+ * within IAM's 64 characters. A deploy role may create only roles whose names begin with the app's (docs/iam).
  */
 const STAGE_NAME = /^(?=.{1,16}$)[a-z0-9]+(-[a-z0-9]+)*$/;
 
@@ -156,25 +156,25 @@ export function stageOf(name: string): Stage {
 }
 
 /** Size of a pipeline stage's Lambda function; `undefined` if the stage isn't deployed. */
-export function lambdaOf({ functions, settings }: Stage, of: PipelineStage): Lambda | undefined {
-  const env = { ...process.env, ...environmentOf({ settings }, of.onlyWith ?? []) };
-  // The deploy itself makes the bus, and sets its variable.
-  const isAsked = of.lambda.needs?.includes('bus') || isAskedFor(of, env);
-  return isAsked ? (functions[of.name as StageName] ?? of.lambda) : undefined;
+export function lambdaOf({ functions, settings }: Stage, step: PipelineStage): Lambda | undefined {
+  const env = { ...process.env, ...environmentOf({ settings }, step.onlyWith ?? []) };
+  // The deploy itself creates the bus, and sets its variable.
+  const isAsked = step.lambda.needs?.includes('bus') || isAskedFor(step, env);
+  return isAsked ? (functions[step.name as StageName] ?? step.lambda) : undefined;
 }
 
 /** The pipeline stages that have their own Lambda function in this stage, with their sizes. */
-export function deployedStages(stage: Stage): { of: PipelineStage & { name: StageName }; size: Lambda }[] {
+export function deployedStages(stage: Stage): { step: PipelineStage & { name: StageName }; size: Lambda }[] {
   const inner = STAGES.filter((one) => isWithin(one, stage.settings));
-  return stagesOf(stage.settings).flatMap((of) => {
-    const own = lambdaOf(stage, of);
+  return stagesOf(stage.settings).flatMap((step) => {
+    const own = lambdaOf(stage, step);
     if (!own) return [];
-    // It also needs the memory of the stages whose work it does, whatever size its row names.
-    const sizes = [of, ...inner.filter(({ within }) => within === of.name)].map(
+    // The function also needs the memory of the stages that run within it, whatever size its row names.
+    const sizes = [step, ...inner.filter(({ within }) => within === step.name)].map(
       (one) => lambdaOf(stage, one) ?? own,
     );
     const most = (name: keyof Lambda) => Math.max(...sizes.map((size) => size[name]));
-    return [{ of, size: { memoryMb: most('memoryMb'), timeoutSeconds: most('timeoutSeconds') } }];
+    return [{ step, size: { memoryMb: most('memoryMb'), timeoutSeconds: most('timeoutSeconds') } }];
   });
 }
 
@@ -183,7 +183,7 @@ export function runsAsTasks({ functions }: Stage, { carriesFrames }: PipelineSta
   return carriesFrames && functions.workers !== undefined;
 }
 
-/** Whether the bastion is an instance of its own: beside NAT instances, the first of them is the bastion. */
+/** Whether the bastion is an instance of its own. With NAT instances, the first of them is the bastion. */
 export const hasBastion = ({ nat, tunnel }: Stage['network']) => tunnel && nat === 'managed';
 
 /** Whether many pictures are one object. */
@@ -191,17 +191,17 @@ export const isPacked = (store: Stage['settings']['STORE']) => store === 'archiv
 
 /** Attempts at a batch, Lambda's maximum: with an attempt every two seconds, five and a half hours. */
 export const MOST_RETRIES = 10_000;
-/** Age at which a record is given up, seconds: half an hour before Kafka deletes it. */
-export const beforeForgotten = ({ kafka }: Stage) => kafka.retentionHours * 3600 - 1800;
+/** Age at which Lambda or a task gives a record up: half an hour before Kafka deletes it. */
+export const maxRecordAgeSeconds = ({ kafka }: Stage) => kafka.retentionHours * 3600 - 1800;
 
 /** Memory of a pipeline stage's function, MB; 0 if it has no function of its own. */
 export function memoryOf(stage: Stage, name: StageName): number {
-  return deployedStages(stage).find(({ of }) => of.name === name)?.size.memoryMb ?? 0;
+  return deployedStages(stage).find(({ step }) => step.name === name)?.size.memoryMb ?? 0;
 }
 
 /** Names of the pipeline's stages that are deployed as functions. */
 export const functionsOf = (stage: Stage): string[] =>
-  deployedStages(stage).flatMap(({ of }) => (runsAsTasks(stage, of) ? [] : [of.name]));
+  deployedStages(stage).flatMap(({ step }) => (runsAsTasks(stage, step) ? [] : [step.name]));
 
 /** Dockerfile of the model server: with CUDA only where the stage rents GPUs. */
 export function modelDockerfile(stage: Stage): string {

@@ -40,8 +40,8 @@ export function objects(
 export type StreamList = ReturnType<typeof createStreamList>;
 
 /**
- * The streams file in the bucket, with scenes and without addresses, which hold passwords. A bucket does not limit its
- * size, and its readers apply later changes.
+ * The streams file in the bucket, with scenes and without addresses, which hold passwords. S3 does not limit its size,
+ * and its readers apply later changes.
  */
 export function createStreamList(store: sst.aws.Bucket, cameras: Camera[]) {
   const list = new aws.s3.BucketObjectv2('StoreStreams', {

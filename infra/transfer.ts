@@ -9,32 +9,32 @@ import type { Stage } from './stages.ts';
  * @see https://docs.aws.amazon.com/lambda/latest/dg/with-msk-cluster-network.html
  */
 
-/** A way that each JPEG takes, and the share of JPEGs that leave their zone on it, 0..1. */
-interface Way {
-  way: string;
+/** A hop that each JPEG takes, and the share of JPEGs that leave their zone on it, 0..1. */
+interface Hop {
+  hop: string;
   share: number;
 }
 
-/** The ways of a frame's JPEG through the zones. */
-export function waysOf({ network: { zones, zonal }, functions, inference, settings }: Stage): Way[] {
+/** The hops of a frame's JPEG through the zones. */
+export function hopsOf({ network: { zones, zonal }, functions, inference, settings }: Stage): Hop[] {
   // The other side is in any of the zones.
   const any = (zones - 1) / zones;
   const near = zonal ? 0 : any;
   // Lambda's mapping has no setting for the nearest replica.
   const fromKafka = functions.workers ? near : any;
   return [
-    { way: 'ingest to Kafka', share: near },
-    { way: 'Kafka to detect', share: fromKafka },
+    { hop: 'ingest to Kafka', share: near },
+    { hop: 'Kafka to detect', share: fromKafka },
     ...(inference.backend === 'eks'
       ? [
-          { way: 'detect to the load balancer', share: near },
-          { way: 'load balancer to the model', share: near },
+          { hop: 'detect to the load balancer', share: near },
+          { hop: 'load balancer to the model', share: near },
         ]
       : []),
     ...(settings.PICTURES === 'twice'
       ? [
-          { way: 'detect to Kafka', share: any },
-          { way: 'Kafka to annotate', share: fromKafka },
+          { hop: 'detect to Kafka', share: any },
+          { hop: 'Kafka to annotate', share: fromKafka },
         ]
       : []),
   ];
@@ -42,5 +42,5 @@ export function waysOf({ network: { zones, zonal }, functions, inference, settin
 
 /** Dollars for the transfer of published JPEGs between zones. */
 export function transferUsd(stage: Stage, gigabytes: number): number {
-  return waysOf(stage).reduce((sum, { share }) => sum + share * gigabytes * PRICE.perGb.betweenZones, 0);
+  return hopsOf(stage).reduce((sum, { share }) => sum + share * gigabytes * PRICE.perGb.betweenZones, 0);
 }

@@ -7,7 +7,7 @@ import type { Kafka } from './stages.ts';
 export const kafkaVersionOf = ({ instance }: Kafka) =>
   instance === 'kafka.t3.small' ? '3.8.x' : '3.9.x.kraft';
 
-/** Add-on of CloudWatch, in a version that runs on Auto Mode elsewhere. It changes no pods unless it is told to. */
+/** Add-on of CloudWatch, in a version that others run on Auto Mode. infra/eks.ts turns off its changes to pods. */
 export const INSIGHTS = { addonName: 'amazon-cloudwatch-observability', addonVersion: 'v6.3.0-eksbuild.1' };
 
 /** Kubernetes version of the cluster. */

@@ -5,10 +5,10 @@ import { logGroupName } from './logs.ts';
 import { connect, reachAws } from './network.ts';
 import { KAFKA_IAM_PORT } from './settings.ts';
 import { kafkaEnvironment, nearestRack, type Parts, type StageFunction } from './stage-function.ts';
-import { beforeForgotten, CPU_TARGET, MOST_RETRIES, type Workers } from './stages.ts';
+import { CPU_TARGET, MOST_RETRIES, maxRecordAgeSeconds, type Workers } from './stages.ts';
 import { objects } from './storage.ts';
 
-/** Batches that a task has in work at a time for each vCPU: one waits for the model while the other is drawn. */
+/** Batches that a task processes at a time for each vCPU: one waits for the model while the other is drawn. */
 const BATCHES_PER_VCPU = 2;
 
 /**
@@ -17,17 +17,17 @@ const BATCHES_PER_VCPU = 2;
  */
 export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Output<string>) {
   const { stage, network, kafka, store } = parts;
-  const { name, of, group } = spec;
+  const { name, step, group } = spec;
   const { cpu, memory, tasks, capacity } = stage.functions.workers as Workers;
   connect(group, kafka.group, KAFKA_IAM_PORT);
   reachAws(network, group);
-  const logs = logGroupName(of.name);
+  const logs = logGroupName(step.name);
   createService(name, {
     stage,
     logs,
     cluster: createCluster(network, group, { name: `${name}Cluster` }),
     wait: true,
-    // A poller ends where its topic is missing, and ECS gives up after a few ends.
+    // A poller exits if its topic is missing, and ECS gives up after a few exits.
     after: kafka.topics,
     cpu,
     memory,
@@ -66,7 +66,7 @@ export function createWorkerImage() {
 function command({ stage, store }: Parts, spec: StageFunction, vcpus: number): $util.Input<string>[] {
   const { BATCH_SIZE, BATCH_TIMEOUT_SECONDS } = stage.settings;
   const options: Record<string, $util.Input<string | number>> = {
-    handler: spec.of.handler,
+    handler: spec.step.handler,
     topic: spec.topic,
     group: spec.consumerGroup,
     'batch-size': BATCH_SIZE,
@@ -75,7 +75,7 @@ function command({ stage, store }: Parts, spec: StageFunction, vcpus: number): $
     timeout: spec.size.timeoutSeconds,
     'on-failure': $interpolate`s3://${store.name}/${LOST_BATCHES}`,
     'max-retries': MOST_RETRIES,
-    'max-age': beforeForgotten(stage),
+    'max-age': maxRecordAgeSeconds(stage),
     // The only folder that can be written to.
     notes: '/tmp/in-progress',
   };

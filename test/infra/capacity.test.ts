@@ -7,7 +7,7 @@ import { type Capacity, capacityOf } from '../../infra/capacity.ts';
 import { totalUsd } from '../../infra/costs.ts';
 import {
   fromKafkaFps,
-  LIVE_DAY,
+  LIVE_SPEED,
   MEASURED,
   oneMachineCameras,
   oneMachineFps,
@@ -23,7 +23,7 @@ const of = (cameras: number, more: Partial<typeof work> = {}) => capacityOf({ ca
 const WITH_LAMBDA = ALL_SAVINGS.filter((name) => name !== 'workers');
 const SIZES = [1, 100, 1_000, 10_000];
 /** The cores of the live cameras' day, in those of the day that the model reckons with. */
-const LIVE_CORES = MEASURED.cores * LIVE_DAY;
+const LIVE_CORES = MEASURED.cores * LIVE_SPEED;
 
 test('one machine takes what the benchmark measured, within a tenth', () => {
   expect(Math.abs(fromKafkaFps(MEASURED.cores) / MEASURED.fromKafkaFps - 1)).toBeLessThan(0.1);
@@ -215,7 +215,7 @@ function measured(): string {
     return `| ${cameras} ${cameras === 1 ? 'camera' : 'cameras'} at ${fps} fps | ${said.toFixed(1)} of ${cameras * fps}, ${knee} | ${storedFps} |`;
   });
   return [
-    `On ${pipelineRun.date}: CPU milliseconds a frame of ${cpu.join(', ')}. On ${load.date} the same cores did ${LIVE_DAY.toFixed(2)} times as`,
+    `On ${pipelineRun.date}: CPU milliseconds a frame of ${cpu.join(', ')}. On ${load.date} the same cores did ${LIVE_SPEED.toFixed(2)} times as`,
     `much. In the terms of the first day ingest takes ${ingest.readMs.toFixed(1)} for each of the ${ingest.cameraFps} frames a second that a live camera sends, and`,
     `${ingest.sampleMs.toFixed(1)} for each that is sampled. Live cameras are from the second day, and predicted for it:`,
     '',

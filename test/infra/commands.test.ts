@@ -194,7 +194,7 @@ describe('npm run deploy -- check', () => {
       stdout: expect.stringContaining(
         `aws logs delete-log-group --region eu-west-1 --log-group-name ${left.LEFT_GROUP}\n`,
       ),
-      stderr: expect.stringContaining(`the log group ${left.LEFT_GROUP} is left of a removed stage`),
+      stderr: expect.stringContaining(`the log group ${left.LEFT_GROUP} is left over from a removed stage`),
     });
     const { calls } = await checked(['--stage', 'staging']);
     // Of this stage alone, and only groups that no deploy made.

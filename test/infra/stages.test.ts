@@ -135,11 +135,11 @@ test('where pictures travel once, detect has room for annotate, however little i
   const detect = (PICTURES: 'twice' | 'once') =>
     deployedStages({ ...mine, settings: { ...mine.settings, PICTURES } })[0];
   expect(detect('twice')?.size.memoryMb).toBe(512);
-  expect(detect('once')).toMatchObject({ of: { name: 'detect' }, size: { memoryMb: 1769 } });
+  expect(detect('once')).toMatchObject({ step: { name: 'detect' }, size: { memoryMb: 1769 } });
 });
 
 test('a stage that runs only with a variable is deployed where the row or the shell sets it', () => {
-  const deployed = (name: string) => deployedStages(stageOf(name)).map(({ of }) => of.name);
+  const deployed = (name: string) => deployedStages(stageOf(name)).map(({ step }) => step.name);
   expect(deployed('production')).not.toContain('clip');
   expect(deployed('hosted')).toContain('clip');
   vi.stubEnv('EVENT_CLIPS', 'on');

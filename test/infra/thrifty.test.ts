@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { estimate } from '../../infra/costs.ts';
 import { quotasOf } from '../../infra/quotas.ts';
 import { functionsOf, stageOf, type Workers } from '../../infra/stages.ts';
-import { waysOf } from '../../infra/transfer.ts';
+import { hopsOf } from '../../infra/transfer.ts';
 import { graphOf, ofType, one } from './graphs.ts';
 
 /** The container of a task: its image, command and variables. */
@@ -130,14 +130,14 @@ describe('a stage that saves what it can', () => {
     expect(body).not.toContain('"FunctionName",""');
   });
 
-  test('pays for no way between zones; production does for each, the model server twice', () => {
-    expect(waysOf(stageOf('thrifty')).filter(({ share }) => share > 0)).toEqual([]);
-    expect(waysOf(stageOf('production')).map(({ share }) => share)).toEqual(Array(6).fill(2 / 3));
+  test('pays for no hop between zones; production does for each, the model server twice', () => {
+    expect(hopsOf(stageOf('thrifty')).filter(({ share }) => share > 0)).toEqual([]);
+    expect(hopsOf(stageOf('production')).map(({ share }) => share)).toEqual(Array(6).fill(2 / 3));
     // A mapping has no setting for the nearest replica.
     const { functions, ...thrifty } = stageOf('thrifty');
     const { workers: _none, ...lambda } = functions;
-    expect(waysOf({ ...thrifty, functions: lambda }).filter(({ share }) => share > 0)).toEqual([
-      { way: 'Kafka to detect', share: 2 / 3 },
+    expect(hopsOf({ ...thrifty, functions: lambda }).filter(({ share }) => share > 0)).toEqual([
+      { hop: 'Kafka to detect', share: 2 / 3 },
     ]);
     const items = (name: string) => estimate(stageOf(name)).items.map(({ item }) => item);
     expect(items('production')).toContain('transfer between zones');
