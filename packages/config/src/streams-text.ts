@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { chmodSync, readFileSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { type Config, ConfigError } from './config.ts';
 
-/** The list of streams from the environment, and for errors the name of its variable or file. */
+/** The list of streams, and for errors the variable or file that it was read from. */
 export interface StreamsText {
   text: string;
   where: string;
@@ -28,7 +28,7 @@ export function readStreamsText(config: Config<'STREAMS' | 'STREAMS_FILE'>): Str
   }
 }
 
-/** A text that changes when the file is written or replaced; always the same if there is no file. */
+/** A version that changes when the file is written or replaced; always the same if there is no file. */
 export function versionOfFile(file: string): string {
   const { ino, mtimeMs, size } = statSync(file, { throwIfNoEntry: false }) ?? {};
   return [ino, mtimeMs, size].join();
@@ -39,7 +39,7 @@ export class StaleError extends Error {
   override readonly name = 'StaleError';
 }
 
-/** A hash of the text. */
+/** The version of a list of streams: a hash of its text. */
 export function versionOfText(text: string): string {
   return createHash('sha256').update(text).digest('base64url').slice(0, 16);
 }

@@ -6,7 +6,7 @@ const number = (min: number, max: number) => z.coerce.number().min(min).max(max)
 const port = integer(0, 65_535);
 const optional = z.string().min(1).optional();
 const httpUrl = z.url({ protocol: /^https?$/ }).optional();
-/** Of a URL, however it is spelled. `fetch` refuses one with a password, by an error that shows it. */
+/** Any spelling of a URL is checked. `fetch` refuses a URL with a password by an error that shows the password. */
 const hasNoPassword = (url = '') => !/^\w+:\/\/[^/?#]*@/.test(URL.parse(url)?.href ?? '');
 const urlOutside = httpUrl.refine(hasNoPassword, 'must have no user or password in it');
 /** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
@@ -15,7 +15,7 @@ const path = z
   .min(1)
   .transform((file) => (/^[a-z0-9+.-]+:\/\//i.test(file) ? file : resolve(process.env.INIT_CWD ?? '.', file)))
   .optional();
-/** Items separated by commas. One error for all of them: one for each of 100,000 commas would take seconds. */
+/** Items separated by commas, with one error for all of them: 100,000 errors for 100,000 commas would take seconds. */
 const list = (item: z.ZodType<string>, message: string) =>
   z
     .string()
@@ -71,7 +71,7 @@ export const variables = {
   INFERENCE_TIMEOUT_SECONDS: number(0.1, 900).default(60).describe('longest wait for one inference call'),
   INFERENCE_CONFIDENCE_THRESHOLD: number(0, 1)
     .default(0.5)
-    .describe('least confidence of a detection that is kept, 0..1'),
+    .describe('lowest confidence of a detection that is kept, 0..1'),
   INFERENCE_CANARY_URL: httpUrl.describe(
     'detect: base URL of a second model server, to be tried; see docs/canary.md',
   ),
@@ -130,7 +130,7 @@ export const variables = {
     .string()
     .regex(/^[^/].*[^/]$|^[^/]$/, 'must not begin or end with a slash')
     .default('annotated')
-    .describe('first folder of annotated frames'),
+    .describe('top folder of annotated frames in the bucket'),
   STORE: z
     .enum(['frames', 'archive', 'video', 'events'])
     .default('frames')
@@ -164,7 +164,7 @@ export const variables = {
     ),
   MIN_FRAME_RATE: number(0.01, 240)
     .default(1)
-    .describe('least frames a second of a stream that is thinned, with MAX_LATENCY_SECONDS'),
+    .describe('lowest frame rate to which a stream is thinned, with MAX_LATENCY_SECONDS'),
   MAX_FRAME_BYTES: integer(1_000, 5_000_000)
     .default(160_000)
     .describe('largest JPEG, so that 25 of them fit into one Lambda event of 6 MB'),
@@ -182,7 +182,7 @@ export const variables = {
     .describe('ingest reconnects to a camera that sends no picture for this long'),
   MAX_FRAMES: integer(1, Number.MAX_SAFE_INTEGER)
     .optional()
-    .describe('ingest ends by itself once it has published this many frames'),
+    .describe('ingest ends once it has published this many frames'),
   MOTION_THRESHOLD: z
     .union([z.literal('safe'), number(0, 1)], { error: 'must be a number from 0 to 1, or safe' })
     .default(0)
@@ -207,7 +207,7 @@ export const variables = {
   LOG_LEVEL: z
     .enum(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])
     .default('INFO')
-    .describe('least severe log line written'),
+    .describe('lowest severity of log lines that are written'),
   PORT: port.default(8000).describe('port of the model server'),
   MODEL_PATH: path.describe('model server: the ONNX file; left out: NanoDet-g'),
   MODEL_DIR: path.describe('model server: a folder of ONNX files to serve; changes are picked up'),

@@ -1,6 +1,6 @@
 import type { EncodedRecord, ReceivedRecord } from './kafka-record.ts';
 
-/** A stage's state of a stream after a record. The last frame of the stream in a batch carries it. */
+/** A stage's state for one stream, after a record. The stream's last frame in a batch carries it. */
 export interface Checkpoint {
   /** The topic and partition that the stage read, `<topic>-<partition>`. */
   source: string;

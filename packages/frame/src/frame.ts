@@ -29,9 +29,9 @@ export interface Frame {
   session: string;
   /** When the frame was captured, epoch milliseconds. */
   capturedAt: number;
-  /** Pixels of the upright picture: after its EXIF orientation, if the JPEG has one (ingest writes none). */
+  /** Pixels of the upright picture, after the EXIF orientation if the JPEG has one. Ingest writes none. */
   width: number;
-  /** Pixels, likewise. */
+  /** Pixels of the upright picture. */
   height: number;
   jpeg: Buffer;
   /** The frame's span in a trace, if it is traced: https://www.w3.org/TR/trace-context/#traceparent-header */
@@ -45,7 +45,7 @@ export interface DetectedFrame extends Frame {
   model: string;
   /** Ids of the events that were found in the frame. Absent if there are none. */
   events?: string[];
-  /** Times of events that this batch has shown to have happened in an earlier one, epoch ms. Absent if there are none. */
+  /** Times of events of an earlier batch that are certain only since this batch, epoch ms. Absent if there are none. */
   earlierEvents?: number[];
 }
 

@@ -1,6 +1,6 @@
 // Not part of the package's main export: the console's page loads it, too.
 
-/** Of the colour of every class and track, percent. */
+/** The colours of all classes and tracks have this saturation and lightness, percent. */
 export const SATURATION = 85;
 export const LIGHTNESS = 50;
 
@@ -8,7 +8,7 @@ export const LIGHTNESS = 50;
 const GOLDEN_ANGLE = 137.508;
 
 /**
- * The hue of a class, degrees: always the same one, unlike that of the classes near it.
+ * The hue of a class, degrees: always the same one, far from the hues of the classes with the next numbers.
  * @example
  * [0, 1, 2].map(classHue).map(Math.round); // => [0, 138, 275]
  */

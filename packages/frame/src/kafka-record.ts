@@ -89,7 +89,7 @@ export function encodeReference(frame: DetectedFrame, picture: PictureReference)
 }
 
 /**
- * Reads a record of `video-frames`. A record without a key is of the stream that its header names.
+ * Reads a record of `video-frames`. A record without a key belongs to the stream in its header.
  * @throws InvalidRecordError naming the header that is missing or malformed
  */
 export function decodeFrame(record: ReceivedRecord): Frame {
@@ -100,7 +100,7 @@ export function decodeFrame(record: ReceivedRecord): Frame {
   return { ...facts, jpeg: record.value };
 }
 
-/** The headers of both topics. */
+/** Reads the headers that records of both topics have. */
 function frameHeaders(record: ReceivedRecord): Omit<Frame, 'jpeg'> {
   const streamId = id(record, 'stream_id');
   if (record.key !== null && record.key.toString() !== streamId) {
@@ -132,7 +132,7 @@ export function decodeSeenFrame(record: ReceivedRecord): SeenFrame {
   return { ...frame, ...detectionHeaders(record) };
 }
 
-/** The headers that `detections` has besides. */
+/** Reads the headers that only records of `detections` have. */
 function detectionHeaders(record: ReceivedRecord): Omit<DetectedFrame, keyof Frame> {
   const { events, earlier_events: earlier } = record.headers ?? {};
   return {

@@ -20,13 +20,13 @@ export function toLambdaRecord(
     key: record.key === null ? '' : Buffer.from(record.key).toString('base64'),
     value: record.value?.toString('base64') ?? '',
     headers: Object.entries(record.headers ?? {}).flatMap(([name, value]) =>
-      // In a twentieth of the time of a spread.
+      // `toJSON` takes a twentieth of the time that spreading the bytes takes.
       [value].flat().map((one) => ({ [name]: Buffer.from(one ?? '').toJSON().data })),
     ),
   };
 }
 
-/** An event of such records, as it comes from `source`. */
+/** The event with which the event-source mapping `source` delivers these records. */
 export function toLambdaEvent(
   list: readonly MSKRecord[],
   source: Pick<MSKEvent, 'eventSourceArn' | 'bootstrapServers'>,

@@ -2,7 +2,7 @@ import type { DetectedFrame, Frame, Place, SeenFrame } from './frame.ts';
 import { decodeFrame, InvalidRecordError, type ReceivedRecord } from './kafka-record.ts';
 import { positionOf } from './lambda-event.ts';
 
-/** Reads Kafka records by their places. A record that is not there any more is left out. */
+/** Reads Kafka records by their places. A record that Kafka has deleted is left out. */
 export type ReadPlaces = (places: readonly Place[]) => Promise<readonly (Place & ReceivedRecord)[]>;
 
 /**
@@ -17,10 +17,10 @@ export async function withPictures(frames: readonly SeenFrame[], read: ReadPlace
     if (!('picture' in one)) return [one];
     const { picture, ...frame } = one;
     const record = found.get(positionOf(picture));
-    const of = record && frameIn(record);
+    const sent = record && frameIn(record);
     // A topic that was created again has other frames at the same places, and a producer may name any place.
-    const isSame = of?.streamId === frame.streamId && of.frameNumber === frame.frameNumber;
-    return isSame && of.session === frame.session ? [{ ...frame, jpeg: of.jpeg }] : [];
+    const isSame = sent?.streamId === frame.streamId && sent.frameNumber === frame.frameNumber;
+    return isSame && sent.session === frame.session ? [{ ...frame, jpeg: sent.jpeg }] : [];
   });
 }
 

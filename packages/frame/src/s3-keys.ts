@@ -45,7 +45,7 @@ export function archiveKey(
   return `${begin}-${last.capturedAt}-${positionOf(records)}-${records.last}.tar`;
 }
 
-/** Key of a video segment. It is made as that of an archive. */
+/** Key of a video segment. It has the form of an archive's key. */
 export function segmentKey(...archive: Parameters<typeof archiveKey>): string {
   return archiveKey(...archive).replace(/tar$/, 'mp4');
 }
@@ -78,14 +78,14 @@ export function detectionsKey(frame: Pick<Frame, 'streamId' | 'capturedAt'>, fir
   return `${detectionsFolder(frame)}${positionOf(first)}.ndjson`;
 }
 
-/** An object that is stored this long after its hour began is late, milliseconds: the tables may hold its hour. */
+/** An object that is stored this long after its frame or event, ms, is late: the tables may hold that hour already. */
 const LATE_MS = 6 * HOUR_MS;
 export const LATE_ROOT = 'late/';
 
 /**
- * Key of the note by which the compactor looks at an old hour again. Each content of an object has its own, so that no
- * note is removed for another.
- * @param at the time of what the object tells of, epoch ms
+ * Key of the note that makes the compactor read an old hour again. Each version of an object has its own note, so that
+ * the note of a newer version is not removed with that of an older one.
+ * @param at time of the object's frame or event, epoch ms
  * @returns `undefined` for an object that is not late
  */
 export function lateKey(
