@@ -37,8 +37,8 @@ export async function makeFolder(path: string): Promise<void> {
 }
 
 /**
- * Writes a file whole or not at all, and the folders above it. `write` gets another name, of 37 characters, which is then
- * renamed: nobody reads half a file, and two writers at the same time do no harm.
+ * Writes a file as a whole or not at all, and makes the folders above it. `write` gets a temporary name, of 37
+ * characters. The file is then renamed: nobody reads half a file, and two writers at the same time do no harm.
  * @throws Error of the file system, or of `write`
  * @example
  * await writeWhole('.cache/note.txt', (partial) => writeFile(partial, 'a note'));
@@ -65,8 +65,8 @@ export function compileCacheDir(): string {
 }
 
 /**
- * Keeps compiled modules in `folder`, if it can be written. To be called before all other modules are loaded: their
- * loading then takes half the processor time, and every start waits for it.
+ * Keeps compiled modules in `folder`, if it can be written. Call it before all other modules are loaded: loading them
+ * then takes half the processor time.
  */
 export async function keepCompiled(folder = compileCacheDir()): Promise<void> {
   await makeFolder(folder).then(

@@ -167,7 +167,7 @@ describe('a download', () => {
     });
     await settings(url);
     await expect(fetched()).rejects.toThrow(
-      /^can't fetch it-1\.0\.jar from 127\.0\.0\.1:\d+: the answer of 127\.0\.0\.1:\d+ broke off after \d+ of 300000 bytes; start again: it goes on from there$/,
+      /^can't fetch it-1\.0\.jar from 127\.0\.0\.1:\d+: the answer of 127\.0\.0\.1:\d+ broke off after \d+ of 300000 bytes; start again: the download resumes there$/,
     );
     expect(await left()).toEqual(['it-1.0.jar.part']);
   });

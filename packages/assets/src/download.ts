@@ -41,18 +41,18 @@ export async function download(file: RemoteFile, path: string, progress: Progres
     await fill(file, partial, progress);
     await rename(partial, path);
   } catch (cause) {
-    // Others may have taken the file over after a long pause of this process: then theirs is as good.
+    // After a long pause of this process, another one may have taken over the partial file. Its download is as good.
     const isTaken = isOfDisk(cause) && cause.code === 'ENOENT' && partial !== '' && !existsSync(partial);
     if (isTaken && existsSync(dirname(path))) return download(file, path, progress);
-    // Left for the next attempt, unless the disk is full or can't be written.
+    // The partial file stays for the next attempt, unless the disk is full or can't be written.
     if (isOfDisk(cause)) await rm(partial, { force: true }).catch(() => {});
     else await rename(partial, `${path}${PARTIAL}`).catch(() => {});
     throw explain(file, cause as Error);
   }
 }
 
-// Verified at the end. If a resumed file is wrong, it is fetched again whole: its first part may belong to another
-// file.
+// Fetches what is missing, and verifies the whole. If a resumed file is wrong, it is fetched again from its start: its
+// first part may belong to another file.
 async function fill(file: RemoteFile, partial: string, progress: Progress): Promise<void> {
   const resumed = await sizeOf(partial);
   progress.add(resumed);
@@ -78,7 +78,7 @@ async function fetchRest(file: RemoteFile, partial: string, progress: Progress):
       return await fetchOnce(file, partial, progress);
     } catch (error) {
       const pause = PAUSES_MS[attempt];
-      if (!(error instanceof RepositoryError && error.isPassing) || pause === undefined) throw error;
+      if (!(error instanceof RepositoryError && error.isTemporary) || pause === undefined) throw error;
       await sleep(pause);
     }
   }
@@ -109,14 +109,14 @@ async function fetchOnce(file: RemoteFile, partial: string, progress: Progress):
   } catch (cause) {
     if (isOfDisk(cause)) throw cause;
     const said = `the answer of ${url.host} broke off after ${from + bytes} of ${from + length} bytes`;
-    throw new RepositoryError(said, 'start again: it goes on from there', true, { cause });
+    throw new RepositoryError(said, 'start again: the download resumes there', true, { cause });
   } finally {
     await target.close();
   }
 }
 
 const PARTIAL = '.part';
-/** A partial file that has not grown for so long is nobody's: an answer without a byte breaks off far earlier. */
+/** A partial file that has not grown for this long, ms, has no writer: a connection without bytes ends far earlier. */
 const ABANDONED_MS = 600_000;
 
 /** Takes over a partial file whose process has ended, or names a new one. */

@@ -27,7 +27,7 @@ export async function fetchJars(
   note: (line: string) => void = () => {},
 ): Promise<string[]> {
   const paths = jars.map(({ path }) => join(cacheDir(), 'maven', path));
-  // A file of another size is what a machine left that lost its power.
+  // A power failure may have left a file of another size.
   const isThere = ({ bytes }: Jar, at: number) =>
     statSync(paths[at] ?? '', { throwIfNoEntry: false })?.size === bytes;
   const missing = jars.filter((jar, index) => !isThere(jar, index));
@@ -47,7 +47,7 @@ async function fetchJar(jar: Jar, settings: MavenSettings, progress: Progress): 
   const integrity = `sha256-${Buffer.from(sha256, 'hex').toString('base64')}`;
   const local = join(settings.localRepository, path);
   const name = path.slice(path.lastIndexOf('/') + 1);
-  // Another file, or one that can't be read, is as good as none.
+  // Another file, or one that can't be read, is ignored.
   if (existsSync(local) && (await integrityOf(local, integrity).catch(() => '')) === integrity) {
     return writeWhole(target, (partial) => copyFile(local, partial)).catch((cause) => {
       throw diskError(name, cause) ?? cause;

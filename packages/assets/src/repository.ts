@@ -38,13 +38,13 @@ export function settingsIn(file: string): string {
 export class RepositoryError extends Error {
   override readonly name = 'RepositoryError';
   /** Whether the same request may succeed a moment later. */
-  readonly isPassing: boolean;
+  readonly isTemporary: boolean;
   readonly remedy: string;
 
-  constructor(message: string, remedy: string, isPassing = false, options?: ErrorOptions) {
+  constructor(message: string, remedy: string, isTemporary = false, options?: ErrorOptions) {
     super(message, options);
     this.remedy = remedy;
-    this.isPassing = isPassing;
+    this.isTemporary = isTemporary;
   }
 }
 
@@ -131,8 +131,8 @@ function agents(repository: Repository): Agents {
 }
 
 /**
- * A proxy's address as Node wants it: other programs take `proxy:8080`, too. Node silently goes without a proxy that it
- * does not know.
+ * A proxy's address in the form that Node accepts. Other programs also accept `proxy:8080`. Node silently uses no proxy
+ * if it does not know the form.
  * @throws RepositoryError for an address that can't be one, without its password
  */
 function proxyUrl(given: string | undefined, { proxy }: Repository['remedy']): string | undefined {
@@ -165,8 +165,8 @@ function refusal({ remedy }: Repository, url: URL, status: number): RepositoryEr
     return new RepositoryError(`${said}: it has no such file`, `check ${remedy.address}`);
   }
   if (status === 416) return new RepositoryError(said, 'start again', true);
-  const isPassing = status === 408 || status === 429 || status >= 500;
-  return new RepositoryError(said, `try again later, or check ${remedy.address}`, isPassing);
+  const isTemporary = status === 408 || status === 429 || status >= 500;
+  return new RepositoryError(said, `try again later, or check ${remedy.address}`, isTemporary);
 }
 
 function proxyAsks(setting: string): RepositoryError {

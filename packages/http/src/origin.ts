@@ -32,9 +32,9 @@ export interface Origin {
 }
 
 /**
- * @param host address that it listens on; if other machines can reach it, its IP addresses and host name are valid
- * names
- * @param publicUrl its URL for browsers, behind a proxy
+ * @param host address that the server listens on; if other machines can reach it, the server's IP addresses and host
+ * name are valid names
+ * @param publicUrl the server's URL for browsers, behind a proxy
  */
 export function createOrigin(host: string, publicUrl?: string): Origin {
   const url = publicUrl === undefined ? undefined : new URL(publicUrl);
@@ -76,12 +76,12 @@ function nameOf(host = ''): string {
 /**
  * Protects a server for programs. It refuses requests that a web page makes a browser send. On a loopback address it
  * also refuses requests for another host name, as in DNS rebinding. Following a link is allowed.
- * @param host address that it listens on
+ * @param host address that the server listens on
  */
 export function refusePages(app: FastifyInstance, host: string): void {
   const { isOurs, sourceOf } = createOrigin(host);
   app.addHook('onRequest', async (request) => {
-    // On other addresses it has many names: of services, load balancers and containers.
+    // On other addresses a server has many names: of services, load balancers and containers.
     if (isLoopback(host) && !isOurs(request))
       throw new HttpError(
         403,

@@ -10,7 +10,7 @@ import { refuseDenseJson } from './json.ts';
 /** Seconds after which a client that got 429 should ask again. */
 export const RETRY_AFTER_SECONDS = 1;
 
-/** Connections at the same time, of which each takes some memory and a file descriptor. */
+/** Most connections at the same time. Each takes some memory and a file descriptor. */
 const MAX_CONNECTIONS = 4_096;
 
 interface HttpOptions {

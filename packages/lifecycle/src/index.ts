@@ -122,8 +122,8 @@ export function signalProcess(pid: number, signal: NodeJS.Signals | 0): boolean 
 }
 
 /**
- * Names the processes among which a process id stands for one: those of this container, until the machine starts again.
- * Another container, and another machine, has other processes of the same ids.
+ * Names the scope in which a process id is unique: this container, until the machine restarts. In another container or
+ * on another machine, the same id is another process.
  */
 export function pidSpace(): string {
   try {
@@ -135,13 +135,12 @@ export function pidSpace(): string {
   }
 }
 
-/** A parent sets it when it starts this process before the servers that the process needs are up. */
+/** The parent sets this variable when it starts a process earlier than the servers that the process needs. */
 export const HELD = 'VIDEO_PIPELINE_HELD';
 
 /**
- * Waits until the parent reports that what this process needs is up, and takes the variables that are known only then.
- * To be called once all modules are loaded, and before any connection. Returns at once if no parent makes the process
- * wait.
+ * Waits until the parent reports that the servers this process needs are up. Sets the variables that are known only
+ * then. Call it once all modules are loaded, and before any connection. Returns at once if no parent makes it wait.
  */
 export async function waitForParent(): Promise<void> {
   if (process.env[HELD] === undefined) return;
@@ -179,11 +178,11 @@ function portTaken({ code, port, address }: NodeJS.ErrnoException & { port?: num
   return `port ${port} of ${address} is taken: ${remedy}stop what listens there`;
 }
 
-/** An error's text, with what to do where a pull has brought a dependency that is not installed yet. */
+/** An error's text, with the remedy where a dependency is not installed, as after a pull. */
 export const withRemedy = (text: string) =>
   text.includes('Cannot find package') ? `${text}: run npm install` : text;
 
-/** Ends the process with one line that tells a person what to do, for an error before the work began. */
+/** Ends the process with exit code 1 and the error as one line. The line names a remedy where one is known. */
 export function exitWithError(error: unknown): never {
   process.stderr.write(
     `${error instanceof Error ? (portTaken(error) ?? withRemedy(error.message)) : String(error)}\n`,
@@ -193,8 +192,8 @@ export function exitWithError(error: unknown): never {
 
 /**
  * For a process that handles many pictures. V8 counts the pictures' buffers against a small heap, and would collect
- * garbage after every few of them. With this, it collects after four times as much. Call it once all modules are
- * loaded: with a changed flag V8 takes no compiled module that another process has cached, nor that of a former start.
+ * garbage after every few of them. With this flag, it collects after four times as much. Call it once all modules are
+ * loaded: after a change of flags, V8 uses no compiled modules from the cache.
  */
 export function expectLargeBuffers(): void {
   setFlagsFromString('--heap-growing-percent=300');

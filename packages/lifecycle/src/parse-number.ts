@@ -1,8 +1,8 @@
 import { InvalidArgumentError } from 'commander';
 
 /**
- * The parser of a command line's number.
- * @param must what it must be, for a person
+ * A parser for a number on the command line.
+ * @param must the allowed numbers, for the error
  * @example
  * numberThat((value) => value > 0, 'a number above 0')('2.5'); // => 2.5
  */

@@ -3,7 +3,7 @@ import { InvalidArgumentError } from 'commander';
 const FORM = /^(\d{4}-\d\d-\d\d)(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)?)?$/;
 
 /**
- * Parses a time of a command line, ISO 8601. A date alone is its midnight in UTC. A time without a zone is of this machine's.
+ * Parses a time on a command line, ISO 8601. A date alone is midnight in UTC. A time without a zone is local time.
  * @example
  * parseTime('2026-11-25').toISOString(); // => '2026-11-25T00:00:00.000Z'
  */

@@ -12,7 +12,7 @@ let agent: Agent | undefined;
  */
 export async function fetchOnce(url: string, init: RequestInit): Promise<Response> {
   refuseForbidden(withoutBrackets(new URL(url).hostname));
-  // Loaded on demand: most who import this package only open sockets.
+  // Loaded on demand: most modules that import this package only open sockets.
   const { Agent, fetch } = await import('undici');
   agent ??= new Agent({ connect: { lookup: lookupAllowed } });
   return await fetch(url, { ...init, redirect: 'manual', dispatcher: agent });
