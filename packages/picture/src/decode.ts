@@ -19,7 +19,7 @@ export interface Raster extends Rgb {
   form: SampleForm;
 }
 
-/** At which size a picture is decoded, and how its colours are. */
+/** The size at which a picture is decoded, and how its colours are converted. */
 interface DecodeRgbOptions {
   /**
    * Decodes at `1 / divisor` of the sides, rounded up, in less time. It only applies to pictures that libjpeg-turbo
@@ -44,8 +44,8 @@ sharp.concurrency(1);
 sharp.cache(false);
 
 /**
- * The decoder for a picture. libjpeg-turbo gives the same pixels as libvips, which uses it, too, in a third of the
- * time. But it supports neither colour profiles nor EXIF nor other formats.
+ * The decoder for a picture. libjpeg-turbo takes a third of the time of libvips. The pixels are the same, since libvips
+ * uses it, too. But it supports neither colour profiles nor EXIF nor other formats.
  */
 export function decoderOf({ jpeg, work }: PictureHeader): 'turbo' | 'vips' {
   return turbo && jpeg?.isPlain && work <= MAX_TURBO_WORK ? 'turbo' : 'vips';
@@ -123,7 +123,7 @@ async function decodeByVips(
     .raw()
     .toBuffer({ resolveWithObject: true })
     .catch((cause) => {
-      // It can be decoded once others have given their memory back.
+      // The picture can be decoded once there is memory again.
       if (/\bmemory\b/.test(cause.message)) throw cause;
       throw new PictureError(cause.message.trim(), { cause });
     });

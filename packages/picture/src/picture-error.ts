@@ -1,4 +1,4 @@
-/** A picture can't be decoded or may not be, at every attempt. The message says why. */
+/** A picture can't be decoded, or must not be. A retry does not help. The message says why. */
 export class PictureError extends Error {
   override readonly name = 'PictureError';
 }

@@ -71,7 +71,7 @@ async function withHandle<Result>(
     idle[kind].push(handle);
     return result;
   } catch (error) {
-    // The state after a broken picture would break the next one.
+    // After a broken picture, the handle's state would break the next one.
     turbo?.destroy(handle);
     throw error;
   }
@@ -112,7 +112,7 @@ export async function decompress(
 export interface EncodeOptions {
   /** 1..100 */
   quality: number;
-  /** Whether the Huffman codes are optimised for the picture: up to a tenth fewer bytes, in half as much time again. */
+  /** Whether the Huffman codes are optimised for the picture: up to a tenth fewer bytes, in 1.5 times the time. */
   optimise?: boolean;
 }
 
@@ -133,7 +133,7 @@ export async function compress(
     library.set(handle, PARAMETER.quality, quality);
     library.set(handle, PARAMETER.subsampling, SUBSAMPLING_420);
     library.set(handle, PARAMETER.optimise, Number(optimise));
-    // The library writes into memory that is used again. Its own would grow, and be copied, until the JPEG fits.
+    // The library writes into reused memory. A buffer of its own would grow, and be copied, until the JPEG fits.
     const target = takeMemory(Number(library.bufferSize(width, height, SUBSAMPLING_420)));
     try {
       const size = [target.length];

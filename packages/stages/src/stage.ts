@@ -6,11 +6,11 @@ export type Need = 'bus' | 'inference' | 'kafka' | 'scenes';
 
 export type TopicVariable = 'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_EVENTS_TOPIC';
 
-/** What a stage sends to outside of AWS: the variable with its URL, and those that go with it. */
+/** A receiver outside AWS that a stage sends to: the variable with its URL, and its other variables. */
 export interface Receiver {
   url: VariableName;
   plain?: readonly VariableName[];
-  /** On AWS kept in Secrets Manager. `url` may be among them. Read by `readValue`, or by `configWithSecrets`. */
+  /** Kept in Secrets Manager on AWS. `url` may be one of them. `readValue` and `configWithSecrets` read them. */
   secrets?: readonly VariableName[];
 }
 
@@ -36,7 +36,7 @@ export interface PipelineStage {
   lambda: LambdaDefinition;
 }
 
-/** A stage on AWS. It always may read its topic, and read and write its folder of `failed/`. */
+/** A stage on AWS. Every stage may read its topic, and read and write its folder of `failed/`. */
 export interface LambdaDefinition {
   memoryMb: number;
   /** At most 840, Lambda's limit behind Kafka. */
@@ -56,9 +56,9 @@ export interface LambdaDefinition {
    * packages/picture that gives the version.
    */
   install?: Readonly<Record<string, string>>;
-  /** The same, for a stage that stores video. */
+  /** Further such packages, for a stage that stores video. */
   installForVideo?: Readonly<Record<string, string>>;
-  /** What it needs besides with STORE=events. */
+  /** Further needs with STORE=events. */
   needsForEvents?: readonly Need[];
   /** Costs for each event, for a stage that works on events: seconds of its function, S3 requests, megabytes stored. */
   perEvent?: { seconds: number; gets: number; puts: number; keptMb: number };

@@ -2,7 +2,7 @@ import type { Config } from '@video-pipeline/config';
 import { POLLER } from '@video-pipeline/frame';
 import { isWithin, type PipelineStage, type Receiver, withWorkOf } from './stage.ts';
 
-// With some brokers the user's name is a token, and many a webhook's URL has one in it.
+// Some MQTT brokers take a token as the user name, and many webhook URLs contain one.
 const MQTT: Receiver = {
   url: 'MQTT_URL',
   plain: ['MQTT_TOPIC_PREFIX'],
@@ -34,7 +34,7 @@ const TABLE = [
         'S3_PREFIX',
         'EVENT_CLIPS',
       ],
-      // It reads the newest detections, to go on with their tracks, and the newest events, to publish none twice.
+      // It reads the newest detections, to continue their tracks, and the newest events, to publish none twice.
       alsoReads: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
       writes: ['KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'],
       putsObjects: ['events', 'late'],
@@ -123,7 +123,7 @@ export const STAGES: readonly NamedStage[] = TABLE;
 
 export const STAGE_ENVIRONMENT = STAGES.flatMap(({ lambda }) => lambda.environment ?? []) as StageVariable[];
 
-/** Of all stages, each once. */
+/** The receivers of all stages, each once. */
 export const RECEIVERS: readonly Receiver[] = [
   ...new Set(STAGES.flatMap(({ lambda }) => lambda.receivers ?? [])),
 ];

@@ -56,7 +56,7 @@ export const metricUnits = {
   FramesFailed: MetricUnit.Count,
 } as const;
 
-/** What is counted of two model servers beside each other. Dimensions: `service` and `variant`, `main` or `canary`. */
+/** Metrics that compare two model servers. Dimensions: `service` and `variant`, `main` or `canary`. */
 export const variantUnits = {
   /** Batches that the model server was asked about. */
   VariantCalls: MetricUnit.Count,
@@ -97,7 +97,7 @@ interface MetricsObserver {
 
 let observer: MetricsObserver | undefined;
 
-/** Also gives every metric to `observer`. Prometheus asks for them where nobody reads stdout. */
+/** Also gives every metric to `observer`: Prometheus scrapes them where nobody reads stdout. */
 export function observeMetrics(one: MetricsObserver): void {
   observer = one;
 }

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 /** State of a part of the pipeline, by its last probe. */
 export interface PartHealth {
-  /** `null`: can't be known now; `error` says why. */
+  /** `null`: unknown now; `error` says why. */
   ok: boolean | null;
   /** Since when it has this state, epoch ms. */
   since: number;
@@ -15,7 +15,7 @@ export interface PartHealth {
   before?: { since: number; error: string };
 }
 
-/** Probes whether a part works, and throws the reason if it doesn't. @returns why that can't be known now */
+/** Probes whether a part works, and throws the reason if it doesn't. @returns why its state is unknown now */
 export type Probe = () => Promise<string | undefined>;
 
 type Log = { info(message: string): void; warn(message: string): void };
@@ -52,7 +52,7 @@ export async function within<Result>(ms: number, work: Promise<Result>): Promise
   return Promise.race([work, promise]);
 }
 
-/** Whether a server answers at all. @throws Error where it doesn't, or answers that it is broken */
+/** Checks that a server answers. @throws Error where it doesn't, or answers that it is broken */
 export async function askHttp(
   url: string | URL,
   isAnswer = (status: number) => status < 500,
@@ -62,7 +62,7 @@ export async function askHttp(
 }
 
 /**
- * The answer to a GET request, without redirects. To load `fetch` takes too long for each start.
+ * The answer to a GET request, without redirects. `fetch` is not used: loading it would slow down each start.
  * @throws TimeoutError after `ms`; Error when nothing answers, or the answer is too long
  */
 export async function getHttp(url: string | URL, ms = ANSWER_MS): Promise<{ status: number; text: string }> {
@@ -120,7 +120,7 @@ export class HealthWatch {
     for (const [name, probe] of Object.entries(probes)) void this.#follow(name, probe);
   }
 
-  /** Of each part, by its name. */
+  /** The health of each part, by its name. */
   get parts(): Readonly<Record<string, PartHealth>> {
     return this.#parts;
   }

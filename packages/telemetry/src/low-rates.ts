@@ -1,5 +1,5 @@
 /**
- * How long a stream is reported after its last frames that were too far apart: at least this many ms, and intervals.
+ * How long a stream is reported after its last frames that were too far apart: this many ms, or intervals if longer.
  */
 const REPORTED = { ms: 60_000, intervals: 3 };
 

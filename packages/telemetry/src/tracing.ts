@@ -42,7 +42,7 @@ export function sharedSpan(frames: readonly { traceparent?: string | undefined }
   return { parent, links, attributes: { frames: frames.length } };
 }
 
-/** What a frame carries on from a span. */
+/** The part of a frame that continues the trace of a span. */
 export function traceOf(span: Span | undefined): { traceparent?: string } {
   return span ? { traceparent: span.traceparent } : {};
 }
