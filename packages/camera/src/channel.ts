@@ -15,8 +15,8 @@ export interface Channel {
    * @returns session description; undefined while there is no video
    */
   describe(name: string, host: string): string | undefined;
-  /** @param letGo closes the client's connection */
-  play(outlet: Outlet, letGo: () => void): Playing;
+  /** @param disconnect closes the client's connection */
+  play(outlet: Outlet, disconnect: () => void): Playing;
 }
 
 /** The playing of one client. */

@@ -17,7 +17,7 @@ export interface Clip {
   units: AccessUnit[];
   /** Ticks from the first picture of one round to the first picture of the next round. */
   duration: number;
-  /** Longest time between the decoding and the showing of a picture, in ticks. 0 without B-frames. */
+  /** Longest time between the decoding and the display of a picture, in ticks. 0 without B-frames. */
   reorderDelay: number;
 }
 
@@ -70,7 +70,7 @@ function parameterSets(extradata: Buffer | null, path: string) {
   return { sps, pps, lengthSize };
 }
 
-/** Not in the thread pool: for thousands of packets its turns take ten times as long as reading them. */
+/** Synchronous: handing thousands of packets to the thread pool takes ten times as long as reading them. */
 function readUnits(input: FormatContext, stream: Stream, lengthSize: number, path: string) {
   const ticks = (time: bigint) =>
     Math.round((Number(time) * CLOCK_RATE * stream.timeBase.num) / stream.timeBase.den);
@@ -94,7 +94,7 @@ function readUnits(input: FormatContext, stream: Stream, lengthSize: number, pat
   }
 }
 
-/** NAL units of a length-prefixed sample (ISO/IEC 14496-15, 5.3.4.2), without parameter sets: those are sent apart. */
+/** NAL units of a length-prefixed sample (ISO/IEC 14496-15, 5.3.4.2), without parameter sets, which the player adds. */
 function splitNals(sample: Buffer, lengthSize: number): Buffer[] {
   const nals: Buffer[] = [];
   for (let at = 0; at + lengthSize < sample.length; ) {

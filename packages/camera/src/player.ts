@@ -82,8 +82,8 @@ export class Player implements Playing {
     }
   }
 
-  // The capture time of a picture is before its sending, by the reordering delay: a B-frame is sent after the picture
-  // that it precedes.
+  // A B-frame is sent after the picture that it precedes. So pictures are captured up to the reordering delay before
+  // they are sent.
   #report(): void {
     const now = performance.timeOrigin + performance.now();
     if (now - this.#reportedAt < REPORT_INTERVAL_MS) return;

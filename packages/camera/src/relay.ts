@@ -1,7 +1,7 @@
 import type { Channel, Outlet, Playing } from './channel.ts';
 import { describeTrack } from './sdp.ts';
 
-/** Lines of a session description that say how to read the packets. Addresses are left out. */
+/** Lines of a session description that are kept: how to read the packets. Addresses are left out. */
 const KEPT = /^(m=video |b=|a=(rtpmap|fmtp|framerate|framesize|x-dimensions):)/;
 
 /** Forwards the packets of one video track unchanged to all viewers. */
@@ -31,7 +31,7 @@ export class Relay implements Channel {
   /** The source has ended. The next one may send other video, so each viewer has to connect again. */
   end(): void {
     this.#track = undefined;
-    for (const letGo of this.#viewers.values()) letGo();
+    for (const disconnect of this.#viewers.values()) disconnect();
     this.#viewers.clear();
   }
 
@@ -39,11 +39,12 @@ export class Relay implements Channel {
     return this.#track && describeTrack(name, host, this.#track);
   }
 
-  play(outlet: Outlet, letGo: () => void): Playing {
+  play(outlet: Outlet, disconnect: () => void): Playing {
     const track = this.#track;
     return {
       // The source may have ended since the DESCRIBE.
-      start: () => (track && track === this.#track ? void this.#viewers.set(outlet, letGo) : letGo()),
+      start: () =>
+        track && track === this.#track ? void this.#viewers.set(outlet, disconnect) : disconnect(),
       stop: () => void this.#viewers.delete(outlet),
     };
   }

@@ -64,12 +64,12 @@ export class RtspSplitter {
   #message(bytes: Buffer, start: number): number | undefined {
     const end = bytes.subarray(start, start + this.#most.head).indexOf('\r\n\r\n');
     if (end < 0 && bytes.length - start >= this.#most.head)
-      throw new MalformedMessageError('what is there is not RTSP');
+      throw new MalformedMessageError('the bytes are not RTSP');
     if (end < 0) return undefined;
     const head = bytes.toString('latin1', start, start + end);
     const length = Number(/\r\ncontent-length: *(\S+)/i.exec(head)?.[1] ?? 0);
     if (!(length >= 0 && length <= this.#most.body))
-      throw new MalformedMessageError('its session description has no bounds');
+      throw new MalformedMessageError(`a message has a bad content-length, or over ${this.#most.body} bytes`);
     const body = start + end + 4;
     if (bytes.length < body + length) return undefined;
     this.#onMessage({ head, body: bytes.toString('latin1', body, body + length) });

@@ -46,6 +46,6 @@ function clip(detection: Detection, width: number, height: number): Detection[] 
   const clipped: Detection['bbox'] = [x(bbox[0]), y(bbox[1]), x(bbox[2]), y(bbox[3])];
   if (clipped[0] >= clipped[2] || clipped[1] >= clipped[3]) return [];
   const details = { ...(polygon && { polygon }), ...(keypoints && { keypoints }) };
-  // A name with half of a character would be no JSON to the tables.
+  // A name with a lone surrogate would be invalid JSON for the tables.
   return [{ class_id, class_name: class_name.toWellFormed(), confidence, bbox: clipped, ...details }];
 }

@@ -13,7 +13,7 @@ interface HttpClientOptions {
   url: string;
   /** Longest wait for one answer, milliseconds. */
   timeoutMs: number;
-  /** Least confidence of a detection, 0..1. */
+  /** Lowest confidence of a detection that is returned, 0..1. */
   threshold: number;
   /** Longest answer read, bytes. */
   maxAnswerBytes?: number;
@@ -40,7 +40,7 @@ const NOT_THERE = new Set([404, 405]);
 export function createHttpClient(options: HttpClientOptions): InferenceClient {
   const { threshold } = options;
   const call = caller(options);
-  // What is known of the server. It is asked again when a path is unknown to it.
+  // What is known about the server. The server is asked again when it does not know a path.
   let model: string | undefined;
   let speaksPredictAlone = false;
 

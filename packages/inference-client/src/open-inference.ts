@@ -4,9 +4,9 @@ import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './client.ts';
 
 /**
- * An inference request of the Open Inference Protocol v2 with the binary tensor extension, which spares base64: one
+ * An inference request of the Open Inference Protocol v2 with the binary tensor extension, which avoids base64: one
  * input `image` of datatype BYTES, shape `[frames]`.
- * @param threshold least confidence, 0..1
+ * @param threshold lowest confidence of a detection, 0..1
  * @returns the body: `headerLength` bytes of JSON, then the JPEGs, each after its length in 4 bytes little-endian
  * @see https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
  */

@@ -1,7 +1,7 @@
 import type { Admin } from 'kafkajs';
 import type { Kafka } from './connect.ts';
 
-/** A log that discards everything, for callers that report an outage in another way than by each failed attempt. */
+/** A log that discards everything, for callers that report an outage themselves, and not each failed attempt. */
 export const SILENT = { warn() {}, error() {} };
 
 /** Runs `question` with an admin client that is connected for this call alone. */

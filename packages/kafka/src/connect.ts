@@ -28,16 +28,16 @@ askLeaderBeforeReset();
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;
 type KafkaSettings = Config<(typeof KAFKA_VARIABLES)[number]>;
 
-/** Short waits, since a leader is back, or another, within seconds: kafkajs' own grow up to 30 s. */
+/** Short waits: a partition has a leader again within seconds. kafkajs' own waits grow up to 30 s. */
 const RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 8 };
 
 /**
  * Longest TCP or TLS handshake, milliseconds. kafkajs' default of one second is too short for a busy machine or a cold
- * start, and kafkajs does not try the look-up of a group's coordinator again (`findGroupCoordinator`).
+ * start, and kafkajs does not retry when it looks up a group's coordinator (`findGroupCoordinator`).
  */
 const CONNECT_MS = 3_000;
 
-/** Makes kafkajs' clients, each with its own connections. No producer, as kafkajs' loses records: `orderedProducer`. */
+/** Makes clients of kafkajs, each with its own connections. Producers: `orderedProducer`, as kafkajs' lose records. */
 export type Kafka = Pick<Client, 'admin' | 'consumer'>;
 
 /** Message of the error that ends a send of no records, made to learn a topic's partitions. It is not logged. */

@@ -17,13 +17,13 @@ export interface Guardable {
 /**
  * The connections of one producer, consumer or admin client. `disconnect` of kafkajs 2.2.4 does not end them all. A
  * retry at that moment opens new connections, which nothing closes (tulios/kafkajs#1148). A request without an answer
- * keeps `disconnect` waiting (#1167). The process stays alive, and each client for one question leaves connections.
+ * keeps `disconnect` waiting (#1167). The process would not end, and each short-lived client would leave connections.
  */
 export class Connections {
   readonly #sockets = new Set<Socket>();
   #isClosed = false;
 
-  /** Whether no connection may be opened, and nothing be logged, any more. */
+  /** True once no connection may be opened and nothing may be logged. */
   get isClosed(): boolean {
     return this.#isClosed;
   }

@@ -17,7 +17,7 @@ const LENGTH_BYTES = 4;
 
 /**
  * kafkajs 2.2.4 keeps a connection on which a request has timed out, and asks the same broker again until its metadata
- * expire. The partitions that a hung broker led stand still until that broker goes on. Here such a connection is
+ * expire. Nothing is sent to the partitions of a hung broker until that broker continues. Here such a connection is
  * closed, as Kafka's Java client does, so that the new leader is looked up.
  */
 export function disconnectHungBrokers(): void {
@@ -40,7 +40,8 @@ export function disconnectHungBrokers(): void {
   Connection.prototype.connect = async function () {
     const isLeft = performance.now() - (this.leftAt ?? Number.NEGATIVE_INFINITY) < RECONNECT_AFTER_MS;
     const broker = `${this.host}:${this.port}`;
-    if (isLeft) throw new KafkaJSConnectionError('not asked again yet: it did not answer', { broker });
+    if (isLeft)
+      throw new KafkaJSConnectionError('the broker did not answer, and is not asked again yet', { broker });
     return connect.call(this);
   };
 }

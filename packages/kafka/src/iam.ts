@@ -29,7 +29,7 @@ const TOO_MANY = /too many connects/i;
  * @throws the AWS SDK's error when there are none
  */
 export async function iamToken(region: string): Promise<string> {
-  // Loaded where it is needed: it brings half of the AWS SDK.
+  // Loaded on demand: the signer loads half of the AWS SDK.
   const { generateAuthToken } = await import('aws-msk-iam-sasl-signer-js');
   return (await generateAuthToken({ region })).token;
 }

@@ -49,9 +49,9 @@ export function joinAgain(): void {
 }
 
 /**
- * Where a follower in its rack does not have an offset, kafkajs 2.2.4 means to ask the leader before it goes to the
- * default offset. It looks for a number where it stores an object, and so reads the whole partition again. And it does not
- * tell how many records it passes over: those that Kafka deleted, by their age, before they were read.
+ * If the follower in a consumer's rack lacks an offset, the leader must be asked before the consumer resets to the
+ * default offset. kafkajs 2.2.4 tries that, but looks for a number where it stores an object, and so reads the whole
+ * partition again. It also hides how many records a reset skips: those that Kafka deleted before they were read.
  */
 export function askLeaderBeforeReset(): void {
   const { recoverFromOffsetOutOfRange } = ConsumerGroup.prototype;
@@ -64,14 +64,14 @@ export function askLeaderBeforeReset(): void {
     const [answer] = await this.cluster.fetchTopicsOffset([asked]).catch(() => []);
     const wanted = Number(this.offsetManager?.nextOffset(topic, partition));
     const records = Number(answer?.partitions[0]?.offset) - wanted;
-    // Of a topic that was made anew, none are missed.
+    // The number is negative if the topic was deleted and created again.
     if (records > 0)
       this.logger.error('records were deleted before they were read', { topic, partition, records });
     await recoverFromOffsetOutOfRange.call(this, error);
   };
 }
 
-/** Marks an error as one upon which kafkajs joins the group again. */
+/** Marks an error so that kafkajs joins the group again. */
 function rebalancing(error: Error): Error {
   return Object.assign(error, { type: 'NOT_COORDINATOR_FOR_GROUP' });
 }

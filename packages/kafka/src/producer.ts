@@ -54,8 +54,8 @@ export interface Producer {
  * @param options.idempotent the broker stores a record once, even if it is sent again after a lost answer. A caller
  * must send a failed array again until it succeeds: otherwise kafkajs gives its sequence numbers to other records, and
  * the broker drops those as duplicates. Other arrays wait for that, where they go to the same partition.
- * @param options.rack chooses among those partitions only whose preferred leader is in this rack. The leader may move,
- * the choice stays. A producer in another rack chooses other partitions for the same keys.
+ * @param options.rack limits the choice to partitions whose preferred leader is in this rack. The choice stays when the
+ * leader moves. A producer in another rack chooses other partitions for the same keys.
  * @example
  * const producer = orderedProducer(connectKafka('replay', console), { idempotent: true });
  * await producer.connect();
@@ -70,7 +70,7 @@ interface ProducerOptions {
   rack?: string | undefined;
 }
 
-/** Stands for no record: with it, kafkajs asks only where a record would go. */
+/** A placeholder for a record that is not sent: kafkajs only asks for its partition. */
 const NONE: Message = { value: null };
 const TOO_LARGE = /MESSAGE_TOO_LARGE|RECORD_LIST_TOO_LARGE/;
 
@@ -94,16 +94,16 @@ class OrderedProducer implements Producer {
   readonly #create: () => Client;
   #client: Client;
   readonly #hash = Partitioners.DefaultPartitioner();
-  /** Finds the brokers of the rack of this process. Left out, no broker is nearer than another. */
+  /** Finds the brokers in the rack of this process. Left out: all brokers are equally near. */
   readonly #findNear: (() => Promise<ReadonlySet<number>>) | undefined;
   #near: ReadonlySet<number> | undefined;
   /** What kafkajs knew of a topic's partitions when it last asked where a record goes. */
   readonly #partitions = new Map<string, PartitionerArgs['partitionMetadata']>();
-  /** What is left to send of an array of which a part failed, by partition. */
+  /** The rest of an array that was sent in part, by partition. */
   readonly #left = new WeakMap<Message[], Map<number, Message[]>>();
   /** Records of an array that are too large. */
   readonly #refused = new WeakMap<Message[], Message[]>();
-  /** Records that are left of an array, where their partitions are to be chosen anew. */
+  /** The rest of an array whose partitions must be chosen again. */
   readonly #unplaced = new WeakMap<Message[], Message[]>();
   #connected: Promise<void> | undefined;
   readonly #isIdempotent: boolean;

@@ -25,7 +25,7 @@ export async function ownRack(
     if (!rack) throw new Error(`KAFKA_RACK names no rack of the zone ${zone}`);
     return rack;
   } catch (error) {
-    // It only saves the price of the way to another zone: frames go on without it.
+    // Without the rack, traffic between zones costs more. Nothing else changes.
     log.warn('the rack of this task is not known', { reason: (error as Error).message });
     return undefined;
   }

@@ -4,7 +4,7 @@ import { clusterOf } from './cluster.ts';
 import type { Kafka } from './connect.ts';
 import type { FetchedMessage, Refusal } from './fetch/index.ts';
 
-/** A record as it lies in a partition. */
+/** A record of a partition. */
 export interface TailRecord {
   offset: number;
   key: Buffer | null;
@@ -12,11 +12,11 @@ export interface TailRecord {
   headers: Record<string, Buffer | Buffer[] | undefined>;
 }
 
-/** A record with the time that it was written, or what stands for records that can't be delivered. */
+/** A record with its timestamp, or a placeholder for records that can't be delivered. */
 export interface StoredRecord extends TailRecord {
   /** Epoch milliseconds. */
   timestamp: number;
-  /** The reason, and their offsets. */
+  /** Of a placeholder: the reason, and the offsets of the records. */
   refusal?: Refusal | undefined;
 }
 
@@ -25,7 +25,7 @@ export class TailError extends Error {
   override readonly name = 'TailError';
 }
 
-/** Where a record lies. */
+/** Position of a record. */
 interface Place {
   topic: string;
   partition: number;
@@ -55,8 +55,8 @@ export interface Tail {
    */
   at(places: readonly Place[]): Promise<(Place & TailRecord)[]>;
   /**
-   * The records of a partition from a place up to before offset `end`, in order, with what stands for records that can't
-   * be delivered. Records that expire meanwhile are left out. A broker that is away for some seconds is waited for.
+   * The records of a partition from a place up to before offset `end`, in order, with placeholders for those that can't
+   * be delivered. Records that expire meanwhile are left out. Waits for a broker that is away for some seconds.
    * @throws TailError
    */
   range(place: Place, end: number): AsyncGenerator<StoredRecord, void>;
@@ -67,10 +67,10 @@ export interface Tail {
 const STEP = 50;
 const MAX_FETCH_BYTES = 16 * 1024 * 1024;
 const READ_COMMITTED = 1;
-/** How often, and how long after each other, milliseconds, a range is asked for while no record comes. */
+/** Attempts to read a range from which no record comes, and the pause between them, milliseconds. */
 const MAX_ATTEMPTS = 10;
 const AGAIN_MS = 1_000;
-/** What brokers say of a topic that can't be read, ever: whoever writes to Kafka may name one as a place. */
+/** Errors of a topic that can never be read. Whoever writes to Kafka may name such a topic in a record. */
 const UNREADABLE = new Set([
   'UNKNOWN_TOPIC_OR_PARTITION',
   'INVALID_TOPIC_EXCEPTION',
@@ -97,7 +97,7 @@ export function createTail(kafka: Kafka): Tail {
         return false;
       },
     );
-  // A leader that moved, or a connection that broke, is looked up anew next time.
+  // The next call connects again, and looks up a leader that has moved.
   const fail = async (what: string, cause: unknown): Promise<never> => {
     await cluster.disconnect().catch(() => {});
     throw new TailError(`can't read ${what}: ${(cause as Error).message}`, { cause });
@@ -174,7 +174,7 @@ function partitionOf(cluster: Cluster, topic: string, key: string): number {
   return Partitioners.DefaultPartitioner()({ topic, partitionMetadata, message: { key, value: null } });
 }
 
-/** Places of one partition, none far from the next, by their offsets. */
+/** Offsets of one partition, each close to the one before it. */
 type Span = Pick<Place, 'topic' | 'partition'> & { offsets: number[] };
 
 function spansOf(places: readonly Place[]): Span[] {
@@ -211,12 +211,12 @@ async function offsetOf(cluster: Cluster, topic: string, partition: number, firs
   return Number(answer?.partitions[0]?.offset);
 }
 
-/** A record as kafkajs hands it on, or the note that there is none up to its offset. */
+/** A record, or a gap: up to its offset there is nothing to deliver. */
 type Fetched = StoredRecord & { isGap: boolean };
 
 /**
- * What a partition holds from a place on. It goes on past `end` to the end of a batch, and ends early where the broker
- * sends nothing.
+ * The records and gaps of a partition from a place on. They go past `end` to the end of a batch. They end early where
+ * the broker sends nothing.
  */
 async function* fetched(cluster: Cluster, { topic, partition, offset }: Place, end: number) {
   for (let next = offset; next < end; ) {

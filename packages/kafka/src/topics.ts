@@ -26,7 +26,7 @@ export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<vo
     topics: missing.map(({ topic, partitions }) => ({
       topic,
       numPartitions: partitions,
-      // As many as the brokers make by default.
+      // The brokers' default.
       replicationFactor: -1,
       configEntries: [
         { name: 'max.message.bytes', value: String(MAX_MESSAGE_BYTES) },

@@ -17,8 +17,8 @@ function of(zeros: number, bits: number): number {
 }
 
 /**
- * CRC-32C (Castagnoli), unsigned. Node's zlib has only the CRC-32 with another polynomial. It takes eight bytes at a
- * time. kafkajs' own function takes one, and three times as long: 0.1 ms more for a 720p JPEG.
+ * CRC-32C (Castagnoli), unsigned. Node's zlib has only the CRC-32 with another polynomial. This function takes eight
+ * bytes at a time. kafkajs' own takes one, and three times as long: 0.1 ms more for a 720p JPEG.
  */
 export function crc32c(bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);

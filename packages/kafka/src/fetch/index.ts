@@ -8,7 +8,7 @@ export { MAX_BATCH_BYTES } from './record-batch.ts';
 
 /** Most bytes that the batches of one answer inflate to. The batch that reaches this limit is still inflated. */
 const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
-/** The first version that carries record batches of today's format; what brokers of Kafka 4 begin with. */
+/** The first version that carries record batches of today's format, and the lowest that brokers of Kafka 4 know. */
 const FIRST_VERSION = 4;
 
 /** Why the records that a message stands for can't be read or delivered. Undefined for an ordinary message. */
@@ -69,7 +69,7 @@ function readArray<Item>(reader: Reader, read: () => Item): Item[] {
   return Array.from({ length: Math.max(0, length) }, read);
 }
 
-/** The fields in the order in which they lie there. */
+/** Reads the fields in the order of the answer. */
 function readPartition(reader: Reader, version: number) {
   return {
     partition: reader.int32(),

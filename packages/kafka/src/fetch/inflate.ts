@@ -22,7 +22,7 @@ interface Inflated {
 const ZSTD_WINDOW_LOG = 25;
 
 /**
- * Inflates what a producer compressed, and stops at the limit: a few bytes may stand for gigabytes.
+ * Inflates what a producer compressed, and stops at the limit: a few bytes may inflate to gigabytes.
  * @param limit most bytes to inflate
  * @throws CodecError
  */
@@ -44,7 +44,7 @@ function zstd() {
   return createZstdDecompress({ params: { [zlib.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } });
 }
 
-/** Feeds a decompressor of Node's, until all is out or the output is full. */
+/** Runs one of Node's decompressors until all bytes are inflated or the output is full. */
 async function pump(stream: ReturnType<typeof createGunzip>, bytes: Buffer, output: Output): Promise<void> {
   stream.end(bytes);
   try {

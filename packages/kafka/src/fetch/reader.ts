@@ -66,7 +66,7 @@ export class Reader {
 
   #advance(length: number): number {
     if (length < 0 || length > this.left)
-      throw new FormatError(`${length} bytes of ${this.left} are to be read`);
+      throw new FormatError(`a field has ${length} bytes, but ${this.left} are left`);
     const start = this.at;
     this.at += length;
     return start;

@@ -108,7 +108,7 @@ async function decodeBatch(batch: Buffer, context: Context): Promise<FetchedMess
 
 type BatchHeader = ReturnType<typeof readHeader>;
 
-/** The fields in the order in which they lie there. */
+/** Reads the fields in the order of the batch. */
 function readHeader(batch: Buffer) {
   const reader = new Reader(batch);
   reader.bytes(MAGIC_AT + 1);

@@ -40,14 +40,14 @@ const HAS_APPEND_TIME = 0x08;
 
 /** Properties of a batch that apply to each of its records. */
 interface BatchFacts {
-  /** Offset of the first of them. */
+  /** Offset of the batch's first record. */
   first: number;
   firstTime: number;
   maxTime: number;
   attributes: number;
 }
 
-/** @returns the record, refused where no event can carry it, and the memory that an event takes for it, bytes */
+/** @returns the record, refused if it is too large for an event, and its size in the JSON of an event, bytes */
 export function decodeRecord(
   record: Buffer,
   { first, firstTime, maxTime, attributes: ofBatch }: BatchFacts,
@@ -95,7 +95,7 @@ function readHeaders(reader: Reader, count: number): FetchedMessage['headers'] {
   return headers;
 }
 
-/** Says that there is nothing to deliver up to this offset. */
+/** A message which says that there is nothing to deliver up to this offset. */
 export function gap(offset: number): FetchedMessage {
   const nothing = { key: null, value: null, headers: {} };
   return { offset: String(offset), timestamp: '-1', attributes: 0, ...nothing, isControlRecord: true };

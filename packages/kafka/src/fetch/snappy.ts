@@ -31,7 +31,7 @@ function inflateBlock(block: Buffer, output: Output): void {
     const tag = block[at++] ?? 0;
     const size = tag >> 2;
     if ((tag & 3) === 0) {
-      // A literal; lengths over 60 stand in one to four bytes after the tag.
+      // A literal. A length over 60 is in one to four bytes after the tag.
       const more = Math.max(0, size - 59);
       const count = 1 + (more > 0 ? block.readUIntLE(at, more) : size);
       at += more;
