@@ -32,6 +32,6 @@ test('a record that ends its process is put into failed/ when it has done so thr
   const key = `failed/event-source/${topic}-0-2`;
   expect(await rig.keys('failed/')).toEqual([key]);
   const { reason, record } = JSON.parse(String(await rig.read(key)));
-  expect(reason).toBe('its process ended 4 times while it worked on it');
+  expect(reason).toBe('the process ended 4 times while it worked on this record');
   expect(Buffer.from(record.value, 'base64').toString()).toBe('kill');
 });

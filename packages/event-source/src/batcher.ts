@@ -54,7 +54,7 @@ export function payloadBytes(record: MSKRecord): number {
 
 /**
  * Gathers records into batches as Lambda's poller does. It uses neither Kafka nor a clock: its callers pass the time. A
- * partition that fills a batch alone gets one of its own, so that others' batches can be processed meanwhile.
+ * partition that fills a batch alone gets one of its own, so that batches of others can be processed meanwhile.
  */
 export class RecordBatcher {
   readonly #limits: BatchLimits;
@@ -66,7 +66,7 @@ export class RecordBatcher {
     this.#limits = limits;
   }
 
-  /** Sets the assigned partitions, and drops what was buffered of others. Partitions that stay keep their records. */
+  /** Sets the assigned partitions, and drops the records of all others. Partitions that stay keep their records. */
   assign(partitions: readonly number[]): void {
     for (const [partition] of this.#partitions) {
       if (!partitions.includes(partition)) this.#partitions.delete(partition);
@@ -76,7 +76,7 @@ export class RecordBatcher {
     }
   }
 
-  /** Forgets what is known of an assigned partition: its offsets may begin anew. */
+  /** Drops the records of an assigned partition. Its offsets may begin at 0 again. */
   reset(partition: number): void {
     this.#partitions.set(partition, { number: partition, queue: [], bytes: 0, next: 0 });
   }
@@ -87,8 +87,8 @@ export class RecordBatcher {
   }
 
   /**
-   * Notes that up to an offset nothing more will be added: compaction and transactions leave gaps.
-   * @returns whether all records before it are done with, so that the caller has to commit it: no batch will
+   * Notes that no record before an offset will be added any more: compaction and transactions leave gaps.
+   * @returns whether all records before the offset are done. Then the caller has to commit it, since no batch will.
    */
   passTo(partition: number, offset: number): boolean {
     const known = this.#partitions.get(partition);
@@ -97,7 +97,7 @@ export class RecordBatcher {
     return known.queue.length === 0 && !this.#busy.has(partition);
   }
 
-  /** The offset up to which the partition is done with once its batch in work is. */
+  /** The offset up to which the partition is done once its batch in work is done. */
   endOf(partition: number): number {
     const known = this.#partitions.get(partition);
     return known?.queue[0]?.record.offset ?? known?.next ?? 0;
@@ -142,7 +142,7 @@ export class RecordBatcher {
     return oldest && sinceOf(oldest) + this.#limits.windowMs;
   }
 
-  /** Whether enough is buffered of the partition, so that no more need be fetched now. */
+  /** Whether so many records of the partition are buffered that no more need to be fetched now. */
   hasEnough(partition: number): boolean {
     const { queue, bytes } = this.#partitions.get(partition) ?? { queue: [], bytes: 0 };
     const { maxRecords, maxBytes } = this.#limits;
@@ -162,7 +162,7 @@ export class RecordBatcher {
     return records >= this.#limits.maxRecords || bytes >= this.#limits.maxBytes;
   }
 
-  /** Fills a batch from the partitions, record by record the one that waits longest. */
+  /** Fills a batch from the partitions: the record that has waited longest comes first. */
   #cut(partitions: readonly Partition[]): Batch | undefined {
     const batch: Batch = { records: [], partitions: [], bytes: 0 };
     const refused: Refused[] = [];

@@ -42,7 +42,7 @@ export interface DeliveryOptions {
   /** Destination of records that can't be read, and of those that fail whenever they are delivered alone. */
   putFailed?: PutFailed;
   /**
-   * The record that the handler took last, of any batch. It is delivered once more to find out whether a record or the
+   * The last record, of any batch, that the handler processed. It is delivered again to find out if a record or the
    * handler is at fault. So a stage may do its work for one record twice: `notify` posts an event again, with the same id.
    */
   lastGood?: { record?: MSKRecord | undefined };
@@ -75,7 +75,7 @@ const LONE_ATTEMPTS = 4;
  * record fails, later ones of its stream wait: the stream keeps its order. Where no record succeeds, the fault is not in
  * the records, and the attempts never end.
  * @param isOurs asked before each retry: whether the batch's partitions are still assigned to us
- * @returns whether the batch is done with; `false` when it was given up, since it is not ours any more or we stop
+ * @returns whether the batch is done; `false` when its partitions are no longer ours, or this process stops
  */
 export async function deliver(
   batch: Batch,
@@ -171,7 +171,7 @@ class PendingRecords {
     for (const error of failed.values()) throw error;
   }
 
-  /** The last attempt comes after another record has succeeded: before, the fault may be the handler's. */
+  /** The last attempt comes after another record has succeeded. Until then, the handler may be at fault. */
   async #deliverAlone(record: MSKRecord): Promise<void> {
     try {
       await invoke([record], this.#options);

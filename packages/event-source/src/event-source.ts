@@ -230,7 +230,7 @@ class Poller implements EventSource {
     this.#batcher.release(batch);
   }
 
-  /** Commits what is done, until a broker has accepted it: these records don't come again to be committed. */
+  /** Commits what is done. Tries until a broker has accepted it, since these records are not delivered again. */
   async #commit(): Promise<void> {
     if (this.#uncommitted.size === 0) return;
     const { topic, logger } = this.#options;
@@ -241,7 +241,7 @@ class Poller implements EventSource {
     } catch (error) {
       logger.warn('offsets not committed', error as Error);
     }
-    // Tried again without an error, too: outside the group, kafkajs silently skips a commit.
+    // The commit is tried again even without an error: outside the group, kafkajs silently skips it.
     if (this.#uncommitted.size === 0 || this.#stopping.signal.aborted) return;
     clearTimeout(this.#commitTimer);
     this.#commitTimer = setTimeout(() => void this.#commit(), COMMIT_AGAIN_MS);

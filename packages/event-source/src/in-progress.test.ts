@@ -49,7 +49,7 @@ test('a record that ends its process in a batch and then three times alone is gi
 
   const fifth = open();
   expect(fifth.crashReason(record(1))).toBeUndefined();
-  expect(fifth.crashReason(record(2))).toBe('its process ended 4 times while it worked on it');
+  expect(fifth.crashReason(record(2))).toBe('the process ended 4 times while it worked on this record');
   expect(fifth.crashReason(record(3))).toBeUndefined();
   fifth.forget(['t-0-2']);
   await fifth.during([record(3)], async () => {});

@@ -26,13 +26,13 @@ interface Note {
 }
 
 /**
- * A record is put into failed/ when this many processes ended while they worked on it alone. Two prove nothing: after an
- * end the same record comes first again, so two kills from outside in a row hit the same one.
+ * A record is put into failed/ when this many processes ended while they worked on it alone. Two are no proof: after an
+ * end the same record comes first again, so two kills from outside in a row hit the same record.
  */
 const MAX_LONE_ENDS = 3;
 /**
- * How long records are delivered one by one after a crash, milliseconds. The suspects may have gone to another process,
- * and then nothing here clears them.
+ * How long records are delivered one by one after a crash, milliseconds. The suspects may have gone to another process.
+ * Then this process never learns that they are done.
  */
 const ONE_BY_ONE_MS = 2 * 60_000;
 
@@ -79,7 +79,7 @@ export class InProgress {
   crashReason(record: MSKRecord): string | undefined {
     const suspect = this.#suspects.get(positionOf(record));
     if (!suspect || suspect.lone < MAX_LONE_ENDS) return undefined;
-    return `its process ended ${suspect.ends} times while it worked on it`;
+    return `the process ended ${suspect.ends} times while it worked on this record`;
   }
 
   /** Does the work, and notes its records meanwhile. Whether it succeeds or fails, the process has survived it. */
@@ -129,7 +129,7 @@ export class InProgress {
     }
   }
 
-  /** A full disk, or a machine that tidies its temporary files, costs the note alone: the work goes on. */
+  /** If the file can't be written, as on a full disk, only the note is lost: the work goes on. */
   #write(): void {
     const [work, suspects, member] = [[...this.#work], [...this.#suspects], this.#member];
     const note: Note = { cluster: this.#cluster, work, suspects, member };

@@ -120,7 +120,7 @@ function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): 
     .option('--on-failure <s3 url>', 's3://bucket/prefix for batches that fail again and again', s3Url)
     .option('--max-retries <times>', 'retries before a batch goes there', number(0, 10_000), 10)
     .option('--max-age <seconds>', 'age of a record at which its batch goes there', number(60, 604_800))
-    .option('--notes <folder>', 'where it is noted which records are in work', NOTES_FOLDER)
+    .option('--notes <folder>', 'folder for notes of the records in work', NOTES_FOLDER)
     .parse()
     .opts<Options>();
 }
