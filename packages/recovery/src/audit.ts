@@ -151,7 +151,7 @@ async function keysNotKept(bucket: Bucket, folders: readonly string[]): Promise<
   return keys;
 }
 
-/** A listing takes time, and may miss an object. At most this many pictures are read before they count as missing. */
+/** A listing takes time, and may miss an object. Pictures that it lacks are read one by one, if they are so few. */
 const MAX_LEFT_OUT = 1_000;
 
 function addNumber(held: Map<string, Set<number>>, { streamId, session, frameNumber }: Frame): void {

@@ -62,7 +62,7 @@ selection('purge', 'delete records from failed/ for good')
   .option('--yes', 'do it; without it, only say what would be done', false)
   .action((options) =>
     withBucket((bucket) => {
-      // What --yes refuses is told of without it, too.
+      // Entries that --yes would refuse are also reported without it.
       const from = options.yes ? bucket : { ...bucket, remove: async () => {} };
       return each(bucket, options, 'deleted', (entry) => purge(from, entry, options));
     }),

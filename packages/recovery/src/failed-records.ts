@@ -10,11 +10,11 @@ export type TimedPlace = Pick<PlacedRecord, keyof Place | 'timestamp'>;
 /** Stages of the frames, and the poller, put records there. */
 const FAILING = [...FRAME_STAGES.map(({ name }) => name), POLLER];
 
-/** S3 tells whole seconds. */
+/** S3 gives times in whole seconds. */
 const STORED_MS = 1_000;
 
 /**
- * What lies in `failed/`, and in batches that an event-source mapping gave up on.
+ * Finds records in `failed/`, and in batches that an event-source mapping gave up on.
  * @param unreadable receives the keys of objects that are neither
  */
 export async function failedRecords(bucket: Bucket, unreadable: string[]) {

@@ -115,7 +115,7 @@ export function parseFailed(key: string, text: string): FailedEntry {
   }
 }
 
-/** What brokers say of one topic or record: others may be sent. */
+/** Broker errors that concern one topic or record: others can still be sent. */
 const REFUSALS = new Set([
   'UNKNOWN_TOPIC_OR_PARTITION',
   'INVALID_TOPIC_EXCEPTION',

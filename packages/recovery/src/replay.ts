@@ -65,7 +65,7 @@ function createBatchProcessor({ detector, store, folder, config, logger }: Repla
   const annotate = createAnnotateFrames({
     store: inFolder,
     prefix,
-    // Who replays frames looks at all of them.
+    // All pictures of a replay are stored.
     form: form === 'events' ? 'frames' : form,
     quality: config.JPEG_QUALITY,
     putFailed: createPutFailed(inFolder, 'annotate'),

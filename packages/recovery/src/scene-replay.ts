@@ -28,7 +28,7 @@ interface SceneReplay {
   from: number;
   /** Frames captured before it, epoch ms. */
   to: number;
-  /** First folder of annotated frames, for the frames that prove an event. */
+  /** Top folder of annotated frames, for the frames that prove an event. */
   prefix: string;
 }
 
@@ -93,8 +93,8 @@ function parseJson(line: string): unknown {
 const READS = 16;
 
 /**
- * The stream's stored detections of the hours that have a time from `from` to `to`, epoch ms, `to` not included. An
- * object holds frames of one hour, that of its key.
+ * The stream's stored detections of all hours that overlap the time from `from` to `to`, epoch ms, `to` not included.
+ * An object holds frames of one hour: that of its key.
  * @param signal ends the reading early
  */
 export async function* storedDetections(

@@ -64,17 +64,17 @@ const LOST_FRAMES = 3;
 const INTERVALS = 9;
 /** With frames further apart than this, a walker's boxes may not overlap, milliseconds. */
 const SPARSE_MS = 350;
-/** Longest way of an object, in sizes of its box: for each second, and between two frames. */
+/** How far an object moves at most, in sizes of its box: each second, and between two frames. */
 const FAR = { sizes_a_second: 2.5, sizes: 4, least_likeness: 0.6 };
 
 /**
  * ByteTrack: Zhang et al., 'ByteTrack: Multi-Object Tracking by Associating Every Detection Box', ECCV 2022. Confident
- * boxes are paired with the predicted tracks first, then weak boxes with what is left, as an occluded object is
- * still a weak box. Here, moreover:
+ * boxes are paired with the predicted tracks first, then weak boxes with the tracks that are left, since an occluded
+ * object still gives a weak box. In addition:
  * - a track takes the class that most of its boxes have. A box of another class is paired with it only if it covers it;
  * - time is that of capture, so dropped frames and odd frame rates only make the prediction longer;
- * - where frames are far apart, what is left is paired by distance, as boxes of a moving object don't overlap then;
- * - where colours are looked at, an object that comes back after it was lost gets the id it had;
+ * - where frames are far apart, the rest is paired by distance, since boxes of a moving object don't overlap then;
+ * - where colours are used, an object that comes back after it was lost gets its former id;
  * - a frame that is not newer than the last is not used, and its detections get no id;
  * - noise is relative to width and height, as in Aharon et al., 'BoT-SORT', 2022. So boxes may be in any unit;
  * - ids depend on nothing but the frames, so a replay gives the same ones.
@@ -229,7 +229,7 @@ function toCandidate({ class_name, confidence, bbox, appearance }: Observation, 
   return { index, class_name, confidence, appearance, box: fromCorners(bbox) };
 }
 
-/** Pairs at the least cost, and reports each pair. @returns the tracks and candidates without a partner */
+/** Pairs at the lowest total cost, and reports each pair. @returns the tracks and candidates without a partner */
 function pair(
   tracks: Track[],
   candidates: Candidate[],

@@ -72,7 +72,7 @@ const tracks = z
     high_confidence: share.default(DEFAULT_TRACKER.high_confidence),
     /** Detections with at least this confidence may continue a track. Weaker ones are never paired. */
     low_confidence: share.default(DEFAULT_TRACKER.low_confidence),
-    /** Least confidence to begin a track. */
+    /** Lowest confidence with which a track begins. */
     new_confidence: share.default(DEFAULT_TRACKER.new_confidence),
     /** How long an unseen object is remembered; at least the time of three frames. */
     lost_seconds: z
@@ -100,13 +100,13 @@ export const sceneConfigSchema = z
     filters: z
       .strictObject({
         classes,
-        /** Least confidence by class name, and of a class without its own. */
+        /** Lowest confidence by class name, and of a class without its own. */
         confidence: z.record(z.string(), share).default({}),
         min_confidence: share.default(0),
         /** Shares of the frame that a box covers. */
         min_area: share.default(0),
         max_area: share.default(1),
-        /** A detection must belong to one of these zones, if there are any, and to none of those. */
+        /** A detection must be in a zone of `include`, unless that is empty, and in none of `exclude`. */
         include: z.array(name).default([]),
         exclude: z.array(name).default([]),
         /** Of boxes of any class that overlap by more than this (IoU), only the most confident one is kept. */

@@ -6,7 +6,7 @@ export interface DetectionDraft {
   model?: unknown;
   /** Names of the classes that are kept; `null`: all. */
   classes?: unknown;
-  /** Least confidence of a class without its own, 0..1; `null`: the pipeline's default. */
+  /** Lowest confidence of a class without its own, 0..1; `null`: the pipeline's default. */
   min_confidence?: unknown;
 }
 

@@ -32,7 +32,7 @@ export const eventStateSchema = z.object({
   lines: z.record(z.string(), z.record(z.string(), crossingSchema)),
   /** Classes of the tracks named above. */
   classes: z.record(z.string(), z.string()),
-  /** Reported rules `count_over`. `under` is since when the count is not over any more, ms of the scene's time. */
+  /** Reported rules `count_over`. `under`: when the count fell back to the limit, ms of the scene's time. */
   over: z.array(z.object({ rule: z.string(), under: z.number().optional() })),
 });
 type EventState = z.infer<typeof eventStateSchema>;
@@ -69,7 +69,7 @@ export class EventDetector {
   readonly #prefix: string;
   readonly #state: EventState;
 
-  /** @param prefix first folder of annotated frames in S3, for the keys of the frames that prove an event */
+  /** @param prefix top folder of annotated frames in S3, for the keys of the frames that prove an event */
   constructor(
     streamId: string,
     config: SceneConfig,
@@ -171,7 +171,7 @@ export class EventDetector {
       .map((rule) => this.#event(rule, at, [before, at], trackId, { line, direction }));
   }
 
-  /** Reports a count over the limit, and again only after it was within it for as long as an object may be hidden. */
+  /** Reports a count over the limit. It is reported again after it was within the limit as long as objects may hide. */
   #watchCounts(seen: Seen[], now: FrameRef, lostMs: number): SceneEvent[] {
     const visible = new Set(seen.map(({ trackId }) => trackId));
     return this.#config.events.flatMap((rule) => {
@@ -180,27 +180,27 @@ export class EventDetector {
         ([trackId, { inside }]) =>
           inside && (rule.include_lost || visible.has(trackId)) && this.#concerns(rule, trackId),
       ).length;
-      const told = this.#state.over.find((one) => one.rule === rule.name);
+      const reported = this.#state.over.find((one) => one.rule === rule.name);
       if (count > rule.count) {
-        if (told) {
-          told.under = undefined;
+        if (reported) {
+          reported.under = undefined;
           return [];
         }
         this.#state.over.push({ rule: rule.name });
         const where = rule.zone === undefined ? {} : { zone: rule.zone };
         return [this.#event(rule, now, [now], undefined, { ...where, count })];
       }
-      if (told) {
-        told.under ??= now.time;
+      if (reported) {
+        reported.under ??= now.time;
         // An object that was hidden for a moment is not a new one.
-        const forgotten = rule.include_lost || now.time - told.under >= lostMs;
-        if (forgotten) this.#state.over.splice(this.#state.over.indexOf(told), 1);
+        const forgotten = rule.include_lost || now.time - reported.under >= lostMs;
+        if (forgotten) this.#state.over.splice(this.#state.over.indexOf(reported), 1);
       }
       return [];
     });
   }
 
-  /** An object that left is in no zone any more. */
+  /** Removes an object that left from all zones and lines. @returns the events that this confirms */
   #forget(trackId: string): SceneEvent[] {
     const left = Object.entries(this.#state.zones).flatMap(([zone, tracks]) => {
       const changes = tracks[trackId] ? leaveZone(tracks[trackId]) : [];

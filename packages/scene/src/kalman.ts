@@ -1,6 +1,6 @@
 /**
  * State of one coordinate of a box: position, velocity (per unit of time), variance of the position, covariance of
- * both, variance of the velocity. Positions and sizes share any one unit. All numbers have single precision, so that a
+ * both, variance of the velocity. Positions and sizes have the same unit. All numbers have single precision, so that a
  * state that was packed into 32 bits a number stays the same.
  */
 export type Coordinate = [x: number, v: number, xx: number, xv: number, vv: number];

@@ -9,7 +9,7 @@ export function fromCorners([x1, y1, x2, y2]: Detection['bbox']): Box {
   return [(x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1];
 }
 
-/** Two that may be paired, by their indexes. */
+/** A row and a column that may be paired, by their indexes. */
 export interface Pair {
   row: number;
   column: number;
@@ -61,7 +61,7 @@ function firstFrom(values: Float64Array, least: number): number {
 }
 
 /**
- * Pairs rows with columns at the least sum of costs. Only `candidates` that cost at most `limit` are paired. Rows and
+ * Pairs rows with columns at the lowest sum of costs. Only `candidates` that cost at most `limit` are paired. Rows and
  * columns that share no candidate, even indirectly, do not compete. So each connected group is solved separately.
  * @returns the chosen pairs
  */
@@ -88,7 +88,7 @@ function solve(group: readonly Priced[], limit: number): Pair[] {
   const columns = [...new Set(group.map(({ column }) => column))];
   const rowAt = new Map(rows.map((row, index) => [row, index]));
   const columnAt = new Map(columns.map((column, index) => [column, index]));
-  // All other pairs cost the same, just over the limit: the least sum then contains as few of them as possible.
+  // All other pairs cost the same, just over the limit: the lowest sum then contains as few of them as possible.
   const costs = rows.map(() => new Array<number>(columns.length).fill(limit + 1e-4));
   for (const { row, column, price } of group) {
     at(costs, rowAt.get(row) ?? 0)[columnAt.get(column) ?? 0] = price;

@@ -15,10 +15,10 @@ type Gone = z.infer<typeof goneSchema>;
 
 /** Most objects that are kept, the newest ones: a limit on the state, which every batch carries. */
 const MOST_GONE = 64;
-/** Least similarity to recognise an object, and by how much it must exceed every other object's similarity. */
+/** Lowest similarity to recognise an object, and by how much it must exceed every other object's similarity. */
 const ALIKE = 0.8;
 const CLEARLY = 0.05;
-/** How far an object may have moved, in sizes of its box: in any case, and more each second. Least ratio of heights. */
+/** How far an object may move, in sizes of its box: in any case, and more each second. Lowest ratio of heights. */
 const REACH = { sizes: 2, sizes_a_second: 2.5, least_likeness: 0.6 };
 /** An object that was hidden for less time than this is recognised by its position alone, milliseconds. */
 const HIDDEN_MS = 300;

@@ -43,7 +43,7 @@ const TAKE_OVER = 3;
 const LATE_TAKE_OVER = 300;
 /** A session whose first frame has a lower number than this begins here. */
 const BEGINS_BELOW = 5;
-/** Least set-back of a clock that is reported, milliseconds: cameras make small corrections all the time. */
+/** Smallest set-back of a clock that is reported, milliseconds: cameras make small corrections all the time. */
 const REPORTED_MS = 1_000;
 
 /**

@@ -102,7 +102,7 @@ export class Scene {
     const stamp = { ...frame, session: frame.session ?? '' };
     const tick = this.#clock.take(stamp, tracker.interval, tracker.lostMs);
     if (!tick) return { detections: this.#placed(kept, frame), removed, events: [] };
-    const { time, ...told } = tick;
+    const { time, ...setBack } = tick;
     const { ids, tracks, ended, dropped } = tracker.update({
       capturedAt: time,
       detections: kept.map((detection) => ({
@@ -122,7 +122,7 @@ export class Scene {
     const gone = [...ended, ...dropped];
     const events = this.#events.update({ ...frame, time, sightings, ended: gone, lostMs: tracker.lostMs });
     const placed = this.#placed(detections, frame);
-    return { detections: placed, removed, events, intervalMs: tracker.interval, ...told };
+    return { detections: placed, removed, events, intervalMs: tracker.interval, ...setBack };
   }
 
   /** Adds to each detection the zones that it is in. */
@@ -166,7 +166,7 @@ function unpacked(key: string, value: unknown): unknown {
   return key === 'appearance' ? [...Buffer.from(value as string, 'base64')] : value;
 }
 
-/** A track's twenty numbers have single precision: 107 characters hold them exactly. */
+/** A track's twenty numbers have single precision: 108 characters hold them exactly. */
 function packBox(box: Track['box']): string {
   return Buffer.from(Float32Array.from(box.flat()).buffer).toString('base64');
 }

@@ -69,7 +69,7 @@ export function parseStreamList<Entry extends { id: string }>(
   return entries;
 }
 
-/** Parses the list. A byte order mark, which some editors write, and merge keys (`<<`) are fine; so is no text. */
+/** Parses the list. A byte order mark, which some editors write, merge keys (`<<`) and an empty text are allowed. */
 export function parseStreamsDocument(text: string, lineCounter = new LineCounter()): Document.Parsed {
   // Pretty errors quote the text, which may hold a password, and their time grows with the square of their number.
   const document: Document = parseDocument(text.replace(/^\uFEFF/, ''), {
@@ -87,7 +87,7 @@ function idOf(value: unknown): string | undefined {
   return typeof id === 'string' ? id : undefined;
 }
 
-/** Besides `id` and the scene, the ingest host checks the fields of an entry. */
+/** Only `id` and the scene are checked here. The ingest host checks the other fields. */
 const streamWithScene = z.looseObject({ id: z.string(), scene: sceneConfigSchema.optional() });
 
 const listedStream = z.object({

@@ -37,7 +37,7 @@ export interface Candidate extends Pick<Observation, 'class_name' | 'confidence'
 
 /** Smallest size for relative noise, so that no variance is zero. It is far below a pixel in every unit used. */
 const MIN_SIZE = 1e-4;
-/** Least confidence of a box from which the colours are taken. */
+/** Lowest confidence of a box whose colours are used. */
 const SURE = 0.6;
 
 export function begin(candidate: Candidate, at: number, status: 'tracked' | 'tentative'): Track {

@@ -52,8 +52,8 @@ export function inZone(zone: Zone, box: RelativeBox): boolean {
 
 /**
  * Whether a box is well inside the zone, or well outside, so that a flickering box would stay there.
- * @param share the least distance of the bottom centre from the border, in sizes of the box, or the least difference of
- * the covered share. Borders of the picture are ignored, since nothing can be beyond them.
+ * @param share lowest distance of the bottom centre from the border, in sizes of the box, or lowest difference of the
+ * covered share. Borders of the picture are ignored, since nothing can be beyond them.
  */
 export function clearOfBorder(zone: Zone, box: RelativeBox, share: number): boolean {
   if (!isByPoint(zone, box)) {

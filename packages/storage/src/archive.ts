@@ -17,7 +17,7 @@ const ARCHIVE_SPAN_MS = 60_000;
 export interface Archivable {
   frame: Pick<Frame, 'streamId' | 'capturedAt' | 'frameNumber'>;
   jpeg: Buffer;
-  /** What was seen in it, one line of JSON. */
+  /** The frame's detections, one line of JSON. */
   line: string;
 }
 
@@ -52,7 +52,7 @@ const SEGMENT_GAP_MS = 5_000;
 
 /**
  * Cuts as for archives, and also where the size of the pictures changes, where a segment would have too many of them, and
- * where one was put back long after the others: a segment around all of them would hide the segments between them.
+ * at longer gaps. After a redrive a gap may be long, and one segment around it would hide the segments in the gap.
  */
 export function cutForSegments<Item extends Sized>(items: readonly Item[]): Item[][] {
   const isNext = ({ frame: before }: Item, { frame }: Item) =>
@@ -108,7 +108,7 @@ export function packArchive(items: readonly Archivable[]): { body: Buffer; range
 
 /**
  * The pictures of an archive or a video segment, in the order of their capture. Only the start of the object is read.
- * None are in an object that has expired since it was listed.
+ * Empty if the object has expired since it was listed.
  * @throws NotOursError
  */
 export async function picturesIn(reader: Reader, key: string): Promise<ArchivedPicture[]> {

@@ -1,19 +1,19 @@
 /**
- * Reasons for which a record lies in `failed/`. The codes are stable: metrics count by code, and `npm run failed`
+ * Reasons why a record is in `failed/`. The codes are stable: metrics count by code, and `npm run failed`
  * selects by code. docs/failures.md shows this table.
  */
 export const FAILURES = {
   RECORD_INVALID: {
     what: 'the record is no frame: a header, the key or the value is missing, malformed or out of range',
-    remedy: 'mend its producer; the reason names the part',
+    remedy: 'fix its producer; the reason names the part',
   },
   PICTURE_INVALID: {
     what: 'the picture is broken, no JPEG, or more work than a stage takes on',
-    remedy: 'mend its camera or producer; put it back only where another version reads more',
+    remedy: 'fix its camera or producer; put it back only where another version reads more',
   },
   SIZE_MISMATCH: {
     what: 'the picture has another size than its record says',
-    remedy: 'mend its producer: width and height are those of the upright picture',
+    remedy: 'fix its producer: width and height are those of the upright picture',
   },
   TOO_MANY_DETECTIONS: {
     what: 'more was detected than a record carries',
@@ -29,15 +29,15 @@ export const FAILURES = {
   },
   WEBHOOK_REFUSED: {
     what: 'the webhook did not take the event in its attempts, or in 90 s; if MQTT refused it, too, the reason says so',
-    remedy: 'mend the receiver, then put it back: its webhook-id is the same',
+    remedy: 'fix the receiver, then put it back: its webhook-id is the same',
   },
   MQTT_REFUSED: {
     what: 'the MQTT broker alone was away, or did not acknowledge the event',
-    remedy: 'mend the broker or the MQTT_ variables, then put it back',
+    remedy: 'fix the broker or the MQTT_ variables, then put it back',
   },
   RECEIVER_REFUSED: {
     what: 'the receiver of a sink refused the record',
-    remedy: 'mend the receiver, then put it back',
+    remedy: 'fix the receiver, then put it back',
   },
   CLIP_IMPOSSIBLE: {
     what: 'no clip can be made of the stored pictures',

@@ -34,8 +34,8 @@ const IN_WORK = 8;
 
 /**
  * The annotated pictures of a time range that are stored, the oldest first.
- * @param prefix first folder of annotated frames
- * @param most number of pictures at most; of more, this many are chosen at even distances
+ * @param prefix top folder of annotated frames
+ * @param most most pictures; of more, this many are chosen at even distances
  */
 export async function picturesOf(
   reader: Reader,
@@ -64,7 +64,7 @@ interface Place {
   part?: Part;
 }
 
-/** Keys sort by time, so that a listing begins where the stretch does and ends with it. */
+/** Keys sort by time, so only the keys of the stretch are listed. */
 async function placesOf(reader: Reader, prefix: string, { streamId, from, to }: Stretch): Promise<Place[]> {
   const folder = `${prefix}/${streamId}/`;
   const places = new Map<string, Place>();
@@ -80,7 +80,7 @@ async function placesOf(reader: Reader, prefix: string, { streamId, from, to }: 
     .sort((a, b) => a.capturedAt - b.capturedAt);
 }
 
-/** @returns the items, or of more than `most`, so many at even distances */
+/** @returns all items, or `most` of them at even distances */
 export function thinned<Item>(items: readonly Item[], most: number): Item[] {
   const step = Math.max(1, items.length / most);
   return items.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step));

@@ -39,8 +39,8 @@ export type PutFailed = (
 const MAX_REASON_LENGTH = 1_000;
 
 /**
- * Puts records into the folder `failed/<stage>/` of the store. A new cluster counts its offsets from 0 again: then another
- * record may lie under the key. That one is kept under a key of its own, with its timestamp at the end.
+ * Puts records into the folder `failed/<stage>/` of the store. A new cluster counts offsets from 0 again. So a record
+ * of the former cluster may have the key: it is moved to a key with its timestamp at the end.
  */
 export function createPutFailed(store: MergingStore, stage: string): PutFailed {
   return async (record, reason, { code, reference } = {}) => {

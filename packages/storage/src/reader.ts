@@ -9,7 +9,7 @@ export interface ByteRange {
   etag?: string;
 }
 
-/** A picture of an object: its bytes, or which picture of a video segment it is, from 0. */
+/** A picture in an object: its range of bytes, or its index in a video segment, from 0. */
 export type Part = ByteRange | { index: number };
 
 export interface ListedObject {
@@ -23,7 +23,7 @@ export interface ListedObject {
 
 export interface ListPage {
   objects: ListedObject[];
-  /** Present when there is more: what `after` takes to go on. */
+  /** Present when there is more: the `after` of the next page. */
   next?: string;
 }
 
@@ -76,7 +76,7 @@ export async function* objectsOf(
   } while (from);
 }
 
-/** The objects under `prefix` in the folders of hours that have a time from `from` to `to`, epoch ms, `to` not included. */
+/** The objects under `prefix` of all hours that overlap the time from `from` to `to`, epoch ms, `to` not included. */
 export async function* objectsOfHours(
   reader: Pick<Reader, 'page'>,
   prefix: string,

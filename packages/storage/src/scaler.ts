@@ -3,7 +3,7 @@ import { FFmpegError, Frame, Log, SoftwareScaleContext } from 'node-av/lib';
 
 // Not part of the package's main export, which loads no FFmpeg.
 
-// FFmpeg logs something about every picture: that is kept out of our log.
+// Otherwise FFmpeg would write lines about every picture into our log.
 Log.setLevel(AV_LOG_QUIET);
 
 /** Pixels. */

@@ -1,7 +1,7 @@
 import { archiveSpanOf, HOUR_MS } from '@video-pipeline/frame';
 
-// A segment is one object for a stream's annotated pictures in a batch: H.264 in a fragmented MP4 (CMAF) that plays by
-// itself. Its media time counts from the start of the hour of its first picture. A `free` box, which players skip
+// A segment is one object for a stream's annotated pictures in a batch: H.264 in a fragmented MP4 (CMAF) that plays on
+// its own. Its media time counts from the start of the hour of its first picture. A `free` box, which players skip
 // (ISO/IEC 14496-12, 8.1.2), follows the description of the stream (`ftyp`, `moov`). It lists the frames of the
 // pictures. It also gives every segment a head of the same length, so that a playlist can name it without reading the
 // segment.
@@ -14,7 +14,7 @@ export const SEGMENT_PICTURES = 60;
 const MAX_PIXELS = 50_000_000;
 const BOX_HEADER = 8;
 
-/** An object has a name as ours have, but not their content: a retry would fail too. The message names it. */
+/** An object is named like one of ours, but has other content. A retry would fail too. The message names it. */
 export class NotOursError extends Error {
   override readonly name = 'NotOursError';
 }
@@ -26,7 +26,7 @@ interface SegmentIndex {
   frames: [capturedAt: number, frameNumber: number][];
 }
 
-/** Puts the index into a fragmented MP4. @throws Error if what describes the stream leaves no room for it */
+/** Puts the index into a fragmented MP4. @throws Error if the stream's description leaves no room for it */
 export function packSegment(mp4: Buffer, index: SegmentIndex): Buffer {
   const at = boxesOf(mp4).find(({ type }) => type === 'moof')?.offset ?? mp4.length;
   const text = JSON.stringify(index);
@@ -65,7 +65,7 @@ const LAST_MS = 100;
 
 /**
  * An HLS playlist (RFC 8216) of the segments of an hour, with capture times; it ends once the hour is over.
- * @param keys of the hour's folder, in order; left out are those of no segment, and segments that another one contains
+ * @param keys of the hour's folder, in order. Other objects are left out, and segments that another segment contains.
  * @param now epoch milliseconds
  * @returns undefined if there is no segment
  */
@@ -74,7 +74,7 @@ export function playlistOf(keys: readonly string[], now: number): string | undef
     const span = key.endsWith('.mp4') && archiveSpanOf(key);
     return span ? [{ key, ...span }] : [];
   });
-  // Segments of a batch that was delivered again begin alike: the longest holds the others.
+  // Segments of a batch that was delivered again begin at the same time: the longest contains the others.
   all.sort((a, b) => a.from - b.from || b.to - a.to);
   let end = -1;
   const segments = all.filter(({ to }) => {
@@ -91,7 +91,7 @@ export function playlistOf(keys: readonly string[], now: number): string | undef
   const lines = segments.flatMap(({ key, from }, i) => {
     const name = key.slice(key.lastIndexOf('/') + 1);
     const before = segments[i - 1];
-    // All media times of an hour count from its start: what overlaps needs no discontinuity.
+    // All media times of an hour count from its start: segments that overlap need no discontinuity.
     const isAnew = before && from - before.to >= GAP_MS;
     return [
       ...(isAnew ? ['#EXT-X-DISCONTINUITY'] : []),
@@ -114,7 +114,7 @@ export function playlistOf(keys: readonly string[], now: number): string | undef
   ].join('\n');
 }
 
-/** The pictures of a segment as JPEGs, of the size that they had. FFmpeg is loaded only here, as few ever read one. */
+/** The pictures of a segment as JPEGs, of the size that they had. FFmpeg is loaded here, as few processes need it. */
 export async function picturesOfSegment(mp4: Buffer): Promise<Buffer[]> {
   const { decodeVideo } = await import('./decode-video.ts');
   return decodeVideo(mp4, indexOfSegment(mp4, 'the object'));

@@ -53,13 +53,13 @@ export interface VersionedStore extends MergingStore {
   remove(keys: readonly string[]): Promise<void>;
 }
 
-/** How often an object is merged again that another process keeps changing. */
+/** Attempts to merge an object that another process keeps changing. */
 const MERGE_ATTEMPTS = 10;
 /** The condition of a write does not hold (any more). */
 const CONFLICTS = new Set(['PreconditionFailed', 'ConditionalRequestConflict']);
 
-// Other S3 APIs have no host name for each bucket, and some refuse the checksums that AWS takes. The SDK refuses them where
-// this machine is set up for AWS' FIPS or IPv6 endpoints.
+// Other S3 APIs have no host name for each bucket, and some refuse the checksums that AWS takes. The SDK refuses such
+// APIs where this machine is set up for AWS' FIPS or IPv6 endpoints.
 const OTHER_THAN_AWS = {
   forcePathStyle: true,
   requestChecksumCalculation: 'WHEN_REQUIRED',
@@ -78,7 +78,7 @@ export function s3Config({ AWS_REGION, AWS_ENDPOINT_URL }: StorageSettings): S3C
       connectionTimeout: 3_000,
       requestTimeout: 20_000,
       throwOnRequestTimeout: true,
-      // An answer that stops midway.
+      // For an answer that stops midway.
       socketTimeout: 20_000,
     },
   };
