@@ -84,7 +84,7 @@ test.each([
 test('--stage means a deployment', async () => {
   const { code, stderr } = await command('failed', 'list', '--stage', 'staging');
   expect(code).toBe(1);
-  expect(stderr).toContain("doesn't tell of stage 'staging'");
+  expect(stderr).toContain("does not name stage 'staging'");
 });
 
 test.each(['failed list', 'audit', 'replay --from 2026-11-25 --to 2026-11-26'])(

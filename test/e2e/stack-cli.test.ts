@@ -83,9 +83,7 @@ describe('npm run local --', () => {
   it('says how to deploy a stage that it knows nothing of', async () => {
     const { code, stderr } = await local(['status', '--stage', 'nowhere']);
     expect(code).toBe(1);
-    expect(stderr).toMatch(
-      /doesn't tell of stage 'nowhere': deploy it with .* sst refresh --stage nowhere'$/m,
-    );
+    expect(stderr).toMatch(/does not name stage 'nowhere': deploy it with .* sst refresh --stage nowhere'$/m);
   });
 
   it.each([

@@ -169,7 +169,7 @@ describe('npm run local -- --stage production', () => {
     const nowhere = await local('s3-list', '--stage', 'nowhere');
     expect(nowhere.code).toBe(1);
     expect(nowhere.stderr).toContain(
-      "doesn't tell of stage 'nowhere': deploy it with 'npm run deploy -- --stage nowhere",
+      "does not name stage 'nowhere': deploy it with 'npm run deploy -- --stage nowhere",
     );
   });
 });

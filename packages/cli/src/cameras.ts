@@ -64,7 +64,7 @@ command('add <id> <url>', 'add a camera, or change one')
     change(options, `${id} is saved`, (text, where) => putCamera(text, draft, where));
   });
 
-command('test <id or url>', 'what a camera sends and one picture of it, or why it gives none')
+command('test <id or url>', 'show what a camera sends, and write one picture, or say why there is none')
   .option('--jpeg <file>', 'where to write the picture')
   .addOption(new Option('--transport <name>', 'how RTSP carries the packets').choices(TRANSPORTS))
   .action(async (given: string, options: Target & { jpeg?: string; transport?: string }) => {
@@ -87,7 +87,7 @@ command('test <id or url>', 'what a camera sends and one picture of it, or why i
     );
   });
 
-command('disable <id>', 'keep a camera in the list, and read it no more').action(
+command('disable <id>', 'keep a camera in the list, but stop reading it').action(
   (id: string, target: Target) =>
     change(target, `${id} is disabled`, (text, where) => setDisabled(text, id, true, where)),
 );
@@ -96,9 +96,8 @@ command('enable <id>', 'read a camera again').action((id: string, target: Target
   change(target, `${id} is enabled`, (text, where) => setDisabled(text, id, false, where)),
 );
 
-command('remove <id>', 'take a camera out of the list, its zones with it').action(
-  (id: string, target: Target) =>
-    change(target, `${id} is removed`, (text, where) => removeCamera(text, id, where)),
+command('remove <id>', 'remove a camera from the list, with its zones').action((id: string, target: Target) =>
+  change(target, `${id} is removed`, (text, where) => removeCamera(text, id, where)),
 );
 
 await program.parseAsync().catch(exitWithError);

@@ -6,7 +6,7 @@ export function envCommand(): Command {
     .addHelpText(
       'after',
       `
-For a shell, and then the AWS CLI, boto3, rclone and all other commands of ours find it:
+In a shell, this lets the AWS CLI, boto3, rclone and all other commands of the pipeline find it:
   eval "$(npm run local -s -- env)" && aws s3 ls s3://video-pipeline-output/`,
     )
     .action(async ({ json, ...target }: Target) => {

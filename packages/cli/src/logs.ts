@@ -52,7 +52,7 @@ export function logsCommand(): Command {
       const ends: number[] = [];
       for (const { path, take } of files) ends.push(await printLast(path, options, take));
       if (!options.follow) return;
-      // Following never ends by itself: a signal ends it.
+      // Only a signal ends this.
       await Promise.all(files.map(({ path, take }, i) => follow(path, ends[i] ?? 0, take)));
     });
 }
@@ -104,7 +104,7 @@ function printer(names: readonly string[], json: boolean | undefined): Print {
   return (service, line) => console.log(`${service.padEnd(width)} | ${line}`);
 }
 
-/** @returns where the lines end that were there, bytes */
+/** @returns the position after the last line, bytes */
 async function printLast(file: string, options: Options, print: (line: string) => void): Promise<number> {
   const lines: string[] = [];
   const end = await readLines(file, 0, (line) => {
@@ -154,8 +154,8 @@ export function sentence(line: string): string {
 }
 
 /**
- * Prints the lines of a log from a place on, bytes, as they come. By polling: file system events differ between systems,
- * and a full log is renamed.
+ * Prints the lines of a log from a position on, bytes, as they come. It polls, since file system events differ between
+ * systems, and a full log is renamed.
  */
 export async function follow(
   file: string,
@@ -170,7 +170,7 @@ export async function follow(
   }
 }
 
-/** Reads the whole lines of a file from a place on, bytes. @returns their length, bytes */
+/** Reads the whole lines of a file from a position on, bytes. @returns their length, bytes */
 async function readLines(file: string, start: number, take: (line: string) => void): Promise<number> {
   const bytes = Buffer.concat(await Array.fromAsync<Buffer>(createReadStream(file, { start })));
   // A line that is being written is read later.

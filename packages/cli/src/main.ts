@@ -12,7 +12,7 @@ const program = new Command('npm run local --')
     if (stage) command.setOptionValue('stage', useStage(stage));
   })
   .showHelpAfterError();
-/** Each is loaded when it is asked for: to load all takes half a second. */
+/** Only the command that is called is loaded: loading all takes half a second. */
 const COMMANDS: Record<string, () => Promise<Command>> = {
   up: async () => (await import('./up.ts')).upCommand(),
   down: async () => (await import('./up.ts')).downCommand(),

@@ -20,7 +20,7 @@ const GIVEN = ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'S3_BUCKET'];
  * stack that runs on this machine.
  */
 await new Command('operate')
-  .argument('<name>', 'of the command in package.json, and of its file')
+  .argument('<name>', 'name of the command in package.json, and of its file')
   .argument('[args...]')
   .addOption(dataDirOption())
   .addOption(stageOption())

@@ -29,7 +29,7 @@ export function producerCommand(): Command {
     .option('--frames <n>', 'end after n frames', positiveInteger)
     .addOption(dataDirOption())
     .addOption(stageOption())
-    .option('--json', 'what it prints is one JSON object a line in any case')
+    .option('--json', 'without effect: the output is always one JSON object a line')
     .action(async (options: Options) => {
       process.exitCode = await produce(options);
     });

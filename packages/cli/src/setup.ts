@@ -9,7 +9,7 @@ import { openS3, serverOf, stackCommand, type Target } from './running.ts';
 export function setupCommand(): Command {
   return stackCommand(
     'setup',
-    'create the topics and the bucket where they are missing, as docker-compose.yaml does at first',
+    'create the topics and the bucket if they are missing, as docker-compose.yaml does first',
   )
     .option('--clips <folder>', 'also put the demo clips there')
     .action(async ({ clips, json, ...target }: Target & { clips?: string }) => {

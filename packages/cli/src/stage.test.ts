@@ -70,7 +70,7 @@ describe('the servers of a stage', () => {
   });
 
   it('are not those of another stage', () => {
-    expect(() => findStage('production', outputs('x'))).toThrow("doesn't tell of stage 'production'");
+    expect(() => findStage('production', outputs('x'))).toThrow("does not name stage 'production'");
     expect(() => findStage('staging', join(folder, 'none.json'))).toThrow('sst refresh --stage staging');
   });
 

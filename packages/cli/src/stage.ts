@@ -14,7 +14,7 @@ interface Outputs {
   inference: string;
   /** Address of AWS's APIs, if it is not AWS. It is written by hand, for a stand-in of AWS. */
   endpoint: string;
-  /** Value of KAFKA_AUTH, likewise written by hand. */
+  /** Value of KAFKA_AUTH. It is written by hand, too. */
   kafkaAuth: string;
 }
 
@@ -26,8 +26,8 @@ export function targetCommand(name: string, description: string): Command {
 export function stageOption(): Option {
   return new Option(
     '--stage <name>',
-    'the stage on AWS instead of this machine, or the outputs.json of where it was deployed; from outside its VPC ' +
-      'what asks Kafka needs `npx sst tunnel` beside it',
+    'a stage on AWS instead of this machine, or the outputs.json of its deployment; from outside its VPC, ' +
+      'commands that ask Kafka need `npx sst tunnel` beside them',
   );
 }
 
@@ -47,11 +47,11 @@ export function findStage(given: string, outputs = OUTPUTS) {
     throw new StartError(
       isFile
         ? `${file} is not what 'sst deploy' writes: it must hold stage, bucket and kafka`
-        : `${file} doesn't tell of stage '${given}': deploy it with 'npm run deploy -- --stage ${given} full', or, ` +
+        : `${file} does not name stage '${given}': deploy it with 'npm run deploy -- --stage ${given} full', or, ` +
             `where that was done elsewhere, run 'npx sst refresh --stage ${given}'`,
     );
   }
-  // Only the VPC reaches a URL of the outputs, so that of the shell, of a forwarded port for example, has priority.
+  // A URL of the outputs works only in the VPC. So the shell's URL has priority: it may name a forwarded port.
   const url = process.env.INFERENCE_SERVICE_URL || (URL.canParse(inference ?? '') ? inference : undefined);
   const variables = {
     KAFKA_BOOTSTRAP_SERVERS: kafka,
@@ -75,7 +75,7 @@ function readOutputs(file: string): Partial<Outputs> {
   }
 }
 
-/** From now on, variables name the servers of a stage instead of this machine's. @returns the stage's name */
+/** Sets the variables that name servers to those of a stage. @returns the stage's name */
 export function useStage(given: string): string {
   const { stage, variables } = findStage(given);
   for (const [name, value] of Object.entries(variables)) {

@@ -134,7 +134,7 @@ function servicesOf({ services, health }: State): Record<string, ServiceHealth> 
 async function reportOfStage(target: Target): Promise<Report> {
   const kafka = await serverOf('kafka', target);
   const { S3_BUCKET, INFERENCE_SERVICE_URL } = readConfig(['S3_BUCKET', 'INFERENCE_SERVICE_URL']);
-  // Loaded only here: Kafka's client and the AWS SDK are two thirds of all.
+  // Loaded only here: Kafka's client and the AWS SDK are two thirds of the modules.
   const { HeadBucketCommand } = await import('@aws-sdk/client-s3');
   const { Backlog } = await import('@video-pipeline/local');
   const backlog = new Backlog(kafka);

@@ -47,8 +47,8 @@ export class Backlog {
   }
 
   /**
-   * Creates the topics that are missing. Its question about groups makes the brokers create the topic of the offsets,
-   * so that groups can be joined then.
+   * Creates the topics that are missing. It also asks about the groups: this makes the brokers create the topic of
+   * offsets, without which no group can be joined.
    */
   async createTopics(): Promise<void> {
     const specs = this.topics.map((topic) => ({ topic, partitions: PARTITIONS }));
@@ -91,7 +91,7 @@ export class Backlog {
     await this.#connection?.admin.disconnect();
   }
 
-  /** The stages that read here, or once did: those of frames, and others whose consumer group Kafka knows. */
+  /** The stages of frames, and the others whose consumer group Kafka knows: they read, or once did. */
   async stages(): Promise<PipelineStage[]> {
     const { groups } = await this.#ask((admin) => admin.listGroups());
     const known = new Set(groups.map(({ groupId }) => groupId));
@@ -106,7 +106,7 @@ export class Backlog {
     return this.#ask((admin) => consumerLag(admin, group, topic));
   }
 
-  /** Checks that a stage reads. @returns why that can't be known. @throws Error where it does not */
+  /** Checks that a stage reads. @returns why that is unknown. @throws Error where it does not */
   async askReader(stage: PipelineStage): Promise<string | undefined> {
     return askGroup(this.consumer(stage).group, (question) => this.#ask(question));
   }

@@ -13,8 +13,8 @@ export interface Given {
 const REACH_MS = 5_000;
 
 /**
- * Each server's variable, its name for a person, how it is asked whether it answers, and the variables that are for a
- * server of the user's alone.
+ * For each server: its variable, its name for a person, the check whether it answers, and the variables that apply
+ * only to a server of the user's.
  */
 const SERVERS = {
   kafka: {
@@ -47,18 +47,18 @@ export async function givenServers(note: (line: string) => void): Promise<Given>
       continue;
     }
     note(`using the ${what} at ${where}`);
-    const told = (reason: string) =>
+    const problem = (reason: string) =>
       `nothing answers at ${variable}=${where}${reason}: start it, or unset ${variable}`;
     const answer = await within(REACH_MS, ask(where)).catch((cause) => {
-      throw new StartError(told(` (${messageOf(cause)})`), { cause });
+      throw new StartError(problem(` (${messageOf(cause)})`), { cause });
     });
-    if (!answer) throw new StartError(told(''));
+    if (!answer) throw new StartError(problem(''));
     given[name] = where;
   }
   return given;
 }
 
-/** Forgets what a deployment, say, has left in the environment: a server of ours would not be reached with it. */
+/** Removes variables that a deployment, for example, has left: with them, the stack's own server is not reached. */
 function ignore(names: readonly string[], variable: string, note: (line: string) => void): void {
   for (const name of names.filter((one) => process.env[one])) {
     note(`${name} is ignored: it has no effect unless ${variable} is set`);
@@ -66,7 +66,7 @@ function ignore(names: readonly string[], variable: string, note: (line: string)
   }
 }
 
-/** Whether there is a bucket now. @throws the AWS SDK's error */
+/** Creates the bucket unless it exists. @throws the AWS SDK's error */
 async function hasBucket(url: string): Promise<boolean> {
   const { connectS3, ensureBucket } = await import('./servers/s3-client.ts');
   await ensureBucket(connectS3(url), readConfig(['S3_BUCKET']).S3_BUCKET);

@@ -11,7 +11,7 @@ import { fallbackCredentials, localCredentials, s3Environment } from './servers/
 import { installJava, JARS } from './servers/java.ts';
 import { planCluster, startKafka } from './servers/kafka.ts';
 import { startS3Proxy } from './servers/s3proxy.ts';
-import { endByThemselves, parseSources, type Source } from './sources.ts';
+import { areFinite, parseSources, type Source } from './sources.ts';
 import type { Launcher } from './supervisor/launcher.ts';
 import type { Ports } from './supervisor/ports.ts';
 import { all, StartError } from './supervisor/processes.ts';
@@ -85,11 +85,11 @@ export async function planS3({ options: { dataDir }, given, ports, launcher, not
   const env = s3Environment(url, await localCredentials(dataDir));
   if (!BUCKET_NAME.test(S3_BUCKET)) {
     throw new StartError(
-      `S3_BUCKET=${S3_BUCKET} is no name of a bucket: 3 to 63 lower-case letters, digits, '-' and '.'`,
+      `S3_BUCKET=${S3_BUCKET} is not a bucket name: 3 to 63 lower-case letters, digits, '-' and '.'`,
     );
   }
   const bucket = join(dataDir, 's3', S3_BUCKET);
-  // S3Proxy's buckets are folders. This spares the AWS SDK, which takes a quarter of a second to load.
+  // S3Proxy's buckets are folders. So the AWS SDK is not needed, which takes a quarter of a second to load.
   await mkdir(bucket, { recursive: true });
   const start = async () => {
     await installJava('S3Proxy', JARS.s3proxy, note);
@@ -156,9 +156,9 @@ export function runStage(
   return launcher.node(stage.name, 'stages', 'packages/event-source/src/main.ts', inputs);
 }
 
-/** Whether a run ends by itself. If so, it needs no compactor: it ends before an hour is over. */
-export function endsByItself({ frames, sources }: StackOptions): boolean {
-  return frames !== undefined || (sources !== undefined && endByThemselves(sources));
+/** Whether the number of frames is limited. Such a run needs no compactor: it ends before an hour is over. */
+export function isLimited({ frames, sources }: StackOptions): boolean {
+  return frames !== undefined || (sources !== undefined && areFinite(sources));
 }
 
 export function runCompact({ launcher }: Context, env: NodeJS.ProcessEnv): Promise<Service> {
@@ -180,7 +180,7 @@ export function runIngest(
   };
   const own = {
     ...env,
-    // A list of the user's gives the scenes, but ingest then reads only the streams of --source.
+    // The user's list gives the scenes. With --source, ingest reads only the streams named there.
     ...(given && !env.STREAMS_FILE
       ? { STREAMS: JSON.stringify(given.map(({ id, url }) => ({ id, url }))) }
       : {}),
@@ -192,8 +192,7 @@ export function runIngest(
     // After a crash, only the rest of the frames is missing.
     return frames ? { MAX_FRAMES: String(await missing()) } : undefined;
   };
-  const isDone = async (saidSo: boolean) =>
-    frames ? (await missing()) <= 0 : saidSo || endByThemselves(sources);
+  const isDone = async (saidSo: boolean) => (frames ? (await missing()) <= 0 : saidSo || areFinite(sources));
   return launcher.node('ingest', 'ends', 'ingest-host/src/main.ts', { env: own, begin }, isDone);
 }
 

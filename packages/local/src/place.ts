@@ -1,6 +1,6 @@
 /**
- * Where a stack lies, whether it runs, and the forms of a command line. This loads neither Kafka's client nor the AWS
- * SDK, which are half of a command's start.
+ * Where a stack's files are, whether it runs, and parsers for a command line. This module loads neither Kafka's client
+ * nor the AWS SDK, which take half of a command's start.
  */
 import { join } from 'node:path';
 

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { writeWhole } from '@video-pipeline/assets/cache';
 import { HealthWatch, lowRateNote, type PartHealth } from '@video-pipeline/telemetry';
 import { stackProbes } from './health.ts';
-import { endsByItself, type StackOptions } from './parts.ts';
+import { isLimited, type StackOptions } from './parts.ts';
 import { stateFile } from './place.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './screen/counts.ts';
 import { type Usage, UsageMeter } from './screen/usage.ts';
@@ -72,7 +72,7 @@ class Session {
   readonly #counts = new Counts();
   readonly #usage = new UsageMeter();
   #startedAt = Date.now();
-  /** The same by the clock that is never set. */
+  /** The same time by the monotonic clock. */
   #began = performance.now();
   #failure: string | undefined;
   #lag: State['lag'] = null;
@@ -121,7 +121,7 @@ class Session {
     await stack.backlog.drained(signal);
   }
 
-  /** What no frame waits for. */
+  /** Starts the parts that frames do not need. */
   async #startRest({ stagesUp, startConsole, startCompactor, endpoints }: Stack): Promise<void> {
     await stagesUp;
     await startConsole?.();
@@ -152,7 +152,7 @@ class Session {
       if (health.isAway('kafka')) this.#lag = null;
       const state = this.#state(stack, withNote(health.parts, lowRateNote(this.#counts.lowRates.current())));
       this.#hooks.show(state);
-      // A full disk must not end what it lets run, or what comes back once there is room.
+      // A full disk must not end the pipeline, which may go on, or recover once there is room.
       await saveState(this.#options.dataDir, state).catch(() => {});
       const now = JSON.stringify([this.#counts.total(), this.#lag]);
       if (now !== progress) progressAt = performance.now();
@@ -164,7 +164,7 @@ class Session {
   }
 
   #mustEnd(): boolean {
-    return this.#options.ingest && endsByItself(this.#options);
+    return this.#options.ingest && isLimited(this.#options);
   }
 
   #stalled(stack: Stack): string {

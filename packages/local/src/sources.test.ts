@@ -84,7 +84,7 @@ describe('--source', () => {
       join(folder, 'nvr/1.mp4?loop'),
       join(folder, 'nvr/2.mp4?loop'),
     ]);
-    expect(() => parse('nvr/*.mkv')).toThrow('--source nvr/*.mkv: no file is named so');
+    expect(() => parse('nvr/*.mkv')).toThrow('--source nvr/*.mkv: no file has such a name');
   });
 
   it('knows a file whose name has an equals sign', () => {

@@ -10,7 +10,7 @@ export interface Source {
   id: string;
   /** The URL of a camera, or the path of a video file: played once, or with `?loop` over and over in real time. */
   url: string;
-  /** Whether it ends by itself. */
+  /** Whether it has an end: a video file that is played once. */
   finite: boolean;
 }
 
@@ -63,7 +63,7 @@ function matching(value: string, directory: string): string[] {
   if (existsSync(resolve(directory, pattern))) return [value];
   const isFile = (path: string) => !statSync(resolve(directory, path)).isDirectory();
   const files = globSync(pattern, { cwd: directory }).filter(isFile).sort();
-  if (files.length === 0) throw new StartError(`--source ${value}: no file is named so`);
+  if (files.length === 0) throw new StartError(`--source ${value}: no file has such a name`);
   return files.map((file) => file + loop);
 }
 
@@ -112,10 +112,10 @@ function unique(id: string, taken: ReadonlySet<string>): string {
 }
 
 /** Whether a source is a video file that is played once. */
-export function endsByItself(url: string): boolean {
+export function isPlayedOnce(url: string): boolean {
   return !SCHEME.test(url) && !url.endsWith('?loop');
 }
 
-export function endByThemselves(sources: readonly Source[]): boolean {
+export function areFinite(sources: readonly Source[]): boolean {
   return sources.every((source) => source.finite);
 }

@@ -104,7 +104,7 @@ test('a stop before the start is done ends what is still loading, and what comes
 test('a bucket whose name no S3 would take is refused before anything starts', async () => {
   vi.stubEnv('S3_BUCKET', '../Frames');
   await expect(start()).rejects.toThrow(
-    "S3_BUCKET=../Frames is no name of a bucket: 3 to 63 lower-case letters, digits, '-' and '.'",
+    "S3_BUCKET=../Frames is not a bucket name: 3 to 63 lower-case letters, digits, '-' and '.'",
   );
   vi.unstubAllEnvs();
   expect(loaded.size).toBe(0);

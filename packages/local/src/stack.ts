@@ -6,8 +6,8 @@ import { givenServers } from './given.ts';
 import {
   type Context,
   clipsOf,
-  endsByItself,
   here,
+  isLimited,
   planKafka,
   planS3,
   runCameras,
@@ -117,7 +117,7 @@ async function startAll(context: Context): Promise<Stack> {
   const list = clips.then((those) => sourcesOf(context, those));
   const environment = list.then(async (sources) => ({
     ...s3.env,
-    ...(await streamsVariables(options.dataDir, sources, endsByItself(options))),
+    ...(await streamsVariables(options.dataDir, sources, isLimited(options))),
     KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
     INFERENCE_SERVICE_URL: inference,
     ...(options.clips ? { EVENT_CLIPS: 'on' } : {}),
@@ -151,7 +151,7 @@ async function startAll(context: Context): Promise<Stack> {
     services: launcher.services,
     backlog,
     stagesUp,
-    startCompactor: endsByItself(options) ? undefined : async () => runCompact(context, await environment),
+    startCompactor: isLimited(options) ? undefined : async () => runCompact(context, await environment),
     startIngest,
     startConsole,
     async stop() {

@@ -75,8 +75,8 @@ const program = new Command('npm start --')
   .addHelpText(
     'after',
     `
-Kafka, S3 or an inference server that you run already are used instead of ours when these name them:
-KAFKA_BOOTSTRAP_SERVERS, AWS_ENDPOINT_URL, INFERENCE_SERVICE_URL. Logs lie in <data-dir>/logs.`,
+The stack uses your own Kafka, S3 API or inference server if you set its variable:
+KAFKA_BOOTSTRAP_SERVERS, AWS_ENDPOINT_URL, INFERENCE_SERVICE_URL. Logs are in <data-dir>/logs.`,
   )
   .action(run);
 
@@ -135,10 +135,10 @@ function checked(options: Options): StackOptions {
 /** Aborts at the first SIGINT, SIGTERM or SIGHUP, or when the parent has ended: npm, or the IPC channel's process. */
 function stopSignal(note: (line: string) => void): AbortSignal {
   const stop = new AbortController();
-  const tell = () => stop.abort(new StartError('stopped before it had started'));
+  const end = () => stop.abort(new StartError('stopped before it had started'));
   stop.signal.addEventListener('abort', () => endWithin(END_MS, note, 1), { once: true });
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, tell);
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, end);
   process.channel?.unref(); // listening must not keep the process alive
-  whenNpmIsGone(tell);
+  whenNpmIsGone(end);
   return stop.signal;
 }

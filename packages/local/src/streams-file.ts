@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readConfig, readStreamsText } from '@video-pipeline/config';
-import { endsByItself, type Source } from './sources.ts';
+import { isPlayedOnce, type Source } from './sources.ts';
 import { StartError } from './supervisor/processes.ts';
 
 interface Entry {
@@ -27,7 +27,7 @@ export async function listedSources(note: (line: string) => void): Promise<Sourc
   const { specs, problems } = parseStreams(streams.text, defaults, streams.where);
   for (const { id, text } of problems)
     note(`${id === undefined ? 'a stream' : `stream ${id}`} is left out: ${text}`);
-  return specs.map(({ id, url }) => ({ id, url, finite: endsByItself(url) }));
+  return specs.map(({ id, url }) => ({ id, url, finite: isPlayedOnce(url) }));
 }
 
 /** What starts have done to the list, by the ids of its entries. The list itself has no place for it. */
@@ -41,8 +41,8 @@ interface Starts {
 /**
  * Variables that name the list of streams: ingest reads its cameras, detect its scenes, and the console writes to it.
  * It is the user's list, otherwise `<dataDir>/streams.json`, whose scenes stay from run to run. Sources of former runs
- * are disabled there. A camera that the user has added stays as it is, except in a run that ends by itself.
- * @param ends whether the run ends by itself
+ * are disabled there. A camera that the user has added stays as it is, except in a run of limited length.
+ * @param ends whether the run has a limited length
  * @throws StartError when a file holds no JSON
  */
 export async function streamsVariables(

@@ -32,7 +32,7 @@ export interface StreamView extends StreamCounts {
 }
 
 const FPS_WINDOW_MS = 10_000;
-/** Most streams that are counted one by one without being sources of this run: anyone may publish to Kafka. */
+/** Most streams beside this run's sources that are counted one by one: anyone may publish to Kafka. */
 const MAX_OTHERS = 32;
 /** The name for all further streams together. No stream can have this id. */
 export const FURTHER = '(further streams)';

@@ -49,7 +49,7 @@ export function fallbackCredentials(): Partial<S3Credentials> {
   return AWS_ACCESS_KEY_ID || AWS_PROFILE || existsSync(file) ? {} : ANY;
 }
 
-/** Variables with which a process uses the S3 API at `url` with these credentials, and nothing else that is AWS'. */
+/** Variables with which a process uses the S3 API at `url` with these credentials, and no other variables of AWS. */
 export function s3Environment(url: string, credentials: S3Credentials): NodeJS.ProcessEnv {
   const others = Object.keys(process.env).filter((name) => /^AWS_(?!REGION$)/.test(name));
   return {

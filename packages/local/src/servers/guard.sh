@@ -1,6 +1,6 @@
 #!/bin/sh
-# guard.sh PIDFILE COMMAND...: runs the command; ends it when our stdin closes. The parent holds the other end, so
-# this happens however the parent went, kill -9 included. SIGTERM first, SIGKILL after 3 s.
+# guard.sh PIDFILE COMMAND...: runs the command, and ends it when stdin closes. The parent holds the other end of stdin.
+# So this happens however the parent ends, even by kill -9. SIGTERM first, SIGKILL after 3 s.
 pidfile=$1
 shift
 exec 3<&0 </dev/null

@@ -28,7 +28,7 @@ interface GuardedProgram {
   pidFile: string;
   /** File for stdout and stderr. It is emptied at the start. */
   logFile: string;
-  /** Where it listens on 127.0.0.1: {@link isReady} is not asked before, since a question takes ten times as long. */
+  /** Port on 127.0.0.1. {@link isReady} is called once it is open, since a call takes ten times as long as a look. */
   port?: number;
   isReady: () => Promise<boolean>;
   /** Ends the program before it is ready. */
@@ -100,7 +100,7 @@ export async function spawnGuard({
     stdio: ['pipe', log, log],
   });
   guard.stdin?.on('error', () => {});
-  // Not awaited: a program that ends at once must not end before its caller listens.
+  // Synchronous: the caller must listen before a program ends that ends at once.
   closeSync(log);
   return guard;
 }

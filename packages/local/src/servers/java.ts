@@ -47,7 +47,7 @@ export interface JavaCommand {
   /** Program and first arguments, class path included. The main class follows. */
   command: [string, ...string[]];
   env: NodeJS.ProcessEnv;
-  /** Tells this Java from others. */
+  /** Differs from that of other Java versions. */
   version: string;
 }
 
@@ -126,7 +126,7 @@ const versions = new Map<string, string>();
 /** The major version. 0 when `java` does not run. */
 async function versionOf(java: string): Promise<number> {
   try {
-    // A version manager may ask for something, or fetch it first.
+    // A version manager may prompt the user, or fetch something first.
     const limits = { env: environment(), timeout: 10_000 };
     const text = (await releaseOf(java)) ?? (await promisify(execFile)(java, ['-version'], limits)).stderr;
     versions.set(java, text);
@@ -137,8 +137,8 @@ async function versionOf(java: string): Promise<number> {
 }
 
 /**
- * The text of the file `release` of a Java runtime, if there is one: it spares the start of a JVM, which all would wait
- * for. A `java` that only looks for another one, as of a version manager, has none beside it.
+ * The text of the file `release` of a Java runtime, if there is one. Reading it is faster than starting a JVM. A `java`
+ * of a version manager only starts another one, and has no such file.
  */
 async function releaseOf(java: string): Promise<string | undefined> {
   const folders = java === 'java' ? (process.env.PATH ?? '').split(delimiter) : [dirname(java)];

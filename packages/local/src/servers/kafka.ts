@@ -114,7 +114,7 @@ export async function startKafka(options: {
   return { bootstrap, archived, ...server };
 }
 
-/** Whether a broker at `bootstrap` answers. @param how left out: as ours is talked to */
+/** Whether a broker at `bootstrap` answers. @param how left out: the settings of the stack's own Kafka */
 export function answers(bootstrap: string, how = OURS): Promise<boolean> {
   return holds(bootstrap, async (admin) => (await admin.describeCluster()).brokers.length > 0, how);
 }
@@ -142,7 +142,7 @@ async function holds(
 
 /**
  * Formats a node's folder, or copies the one that an earlier first start has formatted for the same version and node.
- * The copy spares the start of another JVM, which takes as long as Kafka's own start.
+ * The copy saves the start of another JVM, which takes as long as Kafka's own start.
  */
 async function formatOnce(
   java: JavaCommand,
@@ -192,7 +192,7 @@ function serverSettings(port: number, { id, controllers }: ClusterNode) {
     'controller.listener.names': 'CONTROLLER',
     listeners: `PLAINTEXT://127.0.0.1:${port},CONTROLLER://127.0.0.1:${controllerPort}`,
     'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
-    // From the node's folder: this is a list, so a comma in the name of a folder above would end it.
+    // Relative to the node's folder: this is a list, so a comma in the name of a parent folder would end it.
     'log.dirs': 'log',
     'auto.create.topics.enable': false,
     // A send of 25 frames is one batch.
@@ -218,7 +218,7 @@ function serverSettings(port: number, { id, controllers }: ClusterNode) {
   };
 }
 
-/** By a path from the node's folder: a `%` in the name of a folder above would be part of the pattern. */
+/** The path is relative to the node's folder: a `%` in the name of a parent folder would be part of the pattern. */
 function logProperties(name: string): string {
   const file = `../logs/${name}.log`;
   return propertiesText({

@@ -1,4 +1,4 @@
-// Apart from s3proxy.ts, so that the servers start before the AWS SDK is loaded.
+// Separate from s3proxy.ts, so that the servers start before the AWS SDK is loaded.
 import { CreateBucketCommand, HeadBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import { readConfig } from '@video-pipeline/config';
 import { STORAGE_VARIABLES, s3Config } from '@video-pipeline/storage';

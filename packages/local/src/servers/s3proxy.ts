@@ -85,7 +85,7 @@ function serverProperties(endpoint: string, folder: string, credentials: S3Crede
   });
 }
 
-/** By a path from S3Proxy's folder: a `%` in the name of a folder above would be part of the pattern. */
+/** The path is relative to S3Proxy's folder: a `%` in the name of a parent folder would be part of the pattern. */
 const LOG = `<configuration>
   <appender name="file" class="ch.qos.logback.core.rolling.RollingFileAppender">
     <file>../logs/s3proxy.log</file>

@@ -17,11 +17,11 @@ export interface ChildProgram {
   args?: readonly string[];
   env?: NodeJS.ProcessEnv;
   /**
-   * Keeps it waiting once its modules are loaded, until this resolves, with variables that were unknown before. The
+   * Makes the process wait, once its modules are loaded, until this resolves to variables that were unknown before. The
    * process must call `waitForParent`.
    */
   begin?: (() => Promise<NodeJS.ProcessEnv | undefined>) | undefined;
-  /** Whether all other processes go before it. */
+  /** Whether it has a lower priority than all other processes. */
   inBackground?: boolean | undefined;
   /** Most memory of each half of V8's new space, MiB. Each thread has one. */
   semiSpaceMiB?: number | undefined;
@@ -68,7 +68,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     execArgv: [...process.execArgv, `--max-semi-space-size=${program.semiSpaceMiB ?? 16}`],
     stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
   });
-  if (program.inBackground && child.pid) stepBack(child.pid);
+  if (program.inBackground && child.pid) lowerPriority(child.pid);
   // Nothing is awaited before the listeners below: a process that ends at once would be waited for without end.
   const lines: string[] = [];
   const keep = (line: string) => {
@@ -122,10 +122,10 @@ export async function startChild(program: ChildProgram): Promise<Child> {
   };
 }
 
-function stepBack(pid: number): void {
+function lowerPriority(pid: number): void {
   setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL);
   try {
-    // Linux of a desktop shares its cores among process groups first: a priority counts within such a group only.
+    // A desktop Linux first shares its cores among process groups. A priority counts only within such a group.
     writeFileSync(`/proc/${pid}/autogroup`, String(constants.priority.PRIORITY_BELOW_NORMAL));
   } catch {
     // Other systems have no such groups.
@@ -137,7 +137,7 @@ async function letBegin(
   begin: () => Promise<NodeJS.ProcessEnv | undefined>,
 ): Promise<undefined> {
   const more = await begin();
-  // Where it ends at this moment, `exited` tells so.
+  // If the process ends at this moment, `exited` resolves.
   if (child.connected) child.send({ begin: more ?? {} }, () => {});
 }
 

@@ -17,8 +17,8 @@ export interface LauncherHooks {
 /** Services that still run this long after the stop began are killed, milliseconds. */
 const STOP_MS = 3_600;
 /**
- * Order of the stop: a service ends before those that it needs. Each value is the time since the start of the stop
- * until which the services of that place may take, milliseconds. `ends` are the two ends of the pipeline: cameras,
+ * Order of the stop: a service ends before those that it needs. Each value is how long after the start of the stop the
+ * services of that place must have ended, milliseconds. `ends` are the two ends of the pipeline: cameras,
  * ingest and console.
  */
 const STOP_ORDER = { ends: 1_200, stages: 2_600, model: 2_800, servers: STOP_MS } as const;
@@ -31,7 +31,7 @@ export class Launcher {
   readonly #places = new Map<Service, Place>();
   readonly #dataDir: string;
   readonly #hooks: LauncherHooks;
-  /** Starts that go on. */
+  /** Starts that are not finished. */
   readonly #starting = new Set<Promise<Service>>();
   /** Aborts when the stop begins. */
   readonly #stop = new AbortController();
@@ -100,7 +100,7 @@ export class Launcher {
     const began = performance.now();
     // A process that is still loading notices neither a signal nor the end of this process: its start kills it.
     const unstarted = Promise.allSettled(this.#starting);
-    // A service that is only starting again is used by no other.
+    // No other service uses one that is starting again.
     for (const service of this.services) if (service.state === 'restarting') void service.stop();
     for (const [place, until] of Object.entries(STOP_ORDER)) {
       const those = this.services.filter((service) => this.#places.get(service) === place);

@@ -20,7 +20,7 @@ export class LogFile {
       if (this.#bytes >= MAX_BYTES) this.#rotate();
       this.#bytes += writeSync(this.#fd, `${line}\n`);
     } catch {
-      // A full disk, or a folder that is gone: what a service says is lost, and the service goes on.
+      // On a full disk, or if the folder is gone, the line is lost. The service goes on.
     }
   }
 

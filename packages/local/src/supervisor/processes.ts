@@ -36,10 +36,10 @@ export async function all<T extends readonly unknown[] | []>(work: T) {
 
 const ANOTHER_FOLDER = 'choose another folder with --data-dir';
 
-/** Room in which not even a log could say why a server has ended, bytes. */
+/** With less room than this, not even a log can say why a server has ended, bytes. */
 const NO_ROOM = 64 * 1024;
 
-/** An error with what a full disk under `folder` adds to it: servers on such a disk end without a word. */
+/** Adds to an error that the disk of `folder` is full, if it is: servers on a full disk end without a message. */
 export async function withDisk(error: Error, folder: string): Promise<Error> {
   const disk = await statfs(folder).catch(() => undefined);
   if (!disk || disk.bavail * disk.bsize >= NO_ROOM) return error;
@@ -75,9 +75,9 @@ export async function startProblem(
   const over = new AbortController();
   const { signal } = over;
   const stopped = Promise.withResolvers<string>();
-  const tell = () => stopped.resolve('was told to stop');
-  if (stop?.aborted) tell();
-  stop?.addEventListener('abort', tell, { signal });
+  const onStop = () => stopped.resolve('was told to stop');
+  if (stop?.aborted) onStop();
+  stop?.addEventListener('abort', onStop, { signal });
   try {
     return await Promise.race([
       ready(signal),
@@ -136,7 +136,7 @@ async function startFromPs(pid: number): Promise<number | undefined> {
 }
 
 /**
- * What Linux knows of a process, from field 3 on, its state. Debian's base image has no `ps`.
+ * Fields of a process in Linux's /proc, from the third on, its state. Debian's base image has no `ps`.
  * @see https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
  */
 export function statOf(pid: number): string[] {
@@ -145,7 +145,7 @@ export function statOf(pid: number): string[] {
   return text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
-/** The same from other systems. */
+/** Columns of a process on other systems. */
 export async function ps(pid: number, columns: string): Promise<string> {
   const env = { ...process.env, LC_ALL: 'C' };
   return (await promisify(execFile)('ps', ['-o', columns, '-p', String(pid)], { env })).stdout.trim();
@@ -168,7 +168,7 @@ export async function endLeftovers(runDir: string): Promise<void> {
   await Promise.all((await pidFilesIn(runDir)).map((name) => endLeftover(join(runDir, name))));
 }
 
-/** Those of the services. */
+/** Names of the services' pid files. */
 async function pidFilesIn(runDir: string): Promise<string[]> {
   return (await readdir(runDir)).filter((name) => name.endsWith('.pid') && name !== LOCK);
 }
@@ -184,7 +184,7 @@ export function supervisorOf(runDir: string): Promise<number | undefined> {
 
 /**
  * Makes this process the only supervisor on `runDir`, which containers may share.
- * @returns a function that ends this
+ * @returns a function that releases the lock
  * @throws StartError when another supervisor runs, or the folder can't be written
  */
 export async function lock(runDir: string): Promise<() => Promise<void>> {
@@ -197,7 +197,7 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
       if (owner && owner !== process.pid) {
         throw new StartError(`process ${owner} already runs on ${runDir}: stop it, or ${ANOTHER_FOLDER}`);
       }
-      if (code === 'EEXIST' && isForeign(file)) await outlive(file, runDir);
+      if (code === 'EEXIST' && isForeign(file)) await takeOver(file, runDir);
       await rm(file, { force: true });
       await take();
     });
@@ -212,8 +212,8 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
   };
 }
 
-/** Takes the folder over from a supervisor elsewhere, unless it runs. Ids of its processes mean others here, or none. */
-async function outlive(file: string, runDir: string): Promise<void> {
+/** Takes over the folder of a supervisor elsewhere, unless that runs. Its process ids are of other processes here. */
+async function takeOver(file: string, runDir: string): Promise<void> {
   const touched = () => statSync(file, { throwIfNoEntry: false })?.mtimeMs; // undefined: it has ended
   const before = touched();
   await sleep(5 * BEAT_MS);
@@ -240,7 +240,7 @@ export async function freePort(): Promise<number> {
   }
 }
 
-/** Whether `host` is of this machine, and nobody listens on its `port`; 0 is any. */
+/** Whether `host` is an address of this machine, and nobody listens on its `port`; 0 is any port. */
 export async function canListen(port: number, host = '127.0.0.1'): Promise<boolean> {
   const server = createServer().listen(port, host);
   try {

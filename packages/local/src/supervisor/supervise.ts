@@ -52,7 +52,7 @@ class Supervised {
     this.#options = options;
   }
 
-  /** A process whose work is done answers no more, although it takes a while to end. */
+  /** A process whose work is done no longer answers, although it takes a while to end. */
   get state(): ServiceState {
     return this.#state === 'running' && this.#server?.isFinished?.() ? 'finished' : this.#state;
   }
