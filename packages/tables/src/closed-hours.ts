@@ -13,25 +13,25 @@ export interface Unit {
   folders: string[];
 }
 
-/** Which hours a run looks at, all as `date=.../hour=..`. */
+/** The hours that a run reads, all as `date=.../hour=..`. */
 interface Look {
   /** Only this part of the hours. */
   part: string | undefined;
   /** The first hour that is not over. */
   open: string;
-  /** The first hour that is looked at again, although the tables hold it. */
+  /** The first hour that is read again, although the tables hold it. */
   recent: string;
-  /** Whether an hour that the tables hold needs no second look. */
+  /** Whether an hour that the tables hold need not be read again. */
   isFinal: (hour: string, part: string) => boolean;
 }
 
-/** What a run notes of a folder: it had so many dates before this one, and the tables hold all of them. */
+/** A run's note on a folder: it had `dates` dates before the date `before`, and the tables hold all of them. */
 interface Note {
   before: string;
   dates: number;
   /**
-   * The first date, or hour, that the next run looks at again: since the last run looked there, or failed to, objects may
-   * have come to it and to later ones.
+   * The first date, or hour, that the next run reads again. From it on, objects may have come since the last run read
+   * the folder, or failed to.
    */
   looked?: string;
 }
@@ -39,11 +39,10 @@ type Notes = Record<string, Note>;
 const NONE: Note = { before: '', dates: 0 };
 
 /**
- * Hours that are over and not done, the oldest first, with the folders that hold objects of them. Not listed are
- * folders of other parts, dates of which each hour is done, and dates that a former run has noted: the bucket grows for
- * years. Where a folder has more old dates than were noted, all of them are looked at. Hours that something came to late
- * are named by the stages' notes.
- * @returns the hours, and what notes that they are done, but for those that failed
+ * Finds the hours that are over and not done, the oldest first, with their folders. The bucket grows for years. So some
+ * folders are not listed: those of other parts, dates whose hours are all done, and dates that a former run has noted.
+ * If a folder has more old dates than noted, all are listed. The stages' notes name hours with late objects.
+ * @returns the hours, and a function that notes all of them as done except those that failed
  */
 export async function closedHours(
   bucket: TableBucket,
@@ -105,14 +104,14 @@ export async function closedHours(
   };
 }
 
-/** The folders of dates of a part, or of all. */
+/** The folders of dates that belong to a part, or to any part. */
 async function rootsOf(bucket: TableBucket, part: string | undefined): Promise<Root[]> {
   const streams = part === EVENTS ? [] : await bucket.folders('detections/');
   const roots = [EVENT_ROOT, ...streams.map(rootOf)];
   return roots.filter((root) => part === undefined || part === root.part);
 }
 
-/** The notes of objects that came late, with the hours that they lie in. */
+/** The notes of late objects, with the objects' hours. */
 async function lateNotes(bucket: Pick<Reader, 'page'>, part: string | undefined, open: string) {
   const notes: { key: string; unit: Unit }[] = [];
   for await (const { key } of objectsOf(bucket, LATE_ROOT)) {
@@ -129,7 +128,7 @@ function countBefore(dates: readonly string[], before: string): number {
   return dates.filter((date) => date < before).length;
 }
 
-/** Beside the folders of the tables, since Athena reads every object of those. */
+/** Outside the tables' folders, since Athena reads every object in them. */
 function notesKey(part: string): string {
   return `tables/done/part-${part}.json`;
 }
@@ -143,7 +142,7 @@ export async function readJson<Value extends object>(
   try {
     return JSON.parse(String(body ?? '{}'));
   } catch (cause) {
-    // Without it, a run reads the NDJSON again, and comes to the same rows.
+    // Without this object, a run reads the NDJSON again, and gets the same rows.
     throw new Error(`${key} is no JSON: remove it`, { cause });
   }
 }

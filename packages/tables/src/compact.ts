@@ -11,7 +11,7 @@ export interface Compacted {
   /** Objects that the tables hold now and didn't hold before. */
   objects: number;
   frames: number;
-  /** How often rows of an hour and part were written. */
+  /** Number of writes of an hour's rows of a part. */
   written: number;
   /** Objects that were removed, since the tables have held them long enough. */
   expired: number;
@@ -20,17 +20,17 @@ export interface Compacted {
 export interface CompactOptions {
   /** Epoch ms. */
   now?: number;
-  /** Looks at every hour again, not at those of the last two days alone. */
+  /** Reads every hour again, not only those of the last two days. */
   all?: boolean;
   /** Only this part of the hours. */
   part?: string | undefined;
-  /** Days after storing that NDJSON of detections is removed, if the tables hold it; at least 3. Left out: never. */
+  /** NDJSON of detections that the tables hold is removed after this many days, at least 3. Left out: never. */
   expireDays?: number | undefined;
   /** A file takes further hours of its day while it is smaller than this, bytes. */
   fileBytes?: number;
   /** A file that is larger is not written again, bytes. */
   maxFileBytes?: number;
-  /** Ends the run where it is. The next run goes on. */
+  /** Ends the run early. The next run continues. */
   signal?: AbortSignal;
 }
 
@@ -39,7 +39,7 @@ type Manifest = Record<string, string>;
 
 /** An hour is closed this long after its end: by then, its last batch is stored. */
 const SETTLE_MS = 120_000;
-/** Redriven and replayed frames come late: each run looks again at the hours of this long, milliseconds. */
+/** Redriven frames come late: each run reads the hours of this long again, milliseconds. */
 const LOOK_BACK_MS = 48 * HOUR_MS;
 /** Smaller files cost a search more requests; larger ones cost more to write again each hour. */
 const FILE_BYTES = 16 * 1024 ** 2;
@@ -49,7 +49,7 @@ const MAX_FILE_BYTES = 512 * 1024 ** 2;
 const MERGE_BYTES = 512 * 1024 ** 2;
 
 /**
- * Merges the NDJSON and the events of closed hours into the tables. Each frame is there once: all rows of an hour lie
+ * Merges the NDJSON and the events of closed hours into the tables. Each frame is there once: all rows of an hour are
  * in one file, which is written whole, and new rows replace those of the same frame. A day of events is one file, too.
  * The manifest is written last: after a run that was cut off, the next run writes the same rows again. Runs of the same
  * part may overlap: a file is only written over the version that was read, and the slower run merges again.

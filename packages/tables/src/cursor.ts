@@ -33,7 +33,7 @@ export function cursorOf({ cursor }: { cursor?: string | undefined }): Cursor | 
   return place;
 }
 
-/** End of the range of a page, after the page before it. */
+/** End of a page's range: where the page before it ended. */
 export function endOf({ to }: { to: number }, cursor: Cursor | undefined): number {
   if (!cursor) return to;
   // Other frames of the same time may be left.

@@ -24,10 +24,10 @@ export interface Database {
 /** What does not fit into this memory is spilled to the disk. */
 const MEMORY = '512MB';
 const THREADS = '2';
-/** Until a statement has ended, it is interrupted so often. */
+/** A cancelled statement is interrupted at this interval until it ends, milliseconds. */
 const INTERRUPT_MS = 20;
 
-/** The number of the process follows. The host's name is there because containers may share a folder. */
+/** The process id follows. The name contains the host's name, since containers may share the parent folder. */
 const FOLDER = `video-pipeline-tables-${hostname()}-`;
 /** Folders of the databases that this process has open. */
 const folders = new Set<string>();
@@ -40,7 +40,7 @@ async function ownFolder(): Promise<string> {
   const began = Date.now() - process.uptime() * 1000;
   for (const name of await readdir(tmpdir())) {
     const pid = name.startsWith(FOLDER) ? Number.parseInt(name.slice(FOLDER.length), 10) : 0;
-    // In a container the process before had the same id.
+    // In a container, the former process had the same id.
     const path = join(tmpdir(), name);
     const { mtimeMs = began } = statSync(path, { throwIfNoEntry: false }) ?? {};
     const isEarlier = pid === process.pid && !folders.has(path) && mtimeMs < began;
@@ -70,7 +70,7 @@ export async function openDatabase({ eachFileIsNew = false } = {}): Promise<Data
     autoload_known_extensions: 'false',
   });
   const connection = await instance.connect();
-  // DuckDB notices a changed file only by a later second, but files are rewritten under the same name within a second.
+  // DuckDB compares the times of files in whole seconds, but files are rewritten under the same name within a second.
   // A cache would then return parts of the former file.
   await connection.run('SET enable_external_file_cache = false');
   await connection.run(`SET parquet_metadata_cache = ${eachFileIsNew}`);

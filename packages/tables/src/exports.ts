@@ -56,7 +56,7 @@ export async function* exported(
   } else yield* inPieces(textOf[format](framesOf(pages)));
 }
 
-/** The frames that a search finds, `query.limit` at most, of as many pages as that takes. */
+/** The frames on all pages of a search, `query.limit` at most. */
 export function foundFrames(
   tables: Pick<Tables, 'search'>,
   query: Query,
@@ -155,7 +155,7 @@ function headerOf(name: string, size: number): Buffer {
   return header;
 }
 
-/** The annotations name the pictures as they lie in the TAR. They come last: only then their size is known. */
+/** The annotations contain the pictures' names in the TAR. They come last, since their size is unknown before. */
 async function* cocoSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer> {
   await using images = await Spool.open();
   await using annotations = await Spool.open();
@@ -179,9 +179,8 @@ async function* inTurn(...all: AsyncIterable<Buffer>[]): AsyncGenerator<Buffer> 
 }
 
 /**
- * Ultralytics' layout: https://docs.ultralytics.com/datasets. Classes are numbered from 0, as they first appear. An object
- * is its outline (or oriented box), its box with its key points, or its box.
- * @see data.yaml, which comes last
+ * Ultralytics' layout: https://docs.ultralytics.com/datasets. Classes are numbered from 0, as they first appear.
+ * A label is an outline (or oriented box), a box with key points, or a box. data.yaml comes last.
  */
 async function* yoloSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer> {
   const names = new Map<string, number>();
@@ -191,7 +190,7 @@ async function* yoloSet(frames: AsyncIterable<Pictured>): AsyncGenerator<Buffer>
     // An object or corner may reach beyond the picture; a label may not.
     const shares = (places: readonly number[]) =>
       places.map((place, axis) => Math.min(1, Math.max(0, place / (axis % 2 ? height : width))));
-    // Beside outlines a box is read as an outline too: then its corners are written.
+    // In a file with outlines, every label is read as an outline. So the corners of a box are written there.
     const areOutlines = detections.some(({ polygon }) => polygon);
     const lines = detections.map(({ class_name, bbox, polygon, keypoints }) => {
       if (!names.has(class_name)) names.set(class_name, names.size);

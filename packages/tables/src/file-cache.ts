@@ -25,7 +25,7 @@ const FOOTERS = { bytes: 64 * 1024 * 1024, ttlMs: 3_600_000 };
 /** Filters that are kept in memory, bytes. */
 const FILTER_BYTES = 64 * 1024 * 1024;
 
-/** What a query needs of a table. */
+/** What a query reads from a table. */
 export interface Wanted {
   columns: readonly string[];
   /** Whether a row group may have rows of the answer. */
@@ -63,13 +63,13 @@ export class FileCache {
   readonly #tailBytes: number;
   /** In the order of their last use, the last used at the end. */
   readonly #kept = new Map<string, Kept>();
-  /** What each query uses that runs. */
+  /** The files of each running query. */
   readonly #used = new Set<ReadonlySet<Kept>>();
   readonly #footer: (name: string) => Promise<Footer>;
-  /** By the object's version and where it lies. */
+  /** By the object's version and the filter's offset. */
   readonly #filters = new Map<string, Buffer>();
   #filterBytes = 0;
-  /** In each, one read waits for the other. */
+  /** Each lane runs one read at a time. */
   readonly #lanes = Array.from({ length: READS }, inTurn);
   #reads = 0;
   #count = 0;
@@ -84,7 +84,7 @@ export class FileCache {
     this.#footer = cached(load, FOOTERS.ttlMs, FOOTERS.bytes, ({ bytes }) => bytes);
   }
 
-  /** For one query. */
+  /** Begins the use of files by one query. */
   use(): Files {
     const used = new Set<Kept>();
     this.#used.add(used);
@@ -113,10 +113,10 @@ export class FileCache {
           const read = database.run(`SELECT ${each} FROM read_parquet(${fileList([kept.path])})`, {}, signal);
           await read.catch(() => {
             signal.throwIfAborted();
-            // It takes its room until it is removed, as no query uses it any more.
+            // The file takes space until no query uses it, and it is removed.
             this.#kept.delete(name);
             this.#kept.set(kept.path, kept);
-            // A machine may tidy its temporary files: that is no fault of the object.
+            // If the machine has deleted its temporary files, the object is not damaged.
             throw existsSync(kept.path) ? damaged(kept.key, error) : error;
           });
         }
@@ -155,13 +155,13 @@ export class FileCache {
     return groups;
   }
 
-  /** A filter that is dropped too early costs time alone: its row group is read. */
+  /** Dropping a filter that is needed only costs time: its row group is read. */
   #keepFilter(name: string, bytes: Buffer): void {
     if (this.#filterBytes > FILTER_BYTES) {
       this.#filters.clear();
       this.#filterBytes = 0;
     }
-    // Without what was read with it.
+    // A copy, so that the other bytes of the read can be freed.
     this.#filters.set(name, Buffer.from(bytes));
     this.#filterBytes += bytes.length;
   }
@@ -212,7 +212,7 @@ export class FileCache {
     }
     await this.#each(footer, missing, signal, async (some, cut) => {
       for (const [kept, of] of Map.groupBy(some, (range) => range.kept)) {
-        // What lies between two columns is written with them.
+        // The bytes between two columns are written, too.
         const [first, last] = [of[0], of.at(-1)] as [ByteRange, ByteRange];
         const length = last.offset + last.length - first.offset;
         await this.#write(kept, cut({ offset: first.offset, length }), first.offset);
@@ -224,7 +224,7 @@ export class FileCache {
 
   async #write(kept: Kept, bytes: Buffer, at: number): Promise<void> {
     await using file = await open(kept.path, constants.O_CREAT | constants.O_WRONLY);
-    // A full disk takes a part of it without an error.
+    // A full disk may take only a part, without an error.
     for (let done = 0; done < bytes.length; )
       done += (await file.write(bytes, done, bytes.length - done, at + done)).bytesWritten;
     kept.bytes += bytes.length;
@@ -242,7 +242,7 @@ export class FileCache {
   }
 }
 
-/** Ranges in the order in which they lie, with those that are read at once. */
+/** Joins ranges that are read at once, in the order of their offsets. */
 function together<Range extends ByteRange>(
   ranges: readonly Range[],
   gap: number,

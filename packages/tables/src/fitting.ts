@@ -3,9 +3,9 @@ import type { Files, Wanted } from './file-cache.ts';
 import type { RowGroup } from './footer.ts';
 import { LISTINGS, type Range, spansOf } from './listings.ts';
 
-/** What a row costs at least, bytes: the time in which the database reads it is that of so many bytes of all columns. */
+/** Lowest cost of a row, bytes: the database reads a row in the same time as this many bytes of columns. */
 export const ROW_BYTES = 24;
-/** A page reads at least so much of what is stored, milliseconds. */
+/** A page covers at least this much time, milliseconds. */
 const LEAST_MS = 300_000;
 
 /** When frames of a row group were captured, epoch ms. */
@@ -23,15 +23,16 @@ export function mayBeOf({ bounds }: Pick<RowGroup, 'bounds'>, streamId: string):
   return !least || !most || (id.compare(least) >= 0 && id.compare(most) <= 0);
 }
 
-/** The files of a table, and what is needed of them. */
+/** The files of a table, and what a query reads from them. */
 interface Asked {
   objects: readonly ListedObject[];
   wanted: Wanted;
 }
 
 /**
- * @returns start of the latest part of a range of which at most so many bytes are wanted, or as many as the newest minutes
- * take; and how many are wanted, up to that limit. Footers that reach less far are not read.
+ * Finds the latest part of a range of which at most `bytes` bytes are wanted. It always has the newest five minutes.
+ * Footers of files that end earlier are not read.
+ * @returns the start of that part, and how many bytes of it are wanted, up to the limit
  */
 export async function fittingFrom(
   files: Pick<Files, 'groups'>,
@@ -48,7 +49,7 @@ export async function fittingFrom(
   let first = 0;
   for (; first < spans.length; first += LISTINGS) {
     const next = spans.slice(first, first + LISTINGS);
-    // What reaches the end of the range may be the newest, however much there is.
+    // All files that reach the end of the range are read: each may hold the newest frames.
     if (sum > bytes && !next.some(({ to }) => to >= range.to)) break;
     await inParallel(next, LISTINGS, async ({ object, wanted }) => {
       signal.throwIfAborted();

@@ -12,9 +12,9 @@ export interface RowGroup {
   chunks: ReadonlyMap<string, readonly ByteRange[]>;
   /** Least and largest value of a column, as Parquet has them; `undefined` where the file does not say. */
   bounds: ReadonlyMap<string, readonly [Buffer, Buffer]>;
-  /** Where the filters are that tell which values a column can't have. */
+  /** Where the Bloom filters are, which show that a column does not have a value. */
   filters: ReadonlyMap<string, ByteRange>;
-  /** The end of a file that has this row group alone, where it lies in the whole file. */
+  /** The footer of a file with this row group alone, at the same offset as in the whole file. */
   footer(): Buffer;
 }
 
@@ -74,11 +74,11 @@ export function rowGroupsOf(footer: Buffer, offset: number): RowGroup[] {
   const rest = footer.subarray(reader.offset);
   const footerOf = (at: number) => {
     const group = deserializeTCompactProtocol(readerOf(footer, at));
-    // The filters stay behind.
+    // That file has no filters.
     for (const { field_3: column } of group.field_1)
       Object.assign(column, { field_14: undefined, field_15: undefined });
     const own = Buffer.from(fieldsOf({ field_3: group.field_3, field_4: [group] }, 2));
-    // The magic twice: the length stands over the first.
+    // The magic twice. The length overwrites the first one.
     const trailer = Buffer.alloc(TRAILER_BYTES, MAGIC);
     trailer.writeUInt32LE(head.length + own.length + rest.length);
     return Buffer.concat([head, own, rest, trailer]);
@@ -126,7 +126,7 @@ function fieldsOf(struct: Struct, before = 0): number[] {
 }
 
 function encoded(value: Value): [type: number, bytes: number[]] {
-  // A boolean is told by its type.
+  // The type of a boolean is its value.
   if (typeof value === 'boolean') return [value ? TYPES.true : TYPES.false, []];
   if (typeof value === 'number' || typeof value === 'bigint') {
     const whole = BigInt(value);
@@ -166,7 +166,7 @@ export function classesText(names: readonly string[]): string {
 
 /** @param tail the last bytes of a file @returns classes that its rows have; `undefined` where the file does not say */
 export function classesOf(tail: Buffer): ReadonlySet<string> | undefined {
-  // Names of others come before it, and the list itself is encoded. So the last place is the right one.
+  // Other names come before it, and the list itself is encoded. So the last occurrence is the right one.
   const at = tail.lastIndexOf(CLASS_LIST);
   if (at < 0) return undefined;
   const reader = readerOf(tail, at + CLASS_LIST.length + 1);

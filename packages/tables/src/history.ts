@@ -2,7 +2,7 @@ import { FRAME_COLUMNS } from './schema.ts';
 import type { Sources } from './sources.ts';
 import { hitsOf, IN_RANGE, type Need, oneOf, type Query, valuesOf } from './sql.ts';
 
-/** Rows by a name over time: detections by class, or frames by stream. */
+/** Counts over time, by name: of detections by class, or of frames by stream. */
 export type Counts = { bin: number; name: string; count: number }[];
 
 /** A time without stored frames of a stream, between two of its frames; epoch ms. */
@@ -24,7 +24,7 @@ type Binned = Query & { binMs: number };
 const binned = (query: Binned) => ({ ...valuesOf(query, query.from, query.to), bin: String(query.binMs) });
 const whereOf = ({ streams }: Query) => `${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}`;
 
-/** What is read to count, and to find gaps. */
+/** The rows that are read to count, and to find gaps. */
 export const COUNTED: Need = { table: 'detections', columns: ['stream_id', 'captured_at', 'class_name'] };
 export const COUNTED_FRAMES: Need = { table: 'frames', columns: ['stream_id', 'captured_at'] };
 const GAPS: Need = { table: 'frames', columns: [...FRAME_COLUMNS, 'session'] };

@@ -4,7 +4,7 @@ import { type Compacted, compact } from './compact.ts';
 
 const logger = createLogger('compact');
 const bucket = { ...createReader(), ...createStore() };
-/** How long before Lambda would stop the run it ends by itself, with a clear error. */
+/** How long before Lambda would stop the run it ends with a clear error, milliseconds. */
 const MARGIN_MS = 20_000;
 
 interface Order {

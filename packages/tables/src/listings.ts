@@ -39,7 +39,7 @@ export interface Folder {
 export const LISTINGS = 16;
 /** Most listings that are cached, each of up to a thousand names. */
 const MAX_LISTINGS = 200;
-/** Up to so many hours or days are listed without asking first which of them exist. */
+/** Up to this many hours or days are listed without asking first which of them exist. */
 const FEW = 3;
 
 /**
@@ -83,14 +83,14 @@ export function listFiles(
   return Array.fromAsync(objectsOfHours(bucket, `tables/${table}/`, { from: day, to }));
 }
 
-/** A file of the tables, and the time that its rows may be of. */
+/** A file of the tables, and the time range of its rows. */
 export interface Span extends Range {
   object: ListedObject;
 }
 
 /**
- * The files for the range, those that reach furthest first. A file holds the hours of its day from its own until the next
- * file of its part begins.
+ * The files for the range, those that end last first. A file holds the hours of its day from its own hour on, until the
+ * next file of its part begins.
  */
 export function spansOf(objects: readonly ListedObject[], { from, to }: Range): Span[] {
   const next = new Map<string, number>();
@@ -127,7 +127,7 @@ export async function openFolders(
   return lists.flat().sort((a, b) => (a.hour < b.hour ? 1 : -1));
 }
 
-/** The hours of the range if few of them are open: to ask which of them exist takes longer than to list them. */
+/** The hours of the range if few of them are open: asking which of them exist takes longer than listing them. */
 function likelyHours(held: ReadonlySet<string>, part: string, range: Range): string[] | undefined {
   const ofPart = [...held].filter((key) => key.endsWith(`/part-${part}.json`));
   return stepsOf(range, HOUR_MS, ofPart.length + FEW)?.map(hourFolder);

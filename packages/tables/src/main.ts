@@ -10,7 +10,7 @@ import { BUCKET_HELP } from './bucket-help.ts';
 import { compact } from './compact.ts';
 import { LEAST_EXPIRE_DAYS } from './schema.ts';
 
-/** How long after a full hour a run begins: its last batches are stored, and the clocks of all machines passed it. */
+/** A run begins this long after a full hour: its last batches are stored, and all machines' clocks have passed it. */
 const AFTER_HOUR_MS = 180_000;
 const RETRY_MS = 60_000;
 

@@ -36,13 +36,13 @@ export interface Merging {
 }
 
 /**
- * Rows of a row group: a third of DuckDB's default. What a page shows of its frames is read in half the time, from files
- * that are 1 % larger.
+ * Rows of a row group: a third of DuckDB's default. The details of a page's frames are read in half the time, and files
+ * are 1 % larger.
  */
 const ROW_GROUP = 40_960;
 /**
- * Columns of more values in a row group have no dictionary. Times and numbers are then written as differences: a file is
- * 7 % smaller, and of the columns that a search reads a fifth is left.
+ * Columns with more values in a row group have no dictionary. Times and numbers are then written as differences: a file
+ * is 7 % smaller, and the columns that a search reads have a fifth of their size.
  */
 const DICTIONARY = 2_048;
 /** Form of the tables' files, as options of DuckDB's `COPY`. */
@@ -134,7 +134,7 @@ interface Former {
 }
 
 /**
- * Chooses the file for an hour's rows: the one with the latest begin that is not after this hour. A new file begins
+ * Chooses the file for an hour's rows: the one with the latest start that is not after this hour. A new file begins
  * when that one is full and holds nothing of this hour or later. So each hour lies in one file, in whatever order the
  * hours come.
  * @param hour `date=.../hour=..` @returns the hour that the file is named after, and its content
@@ -171,11 +171,11 @@ interface Merge {
   key: string;
   rows: string;
   former: Former | undefined;
-  /** SQL of whether a row of `part` replaces a row of `old`. */
+  /** SQL of the condition that a row of `part` replaces a row of `old`. */
   same: string;
 }
 
-/** @returns whether the file was still the one that was read. @throws Error if that is too large to be written again */
+/** @returns whether the file was still the one that was read. @throws Error if that one is too large to be rewritten */
 async function mergeFile(
   { bucket, database, maxFileBytes, signal }: Merging,
   { table, key, rows, former, same }: Merge,

@@ -1,13 +1,13 @@
 import { type ByteRange, inTurn, type ListedObject, type Reader } from '@video-pipeline/storage';
 import { classesOf, footerBytes, type RowGroup, rowGroupsOf, TRAILER_BYTES } from './footer.ts';
 
-/** An object of so many tails is read whole. Parts of one that lie closer together are read at once. */
+/** An object of up to this many tails is read whole. Parts of an object that are closer together are read at once. */
 export const NEAR_TAILS = 8;
 const REMEDY = "remove it and its day's manifests, and run compact with --all";
-/** A footer that is parsed takes so many times its bytes. */
+/** Memory of a parsed footer, as a multiple of its bytes. */
 const PARSED = 4;
 
-/** What one version of an object says of itself. */
+/** The footer of one version of an object. */
 export interface Footer {
   /** Where it begins, and the columns' parts end. */
   offset: number;
@@ -17,7 +17,7 @@ export interface Footer {
   read(range: ByteRange): Promise<Buffer>;
   /** For work on copies of the object. */
   inTurn: ReturnType<typeof inTurn>;
-  /** What it takes in memory. */
+  /** Its size in memory. */
   bytes: number;
 }
 
@@ -63,7 +63,7 @@ export async function readFooter(
   };
 }
 
-/** What is read of the bytes of an object. @throws Error that names the object where they are damaged */
+/** The result of `read`, which reads bytes of an object. @throws Error that names the object where they are damaged */
 export function whole<Result>(key: string, read: () => Result): Result {
   try {
     return read();

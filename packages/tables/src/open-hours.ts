@@ -127,8 +127,7 @@ export class OpenHours {
       if (end === 'no time' || (from < range.to && !whole) || this.#isAskedByOthers(reading)) return from;
       const most = `${Math.round(this.#limits.keptBytes / 1024 ** 2)} MiB`;
       throw new QueryError(
-        `over ${most} are not in the tables yet of what was stored since ${new Date(startOf(hour)).toISOString()}: ` +
-          ASK_LESS,
+        `over ${most} of NDJSON since ${new Date(startOf(hour)).toISOString()} are not in the tables yet: ${ASK_LESS}`,
       );
     }
     return range.from;

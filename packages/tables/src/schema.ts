@@ -174,7 +174,7 @@ export const PART_NAMES: readonly string[] = Array.from({ length: PARTS }, (_, p
 /** Name of the part that holds the events of all streams. */
 export const EVENTS = 'events';
 
-/** Fewest days for which NDJSON is kept. Each run looks again at the hours of two days. */
+/** Fewest days for which NDJSON is kept: each run reads the hours of two days again. */
 export const LEAST_EXPIRE_DAYS = 3;
 
 /** @param hour `date=.../hour=..` */

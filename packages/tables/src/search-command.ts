@@ -47,13 +47,13 @@ process.stdout.once('error', (error: NodeJS.ErrnoException) => {
 
 await runCommand(
   new Command('npm run search --')
-    .description('finds stored frames by what was seen in them, the newest first, and prints them')
+    .description('finds stored frames by the objects in them, and prints them, the newest first')
     .option('--stream <id>', 'of this stream; repeat for more', stream, [])
     .option('--class <name>', 'frames that show this class; repeat for more', several, [])
     .option('--track <id>', 'frames that show this track')
     .option('--zone <name>', 'frames that show something in this zone')
-    .option('--one-per-track', 'of each track only the frame that shows it most surely', false)
-    .option('--confidence <share>', 'least confidence of what they show, 0..1', share, 0)
+    .option('--one-per-track', 'of each track, only the frame with its highest confidence', false)
+    .option('--confidence <share>', 'lowest confidence of the objects that they show, 0..1', share, 0)
     .option(
       '--from <time>',
       'captured at this time or later, ISO 8601; without it, a day before --to',
@@ -61,7 +61,7 @@ await runCommand(
     )
     .option('--to <time>', 'captured before this time, ISO 8601; without it, now', parseTime)
     .option('--limit <frames>', 'most frames', count, 100_000)
-    .addOption(new Option('--format <name>', 'form of what is printed').choices(FORMATS).default('ndjson'))
+    .addOption(new Option('--format <name>', 'output format').choices(FORMATS).default('ndjson'))
     .addHelpText('after', BUCKET_HELP)
     .action(async (options: Options) => {
       const query = queryOf(options);

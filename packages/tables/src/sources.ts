@@ -21,7 +21,7 @@ export interface Sources {
   rows: Rows;
   /** Start of the range that was read. */
   from: number;
-  /** What is wanted of the tables' files, bytes. */
+  /** Bytes that the query reads from the tables' files. */
   bytes: number;
   /** @throws the error of a statement, or one that names the damaged object */
   blame: (error: unknown) => Promise<never>;
@@ -31,7 +31,7 @@ interface Asked {
   bucket: FolderReader;
   /** Keys of the manifests of the range. */
   held: ReadonlySet<string>;
-  /** Those of the query, or all. */
+  /** The streams of the query, or all streams. */
   streams: readonly string[];
   query: Query;
   /** What the query reads of its whole range. */
@@ -41,7 +41,7 @@ interface Asked {
   limits: Limits;
 }
 
-/** Lists and chooses what a query reads, the newest first. @throws QueryError when there is too much, and it needs all */
+/** Lists and chooses what a query reads, the newest first. @throws QueryError if it needs its whole range: too much */
 export async function openSources(
   { database, files: cache, openHours }: Omit<Engine, 'openEvents'>,
   { bucket, held, streams, query, needs, whole, limits }: Asked,

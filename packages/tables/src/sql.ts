@@ -144,7 +144,7 @@ export async function hitsOf(query: Query, rows: Rows): Promise<string> {
 
 /** SQL of a page of these frames, and of how many there are in all, if that is `counted`. */
 export function pageOf(query: Query, hits: string, counted: boolean): string {
-  // Frames of anything are counted by what each file says of itself; others were all found before they are sorted.
+  // Without a filter, frames are counted by the files' metadata. With one, all are found before they are sorted.
   return `WITH found AS ${isOfAnything(query) ? 'NOT ' : ''}MATERIALIZED (${hits})
     SELECT *${counted ? ', (SELECT count(*) FROM found) AS total' : ''} FROM (FROM found WHERE ${AFTER_CURSOR}
       ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit) + 1}) ORDER BY ${NEWEST_FIRST}`;

@@ -351,7 +351,7 @@ test('open hours that there is no room for are left for the next page, and nothi
   expect((await everyPage(tables, asked)).frames).toEqual(plainScan(bucket, asked));
   // Too much for one answer, and a part of the answer is of no use.
   await expect(tables.search({ ...asked, perTrack: true })).rejects.toThrow(
-    /over 0 MiB are not in the tables yet/,
+    /over 0 MiB of NDJSON since .* are not in the tables yet/,
   );
   await expect(tables.parquet(asked)).rejects.toThrow(QueryError);
   await tables.close();

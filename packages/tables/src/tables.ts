@@ -23,7 +23,7 @@ interface Page {
   cursor?: string;
   /** Number of all matches in the range. Only on the first page, and only if the whole range was read. */
   total?: number;
-  /** Begin of the range that was searched, epoch ms. */
+  /** Start of the range that was searched, epoch ms. */
   searched_to: number;
 }
 
@@ -39,10 +39,10 @@ type Bins = Range & { binMs: number };
  */
 export class Tables {
   readonly #bucket: FolderReader;
-  /** The same bucket with listings that are kept. */
+  /** The same bucket with cached listings. */
   readonly #kept: Record<'manifests' | 'streams' | 'open', FolderReader>;
   readonly #limits: typeof LIMITS;
-  /** What the searches that run want of files is bounded in sum, since it stays on the disk until they are answered. */
+  /** Limits the file bytes of all running searches together: these stay on the disk until the searches are answered. */
   readonly #gate: ReturnType<typeof gateOf>;
   #engine: Promise<Engine> | undefined;
 
@@ -148,7 +148,7 @@ export class Tables {
         until,
       );
       await copying.catch(async (error) => {
-        // Of a copy that is given up, a part is written.
+        // A cancelled copy leaves a part of the file.
         await rm(path, { force: true });
         throw error;
       });
@@ -201,7 +201,7 @@ export class Tables {
   async #open(): Promise<Engine> {
     const { fileBytes, tailBytes } = this.#limits;
     const [former, known] = [this.#engine, await this.#engine];
-    // A machine tidies its temporary files away after some days.
+    // The machine may delete its temporary files after some days.
     if (known && !existsSync(known.database.folder) && this.#engine === former) {
       this.#engine = undefined;
       await known.database.close();
@@ -233,7 +233,7 @@ export class Tables {
     }
   }
 
-  /** Answers from a query's sources. @param needs what the query reads, if no part of the tables is to be read again */
+  /** Answers from a query's sources. @param needs all rows that the query reads */
   async #asked<Answer>(
     query: Query,
     needs: readonly Need[],
@@ -264,12 +264,12 @@ export class Tables {
   }
 }
 
-/** How often a query begins anew. */
+/** Attempts of a query. */
 const ATTEMPTS = 3;
 /** How many of the largest queries run at the same time. */
 const TOGETHER = 2;
 
-/** Works again when a file of the tables was replaced meanwhile, or is gone. */
+/** Repeats the work if a file of the tables was replaced meanwhile, or is gone. */
 async function again<Answer>(work: () => Promise<Answer>): Promise<Answer> {
   for (let attempt = 1; ; attempt++) {
     try {
