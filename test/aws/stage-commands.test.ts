@@ -14,6 +14,7 @@ import { startMoto } from './moto.ts';
 import { hasPython } from './python.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
+const SEES_NOTHING = JSON.stringify({ width: 320, height: 240, detections: [] });
 const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'));
 // moto is S3, a real Kafka without IAM is MSK, and the inference server only answers. `outputs.json` says so by hand, as
 // docs/operate.md tells.
@@ -32,8 +33,8 @@ describe.skipIf(!(await hasPython()))(
       await moto.call([['s3', 'CreateBucket', { Bucket: BUCKET }]]);
       rig = await startRecoveryRig(moto.url);
       inference = await startFakeServer(({ path }) =>
-        path === '/predict'
-          ? { body: { model: 'm', results: [{ frame_number: 0, width: 320, height: 240, detections: [] }] } }
+        path.endsWith('/infer')
+          ? { body: { model_name: 'm', outputs: [{ name: 'detections', data: [SEES_NOTHING] }] } }
           : { body: { status: 'healthy', model: 'm' } },
       );
       const outputs = join(folder, 'outputs.json');
