@@ -239,13 +239,14 @@ const constants = new Set(
     .flatMap((file) => read(file).match(/[A-Z][A-Z0-9]*_[A-Z0-9_]+/g) ?? []),
 );
 
-/** Names in capitals that are none of our variables: placeholders, and words of npm, SST and Kafka. */
+/** Names in capitals that are none of our variables: placeholders, and words of npm, SST, Kafka and node-av. */
 const NOT_OURS = [
   'AWS_MSK_IAM',
   'CAMERA_PASSWORD',
   'NPM_CONFIG_',
   'NOT_COORDINATOR',
   'OFFSET_OUT_OF_RANGE',
+  'SKIP_FFMPEG',
   'SST_KEY',
 ];
 

@@ -258,6 +258,14 @@ describe('of frames 1 and 2', () => {
       expect(stdout.trim()).toMatch(/^\S+Z {2}failed\/detect\/\S+ {2}yard {2}- {2}was too dark$/);
     });
 
+    test('list escapes what a terminal would obey, and keeps an entry on one line', async () => {
+      await rig.fail(options.framesTopic, () => 'quoted: \x1b[2J\nnext \x9b2J', 'annotate');
+      const { stdout } = await program('failed', 'list', '--by', 'annotate');
+      expect(stdout.trim().split('\n')).toEqual(
+        Array(2).fill(expect.stringMatching(/ {2}quoted: %1B\[2J%0Anext %C2%9B2J$/)),
+      );
+    });
+
     test('the help names every stage that puts records there', async () => {
       const helps = ['list', 'redrive', 'purge'].map((one) => program('failed', one, '--help'));
       for (const { stdout } of await Promise.all(helps))
@@ -275,7 +283,7 @@ describe('of frames 1 and 2', () => {
 
     test('redrive and purge say what they would do, and do it when told to', async () => {
       const dry = await program('failed', 'redrive', '--stream', 'yard');
-      expect(dry).toMatchObject({ code: 0, stderr: '2 would be redriven; add --yes to do it\n' });
+      expect(dry).toMatchObject({ code: 0, stderr: '2 would be put back; add --yes to do it\n' });
       expect((await program('failed', 'purge')).stderr).toBe('2 would be deleted; add --yes to do it\n');
       expect(await inFailed()).toHaveLength(2);
 
@@ -286,7 +294,7 @@ describe('of frames 1 and 2', () => {
         done: true,
       });
       expect((await program('audit')).stdout).toContain('1 missing: yard/s1/2');
-      expect(await program('failed', 'redrive', '--yes')).toMatchObject({ code: 0, stderr: '1 redriven\n' });
+      expect(await program('failed', 'redrive', '--yes')).toMatchObject({ code: 0, stderr: '1 put back\n' });
       expect(await inFailed()).toEqual([]);
       // It is on its topic again: three records.
       expect(JSON.parse((await program('audit', '--json')).stdout)).toMatchObject({
@@ -307,7 +315,7 @@ describe('of frames 1 and 2', () => {
     expect({ code, lines: stderr.trim().split('\n').sort() }).toEqual({
       code: 1,
       lines: [
-        '1 redriven',
+        '1 put back',
         ...[topics[0], topics[2]].map((topic, index) =>
           expect.stringContaining(`${topic}-0-${2 * index} came from ${topic}, which is not a topic`),
         ),

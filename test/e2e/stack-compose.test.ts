@@ -11,6 +11,7 @@ import { groupOf, STAGE_VARIABLES, STAGES, topicOf } from '@video-pipeline/stage
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { parse } from 'yaml';
+import { serverSettings } from '../../packages/local/src/servers/kafka.ts';
 import { connectS3 } from '../../packages/local/src/servers/s3-client.ts';
 import { NOT_HANDED_ON } from '../support/not-handed-on.ts';
 import { unique } from '../support/unique.ts';
@@ -103,6 +104,13 @@ describe('docker-compose.yaml', () => {
     const names = Object.keys(env).filter((name) => !SDK_VARIABLES.includes(name));
     expect(names.filter((name) => !(name in variables))).toEqual([]);
     expect(() => readConfig(names as VariableName[], env)).not.toThrow();
+  });
+
+  it('keeps records of a topic for as long as `npm start` does', () => {
+    const { environment } = compose.services.kafka;
+    const settings = serverSettings(9092, { id: 1, controllers: [9093] });
+    expect(environment.KAFKA_LOG_RETENTION_HOURS).toBe(settings['log.retention.hours']);
+    expect(environment.KAFKA_LOG_RETENTION_BYTES).toBe(settings['log.retention.bytes']);
   });
 
   it('hands on what the shell sets, but for what it decides itself', () => {

@@ -19,6 +19,7 @@ import {
 const program = new Command('npm run failed --')
   .description('records in failed/, which could not be processed: list, show, redrive or purge them')
   .addHelpText('after', TARGET_HELP);
+const warn = ({ message }: FailedEntryError) => void process.stderr.write(`${message}\n`);
 
 selection(
   'list',
@@ -53,7 +54,7 @@ selection('redrive', 'put records back on their topic, and then delete them from
       const topics = options.yes ? await withAdmin(kafka, (admin) => admin.listTopics()) : [];
       const producer = orderedProducer(kafka);
       const act = (entry: FailedEntry) => options.yes && redrive(bucket, producer, entry, topics);
-      await each(bucket, options, 'redriven', act);
+      await each(bucket, options, 'put back', act);
       await producer.disconnect();
     }),
   );
@@ -115,12 +116,10 @@ async function each(
   process.stderr.write(`${summary}\n`);
 }
 
-function warn(error: FailedEntryError): void {
-  process.stderr.write(`${error.message}\n`);
-}
-
+/** On one line. A reason may quote what anybody wrote: what a terminal would obey is percent-encoded. */
 function line({ key, time: at, code, reason, record }: FailedEntry): string {
-  return [at, key, claimedStream(record), code ?? '-', reason].join('  ');
+  const text = reason.replaceAll(/\p{Cc}/gu, encodeURIComponent);
+  return [at, key, claimedStream(record), code ?? '-', text].join('  ');
 }
 
 async function withBucket(use: (bucket: Bucket, kafka: Kafka) => Promise<void>): Promise<void> {

@@ -178,7 +178,7 @@ async function format({ command, env }: JavaCommand, properties: string): Promis
   }
 }
 
-function serverSettings(port: number, { id, controllers }: ClusterNode) {
+export function serverSettings(port: number, { id, controllers }: ClusterNode) {
   const controllerPort = controllers[id - 1];
   // Three replicas of which two must be in sync, as on MSK. With fewer nodes, a replica on each.
   const replicas = Math.min(controllers.length, 3);
