@@ -107,7 +107,10 @@ describeInChromium('drawing on a stream', () => {
     await storeWalk();
     await page.getByRole('button', { name: 'Try on the last 24 hours' }).click();
     await page.getByText('In the last 24 hours this would have fired once.').waitFor();
-    await page.getByRole('list', { name: 'What it would have told of' }).getByText('entered bed').waitFor();
+    await page
+      .getByRole('list', { name: 'Events that it would have given' })
+      .getByText('entered bed')
+      .waitFor();
     expect(await savedZone('bed')).toBeUndefined();
     await page.getByRole('button', { name: 'Save zone' }).click();
     await page.getByText('Zone bed is saved.').waitFor();
@@ -229,7 +232,7 @@ describeInChromium('drawing on a stream', () => {
     expect(await listed(page)).toContain('line sill');
     await remove.press('Enter');
     await page.getByText('Line sill is removed.').waitFor();
-    expect(asked[0]).toBe('Remove line sill and what tells of it (sill-crossed)?');
+    expect(asked[0]).toBe('Remove line sill and its rules (sill-crossed)?');
     expect(await listed(page)).not.toContain('line sill');
     const scene = await savedScene();
     expect(scene?.lines).not.toHaveProperty('sill');

@@ -252,11 +252,11 @@ describeInChromium('the page', () => {
     const page = await tabs.open('#/search?class=Person');
     await page
       .getByRole('status')
-      .filter({ hasText: "no 'Person' was seen of late; there are cat, person" })
+      .filter({ hasText: "no 'Person' was detected recently; there are cat, person" })
       .waitFor();
     await page.goto(`${tabs.fixture.url}/#/search?from=2026-01-02T00:00&to=2026-01-01T00:00`);
     await page.getByRole('status').filter({ hasText: 'from must be before to' }).waitFor();
-    await page.getByLabel('Least confidence').fill('0.87');
+    await page.getByLabel('Minimum confidence').fill('0.87');
     expect(await page.locator('input:invalid').count()).toBe(0);
   });
 

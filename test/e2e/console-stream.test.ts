@@ -57,7 +57,7 @@ describeInChromium('the page of a stream', () => {
     const rows = page.getByRole('table', { name: 'Detections of this frame' }).locator('tbody tr');
     expect(await rows.count()).toBe(2);
 
-    await page.getByLabel('Least confidence').fill('0.5');
+    await page.getByLabel('Minimum confidence').fill('0.5');
     expect(await rows.count()).toBe(1);
     await page.getByLabel('Boxes').uncheck();
     expect(await isRed()).toBe(false);

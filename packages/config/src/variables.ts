@@ -275,7 +275,7 @@ export const variables = {
   HOST: z.string().min(1).default('127.0.0.1').describe('address that servers listen on'),
   CONSOLE_PORT: port.default(8080).describe('port of the console'),
   CONSOLE_TOKEN: optional.describe('token that the console asks for; required unless HOST is loopback'),
-  CONSOLE_TOKEN_FILE: path.describe('file with that token; the first start makes it, and prints the token'),
+  CONSOLE_TOKEN_FILE: path.describe('file with that token; the first start creates it, each start prints it'),
   INGEST_URL: httpUrl.describe(
     'console: base URL of the ingest host, whose /health reports the state of the cameras',
   ),

@@ -3,7 +3,7 @@ import type { Point } from '@video-pipeline/scene';
 /** Distance within which a pointer selects a point, CSS pixels. */
 const NEAR = 14;
 
-/** The picture's rectangle in the canvas: centred, of its aspect ratio. CSS pixels, relative to the window. */
+/** The picture's rectangle in the canvas: centred, with its own aspect ratio. CSS pixels, relative to the window. */
 function pictureBox(canvas: HTMLCanvasElement) {
   const box = canvas.getBoundingClientRect();
   const scale = Math.min(box.width / canvas.width, box.height / canvas.height);

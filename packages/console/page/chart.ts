@@ -14,7 +14,7 @@ const axis = (size: number): uPlot.Axis => ({
 });
 
 /**
- * A line of values over time, from zero up, with gaps for missing values. Below it stand the values at the pointer.
+ * A line of values over time, from zero up, with gaps for missing values. The values at the pointer are shown below it.
  * @param format a value as text, with its unit
  */
 export function lineChart(element: HTMLElement, label: string, format: (value: number | null) => string) {

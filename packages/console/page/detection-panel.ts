@@ -92,7 +92,7 @@ export function detectionPanel(streamId: string) {
   async function save(): Promise<void> {
     take(await sendJson<StreamDetection>('POST', path, draft(), PATIENCE_MS));
     comparison.hidden = true;
-    setText(status, 'Saved. It holds from the next pictures on.');
+    setText(status, 'Saved. It applies from the next pictures on.');
   }
 }
 

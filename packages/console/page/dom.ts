@@ -64,13 +64,13 @@ export async function during(
   control.disabled = false;
 }
 
-/** A row of a table. What is no cell becomes one. */
+/** A row of a table. A child that is not a cell is put into one. */
 export function rowOf(...cells: Child[]): HTMLTableRowElement {
   const isCell = (cell: Child) => cell instanceof HTMLTableCellElement;
   return h('tr', {}, ...cells.map((cell) => (isCell(cell) ? cell : h('td', {}, cell))));
 }
 
-/** A cell with digits of one width. */
+/** A cell whose digits all have the same width. */
 export function numbers(text: string): HTMLTableCellElement {
   return h('td', { className: 'num' }, text);
 }

@@ -10,7 +10,7 @@ import { virtualList } from './virtual-list.ts';
 
 const ROW = 76;
 const NEW_EVERY_MS = 5_000;
-/** Events of one answer, and most events of an answer while an earlier place is looked up. */
+/** Events of one answer, and most events of an answer while the reader's place is searched. */
 const PAGE = 100;
 const MOST = 1_000;
 const TYPES = [
@@ -38,9 +38,9 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
   let total = 0;
   let loading = false;
   let waiting: StoredEvent[] = [];
-  /** Whether more new events came than the newest page holds, or than the page keeps while nobody asks for them. */
+  /** Whether there are more new events than the newest page holds, or than are kept until the reader asks for them. */
   let isGap = false;
-  /** A place to be found: events are loaded until it is there. */
+  /** The reader's place, until it is found: events are loaded until it is there. */
   let place: Place | undefined = history.state?.place;
   const known = new Map<string, StoredEvent>();
   const list = virtualList<StoredEvent>('Events', ROW, rowOf, () => void more(), keepPlace);
@@ -65,7 +65,7 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
       cursor = page.cursor;
       total = page.total;
       loading = false;
-      tell();
+      showStatus();
       list.refresh();
       findPlace();
     } catch (error) {
@@ -77,13 +77,13 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
       }, NEW_EVERY_MS);
     }
   }
-  /** Those of the events that were not known. From now on they are. */
+  /** @returns the events that were not known; from now on they are known */
   function takeUnknown(events: readonly StoredEvent[]): StoredEvent[] {
     const unknown = events.filter(({ event_id }) => !known.has(event_id));
     for (const event of unknown) known.set(event.event_id, event);
     return unknown;
   }
-  function tell(): void {
+  function showStatus(): void {
     const none =
       items.length === 0
         ? " in that time. They come from zones and lines, which are drawn on a stream's page"
@@ -128,7 +128,7 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
     if (isGap) waiting = [];
     else waiting.push(...takeUnknown(page.events.filter(({ at }) => at >= oldest)));
     if (items.length === 0) showNew();
-    tell();
+    showStatus();
   }
   function showNew(): void {
     if (isGap) {
@@ -139,7 +139,7 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
     items.sort((a, b) => b.at - a.at || (a.event_id < b.event_id ? -1 : 1));
     waiting = [];
     list.scrollTo(0);
-    tell();
+    showStatus();
   }
   fresh.onclick = () => {
     history.replaceState({ ...history.state, place: undefined }, '');
@@ -172,7 +172,7 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
     button.onclick = () => void review(event, button);
     return button;
   }
-  /** Shown at once, and undone if it can't be saved. */
+  /** Shows the change at once, and undoes it if it can't be saved. */
   async function review(event: StoredEvent, button?: HTMLElement): Promise<void> {
     event.reviewed = !event.reviewed;
     const { at, event_id, reviewed } = event;

@@ -49,7 +49,7 @@ export function failedView(root: HTMLElement, { query: asked }: Opened): () => v
       more.hidden = page.cursor === undefined;
       more.onclick = () => load(page.cursor);
       const isNarrow = Object.values(choice).some((value) => value !== '');
-      const none = isNarrow ? 'Nothing has failed that this chooses.' : 'Nothing has failed.';
+      const none = isNarrow ? 'No failed record matches.' : 'Nothing has failed.';
       setText(status, table.hidden ? none : '');
     } catch (error) {
       if (isOver) return;

@@ -34,7 +34,7 @@ export function filterPanel(
       toggleOf('Labels', 'labels'),
       toggleOf('Zones and lines', 'zones'),
       toggleOf('Trails of tracks', 'tracks'),
-      h('label', { for: 'confidence' }, 'Least confidence ', shown, slider),
+      h('label', { for: 'confidence' }, 'Minimum confidence ', shown, slider),
     ),
     classes,
   );

@@ -85,7 +85,7 @@ export class LiveFeed extends EventTarget {
 
   #takeStreams(streams: StreamStatus[]): void {
     this.statuses = new Map(streams.map((stream) => [stream.stream_id, stream]));
-    // What the server has forgotten would fill the memory of a page that stays open.
+    // Streams that the server has forgotten would fill the memory of a page that stays open.
     for (const id of this.streams.keys()) if (!this.statuses.has(id)) this.streams.delete(id);
     this.dispatchEvent(new Event('streams'));
   }
@@ -98,7 +98,7 @@ export class LiveFeed extends EventTarget {
     this.dispatchEvent(new Event('health'));
   }
 
-  // The browser reconnects by itself, unless the server answered with an error. Then we have to reconnect.
+  // The browser reconnects on its own, unless the server answered with an error. Then we have to reconnect.
   #lose(): void {
     this.lostSince ??= Date.now();
     this.dispatchEvent(new Event('health'));
@@ -138,7 +138,7 @@ export function streamState(
   now: number,
   shown: FrameFacts | undefined = newest,
 ): StreamCondition {
-  if (status?.disabled) return { state: 'disabled', why: 'not read, as the list of streams says' };
+  if (status?.disabled) return { state: 'disabled', why: 'disabled in the list of streams' };
   const { camera } = status ?? {};
   const isFresh = newest !== undefined && now - newest.arrived_at <= SILENT_MS;
   if (camera?.error && camera.state !== 'flowing' && !isFresh)

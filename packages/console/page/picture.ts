@@ -12,7 +12,7 @@ export function frameUrl(frame: FrameFacts, what: 'frames' | 'annotated', extens
   return `${streamPath(frame.stream_id)}/${what}/${frameId(frame)}.${extension}`;
 }
 
-/** A stored picture. Where it can't be shown, the server's reason stands in its place. */
+/** A stored picture. If it can't be shown, the server's reason is shown instead. */
 export function storedImage(properties: Record<string, unknown>): HTMLImageElement {
   const image = h('img', properties);
   onMissing(image, (reason) => {
@@ -21,11 +21,11 @@ export function storedImage(properties: Record<string, unknown>): HTMLImageEleme
   return image;
 }
 
-/** A row that leaves a list sooner loads no picture, milliseconds: while the list flies by, none would be seen. */
+/** A row must stay this long before its picture is loaded, milliseconds: in a list that flies by, nobody sees it. */
 const REST_MS = 100;
 const rested = new WeakSet<object>();
 
-/** A stored picture of a list's item, loaded once its row rests in the page; at once if it had been loaded before. */
+/** A stored picture of a list's item, loaded once its row has stayed in the page; at once if it was loaded before. */
 export function restingImage(item: object, src: string): HTMLElement {
   const image = storedImage({ decoding: 'async', alt: '' });
   const show = () => {
@@ -37,12 +37,12 @@ export function restingImage(item: object, src: string): HTMLElement {
   return image;
 }
 
-/** Calls `tell` with the server's reason, and the status of its answer, each time when an image can't be shown. */
-export function onMissing(image: HTMLImageElement, tell: (reason: string, status: unknown) => void): void {
+/** Calls `report` with the server's reason and the status of its answer, each time when an image can't be shown. */
+export function onMissing(image: HTMLImageElement, report: (reason: string, status: unknown) => void): void {
   image.onerror = () =>
     getJson(image.src).catch(({ name, message, cause }: Error) =>
       // The picture itself is no JSON.
-      tell(name === 'SyntaxError' ? "The browser can't show this picture." : message, cause),
+      report(name === 'SyntaxError' ? "The browser can't show this picture." : message, cause),
     );
 }
 

@@ -14,8 +14,8 @@ const STEP_MS = 1_000;
 /**
  * The picture of one stream at the pointer's time, its video from there on, and the playhead. Only the newest request
  * is fetched.
- * @param streams nothing is shown unless it is one
- * @param range times at the two ends of the playhead's way, epoch ms
+ * @param streams nothing is shown unless there is exactly one
+ * @param range times at the two ends of the playhead's range, epoch ms
  */
 export function preview(
   [stream = '', ...others]: readonly string[],
@@ -90,7 +90,7 @@ export function preview(
   signal.addEventListener('abort', player.stop);
   return { element, playhead, show, play };
 
-  /** Puts the playhead at a time, unless a hand holds it. */
+  /** Moves the playhead to a time, unless the user is dragging it. */
   function mark(time: number): void {
     if (!playhead.matches(':active')) playhead.value = String(time);
     playhead.ariaValueText = dateTime(time);
@@ -118,7 +118,7 @@ export function preview(
     setText(playing, 'Play from here');
   }
 
-  /** Another click plays from another moment. */
+  /** Plays from this time, also while another time plays. */
   function play(time: number): void {
     if (element.hidden) return;
     clearTimeout(timer);

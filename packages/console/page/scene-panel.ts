@@ -75,7 +75,7 @@ export function scenePanel(options: {
     return h('li', {}, title, ' ', rules, h('span', { className: 'bar' }, ...buttons));
   }
   async function removeShape({ kind, name, rules }: Known): Promise<void> {
-    const also = rules.length > 0 ? ` and what tells of it (${rules.join(', ')})` : '';
+    const also = rules.length > 0 ? ` and its rules (${rules.join(', ')})` : '';
     if (!confirm(`Remove ${kind} ${name}${also}?`)) return;
     try {
       take(await sendJson<StreamScene>('DELETE', `${path}/${kind}s/${encodeURIComponent(name)}`));

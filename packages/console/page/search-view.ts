@@ -94,7 +94,7 @@ function searchForm(asked: URLSearchParams): HTMLFormElement {
   return addressForm(
     'search',
     ...fields.names(),
-    fields.input('Least confidence', 'confidence', {
+    fields.input('Minimum confidence', 'confidence', {
       type: 'number',
       min: '0',
       max: '1',
@@ -103,7 +103,7 @@ function searchForm(asked: URLSearchParams): HTMLFormElement {
     }),
     fields.input('Zone', 'zone', { placeholder: 'any' }),
     fields.input('Track', 'track', { placeholder: 'any' }),
-    fields.check('Only the surest frame of each track', 'per', 'track'),
+    fields.check('Only the best frame of each track', 'per', 'track'),
     fields.from(),
     fields.to(),
     h('button', { type: 'submit' }, 'Search'),
@@ -132,7 +132,7 @@ async function drawHistogram(
   };
   drawTimeline(element, timeline, new Map(), { select });
   const total = counts.reduce((sum, count) => sum + count, 0);
-  element.ariaLabel = `${total} frames over time. Draw a stretch to narrow the search.`;
+  element.ariaLabel = `${total} frames over time. Select a range to narrow the search.`;
 }
 
 const FORMATS = [

@@ -37,7 +37,7 @@ export function shapeEditor(options: {
   let opener: HTMLElement | undefined;
 
   const form = shapeForm();
-  const found = h('ul', { className: 'events', ariaLabel: 'What it would have told of' });
+  const found = h('ul', { className: 'events', ariaLabel: 'Events that it would have given' });
   const element = h('div', {}, form.element, form.status, found);
   form.preview.onclick = preview;
   form.undo.onclick = () => change(() => points.pop());
@@ -140,7 +140,7 @@ export function shapeEditor(options: {
     form.preview.disabled = true;
     found.replaceChildren();
     try {
-      setText(form.status, 'Looking at what was seen in the last 24 hours');
+      setText(form.status, 'Trying it on the detections of the last 24 hours');
       const draft = form.draft(kind, points);
       const answer = await sendJson<ScenePreview>('POST', `${path}/${kind}s/preview`, draft);
       if (!signal?.aborted) {

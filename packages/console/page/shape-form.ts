@@ -79,7 +79,7 @@ export function shapeForm() {
     { className: 'rules' },
     h('label', {}, 'Event when something stays longer than, seconds ', seconds),
     h('label', {}, 'Event when more are in it at once than ', count),
-    h('label', {}, exclude, ' Left out: nothing in it is looked at'),
+    h('label', {}, exclude, ' Left out: detections in it are not kept'),
   );
   const ofLine = h('span', { className: 'rules' }, h('label', {}, 'Crossed ', direction));
   const ofClasses = h('label', {}, 'Of these classes, separated by commas ', classes);

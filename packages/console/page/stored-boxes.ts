@@ -8,7 +8,7 @@ let drawn: Promise<boolean> | undefined;
 /**
  * Boxes over a stored picture or video, which a checkbox switches on and off. At first they are on if pictures are
  * stored without boxes.
- * @param media what they lie over; it fills `element`
+ * @param media the picture or video under the boxes; it fills `element`
  */
 export function storedBoxes(...media: HTMLElement[]) {
   const canvas = h('canvas', { className: 'over', width: 1, height: 1 });

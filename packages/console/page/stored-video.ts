@@ -5,12 +5,12 @@ import type { FrameSize } from './stored-boxes.ts';
 
 /** H.264, constrained baseline profile. Browsers read the true level from the segment. */
 const TYPE = 'video/mp4; codecs="avc1.42c034"';
-/** So much is fetched ahead of the picture that is shown, seconds. */
+/** Media is fetched this far ahead of the picture that is shown, seconds. */
 const AHEAD = 20;
 
 /**
- * Plays the video of a stream that STORE=video keeps, an hour's playlist after the other.
- * @param show called for each picture that is shown, with what was seen in it
+ * Plays the stored video of a stream (STORE=video), the playlist of one hour after another.
+ * @param show called for each picture that is shown, with its detections
  */
 export function storedVideo(streamId: string, show: (frame: FrameSize | undefined, at: number) => void) {
   const video = h('video', { className: 'frame', controls: true, muted: true, hidden: true });
@@ -37,7 +37,7 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
     const seen = new Map<number, FrameSize>();
     /** Capture time of the picture on the screen. */
     let shown: number | undefined;
-    const tell = () => {
+    const report = () => {
       if (shown !== undefined && !signal.aborted) show(seen.get(shown), shown);
     };
     const source = new MediaSource();
@@ -49,7 +49,7 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
     const onPicture: VideoFrameRequestCallback = (_now, { mediaTime }) => {
       if (signal.aborted) return;
       shown = hour + Math.round(mediaTime * 1000);
-      tell();
+      report();
       video.requestVideoFrameCallback(onPicture);
     };
     video.requestVideoFrameCallback(onPicture);
@@ -62,10 +62,10 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
         const frame: FrameFacts = JSON.parse(cue);
         seen.set(frame.captured_at, frame);
       }
-      tell();
+      report();
     };
     const append = async (name: string) => {
-      // The picture does not wait for what was seen in it, which a search may have to find.
+      // The picture does not wait for its detections, for which a search may be necessary.
       readTrack(name).catch(() => {});
       const media = await request(`${folder}/${name}`, signal);
       buffer.appendBuffer(await media.arrayBuffer());
@@ -101,13 +101,13 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
   return { video, play, stop };
 }
 
-/** The stretches of media that are loaded, seconds. */
+/** The ranges of media that are loaded, seconds. */
 function loaded({ buffered }: HTMLVideoElement): { start: number; end: number }[] {
   const { length } = buffered;
   return Array.from({ length }, (_, i) => ({ start: buffered.start(i), end: buffered.end(i) }));
 }
 
-/** Goes on with the next picture, where there is none for a while. */
+/** Skips to the next picture where there is none for a while. */
 function skipGap(video: HTMLVideoElement): void {
   if (video.readyState > HTMLMediaElement.HAVE_CURRENT_DATA) return;
   const next = loaded(video).find(({ start }) => start > video.currentTime);

@@ -13,7 +13,7 @@ export function exactTime(epochMs: number): string {
 
 /**
  * The time in a form's field, in the format of addresses; empty if there is none.
- * @param local the field's value @param exact what the field was filled with: a local time may be there twice
+ * @param local the field's value @param exact the time that filled the field: a local time may occur twice
  */
 export function timeOfField(local: string, exact = ''): string {
   const time = Date.parse(local);

@@ -5,9 +5,9 @@ import { dateTime, duration, rate, summary } from './format.ts';
 import { type LiveFeed, type Opened, streamState } from './live.ts';
 import { frameUrl, onMissing, pictureOn } from './picture.ts';
 
-/** A stream that sends shows its first live picture within this time. A stored picture is searched only then, milliseconds. */
+/** A stored picture is searched after this time, ms: by then, a stream that sends has shown a live picture. */
 const LIVE_WITHIN_MS = 3_000;
-/** After a fault of the server or of S3, the stored picture is asked for again so much later, milliseconds. */
+/** After a fault of the server or of S3, the stored picture is requested again after this time, milliseconds. */
 const AGAIN_MS = 10_000;
 
 type Tile = ReturnType<typeof createTile>;
@@ -58,7 +58,7 @@ export function wallView(root: HTMLElement, { live }: Opened): () => void {
     forgotten.hidden = !live.health?.forgotten;
     setText(
       forgotten,
-      `${live.health?.forgotten ?? 0} times a stream was left out that the list of streams doesn't have.`,
+      `Streams that are not in the list of streams were left out ${live.health?.forgotten ?? 0} times.`,
     );
   };
   setTiles();
@@ -73,7 +73,7 @@ export function wallView(root: HTMLElement, { live }: Opened): () => void {
   };
 }
 
-/** Least width of a tile. The browser remembers it. */
+/** Minimum width of a tile. The browser remembers it. */
 function tileSize(grid: HTMLElement): HTMLElement {
   const input = h('input', { type: 'number', min: '120', max: '3000', step: '20', className: 'num' });
   const set = () => {

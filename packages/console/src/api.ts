@@ -9,6 +9,7 @@ export type { FrameFacts, PartHealth, SceneEvent };
 export interface Session {
   /** Whether the console asks for a token. Then the page offers to log out. */
   login: boolean;
+  /** Whether stored pictures have their boxes drawn. */
   drawn: boolean;
 }
 
@@ -60,8 +61,8 @@ export interface Timeline {
 }
 
 /**
- * `away`: it does not answer. `stopped`: records wait, and none is finished. `behind`: at the rate of arrival, the
- * waiting records are worth more than 10 s.
+ * `away`: it does not answer. `stopped`: records wait, and none is finished. `behind`: at its own rate, the stage needs
+ * more than 10 s for the waiting records.
  */
 export type StageState = 'unknown' | 'idle' | 'ok' | 'behind' | 'stopped' | 'away';
 
@@ -108,7 +109,7 @@ export interface SearchResult {
   cursor?: string;
   /** Number of all matches. Absent on later pages, and as long as not everything is read. */
   total?: number;
-  /** Begin of the part of the archive that has been read. */
+  /** Start of the part of the archive that has been read. */
   searched_to: number;
   /** Why nothing may have been found: a name in the query that does not exist, and the names that do. */
   note?: string;
@@ -190,14 +191,14 @@ export interface FailedBulk {
   code?: string;
   /** Without it, the records are only counted. */
   confirmed?: boolean;
-  /** Goes on after this answer's part. */
+  /** From the answer before: this request continues where that one ended. */
   cursor?: string;
 }
 
 export interface FailedBulkResult {
   /** Number of records that were changed, or would be. */
   count: number;
-  /** Whether it ended before the last record; another request with the cursor goes on. */
+  /** Whether it ended before the last record; another request with the cursor continues. */
   more: boolean;
   cursor?: string;
   /** Records that could not be put back, with reasons: the first few. */

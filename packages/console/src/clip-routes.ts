@@ -67,7 +67,7 @@ function timeOf({ params }: AskedRequest): number {
 /** Longest time of a side track, milliseconds; a segment is shorter. */
 const SIDE_TRACK_MS = 60_000;
 
-/** An hour of stored video as an HLS playlist, its segments, and what was seen in them. */
+/** Routes for an hour of stored video: an HLS playlist, its segments, and their detections. */
 function addVideoRoutes(
   app: FastifyInstance,
   { bucket, prefix, tables }: ClipRoutesOptions,
@@ -96,7 +96,6 @@ function addVideoRoutes(
   });
 }
 
-/** An hour that has its pictures by themselves, too, is many pages long. */
 async function playlistIn(bucket: Reader, folder: string, signal: AbortSignal): Promise<string | undefined> {
   const keys: string[] = [];
   for await (const { key } of objectsOf(bucket, folder)) {

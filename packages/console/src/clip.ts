@@ -26,7 +26,7 @@ export async function clipOf(
   return pictures.length > 0 ? animate(pictures, signal) : undefined;
 }
 
-/** The same reader, until the signal aborts. */
+/** The same reader. It throws once the signal has aborted. */
 function abortable(reader: Reader, signal: AbortSignal): Reader {
   return {
     page(prefix, options) {

@@ -47,7 +47,7 @@ export interface ConsoleServer {
   close(): Promise<void>;
 }
 
-/** A list of streams in a bucket is read in the background. It is shown, and can't be changed. */
+/** How often a list of streams in a bucket is read, milliseconds. Such a list is shown, and can't be changed. */
 const LIST_EVERY_MS = 30_000;
 
 function followStreams(url: string, settings: Config<'AWS_REGION' | 'AWS_ENDPOINT_URL'>, log: Logger) {

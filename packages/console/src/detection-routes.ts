@@ -44,7 +44,7 @@ async function save(options: DetectionRoutesOptions, request: AskedRequest): Pro
   const { model } = draft;
   if (typeof model === 'string') await checkModel(options, model);
   streamsFile.change((text, where) => putDetection(text, stream, draft, where));
-  log.info('saved what is detected', { stream, by: request.ip });
+  log.info('saved the choice of detections', { stream, by: request.ip });
   return detectionOf(options, stream);
 }
 
@@ -83,7 +83,7 @@ async function checkModel({ inferenceUrl }: DetectionRoutesOptions, name: string
 
 async function servedModels(url: string | undefined): Promise<ServedModel[]> {
   const { models } = (await ask(url, 'models')) as { models?: ServedModel[] };
-  if (!Array.isArray(models)) throw new HttpError(502, 'the inference server does not tell its models');
+  if (!Array.isArray(models)) throw new HttpError(502, 'the inference server does not list its models');
   return models;
 }
 

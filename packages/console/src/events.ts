@@ -72,7 +72,7 @@ export function sendEvents(live: LiveFrames, health: () => Health, streams: () =
       });
       response.on('close', () => clients.delete(client));
       write(client, 'health', JSON.stringify(health()));
-      // Before the list of streams: so a tile is made with its first picture.
+      // Frames come before the list of streams, so that a tile begins with its first picture.
       flush(client);
       sendStreams(client, JSON.stringify(streams()));
     },

@@ -47,7 +47,7 @@ export async function failedPage(
   return { entries, ...(isMore && after ? { cursor: after } : {}) };
 }
 
-// Lost batches come first, since 'aws/' sorts before 'failed/'. One of them is many records.
+// Lost batches come first, since 'aws/' sorts before 'failed/'. One of them holds many records.
 async function* keysFrom(
   bucket: Bucket,
   stage: string | undefined,
@@ -71,7 +71,7 @@ async function take(keys: AsyncGenerator<string>, most: number): Promise<string[
 }
 
 /**
- * Acts on the selected entries, in key order, up to a limit of those and of all that are read.
+ * Acts on the selected entries, in key order. Their number is limited, and so is the number of entries that are read.
  * @param signal ends it between two entries @param act left out: they are only counted
  * @param after the cursor of the answer before
  */

@@ -33,7 +33,7 @@ export interface TopicOffsets {
 
 /** Progress of each stage that reads a topic, at one time. */
 interface Offsets {
-  /** By a clock that nobody sets, milliseconds. */
+  /** Monotonic clock, milliseconds. */
   time: number;
   stages: ReadonlyMap<string, TopicOffsets>;
 }
@@ -142,7 +142,7 @@ export const everySample = (sample: () => Promise<void>) =>
     }
   });
 
-/** Begins a run. @returns aborts its signal, and resolves at its end */
+/** Starts `run`. @returns a function that aborts its signal, and resolves when it has ended */
 export function untilStopped(run: (signal: AbortSignal) => Promise<void>): () => Promise<void> {
   const stopping = new AbortController();
   const running = run(stopping.signal);

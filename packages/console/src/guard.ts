@@ -19,8 +19,8 @@ const SECURITY_HEADERS = {
 };
 
 /**
- * Admits requests with access that come from the console's own page, and shows others the log-in. Anyone may check that
- * the process lives, under any host name.
+ * Admits requests with access that come from the console's own page, and shows others the log-in. Anyone may request
+ * `/health`, under any host name.
  */
 export function addGuard(app: FastifyInstance, access: Access, origin: Origin, page: Page): void {
   app.addHook('onRequest', async (request, reply) => {
@@ -30,7 +30,7 @@ export function addGuard(app: FastifyInstance, access: Access, origin: Origin, p
     if (!origin.isOurs(request)) {
       throw new HttpError(
         403,
-        'the console does not answer to this name: set CONSOLE_URL to the address it is seen at',
+        'the console does not answer to this name: set CONSOLE_URL to the address that browsers use',
       );
     }
     // No web page can send a bearer token that it does not know.

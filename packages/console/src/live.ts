@@ -4,7 +4,7 @@ import { type CacheLimits, frameCache } from './frame-cache.ts';
 import { percentiles } from './percentiles.ts';
 import { ClassCounts } from './timeline.ts';
 
-/** Most streams that are not in the list of streams. Without a list, all streams are such. */
+/** Most streams that are not in the list of streams. Without a list, this applies to all streams. */
 const MAX_OTHERS = 256;
 /** Most bytes of pictures for stepping back: about ten seconds of 16 streams at 10 fps and 80 KB. */
 const MAX_PICTURE_BYTES = 128 * 1024 ** 2;
@@ -15,7 +15,7 @@ const MAX_ARRIVALS = 3_000;
 const INTERVALS = 9;
 /** Frames of one batch arrive within this time, milliseconds. */
 const BATCH_MS = 1_000;
-/** Least time span for the rate of a stream that has just begun, milliseconds. */
+/** Shortest time span for the rate of a stream that has just begun, milliseconds. */
 const MIN_FPS_SPAN_MS = 5_000;
 const LATENCY_WINDOW_MS = 30_000;
 const MAX_LATENCIES = 8_192;

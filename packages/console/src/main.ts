@@ -11,9 +11,9 @@ The live console: streams, flow, search.
 
   --port   CONSOLE_PORT, 8080; 0: a free one
   --host   HOST, 127.0.0.1: only this machine; another address needs a token
-  --token  CONSOLE_TOKEN; who opens the page must give it. The variable keeps it out of lists of processes
+  --token  CONSOLE_TOKEN; users must give it to open the page. The variable keeps it out of the list of processes
 
-CONSOLE_TOKEN_FILE names a file that keeps the token: it is made at the first start, and the token is printed.
+CONSOLE_TOKEN_FILE names a file with the token. The first start creates it. Each start prints the token.
 CONSOLE_URL is the address that browsers see behind a proxy, such as https://cameras.example/console.
 `;
 
@@ -49,7 +49,7 @@ async function main(): Promise<void> {
   });
   onShutdown(() => server.close(), log);
   log.info(`console at ${server.url}`);
-  // The readers of this log are those who may log in.
+  // Whoever can read this log may also log in.
   if (kept !== undefined) console.log(`the console asks for this token, kept in ${file}: ${kept}`);
   reportReady({ url: server.url });
 }

@@ -19,7 +19,7 @@ export function consoleMetrics(
     addGauge(registry, name, help, [label], () =>
       Array.from(values(), ([key, value]) => [{ [label]: key }, value]),
     );
-  gauge('console_part_up', '1: it answers, 0: it does not; absent where that is not known', 'part', () =>
+  gauge('console_part_up', '1: it answers, 0: it does not; absent while that is unknown', 'part', () =>
     Object.entries(monitor.parts).flatMap(([name, { ok }]) =>
       ok === null ? [] : [[name, Number(ok)] as const],
     ),
@@ -34,7 +34,7 @@ export function consoleMetrics(
   one('console_browsers', 'browsers that follow the live events', browsers);
   const frames = new Counter({
     name: 'console_frames_total',
-    help: 'frames with detections that came',
+    help: 'frames with detections that the console received',
     registers: [registry],
   });
   live.subscribe(() => frames.inc());

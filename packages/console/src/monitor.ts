@@ -48,7 +48,7 @@ export function startMonitor(options: {
   const history = flowHistory({ stages, batchSize: config.BATCH_SIZE, bucket: config.S3_BUCKET });
   let failed: ReadonlyMap<string, number> = new Map();
   let stored: Percentiles | null = null;
-  // Times of a clock that nobody sets, milliseconds.
+  // Times of the monotonic clock, milliseconds.
   let lastAsked = LONG_AGO;
   let lastFailed = LONG_AGO;
   let lastLooked = LONG_AGO;
@@ -131,7 +131,7 @@ export function startMonitor(options: {
         stages: flow.stages.map((stage) => (isAway && !stage.reads ? { ...stage, state: 'away' } : stage)),
       };
     },
-    /** Counts failed records again at the next look, since somebody has put some back or deleted them. */
+    /** Makes the next round count the failed records, since somebody has put some back or deleted them. */
     recountFailed(): void {
       lastFailed = LONG_AGO;
     },

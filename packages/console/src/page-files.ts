@@ -12,14 +12,14 @@ const TYPES: Record<string, string> = {
   '.js': 'text/javascript; charset=utf-8',
 };
 
-/** Modules of packages/frame by which the page draws as annotate does, and finds its folders. */
+/** Modules of packages/frame that the page uses to draw as annotate does, and to find annotate's folders. */
 const SHARED = ['hours', 'hues', 'keypoints'];
 
 export type Page = ReadonlyMap<string, { type: string; body: string; etag: string }>;
 
 /**
  * All files of the page, read once, with the types stripped from TypeScript. No other file is served.
- * @param cache folder where the result is kept: to strip the types takes as long as to load half of the console
+ * @param cache folder for the result: stripping the types takes as long as loading half of the console
  */
 export function loadPage(cache = getCompileCacheDir()): Page {
   const { resolve } = createRequire(import.meta.url);
@@ -43,7 +43,7 @@ export function loadPage(cache = getCompileCacheDir()): Page {
 
 type Source = [name: string, text: string];
 
-/** The bodies that an earlier start wrote to `file` for the same sources and this code, or new ones, which are written there. */
+/** The bodies that an earlier start wrote to `file` for the same sources and code, or new ones, which are written. */
 function kept(file: string, sources: readonly Source[]): string[] {
   const of = hashOf(JSON.stringify([readFileSync(import.meta.filename, 'utf8'), sources]));
   try {

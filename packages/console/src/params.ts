@@ -44,7 +44,7 @@ const MOST_NAMES = 100;
 export function severalOf(query: URLSearchParams, name: string): string[] {
   const values = query.getAll(name).filter(Boolean);
   if (values.length > MOST_NAMES)
-    throw new HttpError(400, `${name} is there ${values.length} times, at most ${MOST_NAMES} are read`);
+    throw new HttpError(400, `${name} is given ${values.length} times, at most ${MOST_NAMES} are read`);
   return values;
 }
 

@@ -1,6 +1,6 @@
 import type { Percentiles } from './api.ts';
 
-/** Nearest-rank percentiles of `values`; `null` without values. */
+/** Nearest-rank percentiles; `null` without values. */
 export function percentiles(values: readonly number[]): Percentiles | null {
   const sorted = Float64Array.from(values).sort();
   const at = (share: number) => sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];

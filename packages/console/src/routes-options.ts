@@ -24,7 +24,7 @@ export interface RoutesOptions {
   streamsFile: StreamsFile;
   /** Base URL of the inference server; `undefined` if it is not known. */
   inferenceUrl: string | undefined;
-  /** First folder of annotated frames. */
+  /** Top folder of annotated frames. */
   prefix: string;
   clipSettings: ClipSettings;
   /** How the pipeline keeps pictures. */

@@ -35,6 +35,6 @@ test('more names than are read are refused, not left out', async () => {
   expect(await get(`/api/search/size?${names(100)}`)).toMatchObject([200, {}]);
   expect(await get(`/api/search/size?${names(101)}`)).toEqual([
     400,
-    { error: 'stream is there 101 times, at most 100 are read' },
+    { error: 'stream is given 101 times, at most 100 are read' },
   ]);
 });

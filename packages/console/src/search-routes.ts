@@ -114,7 +114,7 @@ async function whyNothing(options: SearchRoutesOptions, asked: Query): Promise<s
   if (stream !== undefined) return `there is no stream '${stream}'; ${known(streams)}`;
   const className = asked.classes?.find((one) => !classes.includes(one));
   if (className !== undefined && classes.length > 0)
-    return `no '${className}' was seen of late; ${known(classes)}`;
+    return `no '${className}' was detected recently; ${known(classes)}`;
   return undefined;
 }
 

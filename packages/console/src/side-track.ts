@@ -4,8 +4,8 @@ import { type FrameFacts, HOUR_MS } from '@video-pipeline/frame';
 const LAST_MS = 100;
 
 /**
- * What was seen in a video segment, as WebVTT with a cue of JSON for each frame (a track of kind `metadata`). Its times
- * are those of the segment's media: they count from the start of the hour of `from`, epoch milliseconds.
+ * The detections in a segment, as WebVTT with a cue of JSON for each frame (a track of kind `metadata`). Times are
+ * those of the segment's media: they count from the start of the hour of `from`, epoch milliseconds.
  * @see https://www.w3.org/TR/webvtt1/#introduction-metadata
  */
 export function sideTrackOf(frames: readonly FrameFacts[], from: number): string {

@@ -4,14 +4,14 @@ import type { Percentiles } from './api.ts';
 import { percentiles } from './percentiles.ts';
 
 const WINDOW_MS = 30_000;
-/** Most streams that are listed: each listing costs a request, and some streams tell of all. */
+/** Most streams that are listed: each listing costs a request, and a sample of the streams is enough. */
 const MOST_STREAMS = 32;
 
 /**
  * Latency from capture to stored picture: the object's LastModified minus the capture time in its key. S3 rounds
  * LastModified down to whole seconds, so half a second is added.
  * @param newest newest frame with detections of each stream; objects of frames up to 30 s older are used. Of many
- * streams, some at even distances are used
+ * streams, a sample is used
  */
 export async function storedLatency(
   bucket: Pick<Reader, 'page'>,

@@ -4,7 +4,7 @@ import { type Counts, type FoundFrame, foundFrames, type Tables } from '@video-p
 import type { Timeline } from './api.ts';
 import { addCount, BUCKET_MS, KEEP_MS } from './timeline.ts';
 
-/** How far back the last frame of a silent stream is searched, hours, step by step. */
+/** How far back the last frame of a silent stream is searched, in three steps, hours. */
 const STEPS = [2, 48, 24 * 60];
 /** Most frames of one stream that were captured in the same millisecond. */
 const SAME_TIME = 100;
