@@ -25,7 +25,7 @@ export function cacheDir(): string {
 }
 
 /**
- * Makes a folder and those above it. Node's recursive `mkdir` never returns where no folder can be made, as below /proc.
+ * Makes a folder and its parents. Node's recursive `mkdir` never returns where no folder can be made, as below /proc.
  * @throws Error of the file system
  */
 export async function makeFolder(path: string): Promise<void> {

@@ -120,7 +120,7 @@ function agents(repository: Repository): Agents {
       NO_PROXY: withSubdomains(proxy?.no ?? env.no_proxy ?? env.NO_PROXY ?? ''),
     },
   };
-  // The certificates that the machine trusts, besides Node's: a company's own authority is often only there.
+  // Node's certificates, and those of the machine: a company's own authority is often only on the machine.
   const ca = [...tls.getCACertificates('default'), ...tls.getCACertificates('system')];
   const made = {
     'http:': new http.Agent(shared),

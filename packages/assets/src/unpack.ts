@@ -41,11 +41,11 @@ export async function folderOnce(
 }
 
 /**
- * Writes some files of an npm tarball, whose files all lie under one folder. Executable files stay executable.
+ * Writes some files of an npm tarball, whose files are all under one folder. Executable files stay executable.
  * @throws AssetError when one is absent
  */
 export async function unpackTar(archive: Buffer, folder: string, files: readonly string[]): Promise<void> {
-  // Copied, since nanotar reads a buffer from its beginning, even if this is only a part of it.
+  // Copied, since nanotar reads the whole memory of a buffer, even if the buffer is only a part of it.
   const tar = new Uint8Array(gunzipSync(archive, { maxOutputLength: MAX_TAR_BYTES }));
   const { parseTar } = await import('nanotar');
   const entries = new Map(

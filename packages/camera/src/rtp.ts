@@ -67,8 +67,8 @@ function header(size: number, timestamp: number, marker: boolean, state: RtpStat
 }
 
 /**
- * An RTCP compound of sender report and CNAME (RFC 3550, 6.4.1 and 6.5.1): which wall-clock time an RTP timestamp
- * stands for.
+ * An RTCP compound of sender report and CNAME (RFC 3550, 6.4.1 and 6.5.1): the wall-clock time of an RTP
+ * timestamp.
  * @param wallClock epoch milliseconds at which a picture with `timestamp` is captured
  */
 export function senderReport(wallClock: number, timestamp: number, state: RtpState): Buffer {

@@ -82,7 +82,7 @@ export async function serveRtsp(
       server.close();
       for (const socket of sockets) socket.destroy();
       await Promise.all([closed, ...left]);
-      // Not earlier: what is played over UDP stops when its connection has closed.
+      // Not earlier: a player over UDP stops when its RTSP connection has closed.
       closeUdpPair(udp);
     },
   };

@@ -15,7 +15,7 @@ import {
 } from '@video-pipeline/local/place';
 import { Command, Option } from 'commander';
 
-/** What a command works on: the stack of a folder, or a stage on AWS. */
+/** The target of a command: the stack of a folder, or a stage on AWS. */
 export interface Target {
   dataDir: string;
   stage?: string;

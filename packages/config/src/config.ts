@@ -34,7 +34,7 @@ export function readConfig<Name extends VariableName>(
   return Object.fromEntries(entries);
 }
 
-/** The AWS region of a deploy, and of the commands that work on what was deployed. The SDK knows both variables, too. */
+/** The AWS region of a deployment, and of the commands that work on it. The SDK knows both variables, too. */
 export function deployRegion(): string {
   const { AWS_REGION, AWS_DEFAULT_REGION } = process.env;
   return readConfig(['AWS_REGION'], { AWS_REGION: AWS_REGION || AWS_DEFAULT_REGION }).AWS_REGION;

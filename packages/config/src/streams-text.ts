@@ -68,7 +68,7 @@ export function changeStreamsText(
   }
 }
 
-/** Writes a new file beside it and renames that. A symbolic link keeps pointing to the file, and its mode stays. */
+/** Writes a new file next to it and renames that. A symbolic link keeps pointing to the file, and its mode stays. */
 function replaceFile(path: string, text: string): void {
   const target = realpathSync(path);
   const draft = `${target}.${randomUUID()}.tmp`;

@@ -7,7 +7,7 @@ export function streamPath(streamId: string): string {
   return `${API}/streams/${encodeURIComponent(streamId)}`;
 }
 
-/** Creates an element. Names that are no properties of it are set as attributes. Text is never parsed as HTML. */
+/** Creates an element. Names that are not its properties are set as attributes. Text is never parsed as HTML. */
 export function h<Tag extends keyof HTMLElementTagNameMap>(
   tag: Tag,
   properties: Record<string, unknown> = {},

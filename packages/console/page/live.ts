@@ -4,7 +4,7 @@ import { clock } from './format.ts';
 import { Playout } from './playout.ts';
 
 const SILENT_MS = 30_000;
-/** Without a health message for this long, the server or the way to it hangs, milliseconds. It sends one a second. */
+/** Without a health message for this long, ms, the server or the network hangs. The server sends one a second. */
 const LOST_MS = 8_000;
 /** A picture older than this is not called live, milliseconds. */
 const LIVE_MS = 5_000;
@@ -17,7 +17,7 @@ interface LiveStream {
 /** Shows one view of the page in `root`. @returns ends the view */
 export type View = (root: HTMLElement, opened: Opened) => (() => void) | undefined;
 
-/** What a view may need: the live messages, and what its address names. */
+/** Input of a view: the live messages, and the parts of its address. */
 export interface Opened {
   live: LiveFeed;
   /** Empty where the address names none. */

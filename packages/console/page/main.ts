@@ -28,7 +28,7 @@ const VIEWS = new Map<string, () => Promise<View>>([
   ['timeline', async () => (await import('./timeline-view.ts')).timelineView],
   ['failed', async () => (await import('./failed-view.ts')).failedView],
 ]);
-/** How much later the code of the other views is fetched, milliseconds: the first pictures do not wait for it. */
+/** Delay before the code of the other views is fetched, milliseconds: the first pictures do not wait for it. */
 const REST_MS = 5_000;
 
 async function route(): Promise<void> {

@@ -18,7 +18,7 @@ interface CookieSettings {
   prefix: string;
 }
 
-/** With a token: clients that send it as a bearer, or have logged in with it. Without one: everybody. */
+/** With a token, only clients that send it as a bearer, or have logged in with it, have access. Without one, all do. */
 export function createAccess(token: string | undefined) {
   /** Cookie value -> end of its session by the monotonic clock, ms. The oldest come first. */
   const sessions = new Map<string, number>();

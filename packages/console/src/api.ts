@@ -26,7 +26,7 @@ export interface CameraStatus {
   state: string;
   /** Why it is waiting. */
   error?: string;
-  /** Whether ingest leaves out frames of it now, since the pipeline is behind. */
+  /** Whether ingest drops frames of this camera now, since the pipeline is behind. */
   thinned?: boolean;
 }
 
@@ -151,7 +151,7 @@ export interface Gap {
   restarted: boolean;
 }
 
-/** What is stored over time, of one stream or of all. */
+/** Stored data over time, of one stream or of all. */
 export interface History extends Timeline {
   /** Stream -> stored frames in each bin. */
   stored: Record<string, number[]>;

@@ -89,7 +89,7 @@ function addVideoRoutes(
     if (name.endsWith('.mp4')) return sendStored(`${folderOf(request)}${name}`, request, reply);
     const { from = 0, to = 0 } = archiveSpanOf(`/${name.replace(/vtt$/, 'mp4')}`) ?? {};
     const range = { from, to: Math.min(to, from + SIDE_TRACK_MS) + 1 };
-    // Frames of two overlapping segments may lie in it.
+    // The range may have frames of two overlapping segments.
     const asked = { streams: [streamOf(request)], confidence: 0, ...range, limit: 2 * SEGMENT_PICTURES };
     const frames = await foundFrames(tables, asked, goneOf(reply));
     return reply.type('text/vtt; charset=utf-8').send(sideTrackOf(frames, from));

@@ -19,7 +19,7 @@ const BATCH_KEY = /^aws\/lambda\/[A-Za-z0-9._/:-]+$/;
 
 /** Most entries that are read for one page: a filter may select only a few of many. */
 const LOOKED_AT = 200;
-/** Most records that are put back or deleted in one request, and most entries that are read for it. */
+/** Most records that one request puts back or deletes, and most entries that it reads. */
 const BULK = 500;
 const BULK_LOOKED_AT = 2_000;
 const SHOWN_PROBLEMS = 5;

@@ -124,7 +124,7 @@ export class LiveFrames {
   }
 
   #noteArrival(streamId: string, now: number): void {
-    // After the clock was set back, former arrivals lie in the future.
+    // After the clock was set back, former arrivals are in the future.
     const isRecent = (at: number) => at > now - FPS_WINDOW_MS && at <= now;
     const arrivals = [...(this.#arrivals.get(streamId) ?? []), now].filter(isRecent);
     this.#arrivals.set(streamId, arrivals.slice(-MAX_ARRIVALS));

@@ -50,7 +50,7 @@ export function pastCounts(tables: Tables): (stream: string) => Promise<{ from: 
 }
 
 /**
- * Adds stored counts of the buckets that the timeline did not count itself. These may lie between others: a frame may be
+ * Adds stored counts of the buckets that the timeline did not count itself. These may be between others: a frame may be
  * late, or dated ahead.
  */
 export function withPast(

@@ -115,7 +115,7 @@ class PendingRecords {
     this.records = [...batch.records];
   }
 
-  /** @throws what the handler throws; some records may be done with then */
+  /** @throws the handler's error; some records may be done by then */
   async attempt(attempt: number): Promise<void> {
     const { inProgress, afterRetries, putFailed, maxBytes } = this.#options;
     await this.#setRefusedAside();

@@ -33,7 +33,7 @@ export const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 3_000, retries
 
 /**
  * Short waits, since frames are awaited. The broker keeps a member that ended without leaving for `sessionTimeout`; 6 s
- * is the least that brokers accept by default. If a member was killed here, the next process tells the broker earlier.
+ * is the shortest that brokers accept by default. If a member was killed here, the next process tells the broker first.
  */
 const CONSUMER = {
   sessionTimeout: 6_000,
@@ -111,7 +111,7 @@ class Poller implements EventSource {
   #assignments = new Map<number, number>();
   #joins = 0;
   #timer: NodeJS.Timeout | undefined;
-  /** The first batch does not wait to be filled: after a start, everything waits for it. */
+  /** The first batch is delivered at once: after a start, everything waits for it. */
   #hasDelivered = false;
   /** For each assigned partition, the offset up to which all is done, until a broker has accepted its commit. */
   readonly #uncommitted = new Map<number, number>();

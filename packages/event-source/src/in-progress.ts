@@ -15,7 +15,7 @@ interface Suspect {
   lone: number;
 }
 
-/** What a process leaves on the disk when it crashes. */
+/** The file that a process leaves on the disk when it crashes. */
 interface Note {
   /** Bootstrap servers: offsets of another cluster mean nothing here. */
   cluster: string;
@@ -82,7 +82,7 @@ export class InProgress {
     return `the process ended ${suspect.ends} times while it worked on this record`;
   }
 
-  /** Does the work, and notes its records meanwhile. Whether it succeeds or fails, the process has survived it. */
+  /** Does the work, and notes its records while it runs. Even if it fails, the process has survived it. */
   async during<Result>(records: readonly MSKRecord[], work: () => Promise<Result>): Promise<Result> {
     const positions = records.map(positionOf);
     this.#work.add(positions);

@@ -125,7 +125,7 @@ function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): 
     .opts<Options>();
 }
 
-/** Destinations of what can't be processed. */
+/** Destinations of records and batches that can't be processed. */
 function onFailure({ onFailure: destination, maxRetries, maxAge }: Options, settings: StorageSettings) {
   const write = createPutFailed(createStore(settings), POLLER);
   const putFailed: PutFailed = async (record, reason, more) => {

@@ -6,7 +6,7 @@ import { Counter, Histogram, type Registry } from 'prom-client';
 const BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 
 /**
- * Serves what the handler counts as `GET /metrics` for Prometheus: the metrics that go to CloudWatch on AWS, by stream.
+ * Serves the handler's counts as `GET /metrics` for Prometheus: the metrics that go to CloudWatch on AWS, by stream.
  * `FramesDetected` becomes `video_pipeline_frames_detected_total`, `InferenceTime` becomes
  * `video_pipeline_inference_time_seconds`. `GET /health` names the streams whose rate is too low for tracks and events.
  * @returns its address

@@ -55,7 +55,7 @@ const REQUEST_MS = 10_000;
 /** Prometheus, a load balancer and a few people need no more. */
 const MAX_CONNECTIONS = 64;
 
-/** A server beside the actual work: `GET /metrics`, and other routes without a body. It does not listen yet. */
+/** A server for operators: `GET /metrics`, and other routes without a body. It does not listen yet. */
 export function metricsServer(host: string, registry: Registry): FastifyInstance {
   const app = createHttp({
     requestMs: REQUEST_MS,

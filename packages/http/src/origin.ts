@@ -18,7 +18,7 @@ export function isLoopback(host: string): boolean {
 /** Origin of a request, according to the browser. Other programs usually send none. */
 export type Source = 'own' | 'foreign' | 'unknown';
 
-/** What belongs to a server: its names, and the pages of its own origin. */
+/** A server's own names, and the pages of its own origin. */
 export interface Origin {
   /** First part of every path, without a slash at its end. Empty, unless a proxy adds one. */
   prefix: string;

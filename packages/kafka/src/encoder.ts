@@ -19,7 +19,7 @@ export function keepLargeValues(): void {
       closeChunk(this).push(value);
     },
     writeBytes(this: Encoder, value: unknown) {
-      // The method of kafkajs would first allocate room for the value.
+      // The method of kafkajs would first allocate memory for the value.
       if (!Buffer.isBuffer(value)) return writeBytes.call(this, value);
       this.writeInt32(value.length).writeBufferInternal(value);
       return this;

@@ -7,7 +7,7 @@ import Metadata from 'kafkajs/src/protocol/requests/metadata/index.js';
 const AGAIN_MS = 1_000;
 /** How long, and how often, the first and last offsets of partitions are asked for, milliseconds. */
 const OFFSETS = { withinMs: 5_000, againMs: 250 };
-/** What kafkajs answers where a partition's leader moved, or was not yet elected. */
+/** kafkajs' errors when a partition's leader moved, or was not yet elected. */
 const MOVED = /^(NOT_LEADER_FOR_PARTITION|LEADER_NOT_AVAILABLE|KafkaJSBrokerNotFound|KafkaJSConnection.*)$/;
 
 /**

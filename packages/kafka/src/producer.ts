@@ -53,7 +53,7 @@ export interface Producer {
  * waits for each send before the next one keeps the order of a key, even when records are sent again.
  * @param options.idempotent the broker stores a record once, even if it is sent again after a lost answer. A caller
  * must send a failed array again until it succeeds: otherwise kafkajs gives its sequence numbers to other records, and
- * the broker drops those as duplicates. Other arrays wait for that, where they go to the same partition.
+ * the broker drops those as duplicates. Meanwhile other arrays for the same partition wait.
  * @param options.rack limits the choice to partitions whose preferred leader is in this rack. The choice stays when the
  * leader moves. A producer in another rack chooses other partitions for the same keys.
  * @example
@@ -97,7 +97,7 @@ class OrderedProducer implements Producer {
   /** Finds the brokers in the rack of this process. Left out: all brokers are equally near. */
   readonly #findNear: (() => Promise<ReadonlySet<number>>) | undefined;
   #near: ReadonlySet<number> | undefined;
-  /** What kafkajs knew of a topic's partitions when it last asked where a record goes. */
+  /** Metadata of a topic's partitions, from kafkajs' last call of the partitioner. */
   readonly #partitions = new Map<string, PartitionerArgs['partitionMetadata']>();
   /** The rest of an array that was sent in part, by partition. */
   readonly #left = new WeakMap<Message[], Map<number, Message[]>>();
@@ -212,7 +212,7 @@ class OrderedProducer implements Producer {
     });
   }
 
-  /** Sends a batch of a partition, in parts where the whole is too large. Takes out of it what is stored or refused. */
+  /** Sends a batch of a partition, in parts if it is too large. Removes records that are stored or refused from it. */
   async #sendPieces(topic: string, batch: Message[], partition: number, messages: Message[]) {
     const confirmed: RecordMetadata[] = [];
     for (let size = batch.length; batch.length > 0; size = Math.min(size, batch.length)) {

@@ -49,7 +49,7 @@ export interface Tail {
    */
   before(place: Place, limit: number): AsyncGenerator<TailRecord, void>;
   /**
-   * The records at these places. Places of a partition that lie close together are read in one fetch. A record that is
+   * The records at these places. Places of a partition that are close together are read in one fetch. A record that is
    * not there, or in a topic that can't be read, is left out.
    * @throws TailError
    */
@@ -221,7 +221,7 @@ type Fetched = StoredRecord & { isGap: boolean };
 async function* fetched(cluster: Cluster, { topic, partition, offset }: Place, end: number) {
   for (let next = offset; next < end; ) {
     const messages = await fetchFrom(cluster, topic, partition, next);
-    // A broker sends whole batches, which may begin earlier than what was asked for.
+    // A broker sends whole batches, which may begin before the requested offset.
     const fresh = messages.filter((message) => message.offset >= next);
     if (fresh.length === 0) return;
     yield* fresh;

@@ -13,8 +13,8 @@ const LEADERS_MS = 10_000;
 const ASK_MS = 100;
 
 /**
- * Creates those topics that are not there yet; leaves the others as they are.
- * @throws what the brokers say, or when a partition has no leader after {@link LEADERS_MS}
+ * Creates the topics that do not exist. Existing topics stay as they are.
+ * @throws the brokers' error, or when a partition has no leader after {@link LEADERS_MS}
  */
 export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<void> {
   const existing = new Set(await admin.listTopics());

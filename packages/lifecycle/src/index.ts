@@ -10,7 +10,7 @@ const GRACE_MS = 4_000;
  * Stops the process once: on SIGTERM, on SIGINT, or when npm or the parent with the IPC channel has ended, even by a
  * crash. So no orphan stays behind. Exits with 0 after `stop`. Exits with 1 when `stop` fails or takes longer than
  * `graceMs`.
- * @returns the same stop, for a process that ends by itself
+ * @returns the same stop, for a process that ends without a signal
  * @example
  * onShutdown(async () => await server.close(), logger);
  */
@@ -68,7 +68,7 @@ async function finish(
 }
 
 /**
- * Ends the process `ms` milliseconds after the call if it has not ended by itself, and reports what kept it, for
+ * Ends the process `ms` milliseconds after the call if it still runs, and reports what kept it running, for
  * example a client that does not close its connections. This timer itself keeps nothing open.
  * @param note receives that report
  * @param code exit code if `process.exitCode` is not set

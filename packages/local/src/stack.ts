@@ -53,7 +53,7 @@ export interface Stack {
   backlog: Backlog;
   /** Resolves once the stages read; rejects with StartError. */
   stagesUp: Promise<unknown>;
-  /** Absent if the run ends by itself. Started last: it has nothing to do before an hour is over. */
+  /** Absent if the run has a limited length. Started last: it has nothing to do before an hour is over. */
   startCompactor: (() => Promise<Service>) | undefined;
   /** Absent if nothing is published. */
   startIngest: (() => Promise<Service>) | undefined;

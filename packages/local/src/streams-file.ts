@@ -30,7 +30,7 @@ export async function listedSources(note: (line: string) => void): Promise<Sourc
   return specs.map(({ id, url }) => ({ id, url, finite: isPlayedOnce(url) }));
 }
 
-/** What starts have done to the list, by the ids of its entries. The list itself has no place for it. */
+/** Changes that starts have made to the list, by the ids of its entries. The list itself has no field for them. */
 interface Starts {
   /** Entries that a start has written: cameras of the demo, or of `--source`. */
   written: string[];
@@ -64,7 +64,7 @@ export async function streamsVariables(
 
 const idsOf = (list: readonly { id: string }[]) => list.map(({ id }) => id);
 
-/** The list of the next run, and what its start has done to it. */
+/** The list of the next run, and the changes that its start has made to it. */
 function nextList(before: readonly Entry[], past: Starts, sources: readonly Source[], ends: boolean) {
   const enabled = ({ disabled: _, ...entry }: Entry): Entry => entry;
   const others = new Map(

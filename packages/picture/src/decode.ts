@@ -85,7 +85,7 @@ export async function decodeRaster(bytes: Uint8Array, header: PictureHeader): Pr
   return { form: 'yuv', data: await decodeByTurbo(bytes, header, size, 1, 'yuv'), width, height };
 }
 
-/** The least even number that is not smaller. */
+/** Rounds up to an even number. */
 export const evenUp = (side: number) => side + (side % 2);
 
 async function decodeByTurbo(

@@ -217,7 +217,7 @@ function countByStage(failed: ReadonlySet<string>): Record<string, number> {
   return counts;
 }
 
-/** Reads `detections`: the records by frame id, and which frame each says to lie at which offset of `video-frames`. */
+/** Reads `detections`: the records by frame id, and the frame that they claim for each position of `video-frames`. */
 async function readDetected({ kafka, config }: AuditOptions) {
   const detected = new Map<string, Detected>();
   const claims = new Map<string, string>();

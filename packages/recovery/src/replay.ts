@@ -86,7 +86,7 @@ function isWanted(record: PlacedRecord, { from, to, stream }: ReplayOptions): bo
     const { capturedAt, streamId } = decodeFrame(record);
     return capturedAt >= from && capturedAt < to && (stream ?? streamId) === streamId;
   } catch {
-    return false; // It lies in failed/ already.
+    return false; // It is in failed/ already.
   }
 }
 

@@ -277,7 +277,7 @@ function nearby(now: number): Pairing {
   });
 }
 
-/** Removes the shorter of a visible and a lost track of one class that lie on each other. */
+/** Where a visible and a lost track of one class cover each other, removes the shorter one. */
 function withoutDuplicates(tracks: Track[]): Track[] {
   const lost = tracks.filter((track) => track.status === 'lost');
   const seen = tracks.filter((track) => track.status === 'tracked');

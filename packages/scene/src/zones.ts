@@ -12,7 +12,7 @@ export interface Zone {
   polygon: Polygon;
   /** Parts cut out of the polygon: inside it, not overlapping each other. */
   holes: readonly Polygon[];
-  /** How a box belongs to it: by its bottom centre (where an object stands), or by the share of it that overlaps. */
+  /** When a box is in it: by its bottom centre (where an object stands), or by the share of the box that overlaps. */
   membership: 'bottom_centre' | 'overlap';
   /** Share of the box's own area that must lie in the zone when `membership` is `overlap`, 0..1. */
   min_overlap: number;
@@ -39,7 +39,7 @@ export function bottomCentre([x1, , x2, y2]: RelativeBox): Point {
   return [(x1 + x2) / 2, y2];
 }
 
-/** Width and height of a box, at least a tiny part of the picture. */
+/** Width and height of a box, never zero. */
 export function sizeOf(box: RelativeBox): Point {
   return [Math.max(1e-4, box[2] - box[0]), Math.max(1e-4, box[3] - box[1])];
 }
@@ -230,7 +230,7 @@ function properlyCross(one: Polygon, two: Polygon): boolean {
   return edgesOf(one).some((edge) => edgesOf(two).some((other) => cross(edge, other)));
 }
 
-/** Whether the edges before and after a corner lie on each other. */
+/** Whether the edges before and after a corner overlap. */
 function foldsBack(polygon: Polygon, corner: number): boolean {
   const before = at(polygon, (corner + polygon.length - 1) % polygon.length);
   const point = at(polygon, corner);

@@ -1,7 +1,7 @@
 import { type Config, readConfig, type VariableName } from '@video-pipeline/config';
 import type { MetricName } from '@video-pipeline/telemetry';
 
-/** What a stage's Lambda may need besides its topic and its objects. */
+/** What a stage's Lambda may need in addition to its topic and its objects. */
 export type Need = 'bus' | 'inference' | 'kafka' | 'scenes';
 
 export type TopicVariable = 'KAFKA_TOPIC' | 'KAFKA_DETECTIONS_TOPIC' | 'KAFKA_EVENTS_TOPIC';
@@ -48,7 +48,7 @@ export interface LambdaDefinition {
   /** Topics that its handler itself reads, and that it writes. They require the need `kafka`. */
   alsoReads?: readonly TopicVariable[];
   writes?: readonly TopicVariable[];
-  /** First folders of the objects that it reads and writes; `S3_PREFIX` stands for that variable's value. */
+  /** Top folders of the objects that it reads and writes; `S3_PREFIX` is replaced by that variable's value. */
   getsObjects?: readonly string[];
   putsObjects?: readonly string[];
   /**

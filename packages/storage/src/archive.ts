@@ -5,7 +5,7 @@ import { indexOfSegment, NotOursError, SEGMENT_HEAD, SEGMENT_PICTURES } from './
 
 // An archive is one object for a stream's annotated pictures in a batch. It is an uncompressed TAR in WebDataset's
 // layout (https://github.com/webdataset/webdataset): `<captured_at>-<frame_number>.jpg`, followed by its `.json`. Its
-// first member says where each picture lies, and has a name that WebDataset skips.
+// first member holds the position of each picture, and has a name that WebDataset skips.
 
 const INDEX = '__index__';
 const BLOCK = 512;
@@ -47,7 +47,7 @@ export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: re
 
 type Sized = { frame: Archivable['frame'] & Pick<Frame, 'width' | 'height'> };
 
-/** Longest time from a picture of a segment to the next one, milliseconds: a batch waits so long for records by default. */
+/** Longest gap between two pictures of a segment, milliseconds: the longest wait of a batch for records by default. */
 const SEGMENT_GAP_MS = 5_000;
 
 /**
@@ -79,7 +79,7 @@ export function cutRuns<Item>(
 }
 
 /**
- * Packs pictures of one stream into the bytes of an archive, and returns where each picture lies in them. The same
+ * Packs pictures of one stream into the bytes of an archive, and returns each picture's position in them. The same
  * pictures always give the same bytes.
  */
 export function packArchive(items: readonly Archivable[]): { body: Buffer; ranges: ByteRange[] } {

@@ -57,7 +57,7 @@ export async function hasPictureSince(
   return !(await objectsAround(reader, `${prefix}/${streamId}/`, time, MAX_TIME).next()).done;
 }
 
-/** Where a picture lies: in an object of its own, or in a part of one. */
+/** Position of a picture: an object of its own, or a part of one. */
 interface Place {
   key: string;
   capturedAt: number;

@@ -2,7 +2,7 @@ import { failedKey, type MSKRecord } from '@video-pipeline/frame';
 import type { FailureCode } from './failures.ts';
 import type { MergingStore } from './store.ts';
 
-/** Points to records that lie only in Kafka, since they are too large to be stored or can't be read. */
+/** Points to records that are only in Kafka, since they are too large to be stored or can't be read. */
 export interface Reference {
   first_offset: number;
   last_offset: number;
@@ -26,8 +26,8 @@ export interface FailedRecord {
 
 /**
  * Puts a record aside that no retry can help (a dead letter).
- * @param more.reference given where the record stands for others, or is stored without its value
- * @throws what the store throws: a record that is not stored must be delivered again
+ * @param more.reference given if the record is a placeholder for others, or is stored without its value
+ * @throws the store's error: a record that is not stored must be delivered again
  */
 export type PutFailed = (
   record: MSKRecord,
@@ -73,7 +73,7 @@ function isOf(entry: string, { timestamp, key, value }: MSKRecord): boolean {
   return before?.timestamp === timestamp && before.key === key && before.value === value;
 }
 
-/** The record of an entry; undefined for what is no entry. */
+/** The record of an entry; undefined for other text. */
 function recordIn(entry: string): MSKRecord | undefined {
   try {
     return (JSON.parse(entry) as FailedRecord).record;

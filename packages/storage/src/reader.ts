@@ -1,7 +1,7 @@
 import { NoSuchKey } from '@aws-sdk/client-s3';
 import { hourFolder } from '@video-pipeline/frame';
 
-/** Where something lies in an object, in bytes. */
+/** A range of an object, in bytes. */
 export interface ByteRange {
   offset: number;
   length: number;

@@ -9,7 +9,7 @@ import { type Bucket, type ByteRange, isMissing, objectsOf, type Part } from './
 import { NotOursError, picturesOfSegment } from './segment.ts';
 import { removeObjects, STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
 
-/** Most bytes that are read at once: annotated pictures, detections and clips of ours are far smaller. */
+/** Most bytes that are read at once: this pipeline's pictures, detections and clips are far smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
 /** How many bytes of JPEGs of segments are kept, and how long: a request for a picture is often followed by one for the next. */

@@ -6,7 +6,7 @@ import { archiveSpanOf, HOUR_MS } from '@video-pipeline/frame';
 // pictures. It also gives every segment a head of the same length, so that a playlist can name it without reading the
 // segment.
 
-/** Bytes before the fragment: what HLS's EXT-X-MAP names. */
+/** Bytes before the fragment: the range in HLS's EXT-X-MAP. */
 export const SEGMENT_HEAD = 4_096;
 /** Most pictures of one segment: their index always fits into the head. */
 export const SEGMENT_PICTURES = 60;
@@ -19,7 +19,7 @@ export class NotOursError extends Error {
   override readonly name = 'NotOursError';
 }
 
-/** What a segment holds: the size of its pictures as they were, pixels, and their frames in order. */
+/** Contents of a segment: the original size of its pictures, pixels, and their frames in order. */
 interface SegmentIndex {
   width: number;
   height: number;

@@ -45,7 +45,7 @@ const LOOK_BACK_MS = 48 * HOUR_MS;
 const FILE_BYTES = 16 * 1024 ** 2;
 /** 25 times the hour of a part with a thousand cameras. Only a clock that stands still fills an hour like that. */
 const MAX_FILE_BYTES = 512 * 1024 ** 2;
-/** NDJSON that is merged at once, bytes. The database spills to the disk what exceeds its memory. */
+/** NDJSON that is merged at once, bytes. The database spills to the disk if its memory is too small. */
 const MERGE_BYTES = 512 * 1024 ** 2;
 
 /**

@@ -13,15 +13,15 @@ export interface Database {
   /** The only folder whose files it may read and write. */
   folder: string;
   /**
-   * Runs one statement. It binds those of the values that the statement names as `$name`; none becomes part of the
-   * text. @throws Error when `signal` aborts, at once
+   * Runs one statement. It binds the values that the statement names as `$name`. No value becomes part of the text.
+   * @throws Error when `signal` aborts, at once
    */
   run(sql: string, values?: Record<string, DuckDBValue>, signal?: AbortSignal): Promise<Row[]>;
   /** Ends the statement that runs, and removes the folder. */
   close(): Promise<void>;
 }
 
-/** What does not fit into this memory is spilled to the disk. */
+/** Data beyond this memory is spilled to the disk. */
 const MEMORY = '512MB';
 const THREADS = '2';
 /** A cancelled statement is interrupted at this interval until it ends, milliseconds. */
@@ -35,7 +35,7 @@ process.on('exit', () => {
   for (const folder of folders) rmSync(folder, { recursive: true, force: true });
 });
 
-/** Makes a folder. Removes those of processes that were killed. */
+/** Makes a folder. Removes the folders of processes that were killed. */
 async function ownFolder(): Promise<string> {
   const began = Date.now() - process.uptime() * 1000;
   for (const name of await readdir(tmpdir())) {
@@ -55,7 +55,7 @@ async function ownFolder(): Promise<string> {
 
 /**
  * Opens DuckDB. Its library of 70 MB is loaded only now, so that processes without a query don't load it.
- * @param eachFileIsNew no Parquet file is written over another, so what DuckDB knows of a file stays true
+ * @param eachFileIsNew no Parquet file is written over another, so cached metadata of a file stay valid
  */
 export async function openDatabase({ eachFileIsNew = false } = {}): Promise<Database> {
   const { DuckDBInstance } = await import('@duckdb/node-api');

@@ -40,7 +40,7 @@ export interface Files extends Disposable {
   groups(object: ListedObject, wanted: Wanted, signal?: AbortSignal): Promise<readonly RowGroup[]>;
   /** Paths of Parquet files with the columns of the objects' rows that may be wanted. Objects that are gone are left out. */
   paths(objects: readonly ListedObject[], wanted: Wanted, signal: AbortSignal): Promise<string[]>;
-  /** @throws the database's error, or one that names the object whose copy it can't read: it is copied anew next time */
+  /** @throws the database's error, or one that names the object of an unreadable copy: it is copied again next time */
   blame(error: unknown, database: Database, signal: AbortSignal): Promise<never>;
 }
 
@@ -166,7 +166,7 @@ export class FileCache {
     this.#filterBytes += bytes.length;
   }
 
-  /** Reads ranges of an object. Those that lie close together are read at once. `cut` gives a part of what was read. */
+  /** Reads ranges of an object. Close ranges are read at once. `cut` returns a part of the bytes that were read. */
   async #each<Range extends ByteRange>(
     { read }: Footer,
     ranges: readonly Range[],

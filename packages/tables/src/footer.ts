@@ -8,9 +8,9 @@ export interface RowGroup {
   /** Its place in the file, from 0. */
   index: number;
   rows: number;
-  /** Where its part of each column lies in the file. */
+  /** Positions of its part of each column in the file. */
   chunks: ReadonlyMap<string, readonly ByteRange[]>;
-  /** Least and largest value of a column, as Parquet has them; `undefined` where the file does not say. */
+  /** Smallest and largest value of a column, as Parquet has them; `undefined` where the file does not say. */
   bounds: ReadonlyMap<string, readonly [Buffer, Buffer]>;
   /** Where the Bloom filters are, which show that a column does not have a value. */
   filters: ReadonlyMap<string, ByteRange>;
@@ -44,7 +44,7 @@ const readerOf = (bytes: Buffer, offset = 0) => ({
 
 /**
  * Fields: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
- * @param footer without what comes after it @param offset where it lies in the file
+ * @param footer without the trailer @param offset of the footer in the file
  * @throws Error when it is damaged
  */
 export function rowGroupsOf(footer: Buffer, offset: number): RowGroup[] {

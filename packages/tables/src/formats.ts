@@ -133,7 +133,7 @@ export class CocoEntries {
 /** COCO's label of a key point that is visible; 0 is that of one that is not labelled. */
 const VISIBLE = 2;
 
-/** Key points for training: x, y and label. One that is not sure is not labelled, and lies at 0, 0. */
+/** Key points for training: x, y and label. One that is not sure is not labelled, and is at 0, 0. */
 export function labelledPoints(keypoints: readonly (readonly number[])[]): [number, number, number][] {
   return surePoints(keypoints).map((point) => (point ? [...point, VISIBLE] : [0, 0, 0]));
 }

@@ -8,7 +8,7 @@ import { IN_RANGE } from './sql.ts';
 
 export interface FoundFrame extends FrameFacts {
   annotated_key: string;
-  /** Where the picture lies, with `STORE=archive`. */
+  /** Position of the picture, with `STORE=archive`. */
   archive?: { key: string; offset: number; length: number };
 }
 

@@ -135,7 +135,7 @@ interface Former {
 
 /**
  * Chooses the file for an hour's rows: the one with the latest start that is not after this hour. A new file begins
- * when that one is full and holds nothing of this hour or later. So each hour lies in one file, in whatever order the
+ * when that one is full and holds nothing of this hour or later. So each hour is in one file, in whatever order the
  * hours come.
  * @param hour `date=.../hour=..` @returns the hour that the file is named after, and its content
  */
@@ -198,7 +198,7 @@ async function mergeFile(
   return bucket.putOver(object, former?.etag);
 }
 
-/** SQL that writes the names of the classes beside the rows: a search for another class reads no more of the file. */
+/** SQL that writes the classes' names into the footer: a search for another class reads no more of the file. */
 async function classesIn(database: Database, rows: string, signal: AbortSignal | undefined): Promise<string> {
   const found = await database.run(`SELECT DISTINCT class_name AS name FROM (${rows})`, {}, signal);
   return `, KV_METADATA {'${CLASS_LIST}': '${classesText(found.map(({ name }) => String(name)))}'}`;

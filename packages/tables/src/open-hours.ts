@@ -9,11 +9,11 @@ import { begun, type Folder, listNdjson, openFolders, type Range, type Root, sta
 export interface Limits {
   /** Longest reading of open hours, which the tables don't hold yet, milliseconds. */
   readingMs: number;
-  /** NDJSON whose rows are kept, bytes. The database spills to the disk what exceeds its memory. */
+  /** NDJSON whose rows are kept, bytes. The database spills to the disk if its memory is too small. */
   keptBytes: number;
   /** Most bytes that are read of the tables' files. As many are kept on the disk. */
   fileBytes: number;
-  /** The end of such a file that is read first, bytes: it names the classes, and has the footer of a small file. */
+  /** The end of a table's file that is read first, bytes. It has the classes, and the footer of a small file. */
   tailBytes: number;
   /** Longest time of a query, milliseconds. */
   deadlineMs: number;
@@ -73,7 +73,7 @@ export class OpenHours {
   }
 
   /**
-   * Reads what the tables don't hold of these roots, the newest hours first, within the limits of time and space.
+   * Reads the hours of these roots that the tables don't hold, the newest first, within the limits of time and space.
    * @param held keys of the manifests of the range
    * @param whole the query needs the whole range
    * @throws QueryError when the space is too small for the whole, or even for the newest hours

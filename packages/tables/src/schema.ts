@@ -67,7 +67,7 @@ export type FrameTable = Exclude<TableName, 'events'>;
 /** Folders of a date. */
 export const HOURS = Array.from({ length: 24 }, (_, hour) => `hour=${String(hour).padStart(2, '0')}`);
 
-/** Columns that identify a frame, in whichever object its line lies. */
+/** Columns that identify a frame, in whichever object its line is. */
 export const FRAME_COLUMNS: readonly string[] = ['stream_id', 'captured_at', 'frame_number'];
 export const FRAME_ID = FRAME_COLUMNS.join(', ');
 
@@ -167,7 +167,7 @@ export function partOf(streamId: string): string {
   return (hashOf(streamId) % PARTS).toString(16);
 }
 
-/** Parts of an hour. All rows of a stream lie in one; a Lambda function can process one of a thousand cameras. */
+/** Parts of an hour. All rows of a stream are in one part. One Lambda function can process a part of 1,000 cameras. */
 const PARTS = 16;
 export const PART_NAMES: readonly string[] = Array.from({ length: PARTS }, (_, part) => part.toString(16));
 
@@ -182,7 +182,7 @@ export function tableKey(table: FrameTable, hour: string, part: string): string 
   return `tables/${table}/${hour}/part-${part}.parquet`;
 }
 
-/** All events of a day lie in one file. @param time of that day, epoch ms */
+/** All events of a day are in one file. @param time of that day, epoch ms */
 export function eventsKey(time: number): string {
   return `tables/events/${dateFolder(time)}/part-0.parquet`;
 }

@@ -34,7 +34,7 @@ interface Asked {
   /** The streams of the query, or all streams. */
   streams: readonly string[];
   query: Query;
-  /** What the query reads of its whole range. */
+  /** The rows that the query reads in its whole range. */
   needs: readonly Need[];
   /** The query needs its whole range. */
   whole: boolean | undefined;

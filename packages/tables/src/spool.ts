@@ -20,7 +20,7 @@ export class Spool implements AsyncDisposable {
   static async open(): Promise<Spool> {
     const path = join(tmpdir(), `video-pipeline-export-${randomUUID()}`);
     const file = await open(path, 'wx+', 0o600);
-    // The file has no name any more: nothing is left of it, however the process ends.
+    // Without a name, the file disappears when the process ends, even by a crash.
     await rm(path);
     return new Spool(file);
   }

@@ -76,7 +76,7 @@ export function withRaw({ table, columns }: Need, stored: string, frames: string
     WHERE ${IN_RANGE} AND NOT EXISTS (FROM fresh WHERE ${sameFrame('fresh')}))`;
 }
 
-/** SQL of the condition that a time lies in the range of a query. */
+/** SQL of the condition that a time is in the range of a query. */
 export function inRange(time: string): string {
   return `${time} >= $from::BIGINT AND ${time} < $to::BIGINT`;
 }

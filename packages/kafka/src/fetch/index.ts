@@ -11,7 +11,7 @@ const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
 /** The first version that carries record batches of today's format, and the lowest that brokers of Kafka 4 know. */
 const FIRST_VERSION = 4;
 
-/** Why the records that a message stands for can't be read or delivered. Undefined for an ordinary message. */
+/** Of a placeholder: why its records can't be read or delivered. Undefined for an ordinary message. */
 export function refusalOf(message: object): Refusal | undefined {
   return (message as Partial<FetchedMessage>).refusal;
 }
@@ -40,7 +40,7 @@ type Topics = Parameters<ReturnType<typeof Fetch.protocol>>[0]['topics'];
 async function decodeAnswer(answer: Buffer, version: number, asked: Topics) {
   const reader = new Reader(answer);
   const clientSideThrottleTime = reader.int32();
-  // From version 8 on the client waits by itself (KIP-219). The broker does not read its requests before that time.
+  // From version 8 on the client itself waits (KIP-219). The broker does not read its requests before that time.
   const throttle = { throttleTime: version < 8 ? clientSideThrottleTime : 0, clientSideThrottleTime };
   const session = version < 7 ? {} : { errorCode: reader.int16(), sessionId: reader.int32() };
   const topics = readArray(reader, () => ({

@@ -47,7 +47,7 @@ export class Output {
     return this.#buffer.subarray(0, this.#length);
   }
 
-  /** How much of `wanted` may still be written. Makes room for that much. */
+  /** @returns how much of `wanted` may still be written; there is memory for that */
   #roomFor(wanted: number): number {
     const room = Math.min(wanted, this.#limit - this.#length);
     if (room < wanted) this.isCut = true;

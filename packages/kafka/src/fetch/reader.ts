@@ -3,7 +3,7 @@ export class FormatError extends Error {
   override readonly name = 'FormatError';
 }
 
-/** Reads what Kafka's protocol writes, from a buffer of unknown origin. */
+/** Reads values of Kafka's protocol from a buffer of unknown origin. */
 export class Reader {
   readonly #bytes: Buffer;
   at = 0;

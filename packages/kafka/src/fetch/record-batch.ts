@@ -22,7 +22,7 @@ interface Budget {
 export const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 /** Most records of one batch; librdkafka's default. A record of a few bytes takes far more as an object. */
 const MAX_BATCH_RECORDS = 10_000;
-/** Memory that a record takes besides its bytes, bytes. */
+/** Memory that a record takes in addition to its bytes, bytes. */
 const RECORD_BYTES = 512;
 /** Bytes of the first offset and the length, with which all formats begin. */
 const PREFIX_BYTES = 12;
@@ -36,7 +36,7 @@ const IS_CONTROL = 0x20;
 const ABORT = 0;
 
 /**
- * Reads the records of one partition. What can't be read is refused by its offsets, and never thrown: the bytes of one
+ * Reads the records of one partition. Unreadable ones are refused by their offsets, never by an error: the bytes of one
  * producer must not stop the others. Each batch ends in a message at its last offset, so that a reader gets past the
  * gaps that compaction, transactions or refusals leave.
  * @see https://kafka.apache.org/documentation/#recordbatch
@@ -135,7 +135,7 @@ interface RecordsContext extends BatchHeader {
   isCut: boolean;
 }
 
-/** @returns what the batch holds, and how much memory it takes as events, bytes */
+/** @returns the messages of the batch, and the memory that they take as events, bytes */
 function decodeRecords(
   bytes: Buffer,
   context: RecordsContext,

@@ -1,6 +1,6 @@
 import type { Output } from './output.ts';
 
-/** What Java clients put before blocks of 32 KiB (xerial's snappy-java); librdkafka writes one block without it. */
+/** Header of Java clients before blocks of 32 KiB (xerial's snappy-java). librdkafka writes one block without it. */
 const XERIAL = Buffer.from([0x82, 0x53, 0x4e, 0x41, 0x50, 0x50, 0x59, 0]);
 /** Magic, version and compatible version. */
 const XERIAL_HEADER_BYTES = XERIAL.length + 8;

@@ -59,7 +59,7 @@ function nodeName(id: number): string {
 }
 
 /**
- * Starts Apache Kafka as a KRaft node on 127.0.0.1. Its data lies in `<dataDir>/kafka`, or in `kafka-<id>` for a node
+ * Starts Apache Kafka as a KRaft node on 127.0.0.1. Its data is in `<dataDir>/kafka`, or in `kafka-<id>` for a node
  * of a cluster. A cluster is ready once more than half of its nodes are up.
  * @param options.port 0 or left out: a free one
  * @param options.node left out: a cluster of this node alone

@@ -62,7 +62,7 @@ export class Launcher {
     const service = await starting.finally(() => this.#starting.delete(starting));
     this.services.push(service);
     this.#places.set(service, place);
-    // A stop began meanwhile, and did not know this service yet: it ends here.
+    // A stop may have begun before it knew this service: the service ends here.
     if (stopping.aborted) await service.kill();
     else note(`${name} is up`);
     return service;

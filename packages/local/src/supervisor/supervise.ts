@@ -39,7 +39,7 @@ class Supervised {
   readonly #options: SuperviseOptions;
   readonly #stopping = new AbortController();
   readonly #finish = Promise.withResolvers<void>();
-  /** Resolves when the process ended by itself, with its work done. */
+  /** Resolves when the process has ended with its work done. */
   readonly finished = this.#finish.promise;
   #server: Awaited<ReturnType<SuperviseOptions['launch']>> | undefined;
   #watching: Promise<void> = Promise.resolve();
@@ -116,7 +116,7 @@ class Supervised {
       delay = Math.min(delay * 2, MAX_DELAY_MS);
       this.restarts++;
       await this.#launch().catch((error) => signal.aborted || note(error.message));
-      // A stop began meanwhile, and did not know this process yet: it ends here.
+      // A stop may have begun before it knew this process: the process ends here.
       if (signal.aborted) await this.#endCurrent();
     }
     this.#state = 'stopped';
