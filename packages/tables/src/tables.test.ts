@@ -363,7 +363,7 @@ test('an hour that there is no room for is refused with what to ask instead, and
   const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, keptBytes: 60_000 });
   const asked = { confidence: 0, from: START, to: START + 1.5 * HOUR_MS, limit: 500 };
   await expect(tables.search(asked)).rejects.toThrow(
-    'not in the tables yet of what was stored since 2026-10-25T00:00:00.000Z: ask for fewer streams or a shorter time',
+    'of NDJSON since 2026-10-25T00:00:00.000Z are not in the tables yet: ask for fewer streams or a shorter time',
   );
   const ofOne = { ...asked, streams: ['yard'] };
   expect(await tables.search(ofOne)).toMatchObject({ total: 120, frames: plainScan(bucket, ofOne) });
