@@ -49,7 +49,7 @@ export interface Producer {
 }
 
 /**
- * A producer that puts records of one key on one partition, as every other Kafka client does (murmur2). A caller that
+ * A producer that puts records of one key on one partition, as Kafka's Java client does (murmur2). A caller that
  * waits for each send before the next one keeps the order of a key, even when records are sent again.
  * @param options.idempotent the broker stores a record once, even if it is sent again after a lost answer. A caller
  * must send a failed array again until it succeeds: otherwise kafkajs gives its sequence numbers to other records, and

@@ -12,7 +12,7 @@ import {
   trackSchema,
 } from './track.ts';
 
-/** Lower than the paper's confidences (0.6, 0.1, 0.7), since small detectors are less confident than its YOLOX. */
+/** Confidences of the paper: 0.6, 0.1, 0.7. Two are lower here: small detectors are less confident than its YOLOX. */
 export const DEFAULT_TRACKER = {
   high_confidence: 0.3,
   low_confidence: 0.1,
