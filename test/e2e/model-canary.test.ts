@@ -20,9 +20,12 @@ beforeAll(async () => {
   vi.stubEnv('AWS_ACCESS_KEY_ID', 'test');
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test');
   // One that drops no box of an object seen twice, so that it sees each of them many times.
-  const [main, worse] = await Promise.all([startModel(), startModel(['--iou', '1'])]);
+  const [main, worse] = await Promise.all([
+    startModel(['--threads', '1']),
+    startModel(['--threads', '1', '--iou', '1']),
+  ]);
   servers = { main, same: main, worse };
-  const clips = await clipFrames(40, 2, async (scaler, frame) => ({
+  const clips = await clipFrames(40, 1, async (scaler, frame) => ({
     jpeg: await scaler.toJpeg(frame, { quality: 85 }),
     width: frame.width,
     height: frame.height,
@@ -49,8 +52,8 @@ afterAll(async () => {
 });
 
 /** Batches that are detected, and how many of a minute in production each stands for: a few say nothing to an alarm. */
-const BATCHES = 6;
-const STANDS_FOR = 100;
+const BATCHES = 4;
+const STANDS_FOR = 300;
 
 /** Values of a metric of one variant, as CloudWatch sums or averages them. */
 function measured(name: string, variant: string, statistic: string): number {

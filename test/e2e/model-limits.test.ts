@@ -1,6 +1,10 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import sharp from 'sharp';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
+import { writeModel } from '../faults/numbered.ts';
 import { type ModelProcess, startModel } from './model-process.ts';
 
 let server: ModelProcess;
@@ -83,7 +87,7 @@ test('under overload each request gets its answer or 429, soon', async () => {
   const before = await refused();
   const began = performance.now();
   const answers = await Promise.all(
-    Array.from({ length: 20 }, () => predict(Array.from({ length: 10 }, () => small))),
+    Array.from({ length: 20 }, () => predict(Array.from({ length: 5 }, () => small))),
   );
   const statuses = answers.map(({ status }) => status);
   expect(new Set(statuses)).toEqual(new Set([200, 429]));
@@ -91,7 +95,7 @@ test('under overload each request gets its answer or 429, soon', async () => {
   expect(limits).toContain('MAX_CONCURRENT_REQUESTS');
   const counted = (await refused()) - before;
   expect(counted).toBe(limits.filter((limit) => limit === 'MAX_CONCURRENT_REQUESTS').length);
-  // At most three requests of ten frames are ever under way.
+  // At most three requests of five frames are ever under way.
   expect(performance.now() - began).toBeLessThan(20_000);
   await expectGoodAnswer();
 });
@@ -106,14 +110,19 @@ test('a client with one frame does not wait for all frames of another behind the
     answered.push(client);
   };
   const before = await inferredBy(server.url);
-  const huge = ask('huge', 30);
+  const huge = ask('huge', 15);
   await inferred(server.url, before + 1);
   await Promise.all([huge, ask('small', 1)]);
   expect(answered).toEqual(['small', 'huge']);
 });
 
 test('the runtime gets frames in the sizes that --batch-sizes prefers', async () => {
-  const batching = await startModel(['--threads', '1', '--batch-sizes', '4', '--batch-delay', '2000']);
+  const folder = await mkdtemp(join(tmpdir(), 'batching-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const model = join(folder, 'small.onnx');
+  await writeModel(model);
+  const sizes = ['--batch-sizes', '4', '--batch-delay', '2000'];
+  const batching = await startModel(['--threads', '1', '--model', model, ...sizes]);
   try {
     const twelve = Array.from({ length: 12 }, () => small);
     await predict(twelve, batching.url);
@@ -128,7 +137,7 @@ test('the runtime gets frames in the sizes that --batch-sizes prefers', async ()
 
 test('told to stop, it finishes what it has begun, then exits 0', async () => {
   const own = await startModel(['--threads', '1'], { SHUTDOWN_GRACE_SECONDS: '20' });
-  const frames = Array.from({ length: 20 }, (_, index) => ({
+  const frames = Array.from({ length: 10 }, (_, index) => ({
     frame_number: index,
     frame_data: small.toString('base64'),
   }));
@@ -141,7 +150,7 @@ test('told to stop, it finishes what it has begun, then exits 0', async () => {
   const stopped = own.stop();
   const response = await request;
   expect(response.status).toBe(200);
-  expect((await response.json()).results).toHaveLength(20);
+  expect((await response.json()).results).toHaveLength(10);
   expect(await stopped).toBe(0);
   await expect(fetch(new URL('/health', own.url))).rejects.toThrow();
 });

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { heads, suppress } from '../../model/src/heads/index.ts';
 import { createHttpClient } from '../../packages/inference-client/src/http.ts';
 import { encodeRequest } from '../../packages/inference-client/src/open-inference.ts';
+import { writeModel } from '../faults/numbered.ts';
 import { hasCommand } from '../support/has-command.ts';
 import { clipFrames } from './model-clips.ts';
 import { type ModelProcess, startModel } from './model-process.ts';
@@ -337,11 +338,18 @@ test('work of a client that has gone is not begun', async () => {
 
 test("onnxruntime's telemetry stays off: it leaves no device id behind", async () => {
   const home = await mkdtemp(join(tmpdir(), 'model-home-'));
+  const folder = await mkdtemp(join(tmpdir(), 'model-'));
+  const model = join(folder, 'small.onnx');
+  await writeModel(model);
   // On CI, which it knows by this variable, it would be off anyway.
-  const quiet = await startModel([], { HOME: home, XDG_CACHE_HOME: undefined, CI: undefined });
+  const quiet = await startModel(['--threads', '1', '--model', model], {
+    HOME: home,
+    XDG_CACHE_HOME: undefined,
+    CI: undefined,
+  });
   await quiet.stop();
   expect(await readdir(home, { recursive: true })).toEqual([]);
-  await rm(home, { recursive: true });
+  for (const one of [home, folder]) await rm(one, { recursive: true });
 });
 
 async function framesInferred(): Promise<number> {

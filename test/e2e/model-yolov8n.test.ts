@@ -39,7 +39,11 @@ test.skipIf(!existsSync(EXPORTED_YOLOV8N))(
 );
 
 async function expectReference(model: string, args: string[]): Promise<void> {
-  const server = await startModel(['--model', model, '--iou', String(reference.iou), ...args]);
+  const server = await startModel([
+    ...['--model', model, '--iou', String(reference.iou)],
+    // A picture at a time needs one session.
+    ...['--threads', '1', ...args],
+  ]);
   try {
     for (const [name, expected] of Object.entries(reference.pictures)) {
       const seen = await detect(server.url, join(import.meta.dirname, 'yolov8n', name));
