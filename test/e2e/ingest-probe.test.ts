@@ -5,6 +5,7 @@ import { type AddressInfo, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { type Cameras, startCameras } from '@video-pipeline/camera';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { CommandHost } from '../support/command-host.ts';
 import { startIngestProcess } from '../support/ingest-process.ts';
 import { jpegSize } from '../support/jpeg.ts';
 import { evenTimes, makeVideo, videoFolder } from '../support/video.ts';
@@ -25,7 +26,7 @@ beforeAll(async () => {
   web = await listen(page);
 });
 afterAll(async () => {
-  await cameras.close();
+  await Promise.all([cameras.close(), commands.stop()]);
   for (const server of closed) server.close();
   await folder.remove();
 });
@@ -41,17 +42,24 @@ const addressOf = (server: Server) => `127.0.0.1:${(server.address() as AddressI
 const camera = (password: string, name = 'yard') =>
   `${cameras.url.replace('//', `//admin:${password}@`)}/${name}`;
 
-/** Runs the command; @returns its exit code and all that it wrote. */
-async function probe(...args: string[]) {
+/** Runs the command in a process of its own; @returns its exit code and all that it wrote. */
+async function probeAlone(...args: string[]) {
   const child = startIngestProcess({}, MAIN, args);
   return { code: await child.exited, output: child.output() };
+}
+
+const commands = new CommandHost();
+/** Likewise, in one process after another: most of a short one's time is its start. */
+async function probe(...args: string[]) {
+  const { code, stdout, stderr } = await commands.run(MAIN, args);
+  return { code, output: stdout + stderr };
 }
 
 test('a camera with Digest authentication, over tcp, udp and auto: what it is, and a picture of it', async () => {
   const probes = ['tcp', 'udp', 'auto'].map(async (transport) => {
     const jpeg = folder.path(`${transport}.jpg`);
     const options = ['--json', '--seconds', '3', '--transport', transport, '--jpeg', jpeg];
-    const { code, output } = await probe(camera('p%40ss%2Fword'), ...options);
+    const { code, output } = await probeAlone(camera('p%40ss%2Fword'), ...options);
     expect(code, transport).toBe(0);
     expect(output).not.toContain('p%40ss');
     const report = JSON.parse(output);
