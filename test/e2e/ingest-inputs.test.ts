@@ -12,7 +12,8 @@ const folder = await videoFolder();
 afterAll(() => folder.remove());
 
 /** Moves, has colours, and is smooth enough for a JPEG to keep. */
-const SCENE = '-f lavfi -i testsrc2=size=320x240:rate=25:duration=1,gblur=sigma=2';
+const SCENE = '-f lavfi -i testsrc2=size=320x240:rate=25:duration=0.4,gblur=sigma=2';
+const PICTURES = 10;
 const SMALL = '-f lavfi -i testsrc2=size=160x120:rate=1:duration=1';
 const X264 = '-c:v libx264 -preset ultrafast -crf 12';
 
@@ -174,7 +175,7 @@ test.skipIf(absent).each(Object.entries(cases))('%s: as ffmpeg shows it', async 
   if (!made.has('cover.jpg')) file('cover.jpg', `${SMALL} -frames:v 1`);
   const path = file(one.name, one.make);
   const { frames, ingest } = await run(path, one.options);
-  expect(frames).toHaveLength(one.pictures ?? 25);
+  expect(frames).toHaveLength(one.pictures ?? PICTURES);
   expect(ingest.stats.get('yard')).toMatchObject({ dropped: 0, state: 'ended' });
   const [width, height] = one.size;
   for (const frame of frames) expect(jpegSize(frame.jpeg)).toEqual({ width, height });
@@ -190,7 +191,7 @@ test.skipIf(absent).each(Object.entries(cases))('%s: as ffmpeg shows it', async 
 });
 
 test.skipIf(absent)('interlaced pictures show no comb, unless they are wanted so', async () => {
-  const moving = '-f lavfi -i testsrc2=size=320x240:rate=50:duration=1,gblur=sigma=2';
+  const moving = '-f lavfi -i testsrc2=size=320x240:rate=50:duration=0.4,gblur=sigma=2';
   const whole = file('whole.mkv', `${moving} -c:v ffv1 -pix_fmt yuv420p`);
   const woven = '-vf tinterlace=interleave_top,setfield=tff';
   const path = file(
@@ -199,7 +200,7 @@ test.skipIf(absent)('interlaced pictures show no comb, unless they are wanted so
   );
   const shown = decoded(whole, 320, 240, "select='not(mod(n,2))'");
   const [plain, left] = [await run(path), await run(path, { deinterlace: false })];
-  const middle = 12;
+  const middle = PICTURES / 2;
   const [better, worse] = await Promise.all(
     [plain, left].map(({ frames }) =>
       psnr(frames[middle]?.jpeg ?? Buffer.alloc(0), shown[middle] ?? Buffer.alloc(0)),

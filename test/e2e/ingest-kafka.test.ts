@@ -12,6 +12,9 @@ import { jpegSize } from '../support/jpeg.ts';
 import { unique } from '../support/unique.ts';
 import { evenTimes, makeVideo } from '../support/video.ts';
 
+/** A broker that was killed is let in again once the cluster has given it up: after 9 s, unless told otherwise. */
+const settings = { 'broker.session.timeout.ms': '2000', 'broker.heartbeat.interval.ms': '500' };
+
 let folder: string;
 let clip: string;
 let server: KafkaServer;
@@ -23,14 +26,16 @@ const started: ReturnType<typeof startIngestProcess>[] = [];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ingest-'));
   clip = await makeVideo(join(folder, 'clip.mp4'), { times: evenTimes(100, 25), gop: 25 });
-  server = await startKafka({ dataDir: folder });
+  server = await startKafka({ dataDir: folder, settings });
   const silent = { warn() {}, error() {} };
-  const settings = { KAFKA_BOOTSTRAP_SERVERS: server.bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
-  kafka = connectKafka('test', silent, settings);
+  kafka = connectKafka('test', silent, {
+    ...{ KAFKA_BOOTSTRAP_SERVERS: server.bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' },
+  });
   admin = kafka.admin();
   await admin.connect();
   const noise = await makeVideo(join(folder, 'noise.mp4'), {
-    ...{ width: 640, height: 360, times: evenTimes(50, 25), gop: 25 },
+    times: evenTimes(50, 25),
+    gop: 25,
     luma: () => 16 + Math.random() * 219,
   });
   cameras = await startCameras({ clips: { yard: clip, door: clip, noise } });
@@ -191,7 +196,7 @@ test('broker gone and back: bounded in bytes, counted, in order, no number twice
   try {
     await expect.poll(dropped, { timeout: 30_000 }).toBeGreaterThan(50);
   } finally {
-    server = await startKafka({ dataDir: folder, port: Number(port) });
+    server = await startKafka({ dataDir: folder, port: Number(port), settings });
     await admin.connect();
   }
   expect(most).toBeGreaterThan(4_000_000);
