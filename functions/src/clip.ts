@@ -12,9 +12,9 @@ import {
   NotOursError,
   picturesOf,
   type Reader,
+  rangeAround,
   type Store,
-  type Stretch,
-  stretchAround,
+  type StreamRange,
 } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { encodeClip } from './clip-encoder.ts';
@@ -60,10 +60,10 @@ const GRACE_MS = 20_000;
 export function createClip(dependencies: ClipDependencies) {
   const { store, reader, prefix, settings, logger } = dependencies;
   const makeClip = async ({ record, event }: ReceivedEvent, arrived: number): Promise<Outcome> => {
-    const stretch = stretchAround(event.stream_id, event.at, settings);
-    await untilStored(stretch, Math.min(record.timestamp, arrived), dependencies);
+    const range = rangeAround(event.stream_id, event.at, settings);
+    await untilStored(range, Math.min(record.timestamp, arrived), dependencies);
     try {
-      const pictures = await picturesOf(reader, prefix, stretch, MAX_PICTURES);
+      const pictures = await picturesOf(reader, prefix, range, MAX_PICTURES);
       if (pictures.length === 0) {
         logger.warn(`no frame is stored around event ${event.event_id} of stream '${event.stream_id}'`);
         return 'missing';
@@ -89,11 +89,11 @@ export function createClip(dependencies: ClipDependencies) {
 }
 
 /**
- * Waits until the last frames of a stretch are stored, or are not expected any more.
+ * Waits until the last frames of a range are stored, or are not expected any more.
  * @param publishedAt when the event was published, epoch milliseconds
  */
 async function untilStored(
-  { streamId, to }: Stretch,
+  { streamId, to }: StreamRange,
   publishedAt: number,
   { reader, prefix, settings, sleep = setTimeout }: ClipDependencies,
 ): Promise<void> {

@@ -8,7 +8,7 @@ import { frameUrl, onMissing, pictureOn } from './picture.ts';
 /** A stored picture is searched after this time, ms: by then, a stream that sends has shown a live picture. */
 const LIVE_WITHIN_MS = 3_000;
 /** After a fault of the server or of S3, the stored picture is requested again after this time, milliseconds. */
-const AGAIN_MS = 10_000;
+const RETRY_MS = 10_000;
 
 type Tile = ReturnType<typeof createTile>;
 
@@ -115,7 +115,7 @@ function createTile(streamId: string, frame: LiveFrame | undefined) {
 async function showStored(tile: Tile, streamId: string): Promise<void> {
   const { item, picture, stored, age } = tile;
   if (picture.frame() || !item.isConnected) return;
-  const tryAgain = (status: unknown) => status !== 404 && setTimeout(showStored, AGAIN_MS, tile, streamId);
+  const tryAgain = (status: unknown) => status !== 404 && setTimeout(showStored, RETRY_MS, tile, streamId);
   try {
     const frame = await getJson<FrameFacts>(`${streamPath(streamId)}/last`);
     if (picture.frame()) return;

@@ -5,8 +5,8 @@ import {
   objectsOf,
   playlistOf,
   type Reader,
+  rangeAround,
   SEGMENT_PICTURES,
-  stretchAround,
 } from '@video-pipeline/storage';
 import { foundFrames } from '@video-pipeline/tables';
 import type { FastifyInstance, FastifyReply } from 'fastify';
@@ -43,9 +43,9 @@ export function addClipRoutes(app: FastifyInstance, options: ClipRoutesOptions):
   const path = '/api/streams/:stream/clips/:time(^\\d{1,16})';
   app.get<Asked>(`${path}.webp`, async (request, reply) => {
     const at = timeOf(request);
-    const stretch = stretchAround(streamOf(request), at, clipSettings);
-    const work = (signal: AbortSignal) => clipOf(bucket, prefix, stretch, signal);
-    const body = await made(`${stretch.streamId}/${at}`, work, goneOf(reply));
+    const range = rangeAround(streamOf(request), at, clipSettings);
+    const work = (signal: AbortSignal) => clipOf(bucket, prefix, range, signal);
+    const body = await made(`${range.streamId}/${at}`, work, goneOf(reply));
     if (!body) throw new HttpError(404, 'no picture of that time is stored');
     return reply.type('image/webp').send(body);
   });

@@ -1,5 +1,5 @@
 import { annotatedKey } from '@video-pipeline/frame';
-import { stretchAround } from '@video-pipeline/storage';
+import { rangeAround } from '@video-pipeline/storage';
 import sharp from 'sharp';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { manyScans } from '../../../test/support/many-scans.ts';
@@ -16,8 +16,8 @@ async function clipOfStored(pictures: readonly Buffer[]): Promise<Buffer | undef
     const frame = { streamId: 'yard', capturedAt: at + 1_000 * frameNumber, frameNumber };
     await bucket.put({ key: annotatedKey('annotated', frame), body });
   }
-  const stretch = stretchAround('yard', at, { CLIP_BEFORE_SECONDS: 3, CLIP_AFTER_SECONDS: 3 } as never);
-  return clipOf(bucket, 'annotated', stretch, new AbortController().signal);
+  const range = rangeAround('yard', at, { CLIP_BEFORE_SECONDS: 3, CLIP_AFTER_SECONDS: 3 } as never);
+  return clipOf(bucket, 'annotated', range, new AbortController().signal);
 }
 
 test.each([1, 2, 3])('a clip shows each of %i stored pictures', async (count) => {

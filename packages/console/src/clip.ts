@@ -1,5 +1,5 @@
 import { readPictureHeader } from '@video-pipeline/picture';
-import { picturesOf, type Reader, type StoredPicture, type Stretch } from '@video-pipeline/storage';
+import { picturesOf, type Reader, type StoredPicture, type StreamRange } from '@video-pipeline/storage';
 
 /** Most frames of a clip. Of more, this many are chosen at even distances. */
 const MAX_FRAMES = 60;
@@ -19,10 +19,10 @@ const LAST_MS = 1_000;
 export async function clipOf(
   reader: Reader,
   prefix: string,
-  stretch: Stretch,
+  range: StreamRange,
   signal: AbortSignal,
 ): Promise<Buffer | undefined> {
-  const pictures = await picturesOf(abortable(reader, signal), prefix, stretch, MAX_FRAMES);
+  const pictures = await picturesOf(abortable(reader, signal), prefix, range, MAX_FRAMES);
   return pictures.length > 0 ? animate(pictures, signal) : undefined;
 }
 

@@ -1,5 +1,5 @@
 import { annotatedSince, capturedAtOf } from '@video-pipeline/frame';
-import { type Reader, thinned } from '@video-pipeline/storage';
+import { evenSample, type Reader } from '@video-pipeline/storage';
 import type { Percentiles } from './api.ts';
 import { percentiles } from './percentiles.ts';
 
@@ -18,7 +18,7 @@ export async function storedLatency(
   prefix: string,
   newest: readonly { stream_id: string; captured_at: number }[],
 ): Promise<Percentiles | null> {
-  const pages = thinned(newest, MOST_STREAMS).map(async ({ stream_id: streamId, captured_at }) => {
+  const pages = evenSample(newest, MOST_STREAMS).map(async ({ stream_id: streamId, captured_at }) => {
     // Keys sort by time, so the listing begins at the start of the window.
     const after = annotatedSince(prefix, streamId, captured_at - WINDOW_MS);
     const { objects } = await bucket.page(`${prefix}/${streamId}/`, { after });

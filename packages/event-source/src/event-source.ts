@@ -23,7 +23,7 @@ const STOP_WAIT_MS = 2_400;
 const LEAVE_WAIT_MS = 800;
 
 /** Wait before a failed commit is tried again, milliseconds. */
-const COMMIT_AGAIN_MS = 1_000;
+const COMMIT_RETRY_MS = 1_000;
 
 /**
  * How often the brokers are asked again, and after how long. It applies to the client as a whole: kafkajs' default
@@ -244,7 +244,7 @@ class Poller implements EventSource {
     // The commit is tried again even without an error: outside the group, kafkajs silently skips it.
     if (this.#uncommitted.size === 0 || this.#stopping.signal.aborted) return;
     clearTimeout(this.#commitTimer);
-    this.#commitTimer = setTimeout(() => void this.#commit(), COMMIT_AGAIN_MS);
+    this.#commitTimer = setTimeout(() => void this.#commit(), COMMIT_RETRY_MS);
   }
 
   #forgetCommitted({ topics }: ConsumerCommitOffsetsEvent['payload']): void {

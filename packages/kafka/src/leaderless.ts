@@ -4,9 +4,9 @@ import Cluster from 'kafkajs/src/cluster/index.js';
 import Metadata from 'kafkajs/src/protocol/requests/metadata/index.js';
 
 /** How soon metadata are fetched again where a partition has no leader, milliseconds. */
-const AGAIN_MS = 1_000;
+const REFETCH_MS = 1_000;
 /** How long, and how often, the first and last offsets of partitions are asked for, milliseconds. */
-const OFFSETS = { withinMs: 5_000, againMs: 250 };
+const OFFSETS = { withinMs: 5_000, retryMs: 250 };
 /** kafkajs' errors when a partition's leader moved, or was not yet elected. */
 const MOVED = /^(NOT_LEADER_FOR_PARTITION|LEADER_NOT_AVAILABLE|KafkaJSBrokerNotFound|KafkaJSConnection.*)$/;
 
@@ -33,7 +33,7 @@ export function allowLeaderlessPartitions(): void {
     await refreshMetadata.call(this, topics);
     const partitions =
       this.metadata?.topicMetadata.flatMap(({ partitionMetadata }) => partitionMetadata) ?? [];
-    if (partitions.some(({ leader }) => leader < 0)) this.metadataExpireAt = Date.now() + AGAIN_MS;
+    if (partitions.some(({ leader }) => leader < 0)) this.metadataExpireAt = Date.now() + REFETCH_MS;
   };
 }
 
@@ -53,7 +53,7 @@ export function lookUpMovedLeaders(): void {
         const { name, type } = error as Error & { type?: string };
         if (performance.now() > end || !MOVED.test(type ?? name)) throw error;
       }
-      await sleep(OFFSETS.againMs);
+      await sleep(OFFSETS.retryMs);
       await this.refreshMetadata();
     }
   };

@@ -69,7 +69,7 @@ const MAX_FETCH_BYTES = 16 * 1024 * 1024;
 const READ_COMMITTED = 1;
 /** Attempts to read a range from which no record comes, and the pause between them, milliseconds. */
 const MAX_ATTEMPTS = 10;
-const AGAIN_MS = 1_000;
+const RETRY_MS = 1_000;
 /** Errors of a topic that can never be read. Whoever writes to Kafka may name such a topic in a record. */
 const UNREADABLE = new Set([
   'UNKNOWN_TOPIC_OR_PARTITION',
@@ -152,7 +152,7 @@ export function createTail(kafka: Kafka): Tail {
           await cluster.disconnect().catch(() => {});
         }
         if (attempt >= MAX_ATTEMPTS) await fail(`${topic}-${partition} from ${next} on`, cause);
-        await sleep(AGAIN_MS);
+        await sleep(RETRY_MS);
       }
     },
     close: () => cluster.disconnect(),

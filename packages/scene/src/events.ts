@@ -47,7 +47,7 @@ interface Seen {
   box: RelativeBox;
 }
 
-export interface SeenFrame extends Pick<Frame, 'capturedAt' | 'frameNumber' | 'width' | 'height'> {
+interface TrackedFrame extends Pick<Frame, 'capturedAt' | 'frameNumber' | 'width' | 'height'> {
   /** The scene's own time, milliseconds. */
   time: number;
   sightings: readonly { track: Track; detection: Detection }[];
@@ -87,7 +87,7 @@ export class EventDetector {
   }
 
   /** Processes the stream's next frame. @returns events in the order of the kinds of rules, then of the tracks */
-  update(frame: SeenFrame): SceneEvent[] {
+  update(frame: TrackedFrame): SceneEvent[] {
     const now = { at: frame.capturedAt, number: frame.frameNumber, time: frame.time };
     const seen = frame.sightings.map(({ track, detection }): Seen => {
       const known = track.status === 'tracked';

@@ -1,6 +1,6 @@
 import { annotatedKey } from '@video-pipeline/frame';
 import { expect, test } from 'vitest';
-import { hasPictureSince, picturesOf, stretchAround } from './pictures.ts';
+import { hasPictureSince, picturesOf, rangeAround } from './pictures.ts';
 import type { Reader } from './reader.ts';
 
 const HOUR_ENDS = Date.UTC(2026, 10, 25, 8);
@@ -37,7 +37,7 @@ test('the pictures of a stretch come in order, its ends included, over the end o
 
 test('a clip shows what was before and after, within the times that there are', () => {
   const settings = { CLIP_BEFORE_SECONDS: 2, CLIP_AFTER_SECONDS: 1.5 };
-  const around = (at: number) => stretchAround('yard', at, settings);
+  const around = (at: number) => rangeAround('yard', at, settings);
   expect(around(HOUR_ENDS)).toEqual({ streamId: 'yard', from: HOUR_ENDS - 2_000, to: HOUR_ENDS + 1_500 });
   expect([around(1_000).from, around(8.64e15).to]).toEqual([0, 8.64e15]);
 });

@@ -5,7 +5,7 @@ import { inParallel } from './in-parallel.ts';
 import { ifThere, type Part, type Reader } from './reader.ts';
 
 /** A time range of a stream: capture times in epoch milliseconds, both included. */
-export interface Stretch {
+export interface StreamRange {
   streamId: string;
   from: number;
   to: number;
@@ -16,7 +16,7 @@ export const CLIP_VARIABLES = ['CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'] as c
 export type ClipSettings = Config<(typeof CLIP_VARIABLES)[number]>;
 
 /** The time range that a clip shows. @param at when the event happened, epoch milliseconds */
-export function stretchAround(streamId: string, at: number, settings: ClipSettings): Stretch {
+export function rangeAround(streamId: string, at: number, settings: ClipSettings): StreamRange {
   return {
     streamId,
     from: Math.max(0, at - settings.CLIP_BEFORE_SECONDS * 1000),
@@ -40,10 +40,10 @@ const IN_WORK = 8;
 export async function picturesOf(
   reader: Reader,
   prefix: string,
-  stretch: Stretch,
+  range: StreamRange,
   most: number,
 ): Promise<StoredPicture[]> {
-  const places = thinned(await placesOf(reader, prefix, stretch), most);
+  const places = evenSample(await placesOf(reader, prefix, range), most);
   return (await inParallel(places, IN_WORK, (place) => readStored(reader, place))).flat();
 }
 
@@ -64,8 +64,9 @@ interface Place {
   part?: Part;
 }
 
-/** Keys sort by time, so only the keys of the stretch are listed. */
-async function placesOf(reader: Reader, prefix: string, { streamId, from, to }: Stretch): Promise<Place[]> {
+/** Keys sort by time, so only the keys of the range are listed. */
+async function placesOf(reader: Reader, prefix: string, range: StreamRange): Promise<Place[]> {
+  const { streamId, from, to } = range;
   const folder = `${prefix}/${streamId}/`;
   const places = new Map<string, Place>();
   for await (const { key } of objectsAround(reader, folder, from, to)) {
@@ -81,7 +82,7 @@ async function placesOf(reader: Reader, prefix: string, { streamId, from, to }: 
 }
 
 /** @returns all items, or `most` of them at even distances */
-export function thinned<Item>(items: readonly Item[], most: number): Item[] {
+export function evenSample<Item>(items: readonly Item[], most: number): Item[] {
   const step = Math.max(1, items.length / most);
   return items.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step));
 }

@@ -49,7 +49,7 @@ const DICTIONARY = 2_048;
 export const FORM = `FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE ${ROW_GROUP}, DICTIONARY_SIZE_LIMIT ${DICTIONARY}`;
 const ATTEMPTS = 10;
 /** Longest wait before a merge that another run has overtaken is tried again. */
-const AGAIN_MS = 500;
+const RETRY_MS = 500;
 
 /** Merges the rows of `fresh` into the files of their hours. @returns how many frames there were */
 export async function mergeHours(merging: Merging): Promise<number> {
@@ -75,7 +75,7 @@ export async function mergeDays(merging: Merging): Promise<void> {
 async function untilWritten({ part, signal }: Merging, merge: () => Promise<boolean>): Promise<void> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     if (await merge()) return;
-    await sleep(AGAIN_MS * Math.random(), undefined, { signal });
+    await sleep(RETRY_MS * Math.random(), undefined, { signal });
   }
   throw new Error(`other runs of part ${part} were faster in each of ${ATTEMPTS} attempts`);
 }

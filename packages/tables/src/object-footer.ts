@@ -35,7 +35,7 @@ export async function readFooter(
     return part;
   };
   const tail = await fetch({ offset: from, length });
-  const bytes = whole(key, () => footerBytes(tail));
+  const bytes = orDamaged(key, () => footerBytes(tail));
   const offset = size - TRAILER_BYTES - bytes;
   if (offset < 0) throw damaged(key);
   const read = async (range: ByteRange) => {
@@ -44,12 +44,12 @@ export async function readFooter(
   };
   const parse = async () => {
     const footer = await read({ offset, length: bytes });
-    return whole(key, () => rowGroupsOf(footer, offset));
+    return orDamaged(key, () => rowGroupsOf(footer, offset));
   };
   let groups: Promise<RowGroup[]> | undefined;
   return {
     offset,
-    classes: whole(key, () => classesOf(tail)),
+    classes: orDamaged(key, () => classesOf(tail)),
     groups() {
       groups ??= parse();
       groups.catch(() => {
@@ -63,8 +63,8 @@ export async function readFooter(
   };
 }
 
-/** The result of `read`, which reads bytes of an object. @throws Error that names the object where they are damaged */
-export function whole<Result>(key: string, read: () => Result): Result {
+/** The result of `read`. @throws Error that names the object if its bytes are damaged */
+export function orDamaged<Result>(key: string, read: () => Result): Result {
   try {
     return read();
   } catch (cause) {

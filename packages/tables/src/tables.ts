@@ -73,8 +73,8 @@ export class Tables {
       const { database, rows, from } = sources;
       const complete = from <= query.from;
       if (query.perTrack && !complete) {
-        const again = query.cursor ?? encodeCursor({ captured_at: query.to });
-        return { frames: [], searched_to: from, cursor: again };
+        const start = query.cursor ?? encodeCursor({ captured_at: query.to });
+        return { frames: [], searched_to: from, cursor: start };
       }
       const counted = !cursor && complete;
       const keys = await database.run(
@@ -159,7 +159,7 @@ export class Tables {
   /** @throws QueryError, also after the longest time of a query; or whatever `signal` is aborted with */
   async events(query: EventQuery, signal?: AbortSignal): Promise<EventPage> {
     const until = this.#bounded(signal);
-    return again(() => this.#events(query, until));
+    return withRetries(() => this.#events(query, until));
   }
 
   async #events(query: EventQuery, until: AbortSignal): Promise<EventPage> {
@@ -241,7 +241,7 @@ export class Tables {
     whole: boolean | undefined,
     work: (sources: Sources) => Promise<Answer>,
   ): Promise<Answer> {
-    return again(async () => {
+    return withRetries(async () => {
       const [engine, held, streams] = await Promise.all([
         this.#open(),
         listHeld(this.#kept.manifests, query),
@@ -270,7 +270,7 @@ const ATTEMPTS = 3;
 const TOGETHER = 2;
 
 /** Repeats the work if a file of the tables was replaced meanwhile, or is gone. */
-async function again<Answer>(work: () => Promise<Answer>): Promise<Answer> {
+async function withRetries<Answer>(work: () => Promise<Answer>): Promise<Answer> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await work();
