@@ -39,7 +39,7 @@ export function frameCache({ maxBytes, maxOthers, isListed = () => false }: Cach
   let bytes = 0;
   let forgotten = 0;
 
-  /** Removes the oldest frame of streams with several frames. Without any, it empties the oldest of the newest. */
+  /** Removes the oldest frame of the streams that hold several. If none does, empties the oldest frame of all. */
   function dropOldest(): boolean {
     let oldest: { frames: Map<string, DetectedFrame>; frame: DetectedFrame } | undefined;
     for (const frames of streams.values()) {

@@ -62,7 +62,7 @@ export class InProgress {
     this.#file = join(folder, `${name}${process.pid}.json`);
     for (const file of readdirSync(folder)) {
       const pid = Number(/^(\d+)\.json$/.exec(file.startsWith(name) ? file.slice(name.length) : '')?.[1]);
-      // In a container the process before had the same id.
+      // In a container, the former process had the same id.
       if (!pid || (pid !== process.pid && signalProcess(pid, 0))) continue;
       this.#takeOver(readNote(join(folder, file)));
       rmSync(join(folder, file), { force: true });

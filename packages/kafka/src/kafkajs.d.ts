@@ -56,7 +56,7 @@ declare module 'kafkajs/src/network/requestQueue/socketRequest.js' {
 }
 
 declare module 'kafkajs/src/cluster/brokerPool.js' {
-  /** What we need of it. */
+  /** The fields that are used here. */
   export interface Broker {
     nodeId: number | string | null;
   }
@@ -174,7 +174,7 @@ declare module 'kafkajs/src/protocol/requests/metadata/index.js' {
     };
   }
   const Metadata: {
-    /** By version: what makes a request, and reads its answer. */
+    /** Encodes requests and decodes their answers, by version. */
     protocol: (options: { version: number | string }) => (request: object) => MetadataDefinition;
   };
   export default Metadata;
@@ -189,7 +189,7 @@ declare module 'kafkajs/src/protocol/requests/fetch/index.js' {
     response: { decode(answer: Buffer): Promise<unknown>; parse(data: unknown): Promise<unknown> };
   }
   const Fetch: {
-    /** By version: what makes a request, and reads its answer. */
+    /** Encodes requests and decodes their answers, by version. */
     protocol: (options: { version: number | string }) => (request: FetchRequest) => FetchDefinition;
   };
   export default Fetch;

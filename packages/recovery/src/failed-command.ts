@@ -116,7 +116,7 @@ async function each(
   process.stderr.write(`${summary}\n`);
 }
 
-/** On one line. A reason may quote what anybody wrote: what a terminal would obey is percent-encoded. */
+/** An entry as one line. A reason may quote text of anybody: control characters, which terminals obey, are encoded. */
 function line({ key, time: at, code, reason, record }: FailedEntry): string {
   const text = reason.replaceAll(/\p{Cc}/gu, encodeURIComponent);
   return [at, key, claimedStream(record), code ?? '-', text].join('  ');

@@ -51,7 +51,7 @@ export const KEPT = {
   manifestsMs: 60_000,
   /** A search finds a frame five seconds after it was stored, and the first frame of a new stream, too. */
   streamsMs: 4_000,
-  /** Of hours that are not in the tables. A page of the console sends several queries at once. */
+  /** Listings of hours that are not in the tables. A page of the console sends several queries at once. */
   openMs: 500,
 };
 

@@ -15,7 +15,7 @@ export interface Footer {
   classes: ReadonlySet<string> | undefined;
   groups(): Promise<RowGroup[]>;
   read(range: ByteRange): Promise<Buffer>;
-  /** For work on copies of the object. */
+  /** Runs work on the object's copies one after another. */
   inTurn: ReturnType<typeof inTurn>;
   /** Its size in memory. */
   bytes: number;

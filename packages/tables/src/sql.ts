@@ -128,7 +128,7 @@ function shownOf({ streams, classes, track, zone, confidence }: Query, rows: str
     AND ${zone === undefined ? 'true' : 'list_contains(zones, $zone)'}`;
 }
 
-/** SQL of the frame that shows each track with the highest confidence, the first of such. Without a track, each frame counts. */
+/** SQL of each track's frame with the highest confidence, the first of several. Without a track, each frame counts. */
 const oneATrack = (shown: string) => `SELECT DISTINCT stream_id, best.captured_at, best.frame_number FROM (
   SELECT stream_id, min({rank: -confidence, captured_at: captured_at, frame_number: frame_number}) AS best
   ${shown} GROUP BY stream_id, coalesce(track_id, captured_at || ' ' || frame_number))`;

@@ -32,7 +32,7 @@ export interface SpanOptions {
 const EXPORT_MS = 2_000;
 const EVERY_MS = 1_000;
 
-/** Sends spans to OTEL_EXPORTER_OTLP_ENDPOINT. Of new traces, the share OTEL_TRACES_SAMPLER_ARG is recorded. */
+/** Sends spans to OTEL_EXPORTER_OTLP_ENDPOINT. Records the share OTEL_TRACES_SAMPLER_ARG of new traces. */
 export function openTelemetry() {
   const share = Number(process.env.OTEL_TRACES_SAMPLER_ARG || 1);
   const processor = new BatchSpanProcessor({
