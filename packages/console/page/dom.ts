@@ -96,7 +96,7 @@ export function noteOutages(now: readonly string[]): void {
 /** Longest wait for an answer, milliseconds. */
 export const DEADLINE_MS = 10_000;
 
-/** The JSON that the server sends for `path`, within `ms` milliseconds. @throws Error with the server's own message; its cause is the status */
+/** The server's JSON for `path`, within `ms` milliseconds. @throws Error with the server's message; its cause: the status */
 export async function getJson<Value>(
   path: string,
   options: RequestInit = {},

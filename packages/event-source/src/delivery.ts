@@ -43,7 +43,7 @@ export interface DeliveryOptions {
   putFailed?: PutFailed;
   /**
    * The last record, of any batch, that the handler processed. It is delivered again to find out if a record or the
-   * handler is at fault. So a stage may do its work for one record twice: `notify` posts an event again, with the same id.
+   * handler is at fault. So a stage may process a record twice: `notify` posts an event again, with the same id.
    */
   lastGood?: { record?: MSKRecord | undefined };
   /** Notes of the records in work, for the next process. Left out, none are written or read. */
@@ -71,9 +71,9 @@ const LONE_ATTEMPTS = 4;
 
 /**
  * Invokes the handler with a batch until it succeeds, or the batch goes to its destination on failure. A batch that
- * fails again and again is delivered record by record, so that a record that always fails delays no other stream. While a
- * record fails, later ones of its stream wait: the stream keeps its order. Where no record succeeds, the fault is not in
- * the records, and the attempts never end.
+ * fails again and again is delivered record by record, so that a record that always fails delays no other stream.
+ * While a record fails, later ones of its stream wait: the stream keeps its order. If no record succeeds, the records
+ * are not at fault, and the attempts never end.
  * @param isOurs asked before each retry: whether the batch's partitions are still assigned to us
  * @returns whether the batch is done; `false` when its partitions are no longer ours, or this process stops
  */

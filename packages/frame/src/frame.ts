@@ -8,8 +8,8 @@ export interface Detection {
   /** `[x1, y1, x2, y2]` in pixels, origin top left, `x1 <= x2`, `y1 <= y2`. */
   bbox: [number, number, number, number];
   /**
-   * Outline of the object's mask, or the four corners of its oriented box: at least three points `[x, y]` in pixels. Only
-   * from models that give it.
+   * Outline of the object's mask, or the four corners of its oriented box: at least three points `[x, y]` in pixels.
+   * Only from models that give it.
    */
   polygon?: [number, number][];
   /** Key points, each `[x, y]` or `[x, y, confidence]`, in the model's order. Only from models that give them. */

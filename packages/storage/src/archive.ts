@@ -32,7 +32,7 @@ type ArchivedPicture = Part & {
 type IndexEntry = [capturedAt: number, frameNumber: number, offset: number, length: number];
 
 /**
- * Sorts one stream's pictures by capture time. Cuts them at the end of an hour, as each hour has a folder of its own, and
+ * Sorts one stream's pictures by capture time. Cuts them at the end of an hour, since each hour has its own folder, and
  * where an archive would span more than ARCHIVE_SPAN_MS.
  */
 export function cutForArchives<Item extends Pick<Archivable, 'frame'>>(items: readonly Item[]): Item[][] {
@@ -51,8 +51,8 @@ type Sized = { frame: Archivable['frame'] & Pick<Frame, 'width' | 'height'> };
 const SEGMENT_GAP_MS = 5_000;
 
 /**
- * Cuts as for archives, and also where the size of the pictures changes, where a segment would have too many of them, and
- * at longer gaps. After a redrive a gap may be long, and one segment around it would hide the segments in the gap.
+ * Cuts as for archives, and also where the size of the pictures changes, where a segment would have too many pictures,
+ * and at longer gaps. After a redrive a gap may be long, and one segment around it would hide the segments in the gap.
  */
 export function cutForSegments<Item extends Sized>(items: readonly Item[]): Item[][] {
   const isNext = ({ frame: before }: Item, { frame }: Item) =>

@@ -12,7 +12,7 @@ import { removeObjects, STORAGE_VARIABLES, type StorageSettings, s3Config } from
 /** Most bytes that are read at once: this pipeline's pictures, detections and clips are far smaller. */
 const MAX_BYTES = 64 * 1024 * 1024;
 
-/** How many bytes of JPEGs of segments are kept, and how long: a request for a picture is often followed by one for the next. */
+/** Bytes of segments' JPEGs that are kept, and how long: after a picture, clients often request the next one. */
 const SEGMENTS = { bytes: 128 * 1024 * 1024, ttlMs: 30_000 };
 
 /** The bucket that the settings name. Nothing is sent before it is used. */

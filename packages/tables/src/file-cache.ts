@@ -38,7 +38,7 @@ export interface Wanted {
 export interface Files extends Disposable {
   /** Row groups of an object with rows that may be wanted. */
   groups(object: ListedObject, wanted: Wanted, signal?: AbortSignal): Promise<readonly RowGroup[]>;
-  /** Paths of Parquet files with the columns of the objects' rows that may be wanted. Objects that are gone are left out. */
+  /** Paths of Parquet files with the columns of the objects' rows that may be wanted, without objects that are gone. */
   paths(objects: readonly ListedObject[], wanted: Wanted, signal: AbortSignal): Promise<string[]>;
   /** @throws the database's error, or one that names the object of an unreadable copy: it is copied again next time */
   blame(error: unknown, database: Database, signal: AbortSignal): Promise<never>;
@@ -54,8 +54,8 @@ interface Kept {
 }
 
 /**
- * Parts of Parquet objects as files on the disk: of each row group only the columns that were asked for. They are read once
- * for each version of the object. The least recently used are removed when they take too much space.
+ * Parts of Parquet objects as files on the disk: of each row group only the columns that queries read. They are read
+ * once for each version of the object. The least recently used are removed when they take too much space.
  */
 export class FileCache {
   readonly #folder: string;
@@ -75,7 +75,7 @@ export class FileCache {
   #count = 0;
   #bytes = 0;
 
-  /** @param maxBytes most bytes that are kept on the disk @param tailBytes bytes at the end of an object that are read first */
+  /** @param maxBytes most bytes kept on the disk @param tailBytes bytes at the end of an object that are read first */
   constructor(bucket: Pick<Reader, 'read'>, folder: string, maxBytes: number, tailBytes: number) {
     this.#folder = folder;
     this.#maxBytes = maxBytes;
@@ -187,7 +187,7 @@ export class FileCache {
     });
   }
 
-  /** Makes files of row groups, and reads the columns that they lack. The query uses them from now on. @returns their paths */
+  /** Makes files of row groups, with the missing columns. From now on, the query uses them. @returns their paths */
   async #copy(
     object: ListedObject,
     footer: Footer,

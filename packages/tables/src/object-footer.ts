@@ -21,7 +21,7 @@ export interface Footer {
   bytes: number;
 }
 
-/** @param tailBytes of the object that are read first @throws an error that names the object if it is no whole Parquet file */
+/** @param tailBytes bytes that are read first @throws Error that names the object if it is no whole Parquet file */
 export async function readFooter(
   bucket: Pick<Reader, 'read'>,
   { key, size, etag }: ListedObject,

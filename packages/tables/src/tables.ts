@@ -134,7 +134,7 @@ export class Tables {
     }));
   }
 
-  /** The result of a search as a Parquet file with the detections' columns. @returns its path; the caller removes it */
+  /** Writes a search's result as Parquet, with the detections' columns. @returns the file, which the caller removes */
   async parquet(query: Query, signal?: AbortSignal): Promise<string> {
     const until = this.#bounded(signal);
     const all: Need = { table: 'detections', columns: Object.keys(COLUMNS.detections) };

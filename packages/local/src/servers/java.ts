@@ -86,7 +86,7 @@ async function install(
 function environment(): NodeJS.ProcessEnv {
   // Options for other programs of the user's: an agent, a heap that is too small, a proxy for 127.0.0.1.
   const own = { JAVA_TOOL_OPTIONS: undefined, JDK_JAVA_OPTIONS: undefined, _JAVA_OPTIONS: undefined };
-  // Java takes the encoding of paths and arguments from the locale. In `C`, it finds no path with a letter beyond ASCII.
+  // Java takes the encoding of paths and arguments from the locale. In `C`, it finds only paths in ASCII.
   return { ...process.env, ...own, LC_ALL: 'C.UTF-8' };
 }
 
