@@ -96,7 +96,7 @@ export function noteOutages(now: readonly string[]): void {
 /** Longest wait for an answer, milliseconds. */
 export const DEADLINE_MS = 10_000;
 
-/** The server's JSON for `path`, within `ms` milliseconds. @throws Error with the server's message; its cause: the status */
+/** The server's JSON for `path`, within `ms` ms. @throws Error with the server's message; its cause: the status */
 export async function getJson<Value>(
   path: string,
   options: RequestInit = {},

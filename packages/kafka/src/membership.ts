@@ -30,8 +30,8 @@ export function leaveForFormerMembers(): void {
 /**
  * Works around three faults of kafkajs 2.2.4. 1: it asks an unreachable coordinator again until the consumer crashes.
  * 2: a consumer whose member id the broker has forgotten, and which can't join again at once, goes on without an id. It
- * reads and delivers, sends no heartbeat, and each of its commits is refused. Here the consumer looks the coordinator up and
- * joins again, in both cases. 3: a new coordinator that still loads the group refuses the join, but knows the member
+ * reads and delivers, sends no heartbeat, and each of its commits is refused. In both cases, the consumer looks up the
+ * coordinator and joins again. 3: a new coordinator that still loads the group refuses the join, but knows the member
  * once it has loaded. kafkajs sends its heartbeats there, and its commits to the old coordinator, which refuses each.
  * Here commits go where heartbeats go.
  */

@@ -4,7 +4,7 @@ import { createTail, type Kafka, type StoredRecord, withAdmin } from '@video-pip
 export type PlacedRecord = ReceivedRecord & Place & Pick<StoredRecord, 'timestamp' | 'refusal'>;
 
 /**
- * Reads a topic from its oldest record to the newest one at the time of the call, one partition after the other, each in
+ * Reads a topic from its oldest record to the newest one at the time of the call, one partition after the other, in
  * order. Records that expire meanwhile are left out.
  * @param topic a topic that doesn't exist counts as empty
  * @throws TailError when a partition can't be read
