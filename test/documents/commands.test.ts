@@ -2,9 +2,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CLIPS, cacheDir, defaultModelPath, fetchAsset } from '@video-pipeline/assets';
 import { type Cameras, startCameras } from '@video-pipeline/camera';
+import sharp from 'sharp';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { copyRepository } from '../support/copy-repository.ts';
 import { BESIDE, type Run, STARTS } from './commands.ts';
@@ -79,6 +80,19 @@ beforeAll(async () => {
     expect((await shell('npm run local -- s3-list')).output).toContain('annotated/yard/');
   await vi.waitFor(isStored, { timeout: 60_000 });
 });
+
+/** A failed record, as a stage stores it. `failed -- list` runs before it is there. */
+async function failRecord(key: string): Promise<void> {
+  const jpeg = await sharp({ create: { width: 64, height: 48, channels: 3, background: 'grey' } })
+    .jpeg()
+    .toBuffer();
+  const headers = [{ 'stream-id': [...Buffer.from('yard')] }];
+  const record = { topic: 'video-frames', partition: 3, offset: 4711, timestamp: 1795590000900, headers };
+  const entry = { stage: 'detect', code: 'PICTURE_INVALID', reason: 'is grey', time: '2026-11-25T07:00:00Z' };
+  const path = join(root, '.data/s3/video-pipeline-output', key);
+  await mkdir(dirname(path), { recursive: true });
+  await writeFile(path, JSON.stringify({ ...entry, record: { ...record, value: jpeg.toString('base64') } }));
+}
 afterAll(async () => {
   for (const { pid } of running) if (pid) process.kill(-pid, 'SIGTERM');
   await shell('npm run local -- down');
@@ -92,13 +106,15 @@ function tried(command: string): string {
   return command
     .replace(/rtsp:\/\/\S*?(camera|10\.0\.0\.7)\/\w+/, `${cameras.url}/stream`)
     .replace('localhost:9092', kafka)
-    .replace('/var/lib/console/token', 'token')
+    .replace('CONSOLE_PORT=8081', 'CONSOLE_PORT=0')
     .replace('PORT=8001', 'PORT=0')
     .replace('--from ...', `--from ${new Date(now - 3_600_000).toISOString()}`)
     .replace('--to ...', `--to ${new Date(now).toISOString()}`);
 }
 
 test.each(Object.entries(BESIDE))('%s', async (command, run) => {
+  const [key] = /failed\/detect\/\S+/.exec(command) ?? [];
+  if (key) await failRecord(key);
   const { output, ended } = await shell(tried(command), run);
   expect(output).toMatch(run.prints);
   expect(ended, output).toBe(run.endless ? 'when stopped' : 0);

@@ -6,7 +6,7 @@ const ROOT = resolve(import.meta.dirname, '../..');
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
 
 /** Commands for AWS: test/infra/documented.test.ts runs them with what stands in for it. */
-const OF_AWS = { file: 'docs/deploy.md', command: /^npm run deploy / };
+const OF_AWS = { file: 'docs/deploy.md', command: /^npm run deploy /m };
 /** Commands that other files run: the file, and words by which they are found there. */
 export const ELSEWHERE: Record<string, readonly [file: string, has: string]> = {
   'npm install && npm start': ['test/bare-machine.sh', 'npm install'],
@@ -56,6 +56,8 @@ export const BESIDE: Record<string, Run> = {
   'npm run audit': { prints: /accounted/ },
   'npm run audit -- --ingest-log .data/logs/ingest.log': { prints: /accounted/ },
   'npm run failed -- list': { prints: /nothing has failed/ },
+  'npm run -s failed -- show failed/detect/video-frames-3-4711 | node -p "JSON.parse(fs.readFileSync(0)).record.value" | base64 -d > frame.jpg':
+    { prints: /the stack on/, writes: ['frame.jpg', /^\xff\xd8\xff/] },
   'npm run cameras -- list': { prints: /yard/ },
   'npm run scene -- replay --stream yard --streams edited.yaml --from ... --to ...': {
     prints: /[1-9]\d* frames of 'yard'/,
@@ -82,10 +84,12 @@ export const BESIDE: Record<string, Run> = {
   },
   'npm run compact -- --once': { prints: /compacted/ },
   'npm run replay -- --from 2026-11-25T07:00:00Z --to 2026-11-25T08:00:00Z': { prints: /./ },
-  'CONSOLE_TOKEN_FILE=/var/lib/console/token CONSOLE_URL=https://cameras.example/video npm run console': {
-    prints: /the console asks for this token/,
-    endless: true,
-  },
+  [[
+    'eval "$(npm run -s local -- env)"',
+    'export CONSOLE_PORT=8081 STREAMS_FILE=.data/streams.json',
+    'export CONSOLE_TOKEN_FILE=token CONSOLE_URL=https://cameras.example/video',
+    'npm run console',
+  ].join('\n')]: { prints: /the console asks for this token, kept in \S*\/token: \S{32}/, endless: true },
   'PORT=8001 npm run model -- --model candidate.onnx': { prints: /"serving"/, endless: true },
 };
 /** Commands that start a stack of their own. */
@@ -101,15 +105,16 @@ export const STARTS: Record<string, Run> = {
     { prints: /console: http/, endless: true },
 };
 
+/** A line that changes the shell, for the lines below it in its block. */
+const PREPARES = /^(export |eval |[A-Z_]+=\S*$)/;
+
+/** The commands of the blocks of a document, each below the lines of its block that prepare the shell for it. */
 function commandsOf(file: string): string[] {
   const blocks = [...read(file).matchAll(/^\s*```(?:bash|sh)\n(.*?)^\s*```/gms)];
   return blocks.flatMap(([, text = '']) => {
     const lines = text.split('\n').flatMap((line) => line.replace(/\s+#\s.*$/, '').trim() || []);
-    // Lines that set variables belong to the command below them.
-    return lines
-      .join('\n')
-      .replaceAll(/^([A-Z_]+=\S+)\n/gm, '$1 ')
-      .split('\n');
+    const before = (at: number) => lines.slice(0, at).filter((line) => PREPARES.test(line));
+    return lines.flatMap((line, at) => (PREPARES.test(line) ? [] : [[...before(at), line].join('\n')]));
   });
 }
 

@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '@video-pipeline/telemetry';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { type ConsoleServer, startConsole } from '../../packages/console/src/console.ts';
 import { freePort } from '../../packages/local/src/supervisor/processes.ts';
 
@@ -53,8 +53,39 @@ function find(command: string): string | undefined {
 async function configOf(name: ProxyName, folder: string, port: number, consoleUrl: string): Promise<string> {
   const docs = await readFile(join(import.meta.dirname, '../../docs/proxy.md'), 'utf8');
   const [, block = ''] = new RegExp(`\`\`\`${name}\\n(.*?)\`\`\``, 's').exec(docs) ?? [];
-  expect(block).toContain('127.0.0.1:8080');
-  return PROXIES[name].config(folder, port, block.replace('127.0.0.1:8080', new URL(consoleUrl).host));
+  expect(block).toContain('127.0.0.1:8081');
+  return PROXIES[name].config(folder, port, block.replace('127.0.0.1:8081', new URL(consoleUrl).host));
+}
+
+/** Starts a proxy, and waits until it answers. @returns the console's address behind it */
+async function startProxy(name: ProxyName, program: string, consoleUrl: string) {
+  const folder = await mkdtemp(join(tmpdir(), 'console-proxy-'));
+  const port = await freePort();
+  const base = `http://127.0.0.1:${port}/video`;
+  const file = join(folder, 'config');
+  await writeFile(file, await configOf(name, folder, port, consoleUrl));
+  const errors = openSync(join(folder, 'error.log'), 'a');
+  const homes = { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
+  const proxy = spawn(program, PROXIES[name].args(folder, file), {
+    stdio: ['ignore', errors, errors],
+    env: homes,
+  });
+  const stop = async () => {
+    if (proxy.exitCode === null) {
+      const exited = once(proxy, 'exit');
+      proxy.kill();
+      await exited;
+    }
+    await rm(folder, { recursive: true, force: true });
+  };
+  for (let tries = 0; tries < 50; tries += 1) {
+    const answer = await fetch(`${base}/health`).catch(() => undefined);
+    if (answer?.ok) return { base, stop };
+    await sleep(100);
+  }
+  const log = await readFile(join(folder, 'error.log'), 'utf8');
+  await stop();
+  throw new Error(log);
 }
 
 const FOUND = (Object.keys(PROXIES) as ProxyName[]).map((name) => [name, find(PROXIES[name].find)] as const);
@@ -66,44 +97,26 @@ describe.for(FOUND)('behind %s with its defaults', ([name, program]) => {
     test.skip('is not installed');
     return;
   }
-  let folder: string;
   let server: ConsoleServer;
-  let proxy: ReturnType<typeof spawn>;
+  let proxy: Awaited<ReturnType<typeof startProxy>>;
   let base: string;
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'console-proxy-'));
-    const port = await freePort();
-    base = `http://127.0.0.1:${port}/video`;
     const env = { ...AWAY, CONSOLE_URL: `https://cameras.example/video` };
     server = await startConsole({ port: 0, host: '127.0.0.1', token: 'secret', log, env });
-    const file = join(folder, 'config');
-    await writeFile(file, await configOf(name, folder, port, server.url));
-    const errors = openSync(join(folder, 'error.log'), 'a');
-    const homes = { ...process.env, HOME: folder, XDG_DATA_HOME: folder, XDG_CONFIG_HOME: folder };
-    proxy = spawn(program, PROXIES[name].args(folder, file), {
-      stdio: ['ignore', errors, errors],
-      env: homes,
-    });
-    for (let tries = 0; tries < 50; tries += 1) {
-      if (
-        await fetch(`${base}/health`).then(
-          ({ ok }) => ok,
-          () => false,
-        )
-      )
-        return;
-      await sleep(100);
-    }
-    throw new Error(await readFile(join(folder, 'error.log'), 'utf8'));
+    proxy = await startProxy(name, program, server.url);
+    base = proxy.base;
   });
-  afterAll(async () => {
-    if (proxy?.exitCode === null) {
-      const exited = once(proxy, 'exit');
-      proxy.kill();
-      await exited;
+  afterAll(() => Promise.all([proxy?.stop(), server?.close()]));
+
+  test('a console without a token shows nothing, as does one with a token to who has not logged in', async () => {
+    const open = await startConsole({ port: 0, host: '127.0.0.1', log, env: AWAY });
+    onTestFinished(() => open.close());
+    const before = await startProxy(name, program, open.url);
+    onTestFinished(before.stop);
+    for (const path of ['', 'api/flow', 'page/main.ts']) {
+      expect((await fetch(`${before.base}/${path}`)).status, path).toBe(403);
+      expect((await fetch(`${base}/${path}`)).status, path).toBe(401);
     }
-    await server?.close();
-    await rm(folder, { recursive: true, force: true });
   });
 
   /** As a browser at the public address sends it. */

@@ -279,7 +279,7 @@ export const variables = {
   INGEST_URL: httpUrl.describe(
     'console: base URL of the ingest host, whose /health reports the state of the cameras',
   ),
-  CONSOLE_URL: httpUrl.describe('URL of the console for browsers behind a proxy, `https://host[/prefix]`'),
+  CONSOLE_URL: httpUrl.describe('URL of the console behind a proxy, `https://host[/prefix]`; needs a token'),
   DEPLOY_CIDRS: list(z.cidrv4(), 'must be CIDR blocks, separated by commas').describe(
     'deploying: addresses that may reach the Kubernetes API or the tunnel, `a.b.c.d/n[,...]`',
   ),

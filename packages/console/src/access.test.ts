@@ -80,6 +80,20 @@ describe('the name that a request is sent to', () => {
   });
 });
 
+test.each(['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'])(
+  'what a proxy sends with %s is answered only where there is a token',
+  async (header) => {
+    const headers = { host: '127.0.0.1:8080', [header]: '198.51.100.7' };
+    for (const path of ['/', '/api/flow', '/page/main.ts']) {
+      const refused = await ask(open, path, headers);
+      expect([refused.status, refused.body]).toEqual([403, expect.stringContaining('CONSOLE_TOKEN_FILE')]);
+      const shown = { ...headers, authorization: 'Bearer secret' };
+      expect((await ask(locked, path, shown)).status, path).toBe(200);
+    }
+    expect((await ask(open, '/health', headers)).status).toBe(200);
+  },
+);
+
 describe('the page that a request comes from', () => {
   const foreign = [{ 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site' }];
 

@@ -16,6 +16,14 @@ test('a host that others can reach needs a token', async () => {
   await expect(start).rejects.toThrow(ConfigError);
 });
 
+test('so does an address behind a proxy', async () => {
+  const CONSOLE_URL = 'https://cameras.example/video';
+  const start = startConsole({ port: 0, host: '127.0.0.1', log, env: { ...env, CONSOLE_URL } });
+  await expect(start).rejects.toThrow(
+    'others can reach https://cameras.example/video: give CONSOLE_TOKEN or CONSOLE_TOKEN_FILE, or leave --host and CONSOLE_URL out',
+  );
+});
+
 describe('with a token', () => {
   let server: ConsoleServer;
   const get = (path: string, headers: Record<string, string> = {}) =>

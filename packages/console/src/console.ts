@@ -66,7 +66,7 @@ function followStreams(url: string, settings: Config<'AWS_REGION' | 'AWS_ENDPOIN
 /**
  * Serves the console. It starts before Kafka and S3 are up, and stays up when they fail. The page shows that.
  * @param options.port 0: a free port
- * @param options.host an address that isn't loopback requires a token
+ * @param options.host an address that isn't loopback requires a token, as does CONSOLE_URL
  * @throws ConfigError; also if others could reach the console without a token
  * @example
  * const { url, close } = await startConsole({ port: 0, host: '127.0.0.1', log: createLogger('console') });
@@ -79,12 +79,12 @@ export async function startConsole(options: {
   env?: NodeJS.ProcessEnv;
 }): Promise<ConsoleServer> {
   const { port, host, token, log } = options;
-  if (!isLoopback(host) && !token) {
-    throw new ConfigError(
-      `others can reach ${host}: give CONSOLE_TOKEN or CONSOLE_TOKEN_FILE, or leave --host out`,
-    );
-  }
   const config = readConfig(CONSOLE_VARIABLES, options.env);
+  if (!token && (config.CONSOLE_URL || !isLoopback(host))) {
+    const where = config.CONSOLE_URL ?? host;
+    const instead = 'or leave --host and CONSOLE_URL out';
+    throw new ConfigError(`others can reach ${where}: give CONSOLE_TOKEN or CONSOLE_TOKEN_FILE, ${instead}`);
+  }
   // The monitor reports the start and the end of an outage.
   const kafka = connectKafka('console', SILENT, config, { connectionTimeout: 2_000, retry: { retries: 1 } });
   const bucket = openArchiveBucket(config);

@@ -7,6 +7,9 @@ const LOGIN = '/login';
 /** Files that anyone may request: those of the log-in page. */
 const OPEN_FILES = ['style.css', 'icon.svg', 'login.ts'];
 
+/** A proxy adds one of them, unless it is told not to. */
+const OF_PROXIES = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'];
+
 const SECURITY_HEADERS = {
   // Pictures are drawn from blobs. The page loads nothing from other hosts, and sends nothing to them.
   'content-security-policy':
@@ -33,6 +36,8 @@ export function addGuard(app: FastifyInstance, access: Access, origin: Origin, p
         'the console does not answer to this name: set CONSOLE_URL to the address that browsers use',
       );
     }
+    if (!access.hasLogin && OF_PROXIES.some((name) => name in request.headers))
+      throw new HttpError(403, 'without a token the console answers no proxy: set CONSOLE_TOKEN_FILE');
     // No web page can send a bearer token that it does not know.
     if (access.isBearer(request)) return undefined;
     refuseForeign(request, origin);

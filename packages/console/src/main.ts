@@ -14,7 +14,7 @@ The live console: streams, flow, search.
   --token  CONSOLE_TOKEN; users must give it to open the page. The variable keeps it out of the list of processes
 
 CONSOLE_TOKEN_FILE names a file with the token. The first start creates it. Each start prints the token.
-CONSOLE_URL is the address that browsers see behind a proxy, such as https://cameras.example/console.
+CONSOLE_URL is the address that browsers see behind a proxy, such as https://cameras.example/console. It needs a token.
 `;
 
 async function main(): Promise<void> {
