@@ -119,18 +119,32 @@ describe('npm run local -- --stage production', () => {
     expect(code).toBe(1);
     expect(stdout).toMatch(/s3 +answers +frames-of-production/);
     expect(stdout).toMatch(/inference +answers/);
-    expect(stdout).toMatch(/kafka +UNHEALTHY/);
+    expect(stdout).toMatch(/kafka +not reachable from here/);
     expect(stdout).toContain("is 'npx sst tunnel --stage production' running?");
+    // Whether it reads is in Kafka.
+    expect(stdout).toMatch(/detect +not known/);
+    expect(stdout).not.toContain('UNHEALTHY');
   });
 
   it('status asks the model server that the shell names, such as a port forwarded from the VPC', async () => {
     await deployed({ inference: `http://127.0.0.1:${await freePort()}` });
     const away = await local('status', '--stage', outputs);
-    expect(away.stdout).toMatch(/inference +UNHEALTHY/);
+    expect(away.stdout).toMatch(/inference +not reachable from here/);
     expect(away.stdout).toContain('INFERENCE_SERVICE_URL');
-    const forwarded = { INFERENCE_SERVICE_URL: inference.url };
-    expect((await localWith(forwarded, 'status', '--stage', outputs)).stdout).toMatch(/inference +answers/);
+    // It can be reached, and says itself that it is broken.
+    const broken = await startFakeServer(() => ({ status: 503 }));
+    onTestFinished(() => void broken.close());
+    const forwarded = { INFERENCE_SERVICE_URL: broken.url };
+    const { code, stdout } = await localWith(forwarded, 'status', '--stage', outputs, '--json');
     await deployed({});
+    const { healthy, services } = JSON.parse(stdout);
+    expect([code, healthy]).toEqual([1, false]);
+    expect(services).toMatchObject({
+      s3: { healthy: true, state: 'answers' },
+      inference: { healthy: false, state: 'UNHEALTHY', error: 'it answers with 503' },
+      kafka: { healthy: null, state: 'not reachable from here' },
+      detect: { healthy: null, state: 'not known' },
+    });
   });
 
   it('test-inference asks the SageMaker endpoint of a stage by its name', async () => {

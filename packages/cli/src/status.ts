@@ -32,7 +32,7 @@ export function statusCommand(): Command {
   return targetCommand(
     'status',
     'print the health of each service and the counts of each stream (with --stage: which servers answer, and the lag); ' +
-      'exit code 1 when something is unhealthy',
+      'exit code 1 when something is unhealthy, or not reachable from here',
   ).action(async ({ json, ...target }: Target) => {
     const { healthy, facts, lines } = target.stage
       ? await reportOfStage(target)
@@ -156,23 +156,26 @@ async function reportOfStage(target: Target): Promise<Report> {
   const health = await askOnce(probes, STAGE_ANSWER_MS);
   await backlog.close();
   const where: Record<string, string> = { kafka, s3: S3_BUCKET, inference: INFERENCE_SERVICE_URL };
+  // Only the VPC reaches them. Without an answer, nobody can say from here whether they work.
+  const remedies: Record<string, string> = {
+    kafka: `is 'npx sst tunnel --stage ${target.stage}' running? (docs/runbooks.md)`,
+    inference: 'INFERENCE_SERVICE_URL may name a forwarded port (docs/operate.md)',
+  };
   const services = Object.entries(health).map(([name, { ok, error }]) => {
-    const at = where[name] ?? `consumer of ${kafka}`;
-    return { name, at, healthy: ok !== false, ...(error ? { error } : {}) };
+    const remedy = ok === false && !error?.startsWith('it answers') ? remedies[name] : undefined;
+    const known = ok === null ? 'not known' : ok ? 'answers' : 'UNHEALTHY';
+    const state = remedy ? 'not reachable from here' : known;
+    const said = error && { error: remedy ? `${error}; ${remedy}` : error };
+    return { name, state, at: where[name] ?? `consumer of ${kafka}`, healthy: remedy ? null : ok, ...said };
   });
-  const rows = services.map(({ name, at, healthy }) => [name, healthy ? 'answers' : 'UNHEALTHY', at]);
+  const rows = services.map(({ name, state, at }) => [name, state, at]);
   return {
-    healthy: services.every(({ healthy }) => healthy),
+    healthy: Object.values(health).every(({ ok }) => ok !== false),
     facts: { services: Object.fromEntries(services.map(({ name, ...facts }) => [name, facts])), lag },
     lines: [
       ...aligned([['service', 'state', 'where'], ...rows]),
       ...services.flatMap(({ name, error }) => (error ? [`${name}: ${error}`] : [])),
-      ...(health.inference?.ok === false
-        ? [
-            `the model server does not answer: INFERENCE_SERVICE_URL may name a forwarded port (docs/operate.md)`,
-          ]
-        : []),
-      lag ? lagLine(lag) : `Kafka does not answer: is 'npx sst tunnel --stage ${target.stage}' running?`,
+      ...(lag ? [lagLine(lag)] : []),
     ],
   };
 }
