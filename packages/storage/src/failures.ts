@@ -21,7 +21,7 @@ export const FAILURES = {
   },
   FRAME_TOO_LARGE: {
     what: 'with what was detected, the record is larger than the topic takes',
-    remedy: 'raise max.message.bytes of the topic of detections, then put it back',
+    remedy: 'raise INFERENCE_CONFIDENCE_THRESHOLD or max.message.bytes or name ALLOWED_CLASSES; put it back',
   },
   EVENT_INVALID: {
     what: 'a record of the topic of events is no event',
