@@ -30,13 +30,12 @@ interface Metric {
   statistic: string;
 }
 
-/** The document that an alarm's message names: what users notice, where to look, what to do. */
-export const RUNBOOKS = 'docs/runbooks.md';
-/** The heading of an alarm's runbook. The alarms of all cameras share it, as do those of all pipeline stages. */
-export function pageOf({ key }: Pick<Alarm, 'key'>): string {
+/** Where an alarm's runbook is. The alarms of all cameras share one, as do those of all pipeline stages. */
+export function runbookOf({ key }: Pick<Alarm, 'key'>): string {
   const [, stage, kind] = /^([A-Z][a-z]+)(Lag|Failed|Errors)$/.exec(key) ?? [];
   const isStage = stage === 'Poller' || STAGES.some(({ name }) => title(name) === stage);
-  return isStage ? `Stage${kind}` : (key.split('-')[0] ?? key);
+  const heading = isStage ? `Stage${kind}` : (key.split('-')[0] ?? key);
+  return `docs/runbooks.md#${heading.toLowerCase()}`;
 }
 
 interface Watched extends Names {

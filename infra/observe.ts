@@ -1,5 +1,5 @@
 import { CANARY_STOPPED_KEY, LOST_BATCHES } from '@video-pipeline/frame';
-import { ALARM_PERIOD, type Alarm, alarms, pageOf, RUNBOOKS, stopsCanary } from './alarms.ts';
+import { ALARM_PERIOD, type Alarm, alarms, runbookOf, stopsCanary } from './alarms.ts';
 import { arnHere } from './arn.ts';
 import type { Compactor } from './compact.ts';
 import type { createConsole } from './console.ts';
@@ -149,7 +149,7 @@ function createAlarm(
   const name = `Alarm-${key}`;
   const alarm = new aws.cloudwatch.MetricAlarm(name, {
     ...rules,
-    alarmDescription: `${description} See ${RUNBOOKS}#${pageOf({ key }).toLowerCase()}.`,
+    alarmDescription: `${description} See ${runbookOf({ key })}.`,
     alarmActions: stop ? [topicArn, stop.arn] : [topicArn],
     okActions: [topicArn],
     ...measured(metric),

@@ -9,6 +9,7 @@ import { GPU_FPS } from './scaling.ts';
 
 /** Names every saving. */
 const ALL = 'all';
+const NAMES = [...ALL_SAVINGS, ALL];
 const positive = numberThat((value) => value > 0 && value <= 1e6, 'a number above 0, a million at most.');
 
 const {
@@ -25,18 +26,9 @@ const {
       .choices(['frames', 'archive', 'video', 'events'])
       .default('frames'),
   )
-  .addOption(
-    new Option('--kept <share>', 'share of pictures that `--store events` keeps (assumed: 0.1)').argParser(
-      positive,
-    ),
-  )
+  .option('--kept <share>', 'share of pictures that `--store events` keeps (assumed: 0.1)', positive)
   .option('--once', 'with PICTURES=once: pictures travel over Kafka once', false)
-  .addOption(
-    new Option('--savings <name...>', 'savings to apply, see docs/capacity.md').choices([
-      ...ALL_SAVINGS,
-      ALL,
-    ]),
-  )
+  .addOption(new Option('--savings <name...>', 'savings to apply, see docs/capacity.md').choices(NAMES))
   .option('--json', 'print one JSON object', false)
   .parse()
   .opts<Omit<Workload, 'savings'> & { json: boolean; savings?: (Saving | typeof ALL)[] }>();
