@@ -205,7 +205,7 @@ function refuse(): void {
   if (process.env.RUNNER_ENVIRONMENT !== 'github-hosted') return;
   if (stageOf(stage()).inference.backend !== 'eks') return;
   throw new Error(
-    `stage '${stage()}' has a Kubernetes API, which this runner of GitHub's can't reach, as its address is not fixed: set the repository's variable DEPLOY_RUNNER (docs/deploy.md, 'GitHub Actions')`,
+    `stage '${stage()}' has a Kubernetes API, which this runner of GitHub's can't reach, as its address is not fixed: set the repository's variable DEPLOY_RUNNER (docs/github.md)`,
   );
 }
 

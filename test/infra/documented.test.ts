@@ -11,7 +11,9 @@ import { ROOT } from './offline/platform.ts';
 import { createSandbox } from './stand-ins.ts';
 
 /** Documents that tell what to do with a stage on AWS. */
-const DOCUMENTS = ['deploy', 'canary', 'capacity', 'runbooks'].map((name) => `docs/${name}.md`);
+const DOCUMENTS = ['deploy', 'github', 'rollouts', 'canary', 'capacity', 'runbooks'].map(
+  (name) => `docs/${name}.md`,
+);
 /** What they tell of AWS: the others are of one machine, or are run by test/aws against stand-ins that answer. */
 const OF_AWS =
   /^(aws |kubectl .* -|kubectl rollout|npx sst |gh |MODEL_IMAGE=|npm run (-s )?(deploy|k8s:render|capacity|costs)\b)/;
@@ -24,6 +26,8 @@ const VALUES: Record<string, string> = {
   bucket: 'store',
   image: 'registry.example/model@sha256:1',
   reference: 'registry.example/model@sha256:1',
+  brokers: 'b-1.example:9098',
+  group: 'sg-1',
   registry: '123456789012.dkr.ecr.us-east-1.amazonaws.com',
   id: 'yard',
   owner: 'owner',
@@ -90,7 +94,7 @@ const ADDED: Record<string, string[]> = {
   'logs tail': ['since', 'follow', 'format', 'filter-pattern'],
   's3 cp': [],
   's3 ls': ['recursive'],
-  's3 rm': [],
+  's3 rm': ['recursive'],
 };
 const GLOBAL = ['query', 'output', 'region'];
 

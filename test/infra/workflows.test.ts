@@ -43,6 +43,9 @@ test('every npm script and file that workflows, scripts and the deploy guide cal
     ...workflows,
     ...globSync('infra/*.{sh,ts}', { cwd: ROOT }),
     'docs/deploy.md',
+    'docs/github.md',
+    'docs/rollouts.md',
+    'docs/proven.md',
     'docker-compose.yaml',
   ];
   for (const caller of callers) {
@@ -215,7 +218,7 @@ test.each([
 test('a stage with a Kubernetes API is deployed from an address that may reach it', () => {
   const { jobs } = parse(read('.github/workflows/deploy.yaml'));
   expect(jobs.deploy['runs-on']).toContain('vars.DEPLOY_RUNNER');
-  expect(read('docs/deploy.md')).toContain('DEPLOY_RUNNER');
+  expect(read('docs/github.md')).toContain('DEPLOY_RUNNER');
 });
 
 test('a job builds the images of its stage by the same command as a shell does', () => {
@@ -248,7 +251,7 @@ test('npm runs on the processor of the builder, for that of the image, wherever 
 });
 
 test('the guide trusts GitHub by both forms of its subject', () => {
-  const guide = read('docs/deploy.md');
+  const guide = read('docs/github.md');
   expect(guide).toContain('repo:<owner>/<repo>:environment:<name>');
   expect(guide).toMatch(/repo:<owner>@<owner id>\/<repo>@<repo id>:environment:<name>/);
 });
