@@ -272,7 +272,7 @@ function summary(): string {
 /** Dollars of a camera and month, one option after another. */
 function savingsTable(): string[] {
   const steps: [string, Partial<typeof work>][] = [
-    ['as a stage is by default', {}],
+    ['Express brokers, all else as in `production`', {}],
     ['`STORE=archive`', { store: 'archive' }],
     ['`PICTURES=once`', { store: 'archive', once: true }],
     ...ALL_SAVINGS.map((name, index): [string, Partial<typeof work>] => [
