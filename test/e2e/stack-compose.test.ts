@@ -111,6 +111,8 @@ describe('docker-compose.yaml', () => {
     const settings = serverSettings(9092, { id: 1, controllers: [9093] });
     expect(environment.KAFKA_LOG_RETENTION_HOURS).toBe(settings['log.retention.hours']);
     expect(environment.KAFKA_LOG_RETENTION_BYTES).toBe(settings['log.retention.bytes']);
+    // Kafka deletes whole segments: with its default of 1 GiB it would keep up to 2 GiB.
+    expect(environment.KAFKA_LOG_SEGMENT_BYTES).toBe(settings['log.segment.bytes']);
   });
 
   it('hands on what the shell sets, but for what it decides itself', () => {
