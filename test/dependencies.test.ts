@@ -49,6 +49,15 @@ test('no script runs at install but that of Node itself', () => {
   expect(allowed).toEqual(['node']);
 });
 
+test('SECURITY.md names every package whose script an npm runs that knows no allowScripts', () => {
+  const [npmrc, security] = ['.npmrc', 'SECURITY.md'].map((file) =>
+    readFileSync(resolve(root, file), 'utf8'),
+  );
+  const run = Object.keys(top.allowScripts).filter((name) => !npmrc?.includes(`${name}-install=skip`));
+  expect(run.length).toBeGreaterThan(1);
+  expect(run.filter((name) => !security?.includes(`\`${name}\``))).toEqual([]);
+});
+
 /** What docs/platforms.md says of builds. */
 const BUILDS = [
   [['linux-x64', 'linux-arm64', 'darwin-arm64'], true],
