@@ -1,4 +1,4 @@
-/** A camera's clock that is off by more, milliseconds, is not set: the time of arrival is more accurate. */
+/** A camera's clock that is off by more, milliseconds, counts as not set: the time of arrival is more accurate. */
 const MAX_DELAY_MS = 10_000;
 const MAX_AHEAD_MS = 500;
 /**
@@ -22,8 +22,8 @@ export function isPlausible(claimed: number, arrival: number, maxDelayMs = MAX_D
 /**
  * Computes when pictures of one stream were captured, epoch milliseconds. It uses the camera's clock if RTCP sender
  * reports give it (RFC 3550, 6.4.1) and it is plausible, and otherwise the time of arrival. For a file it adds the
- * picture's position to the file's start. If the correct time is behind the last one, the clock runs slowly until that
- * has caught up. It steps back only if this host's clock was set back by more than a camera's clock may be off.
+ * picture's position to the file's start. If the correct time is behind the last one, the clock runs slowly until the
+ * correct time has caught up. It steps back only if the host's clock was set back by more than a camera's may be off.
  */
 export class CaptureClock {
   /** Wall clock minus presentation time. */
@@ -69,7 +69,7 @@ export class CaptureClock {
   capturedAt(time: number, arrival: number): number {
     if (this.#wentBack(time)) this.#offset = undefined;
     const passed = Math.max(0, Math.min(time - this.#lastTime, MAX_DELAY_MS));
-    // A single picture with a time far ahead must not take the clock with it.
+    // A single picture with a time far ahead must not move the clock ahead.
     const isAhead = this.#fileStart === undefined && passed > arrival - this.#lastArrival + MAX_STEP_MS;
     [this.#lastTime, this.#lastArrival] = [time, arrival];
     this.#firstTime ??= time;

@@ -28,7 +28,7 @@ export class Failover {
   readonly #seconds: number;
   /** The same for all URLs, so that URLs with equally many failures are due in their order. */
   readonly #jitter = 0.75 + Math.random() * 0.5;
-  #now: Candidate;
+  #current: Candidate;
   /** When the first URL is tried while a fallback is read, by `performance.now`. Failures of the fallback keep it. */
   #firstDue = 0;
 
@@ -37,17 +37,17 @@ export class Failover {
     const candidateOf = (one: string): Candidate => ({ url: one, failures: 0, notBefore: 0 });
     this.#first = candidateOf(url);
     this.#all = [this.#first, ...fallback.map(candidateOf)];
-    this.#now = this.#first;
+    this.#current = this.#first;
     this.#seconds = seconds;
   }
 
   get url(): string {
-    return this.#now.url;
+    return this.#current.url;
   }
 
   /** Number of the fallback that is read, from 1; undefined while the first URL is read. */
   get fallback(): number | undefined {
-    return this.#now === this.#first ? undefined : this.#all.indexOf(this.#now);
+    return this.#current === this.#first ? undefined : this.#all.indexOf(this.#current);
   }
 
   /**
@@ -58,17 +58,17 @@ export class Failover {
    */
   next(gavePictures: boolean, permanent: boolean): number {
     const now = performance.now();
-    const broken = this.#now;
+    const broken = this.#current;
     broken.failures = gavePictures ? 1 : broken.failures + 1;
     this.#backOff(broken, permanent);
     if (gavePictures && !permanent) return broken.notBefore - now;
     if (broken === this.#first) this.#firstDue = Math.max(broken.notBefore, now + this.#seconds * 1000);
     const at = this.#all.indexOf(broken) + 1;
     const inTurn = [...this.#all.slice(at), ...this.#all.slice(0, at)];
-    this.#now =
+    this.#current =
       inTurn.find(({ notBefore }) => notBefore <= now) ??
       inTurn.reduce((soonest, one) => (one.notBefore < soonest.notBefore ? one : soonest));
-    return Math.max(0, this.#now.notBefore - now);
+    return Math.max(0, this.#current.notBefore - now);
   }
 
   /** The backoff doubles from 0.5 s to 10 s. Jitter spreads the reconnections of cameras behind one switch. */
@@ -80,10 +80,10 @@ export class Failover {
   /**
    * While a fallback is read, tries the first URL from time to time and returns to it once it gives a picture.
    * @param goBack called when the first URL gives a picture
-   * @returns a function that ends this
+   * @returns a function that ends these attempts
    */
   watch(open: Open, goBack: () => void): () => void {
-    if (this.#now === this.#first) return () => {};
+    if (this.#current === this.#first) return () => {};
     const ending = new AbortController();
     let timer: NodeJS.Timeout;
     const again = () => {
@@ -98,7 +98,7 @@ export class Failover {
         this.#firstDue = Math.max(this.#firstDue, this.#first.notBefore);
       }
       if (seen !== 'picture') return again();
-      this.#now = this.#first;
+      this.#current = this.#first;
       goBack();
     };
     again();

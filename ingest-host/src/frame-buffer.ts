@@ -4,7 +4,7 @@ import type { Frame } from '@video-pipeline/frame';
 export class FrameBuffer {
   readonly #frames: { frame: Frame; at: number }[] = [];
   #bytes = 0;
-  /** Whether frames may be dropped: those of a camera may. A file can wait instead. A stream may be now one, now the other. */
+  /** Whether frames may be dropped: those of a camera. A file waits instead. A stream may change between the two. */
   live = false;
 
   get length(): number {
@@ -18,7 +18,7 @@ export class FrameBuffer {
 
   /**
    * Adds a frame.
-   * @param maxMs longest time for which a frame is kept, milliseconds; left out, all are kept
+   * @param maxMs longest time for which a frame is kept, milliseconds; by default no limit
    * @param at when the frame came, by a clock that is never set, milliseconds
    * @returns the frames that are dropped for it, oldest first
    */
@@ -49,8 +49,8 @@ export class FrameBuffer {
 
 /**
  * Drops frames of live streams until all together are within `maxBytes`. Each time it drops the oldest frame of the
- * stream with the most bytes. So large frames of one camera take no memory from the others, and a clock that is late is
- * no disadvantage.
+ * stream with the most bytes. So large frames of one camera take no memory from the others. Cameras' clocks do not
+ * matter.
  * @returns the dropped frames
  */
 export function dropOverflow(buffers: Iterable<FrameBuffer>, maxBytes: number): Frame[] {

@@ -48,7 +48,7 @@ const COUNTERS_BY_REASON: readonly Row<Record<string, number>>[] = [
   ],
   [
     'ingest_pictures_damaged_total',
-    'coded pictures left out as they, or what they build on, were lost, corrupt or undecodable',
+    'coded pictures left out because they, or their references, were lost, corrupt or undecodable',
     ({ damaged }) => ({ ...damaged }),
   ],
 ];

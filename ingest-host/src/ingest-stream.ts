@@ -8,8 +8,8 @@ import { Failover } from './failover.ts';
 import { JpegEncoder } from './jpeg.ts';
 import type { FrameLimit } from './limit.ts';
 import { MotionGate } from './motion-gate.ts';
-import { Patience } from './patience.ts';
 import { JpegError } from './picture-filter.ts';
+import { PictureWatch } from './picture-watch.ts';
 import type { Publisher } from './publisher.ts';
 import { Sampler } from './sampler.ts';
 import { fileOf } from './source/file.ts';
@@ -57,9 +57,9 @@ export class IngestStream {
   readonly #clock = new CaptureClock();
   readonly #isActive: (at: number) => boolean;
   readonly #failover: Failover;
-  /** Where the camera said that it goes on: for the next reading alone. */
+  /** URL to which the camera has redirected the stream: used for the next connection only. */
   #location: string | undefined;
-  /** Sampled pictures that were taken of the file: after its active hours, or once it is there again, it goes on. */
+  /** Pictures sampled from the file so far. After inactive hours, or once a missing file is back, they are skipped. */
   #taken = 0;
   #finished: Promise<void> | undefined;
 
@@ -101,7 +101,7 @@ export class IngestStream {
       }
       const error = outcome === 'ended' ? new SourceError('the fallback ended') : outcome;
       if (error.isFinal && !this.spec.fallback) {
-        this.#tell('failed', error.message);
+        this.#report('failed', error.message);
         return;
       }
       const { url } = this.#failover;
@@ -193,7 +193,7 @@ export class IngestStream {
     return source;
   }
 
-  #tell(how: 'waits' | 'failed', error: string): void {
+  #report(how: 'waits' | 'failed', error: string): void {
     const { stats, log } = this.#context;
     stats.state = how === 'waits' ? 'waiting' : how;
     stats.lastError = error;
@@ -208,17 +208,17 @@ export class IngestStream {
     stall: Watchdog,
   ): Promise<number> {
     const { stats, limit, publisher, log } = this.#context;
-    const patience = new Patience(this.#stallSeconds, (reason) => this.#tell('waits', reason));
+    const pictureWatch = new PictureWatch(this.#stallSeconds, (reason) => this.#report('waits', reason));
     const sampler = new Sampler(this.spec.frameRate);
     let [sampled, unfit] = [0, 0];
     const mayWant = (time: number) => {
       stall.feed();
-      patience.packet(source.awaited);
+      pictureWatch.packet(source.awaited);
       return sampler.mayKeep(time);
     };
     for await (const picture of source.pictures(mayWant)) {
       stall.feed();
-      patience.picture(picture.time);
+      pictureWatch.picture(picture.time);
       stats.decoded += 1;
       stats.decodeSeconds += picture.decodeMs / 1000;
       if (this.#abort.signal.aborted) break;

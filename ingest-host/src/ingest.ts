@@ -41,7 +41,7 @@ export interface IngestOptions {
 export class Ingest {
   /** Counters of the listed streams, by id. */
   readonly stats = new Map<string, StreamStats>();
-  /** Those of the streams that were removed, too: they count on when they come back. A run numbers no two frames alike. */
+  /** Also those of removed streams: one that comes back counts on, so that no frame number repeats in a run. */
   readonly #counters = new Map<string, StreamStats>();
   readonly #options: IngestOptions;
   /** Id of this run; part of each frame. */
@@ -51,7 +51,7 @@ export class Ingest {
   readonly #streams = new Map<string, IngestStream>();
   readonly #fileTurns = new Turns(availableParallelism() + 2);
   #reloading: Promise<void> = Promise.resolve();
-  /** Resolves with the next reload, and when all is to stop. */
+  /** Resolves with the next reload. */
   #changed = Promise.withResolvers<void>();
 
   /** @param send delivers records in order; resolves once all replicas have acknowledged them */
@@ -97,11 +97,11 @@ export class Ingest {
    * invalid goes on with its former settings. A new stream with an invalid entry has the state `failed` and an error.
    */
   reload(specs: StreamSpec[], problems: StreamProblem[] = []): Promise<void> {
-    this.#reloading = this.#reloading.then(() => this.#bringTo(specs, problems));
+    this.#reloading = this.#reloading.then(() => this.#apply(specs, problems));
     return this.#reloading;
   }
 
-  async #bringTo(specs: StreamSpec[], problems: StreamProblem[]): Promise<void> {
+  async #apply(specs: StreamSpec[], problems: StreamProblem[]): Promise<void> {
     const wanted = new Map(specs.map((spec) => [spec.id, spec]));
     for (const { id, text } of problems) {
       this.#options.log.error("a stream can't be read", { ...(id ? { stream: id } : {}), error: text });

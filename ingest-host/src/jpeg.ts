@@ -99,7 +99,7 @@ export class JpegEncoder {
     encoder.threadCount = 1;
     encoder.qMin = 1;
     encoder.setFlags(AV_CODEC_FLAG_QSCALE);
-    // Options are set by setters: node-av 6.1.1 frees a Dictionary that is passed to open2 twice.
+    // Options are set by setters: node-av 6.1.1 frees twice a Dictionary that is passed to open2.
     check(encoder.open2Sync(codec), 'open encoder');
     this.#encoder = encoder;
     return encoder;

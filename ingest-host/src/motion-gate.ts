@@ -3,7 +3,7 @@ import type { RawFrame } from './raw-frame.ts';
 
 /** When a picture of a still scene is sent. */
 export interface MotionSettings {
-  /** Share of the picture that must differ from the last picture sent, 0..1; `safe`: one cell, by little. */
+  /** Share of the picture that must differ from the last one sent, 0..1; `safe`: a small change of one cell. */
   threshold: number | 'safe';
   /** Interval at which a still scene is sent, seconds. */
   keepaliveSeconds: number;
@@ -15,8 +15,8 @@ const ROWS = 36;
 /** A cell counts as changed when its luma, 0..255, differs by more. */
 const CELL_CHANGE = 8;
 /**
- * With `safe` one cell that differs by more than this is enough. Of the demo clips' frames, all with a person who often
- * holds still, it loses none (`npm run bench:motion`). The least share of the picture loses 28 %.
+ * With `safe` one cell that differs by more than this is enough. The person in the demo clips often holds still, yet
+ * `safe` loses none of their frames (`npm run bench:motion`). The lowest share of the picture loses 28 %.
  */
 const SAFE_CHANGE = 1;
 

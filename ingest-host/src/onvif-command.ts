@@ -17,7 +17,7 @@ export async function runDiscover(
   const devices = await discover(seconds, at === true ? undefined : at);
   if (devices.length === 0) {
     const where = at === true ? 'in the networks of this machine' : `at ${at}`;
-    throw new SourceError(`no ONVIF camera ${where} answered within ${seconds} s: many have it switched off`);
+    throw new SourceError(`no camera ${where} answered within ${seconds} s: many have ONVIF switched off`);
   }
   const found = await Promise.all(devices.map((device) => ask(device, user)));
   if (json) console.log(JSON.stringify(found));

@@ -5,7 +5,7 @@ import {
 } from 'node-av/constants';
 import type { RawFrame } from './raw-frame.ts';
 
-/** No video has pixels that are longer: such a ratio is an error, and is ignored as if it were not there. */
+/** Largest ratio of a pixel's sides. A larger one is an error and is ignored. */
 const MAX_ASPECT = 4;
 
 /** How a picture's side data is applied. */

@@ -2,11 +2,11 @@ import type { PartitionLag } from '@video-pipeline/kafka';
 import { sum } from './sum.ts';
 
 export interface PipelineState {
-  /** As `performance.now` tells it. */
+  /** Time by `performance.now`. */
   at: number;
   /** Age of the oldest frame that waits for a stage, seconds; the sum over all stages. */
   delaySeconds: number;
-  /** Finished frames divided by arrived frames, over the last seconds; 1 if none arrived. */
+  /** Finished divided by arrived frames of the last seconds, 1 if none arrived; the product over all stages. */
   progress: number;
 }
 
@@ -20,7 +20,7 @@ interface Sample {
 
 /**
  * Computes the pipeline's delay from offsets of topics and consumer groups, sampled regularly. A record was written
- * between the samples before and after its offset. So no record has to be read, and every Kafka is supported.
+ * between the samples before and after its offset. So no record has to be read, whatever Kafka's version is.
  */
 export class PipelineDelay {
   readonly #stages = new Map<string, StageDelay>();
@@ -104,7 +104,7 @@ class StageDelay {
   }
 }
 
-/** Records a millisecond. With two changes it counts from the first to the last one, that is whole batches. */
+/** Records a millisecond. With two or more changes it counts from the first to the last one: whole batches. */
 function rateOf(samples: readonly Sample[]): number {
   const changes = samples.filter(({ value }, index) => index > 0 && value !== samples[index - 1]?.value);
   const [first, last] = changes.length > 1 ? [changes[0], changes.at(-1)] : [samples[0], samples.at(-1)];

@@ -133,7 +133,7 @@ function rateText({ measuredFps, announcedFps, longestGapSeconds = 0 }: ProbeRep
 function keyFrameText({ keyFrameIntervalSeconds }: ProbeReport): string {
   return keyFrameIntervalSeconds
     ? `every ${keyFrameIntervalSeconds.toFixed(2)} s`
-    : 'one only while watching';
+    : 'only one while watching';
 }
 
 function clockText({ source, offsetMs }: ProbeClock, seconds: number): string {

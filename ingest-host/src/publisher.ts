@@ -26,7 +26,7 @@ export interface PublisherOptions {
   bufferBytes: number;
   /**
    * Lane of a stream, its partition for example. The streams of a lane share sends, one at a time. Lanes do not wait
-   * for each other. Left out, there is one lane. A stream's lane may change: its frames stay in order.
+   * for each other. By default there is one lane. A stream's lane may change: its frames stay in order.
    */
   laneOf?(streamId: string): number;
   /** Most frames of one stream that wait before {@link Publisher.put} blocks. */

@@ -40,13 +40,13 @@ const VARIABLES = [
 /** Longest wait for Kafka to accept the queued frames at shutdown, milliseconds. */
 const FLUSH_MS = 2_500;
 const WATCH_INTERVAL_MS = 500;
-/** A streams file is read once it has not changed for so long: half of a list would stop the other streams. */
+/** A streams file is read once it has not changed for this long: an incomplete list would stop the missing streams. */
 const WRITTEN_MS = 1_000;
 /** Short, since a failed send is retried anyway. So a broker or a topic that comes back is found soon. */
 const KAFKA_RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 3 };
 /** Each camera occupies one thread of libuv's pool while it is read. Decoding, encoding and DNS need threads too. */
 const OTHER_THREADS = 16;
-/** For cameras that are added later: libuv does not start more threads. */
+/** Threads beyond those of the first cameras: the other ones, and those of cameras added later. libuv adds none. */
 const SPARE_THREADS = 64;
 
 /**
@@ -57,7 +57,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   expectLargeBuffers();
   const config = readConfig(VARIABLES, env);
   const { specs, problems, lowRates } = readStreams(config);
-  // libuv reads it when its first task is queued, that is after this line.
+  // libuv reads this variable when its first task is queued: after this line.
   process.env.UV_THREADPOOL_SIZE ??= String(specs.length + SPARE_THREADS);
 
   const log = createLogger('ingest');
@@ -136,7 +136,7 @@ function thinningOf(config: Config<(typeof VARIABLES)[number]>): Thinning | unde
   });
 }
 
-/** Calls `reload` on SIGHUP, and when `file`, if there is one, changes. @returns a function that ends this */
+/** Calls `reload` on SIGHUP, and when `file`, if there is one, changes. @returns a function that ends the watch */
 function onStreamsChange(file: string | undefined, reload: () => void): () => void {
   // Also without a file: an unhandled SIGHUP would end the process.
   process.on('SIGHUP', reload);

@@ -1,4 +1,4 @@
-/** A picture that is early by less counts as on time, seconds: containers round presentation times. */
+/** A picture that is early by less than this counts as on time, seconds: containers round presentation times. */
 const TOLERANCE = 0.002;
 /** Pictures over which the source's own interval is measured. */
 const WINDOW = 50;

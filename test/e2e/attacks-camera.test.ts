@@ -236,7 +236,7 @@ test.each([
   [
     '401 Unauthorized',
     'WWW-Authenticate: Digest realm="x", nonce="y", algorithm=SHA-512-256',
-    /authentication by sha-512-256, which is not known/,
+    /authentication by sha-512-256 is not supported/,
   ],
 ])('a camera that answers %s, %s: it is said', async (status, headers, said) => {
   const url = `rtsp://admin:secret@127.0.0.1:${await listen(createServer(refusing(status, headers)))}/x`;

@@ -45,7 +45,7 @@ test('where no device decodes, the CPU does, and it is said', async () => {
   const collecting = collectingIngest();
   await collecting.ingest.run([{ ...stream('yard', path), hwaccel: 'auto' }]);
   expect(collecting.frames).toHaveLength(10);
-  expect(stateOf(collecting)?.decoder).toMatch(/^cuda$|^vaapi$|^software, as of cuda: .+; vaapi: .+/);
+  expect(stateOf(collecting)?.decoder).toMatch(/^cuda$|^vaapi$|^software \(cuda: .+; vaapi: .+\)$/);
 });
 
 /** Watches as a player does. @returns what came: codec, and times of its packets, seconds */

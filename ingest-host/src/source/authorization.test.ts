@@ -63,7 +63,7 @@ test('the strongest of what is offered; Basic where there is nothing else', () =
   authorization.challenge(['Basic realm="x"']);
   expect(authorization.header('DESCRIBE', 'rtsp://h/x')).toBe(`Basic ${btoa('admin:p@ss')}`);
   expect(() => authorization.challenge(['Negotiate'])).toThrow(
-    'authentication by negotiate, which is not known',
+    'authentication by negotiate is not supported',
   );
 });
 

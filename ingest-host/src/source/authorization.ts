@@ -7,18 +7,18 @@ interface Credentials {
   password: string;
 }
 
-/** The authorization for the name and password of a URL; undefined if it has none. Some cameras have a password only. */
+/** The authorization for a URL's name and password; undefined if it has neither. Some cameras have only a password. */
 export function authorizationOf({ username, password }: URL): Authorization | undefined {
   if (!username && !password) return undefined;
   return new Authorization({ user: decoded(username), password: decoded(password) });
 }
 
-/** Whether the password of a URL may be sent to a host: its own alone, and if it was given for TLS, only over TLS. */
-export function mayGetPassword(of: URL, hostname: string, isSecure: boolean): boolean {
-  return of.hostname.toLowerCase() === hostname.toLowerCase() && (isSecure || !/s:$/.test(of.protocol));
+/** Whether a URL's password may be sent to a host: only to the URL's own, and only over TLS if the URL says TLS. */
+export function mayGetPassword(url: URL, hostname: string, isSecure: boolean): boolean {
+  return url.hostname.toLowerCase() === hostname.toLowerCase() && (isSecure || !/s:$/.test(url.protocol));
 }
 
-/** A part of a URL, not percent-encoded; as it stands where its percents are none of UTF-8's. */
+/** A part of a URL, percent-decoded; unchanged if the result would not be UTF-8. */
 export function decoded(text: string): string {
   try {
     return decodeURIComponent(text.replace(/%(?![\da-f]{2})/gi, '%25'));
@@ -49,7 +49,7 @@ export class Authorization {
   /**
    * @param headers values of WWW-Authenticate
    * @param repeats how often the request was repeated
-   * @returns whether to repeat it: if the password was sent, only a nonce may have been too old (RFC 7616, 3.3)
+   * @returns whether to repeat it: after the password was sent, only because the nonce was stale (RFC 7616, 3.3)
    * @throws SourceError when no challenge is supported
    */
   challenge(headers: readonly string[], repeats = 0): boolean {
@@ -57,7 +57,7 @@ export class Authorization {
     const known = ORDER.map((algorithm) => all.find((one) => one.algorithm === algorithm)).find(Boolean);
     if (!known) {
       const names = all.map(({ algorithm }) => algorithm).join(', ') || 'nothing';
-      throw new SourceError(`open: authentication by ${names}, which is not known (401)`, true);
+      throw new SourceError(`open: authentication by ${names} is not supported (401)`, true);
     }
     this.#challenge = known;
     this.#count = 0;

@@ -1,6 +1,6 @@
 import { withHeaders } from './rtsp-headers.ts';
 
-/** A stretch of a recording in absolute time (RFC 2326, 3.7), as replays of ONVIF devices have it. */
+/** A time range of a recording in absolute time (RFC 2326, 3.7), as replays of ONVIF devices have it. */
 export interface ClockRange {
   /** As in RTSP: `clock=20261125T070000Z-20261125T071000.5Z`. */
   text: string;
@@ -11,9 +11,9 @@ export interface ClockRange {
 
 const RANGE = /^(?:#|a=range:)(clock=(\d{8}T\d{6}(?:\.\d+)?Z)-(\d{8}T\d{6}(?:\.\d+)?Z))/m;
 
-/** The range that a session description, or the part of a URL after `#`, names. Undefined without one that ends. */
-export function clockRange(of: string): ClockRange | undefined {
-  const [, text = '', from = '', to = ''] = RANGE.exec(of) ?? [];
+/** The range that a session description, or the part of a URL after `#`, names; undefined unless it has an end. */
+export function clockRange(source: string): ClockRange | undefined {
+  const [, text = '', from = '', to = ''] = RANGE.exec(source) ?? [];
   const [begin, end] = [timeOf(from), timeOf(to)];
   return end > begin ? { text, begin, seconds: (end - begin) / 1000 } : undefined;
 }
@@ -23,7 +23,7 @@ function timeOf(clock: string): number {
 }
 
 /**
- * An answer with a session description, for FFmpeg, which knows positions only (RFC 2326, 3.6).
+ * Changes an answer's session description to positions from 0 (RFC 2326, 3.6): FFmpeg knows no absolute times.
  * @param body each character is a byte
  */
 export function inPositions(head: string, body: string, { seconds }: ClockRange): string {

@@ -32,7 +32,7 @@ const NOTHING = Buffer.alloc(0);
 interface DecoderOptions {
   /** Whether the video comes from a network. Then only the codecs of cameras are decoded, within limits. */
   fromNetwork: boolean;
-  /** Whether it comes in segments. Each restarts its packet counters: FFmpeg marks the packet before as damaged. */
+  /** Whether the video has segments. Each restarts its packet counters: FFmpeg marks the packet before as damaged. */
   inSegments: boolean;
   damage: Damage | undefined;
   hwaccel: Hwaccel | undefined;
@@ -107,7 +107,7 @@ export class VideoDecoder {
   #useHardware(wanted: Hwaccel, codec: Codec): void {
     const found = findHardware(wanted, codec);
     if (typeof found === 'string') {
-      this.device = `software, as of ${found}`;
+      this.device = `software (${found})`;
       return;
     }
     this.device = found.kind;
@@ -159,7 +159,7 @@ export class VideoDecoder {
     return this.#references.check(picture, gapOf(picture) ?? hole);
   }
 
-  /** What was lost with damaged pictures before `packet`: as many pictures as the time since the last one has room for. */
+  /** The gap that damaged pictures left before `packet`. The time since the last whole picture gives its length. */
   #holeBefore({ dts }: Packet): Gap | undefined {
     const since = dts === AV_NOPTS_VALUE ? Number.NaN : Number(dts - this.#dts);
     this.#dts = dts;
@@ -253,7 +253,7 @@ export class VideoDecoder {
   }
 
   /**
-   * Whether a restarted decoder itself knows the first undamaged picture. For H.264 that includes streams without key
+   * Whether a restarted decoder itself finds the first undamaged picture. For H.264 that includes streams without key
    * frames, in which each picture refreshes a stripe (intra refresh).
    */
   get #startsAnew(): boolean {

@@ -43,7 +43,7 @@ export interface Gate {
    */
   wallClockOffset?(time: number): number | undefined;
   /**
-   * Whether it is read as a file is: once, as fast as the pipeline allows. Called once the source is open.
+   * Whether the source is read like a file: once, as fast as the pipeline allows. Called once the source is open.
    * @param duration seconds
    * @param container FFmpeg's demuxer
    */
@@ -105,7 +105,7 @@ export class FFmpegSource implements Source {
 
   async #open(): Promise<void> {
     const { url, options, fromNetwork, gate } = this.#from;
-    // Without this allocation an opening can't be interrupted: a camera that sends a byte now and then would block its
+    // Without this allocation `openInput` can't be interrupted: a camera that sends a byte now and then would block its
     // thread for ever.
     this.#input.allocContext();
     check(await this.#input.openInput(url, null, Dictionary.fromObject(options)), 'open');
@@ -175,8 +175,8 @@ export class FFmpegSource implements Source {
     for (;;) {
       const ended = !(await this.#readPacket(stream));
       const isKey = !ended && this.#packet.isKeyframe;
-      // A file has it at the start of a fragment, if at all.
-      // What a recorder reports is of now, at times.
+      // A file has the wall clock at the start of a fragment, if at all.
+      // The wall clock of a replayed recording may be the time of the replay.
       const isReported = gate ? gate.recordedAt === undefined : isKey;
       if (!ended && isReported) offset = reportedOffset(this.#packet, seconds) ?? offset;
       if (isKey && gate) next = listed(gate, stampOf(this.#packet.pts) * seconds) ?? next;
@@ -235,7 +235,7 @@ export class FFmpegSource implements Source {
     return recordedTimes(this.#isUntimed ? 0 : seconds, interval, maxStep);
   }
 
-  /** Whether it is a recording over RTSP that was read whole: some servers are silent then. */
+  /** Whether it is a recording over RTSP that was read to its end: some servers then send nothing more. */
   get #isComplete(): boolean {
     return this.#from.gate?.hasEnd === true && this.#duration > 0 && this.#last > this.#duration - 1;
   }

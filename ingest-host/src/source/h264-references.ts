@@ -19,7 +19,7 @@ interface Reference {
   isSure: boolean;
 }
 
-/** Most fields that count as damaged, if neither a key frame nor a recovery point comes: FFmpeg decides then. */
+/** Most fields that count as damaged if neither a key frame nor a recovery point comes. After them, FFmpeg decides. */
 const MAX_DOUBT = 500;
 /** There are at most 16 references, and as many lost ones are kept. */
 const MAX_KEPT = 32;
@@ -27,8 +27,8 @@ const MAX_KEPT = 32;
 /**
  * Finds the pictures of an H.264 stream that refer to a lost picture (ITU-T H.264, 8.2.4). FFmpeg replaces a lost
  * picture by another one, and later pictures are smeared without an error. In a stream with fields or long-term
- * references only frame_num is followed (7.4.3): there, all pictures after a loss count as damaged until a key frame, or
- * with fields until a recovery point.
+ * references only frame_num is followed (7.4.3). There, all pictures after a loss count as damaged until a key frame,
+ * or with fields until a recovery point.
  */
 export class H264References {
   readonly #sequences = new Map<number, Sequence>();
@@ -40,7 +40,7 @@ export class H264References {
   #isOther = false;
   /** Whether pictures are coded as two fields. */
   #hasFields = false;
-  /** So many more fields count as damaged. FFmpeg would trust an I field, although its second field may refer to others. */
+  /** How many more fields count as damaged. FFmpeg trusts an I field, although its second field may refer to others. */
   #doubt = 0;
   /** frame_num of the last reference picture. */
   #number: number | undefined;
@@ -92,7 +92,7 @@ export class H264References {
     const isSame = before === undefined || (before === slice.number && (sequence.hasFields || !gap));
     const missing = isSame ? 0 : (slice.number - before - 1 + limit) % limit;
     if (missing > 0 && !isReference) this.#number = (slice.number - 1 + limit) % limit;
-    // Numbers restart at a key frame. If one was lost and none is missing, so many reference pictures were lost with it.
+    // Numbers restart at a key frame. If one was lost and no number is missing, `slice.number` pictures were lost.
     const mayHideKey = missing === 0 && slice.number <= (gap?.packets ?? -1);
     if (gap && (mayHideKey || !this.#references)) return this.#break();
     if (missing === 0 || (sequence.hasGaps && !gap)) return this.#look(slice, picture, sequence);
@@ -112,7 +112,7 @@ export class H264References {
     if (!references) return 'whole';
     const isHole = references.some(({ isWhole, isSure }) => !isWhole || !isSure);
     const isWhole =
-      !isHole || this.#slicesOf(picture).every((one) => isBuilt(one, references, place, sequence));
+      !isHole || this.#slicesOf(picture).every((one) => areWhole(one, references, place, sequence));
     if (slice.isReference) {
       this.#mark(slice, sequence);
       keep(references, { number: slice.number, place, isWhole, isSure: true });
@@ -182,7 +182,7 @@ export class H264References {
 
 /** Adds a reference. The number is limited also for a stream that never marks one as unused. */
 function keep(references: Reference[], one: Reference): void {
-  // Two references never have the same number: the former was removed by a picture that was lost.
+  // Two references never have the same number: a lost picture has removed the former one.
   const same = references.findIndex(({ number }) => number === one.number);
   if (same >= 0) references.splice(same, 1);
   references.push(one);
@@ -190,7 +190,7 @@ function keep(references: Reference[], one: Reference): void {
 }
 
 /** Whether all references of a slice are undamaged. @param place output order of its picture */
-function isBuilt(
+function areWhole(
   slice: Slice | undefined,
   references: readonly Reference[],
   place: number | undefined,

@@ -132,7 +132,7 @@ export class HttpGate implements Gate {
     }
   }
 
-  /** @param repeats how often it was asked before: without the password, or with a nonce that was too old */
+  /** @param repeats how often it was asked before: without the password, or with a stale nonce */
   #ask(exchange: Exchange, repeats = 0): void {
     const { url, asked, answer } = exchange;
     const [host, port, method] = [withoutBrackets(url.hostname), portOf(url), asked.method ?? 'GET'];
@@ -156,16 +156,16 @@ export class HttpGate implements Gate {
       insecureHTTPParser: true,
     });
     exchange.outgoing = outgoing;
-    const isWorthAgain = ({ statusCode, headersDistinct }: IncomingMessage) =>
+    const shouldRepeat = ({ statusCode, headersDistinct }: IncomingMessage) =>
       statusCode === 401 && own?.challenge(headersDistinct['www-authenticate'] ?? [], repeats);
     outgoing.on(
       'error',
       (error) => exchange.outgoing === outgoing && this.#refuse(answer, connectionError(error)),
     );
-    outgoing.once('response', (came) => {
-      came.on('error', () => answer.destroy());
+    outgoing.once('response', (reply) => {
+      reply.on('error', () => answer.destroy());
       try {
-        if (!isWorthAgain(came)) return this.#passOn(exchange, came);
+        if (!shouldRepeat(reply)) return this.#passOn(exchange, reply);
         this.#ask(exchange, repeats + 1);
       } catch (error) {
         this.#refuse(answer, error as SourceError);
@@ -175,9 +175,9 @@ export class HttpGate implements Gate {
     outgoing.end();
   }
 
-  #passOn(exchange: Exchange, came: IncomingMessage): void {
+  #passOn(exchange: Exchange, reply: IncomingMessage): void {
     const { answer } = exchange;
-    const { statusCode = 502, statusMessage = '', headers } = came;
+    const { statusCode = 502, statusMessage = '', headers } = reply;
     const isGood = statusCode < 300;
     const more = statusCode < 400 ? ': its redirects lead to no video' : '';
     const text = `it was answered ${statusCode} ${statusMessage}${more}`;
@@ -193,47 +193,47 @@ export class HttpGate implements Gate {
       }
     };
     const onData = (bytes: Buffer) => {
-      take ??= isGood ? this.#taker(exchange, came, bytes) : this.#unchanged(exchange, came);
+      take ??= isGood ? this.#taker(exchange, reply, bytes) : this.#unchanged(exchange, reply);
       const most = take.most?.() ?? MAX_BYTES_WITHOUT_PACKET;
       this.#bytes += bytes.length;
       if (this.#bytes > most) this.problem = new SourceError(`${most / 1024} KiB without a picture`, true);
       if (this.#bytes > most) answer.destroy();
       else if (take.data(bytes) === false) {
-        came.pause();
-        answer.once('drain', () => came.resume());
+        reply.pause();
+        answer.once('drain', () => reply.resume());
       }
     };
-    came.on('data', (bytes: Buffer) => guarded(() => onData(bytes)));
-    came.once('end', () =>
+    reply.on('data', (bytes: Buffer) => guarded(() => onData(bytes)));
+    reply.once('end', () =>
       guarded(() => {
-        if (!take && answer.headersSent) this.#again(exchange, came);
-        else (take ?? this.#unchanged(exchange, came)).end();
+        if (!take && answer.headersSent) this.#again(exchange, reply);
+        else (take ?? this.#unchanged(exchange, reply)).end();
       }),
     );
   }
 
   /** Chooses how the body of a good answer is handled. @param start its first bytes */
-  #taker(exchange: Exchange, came: IncomingMessage, start: Buffer): Taker {
-    const type = came.headers['content-type'] ?? '';
+  #taker(exchange: Exchange, reply: IncomingMessage, start: Buffer): Taker {
+    const type = reply.headers['content-type'] ?? '';
     const isJpeg = start.indexOf('ffd8ff', 0, 'hex') === 0;
     // Detected by content too: the stated type may be wrong.
     const isOne = /^image\/jpe?g/i.test(type) || (isJpeg && (this.#period !== undefined || this.#hasLength));
-    if (start.toString('latin1', 0, 12).includes('#EXTM3U')) return this.#list(exchange, came);
-    if (isOne || isJpeg || /^multipart\//i.test(type)) return this.#jpegs(exchange, came, isOne);
-    return this.#unchanged(exchange, came);
+    if (start.toString('latin1', 0, 12).includes('#EXTM3U')) return this.#list(exchange, reply);
+    if (isOne || isJpeg || /^multipart\//i.test(type)) return this.#jpegs(exchange, reply, isOne);
+    return this.#unchanged(exchange, reply);
   }
 
-  #unchanged({ url, answer }: Exchange, came: IncomingMessage): Taker {
-    const { location } = came.headers;
+  #unchanged({ url, answer }: Exchange, reply: IncomingMessage): Taker {
+    const { location } = reply.headers;
     const to = location === undefined ? undefined : URL.parse(location, url.href);
     const more = to ? { location: /^https?:$/.test(to.protocol) ? this.#plain(to) : to.href } : {};
-    if (!answer.headersSent) answer.writeHead(came.statusCode ?? 502, { ...pickHeaders(came), ...more });
+    if (!answer.headersSent) answer.writeHead(reply.statusCode ?? 502, { ...pickHeaders(reply), ...more });
     return { data: (bytes) => answer.write(bytes), end: () => void answer.end() };
   }
 
-  #list({ url, answer }: Exchange, came: IncomingMessage): Taker {
+  #list({ url, answer }: Exchange, reply: IncomingMessage): Taker {
     const parts: Buffer[] = [];
-    answer.writeHead(200, pickHeaders(came, ['content-type']));
+    answer.writeHead(200, pickHeaders(reply, ['content-type']));
     const isMaster = () => parts.some((part) => part.includes('#EXT-X-STREAM-INF'));
     return {
       most: () => (isMaster() ? MAX_MASTER_LIST_BYTES : MAX_LIST_BYTES),
@@ -243,21 +243,21 @@ export class HttpGate implements Gate {
   }
 
   /** @param isOne whether it is a snapshot, to be requested again; otherwise the camera pushes JPEGs */
-  #jpegs(exchange: Exchange, came: IncomingMessage, isOne: boolean): Taker {
+  #jpegs(exchange: Exchange, reply: IncomingMessage, isOne: boolean): Taker {
     return jpegTaker(exchange, (count) => {
       if (!isOne) exchange.answer.end();
-      else if (count <= 1) this.#again(exchange, came);
+      else if (count <= 1) this.#again(exchange, reply);
       else
         this.#refuse(exchange.answer, new SourceError(`open: a file of ${count} JPEGs, without times`, true));
     });
   }
 
   /** Requests a snapshot again after its period. One that did not change is only sent again every few seconds. */
-  #again(exchange: Exchange, came: IncomingMessage): void {
+  #again(exchange: Exchange, reply: IncomingMessage): void {
     const { answer, last } = exchange;
     // Without this check a source that FFmpeg has closed would be requested for ever.
-    if ((came.statusCode ?? 502) >= 400 || answer.destroyed) return void answer.destroy();
-    const { etag, 'last-modified': modified } = pickHeaders(came, ['etag', 'last-modified']);
+    if ((reply.statusCode ?? 502) >= 400 || answer.destroyed) return void answer.destroy();
+    const { etag, 'last-modified': modified } = pickHeaders(reply, ['etag', 'last-modified']);
     exchange.validators = {
       ...exchange.validators,
       ...(etag ? { 'if-none-match': etag } : {}),

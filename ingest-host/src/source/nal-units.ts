@@ -15,7 +15,7 @@ export class Bits {
       : escaped;
   }
 
-  /** @throws RangeError past its end: zeros there would be read for as long as counts in them say */
+  /** @throws RangeError past the end: a forged count must not make it read zeros there for long */
   read(count: number): number {
     if (this.#at + count > 8 * this.#bytes.length) throw new RangeError('it ends within its header');
     let value = 0;
@@ -64,7 +64,7 @@ export const typeOfH265 = (header: number) => (header >> 1) & 63;
 export const isKeyOfH265 = (type: number) => type >= 16 && type <= 23;
 
 const START = Buffer.from([0, 0, 1]);
-/** Pictures have far fewer units. Of one made to have a million, no more are looked at: the decoder has a thread, this has none. */
+/** Pictures have far fewer units. A forged one with a million must not block the event loop. */
 const MAX_UNITS = 1_000;
 
 /**

@@ -10,8 +10,8 @@ test.each([
   ['rtsp://admin:pa#ss@127.0.0.1/x', 'in a password, # / ? @ and : must be percent-encoded'],
   // The host would be `admin`, and its port 12.
   ['rtsp://admin:12#3@127.0.0.1/x', 'in a password, # / ? @ and : must be percent-encoded'],
-  ['rtsp://127.0.0.1:99999/x', 'not a URL: see its host and port'],
-  ['ftp://127.0.0.1/x', "'ftp:' is not known: file, http, https, rtsp,"],
+  ['rtsp://127.0.0.1:99999/x', 'not a URL: check its host and port'],
+  ['ftp://127.0.0.1/x', "'ftp:' is none of file, http, https, rtsp,"],
   ['udp://127.0.0.1', 'needs a port'],
 ])('%s: what is wrong with it', async (url, said) => {
   const opening = open(url);

@@ -39,7 +39,7 @@ export async function openSource(url: string, options: SourceOptions, signal?: A
   if (url === '') throw new SourceError('open: no URL', true);
   const scheme = /^([a-z][a-z0-9+.-]+):/i.exec(url)?.[1]?.toLowerCase();
   const opener = scheme === undefined ? openFile : OPENERS.get(scheme);
-  if (!opener) throw new SourceError(`open: '${scheme}:' is not known: ${SCHEMES.join(', ')} are`, true);
+  if (!opener) throw new SourceError(`open: '${scheme}:' is none of ${SCHEMES.join(', ')}`, true);
   return await opener(url, options, signal);
 }
 
@@ -98,7 +98,7 @@ export function redirected(location: string, from: URL, hosts: AllowedHosts): UR
     throw new SourceError(`${place}, ${which}`, true);
   }
   if (!/^rtsps?:$/.test(to.protocol)) throw new SourceError(`${place}, which is not RTSP`, true);
-  // The stretch of a recording is that of the camera's own URL.
+  // The time range of a recording is that of the camera's own URL.
   to.hash ||= from.hash;
   if (mayGetPassword(from, to.hostname, to.protocol === 'rtsps:') && !to.username)
     [to.username, to.password] = [from.username, from.password];
@@ -138,7 +138,7 @@ async function checkHost(hostname: string): Promise<void> {
   });
 }
 
-/** For what FFmpeg reads directly. @param protocols FFmpeg's, those that it may use */
+/** Opens what FFmpeg reads directly. @param protocols of FFmpeg, those that it may use */
 function openerOf(protocols: string): Opener {
   return async (url, options, signal) => {
     await checkHost(parsed(url).hostname);
@@ -174,6 +174,6 @@ function parsed(url: string): URL {
   // A camera's URL has no part after #, but a password may contain #.
   if (url.includes('@') && (!address || address.hash.includes('@')))
     throw new SourceError('open: not a URL: in a password, # / ? @ and : must be percent-encoded', true);
-  if (!address) throw new SourceError('open: not a URL: see its host and port', true);
+  if (!address) throw new SourceError('open: not a URL: check its host and port', true);
   return address;
 }

@@ -18,13 +18,13 @@ export function reportedOffset(packet: Packet, seconds: number): number | undefi
   return Number(data.readBigInt64LE(0)) / 1000 - Number(packet.pts) * seconds * 1000;
 }
 
-/** Durations of pictures are inexact: a step back by less is none, as in ffmpeg; seconds. */
+/** Durations of pictures are inexact: a step back by less is ignored, as in ffmpeg; seconds. */
 const MAX_BACK = 0.1;
 
 /**
- * Times of the pictures of a recording. A picture without a time follows the one before: in elementary streams all, in
- * AVI the last one if it is a B picture, in Matroska those before 0. So does one whose time steps back or too far
- * ahead, as in recordings that were joined. Later times continue theirs.
+ * Times of the pictures of a recording. A picture without a time follows the one before: all in an elementary stream, a
+ * last B picture in AVI, those before 0 in Matroska. After a step back or too far ahead, as in joined recordings, all
+ * times are shifted so that they continue.
  * @param seconds of the time base; 0 if no picture has a time
  * @param interval between pictures of unknown duration, seconds
  * @param maxStep longest step that is no break, seconds

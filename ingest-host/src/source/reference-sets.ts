@@ -48,7 +48,7 @@ export class ReferenceSets {
       }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
-      // What it says is for the decoder to find.
+      // An invalid header: the decoder will report it.
       this.forget();
     }
     return gap?.isKey ? this.#break() : 'whole';
@@ -186,7 +186,7 @@ function readReferences(bits: Bits, { sets, width, hasLongTerm, longTerm }: Sequ
 /**
  * Reads a reference picture set (7.3.7).
  * @param sets the sets before it
- * @param count if equal to their number: in a slice
+ * @param count of the sets in the sequence; a set in a slice comes after all of them
  */
 function readSet(bits: Bits, sets: readonly Reference[][], count: number): Reference[] {
   if (sets.length > 0 && bits.flag()) return readPredicted(bits, sets, count);

@@ -43,7 +43,7 @@ function isReport(framed: Buffer): boolean {
 
 /**
  * @param codecs called when the first packet of a channel has come
- * @param relayOf who gets the packets of a framed packet's channel, too
+ * @param relayOf the relay that gets the packets of a framed packet's channel, too
  * @returns a handler of a camera's framed packets. It passes RTP on to `client` by complete pictures, and RTCP at once.
  */
 export function passPictures(
@@ -94,7 +94,7 @@ export function passPictures(
 
 /**
  * Groups the packets of one RTP stream (RFC 3550, 5.1) by pictures and leaves out incomplete pictures. A decoder would
- * decode them as if they were complete, and H.265's does not notice.
+ * decode them as if they were complete, and H.265's reports no error.
  */
 export class RtpPictures {
   readonly #codecs: ReadonlyMap<number, string>;

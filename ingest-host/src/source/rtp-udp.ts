@@ -10,7 +10,7 @@ const MAX_TRIES = 20;
 const MAX_HELD = 32;
 /** Longest wait for a late packet, if packets come rarely, milliseconds; FFmpeg waits as long. */
 const MAX_WAIT_MS = 500;
-/** If all packets are late for so long, the camera has set its numbers back, milliseconds. */
+/** If all packets are late for this long, the camera has set its numbers back, milliseconds. */
 const MAX_LATE_MS = 1_000;
 const RECEIVE_BUFFER = 2 * 1024 * 1024;
 

@@ -38,7 +38,7 @@ interface Line {
   client: Socket;
   camera: Duplex;
   asked: Request[];
-  /** Ids of the camera's sessions: one, but for cameras that begin one for each track. */
+  /** Ids of the camera's sessions: one, or one for each track. */
   sessions: Set<string>;
   /** UDP tracks by RTP channel. */
   tracks: Map<number, UdpTrack>;
@@ -61,7 +61,7 @@ export class RtspGate implements Gate {
   readonly #udp = new Set<UdpTrack>();
   readonly #authorization: Authorization | undefined;
   #range: ClockRange | undefined;
-  /** Of a recording, whether the extensions of ONVIF's replay are asked for (ONVIF Streaming, 6). */
+  /** Whether a recording is requested with the extensions of ONVIF's replay (ONVIF Streaming, 6). */
   #isOnvif = true;
   #codecs: ReadonlyMap<number, string> = new Map();
   #bytes = 0;
@@ -114,7 +114,7 @@ export class RtspGate implements Gate {
   }
 
   async #serve(client: Socket): Promise<void> {
-    // FFmpeg connects once and at once. Later connections come from other programs or from web pages.
+    // FFmpeg connects once, immediately. Later connections come from other programs or from web pages.
     this.#server.close();
     this.#keep(client);
     const gone = new AbortController();
@@ -227,12 +227,12 @@ export class RtspGate implements Gate {
     const code = Number(status);
     const { relay, track = 0 } = this.#options;
     const redirection = (text: string) => new SourceError(text, false, false, valuesOf(head, 'location')[0]);
-    // A request of the camera: whether this end is alive, or to go on at another place (RFC 2326, 10.8, 10.10).
+    // A request of the camera: a keep-alive (RFC 2326, 10.8), or REDIRECT (10.10).
     if (!status) {
       line.camera.write(`RTSP/1.0 200 OK\r\nCSeq: ${valuesOf(head, 'cseq')}\r\n\r\n`);
       if (line.camera.writableLength > MAX_BYTES_WITHOUT_PACKET)
-        throw new SourceError('it asks without end, and reads no answer');
-      if (head.startsWith('REDIRECT ')) throw redirection('the camera goes on at another place');
+        throw new SourceError('it sends requests without end, and reads no answer');
+      if (head.startsWith('REDIRECT ')) throw redirection('the camera redirects the stream');
       return;
     }
     // The camera needs more time.
@@ -241,7 +241,7 @@ export class RtspGate implements Gate {
     const challenges = code === 401 ? valuesOf(head, 'www-authenticate') : undefined;
     if (request && challenges && this.#authorization?.challenge(challenges, request.repeats))
       return this.#send(line, { ...request, repeats: (request.repeats ?? 0) + 1 });
-    // A recorder that is not ONVIF's knows no such extensions (RFC 2326, 11.3.14).
+    // A recorder without ONVIF refuses these extensions (RFC 2326, 11.3.14).
     if (code === 551 && request && this.#isOnvif) {
       this.#isOnvif = false;
       return this.#send(line, request);

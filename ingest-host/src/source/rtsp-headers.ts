@@ -22,7 +22,7 @@ export function valuesOf(head: string, name: string): string[] {
     .map((line) => line.slice(name.length + 1).trim());
 }
 
-/** Id of the session, without how long it is kept (RFC 2326, 12.37); empty without one. */
+/** Id of the session, without its timeout (RFC 2326, 12.37); empty without a session. */
 export function sessionOf(head: string): string {
   return (valuesOf(head, 'session')[0] ?? '').replace(/\s*;.*/, '');
 }

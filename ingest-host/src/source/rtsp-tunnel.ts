@@ -9,7 +9,7 @@ import { SourceError, statusError } from './source-error.ts';
 // Not by `import`, which also loads Node's WebSocket and fetch.
 const { request } = process.getBuiltinModule('node:http');
 const TYPE = 'application/x-rtsp-tunnelled';
-/** Messages to the camera that are sent again after a refusal, at most. It refuses at the first, if at all. */
+/** Most messages that are sent again after the camera refused a POST. It refuses at the first message, if at all. */
 const MAX_SENT = 8;
 
 /**
@@ -53,7 +53,7 @@ export async function openTunnel(
   const { statusCode = 0, statusMessage = '', headers } = answer;
   if (statusCode !== 200 || !headers['content-type']?.startsWith(TYPE)) {
     answer.destroy();
-    if (statusCode === 200) throw new SourceError('open: what is there tunnels no RTSP through HTTP', true);
+    if (statusCode === 200) throw new SourceError('open: the host tunnels no RTSP through HTTP', true);
     throw statusError(statusCode, `GET was answered ${statusCode} ${statusMessage}`);
   }
   let post: ClientRequest;
@@ -73,7 +73,7 @@ export async function openTunnel(
   });
   const tunnel = Duplex.from({ readable: answer, writable: encoder });
   const send = async (repeats: number): Promise<void> => {
-    // The length is that of Apple's client: the body may be longer, and the camera answers only what it refuses.
+    // The length is that of Apple's client: the body may be longer. The camera answers only a POST that it refuses.
     post = ask('POST', { 'content-type': TYPE, 'content-length': '32767' });
     post.flushHeaders();
     for (const text of sent) post.write(text);

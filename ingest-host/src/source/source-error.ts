@@ -10,7 +10,7 @@ export class SourceError extends Error {
   /** Whether every retry would fail: a file without a picture, for example. */
   readonly isFinal: boolean;
 
-  /** Where the camera goes on with the stream, as it says. */
+  /** URL to which the camera redirects the stream. */
   readonly location: string | undefined;
 
   constructor(message: string, permanent = false, isFinal = false, location?: string) {

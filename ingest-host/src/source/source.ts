@@ -33,7 +33,7 @@ export type MayWant = (time: number, packet: Packet) => boolean;
 export interface Source {
   /** Format of the video; complete once a picture has been returned. */
   readonly format: VideoFormat;
-  /** Whether pictures come in real time: then its end is a failure. Another source can wait, and its end is final. */
+  /** Whether pictures come in real time: the source's end is then a failure. Other sources can wait, and do end. */
   readonly live: boolean;
   /** Time of capture of the first picture, epoch milliseconds, from a file's name or container; absent without. */
   readonly recordedAt?: number | undefined;
@@ -70,7 +70,7 @@ export interface SourceOptions {
   audio?: boolean;
   /** Further hosts that redirects and lists may refer to: `host` or `host:port`. */
   hosts?: readonly string[] | undefined;
-  /** Where an RTSP camera said that it goes on with the stream. */
+  /** URL to which an RTSP camera has redirected the stream. */
   location?: string | undefined;
   /** Number of the video track, from 0; default: FFmpeg's choice of the best. */
   track?: number | undefined;

@@ -1,8 +1,8 @@
 /**
  * Detects a source that sends packets but gives no picture, or only pictures with the same time. Key frames may be
- * rare, or the camera's clock may stand still. To open such a source again would not help.
+ * rare, or the camera's clock may stand still. Reopening such a source would not help.
  */
-export class Patience {
+export class PictureWatch {
   readonly #milliseconds: number;
   readonly #onWait: (reason: string) => void;
   #since = performance.now();
@@ -10,7 +10,7 @@ export class Patience {
   #packets = 0;
   #pictures = 0;
 
-  /** @param onWait called each time that this has lasted `seconds`, with the reason */
+  /** @param onWait called with the reason, each time that this has lasted `seconds` */
   constructor(seconds: number, onWait: (reason: string) => void) {
     this.#milliseconds = seconds * 1000;
     this.#onWait = onWait;
@@ -18,7 +18,7 @@ export class Patience {
 
   /** Reports a coded picture. @param awaited what the decoder waits for */
   packet(awaited: string): void {
-    // The time before it says nothing of the decoder: the pipeline may have been full.
+    // The time before the first packet does not count: the pipeline may have been full.
     if (this.#packets === 0) this.#since = performance.now();
     this.#packets += 1;
     const waited = performance.now() - this.#since;
@@ -27,8 +27,8 @@ export class Patience {
     const packets = `${this.#packets} packets came in ${seconds} s`;
     this.#onWait(
       this.#pictures > 0
-        ? `${packets}, all of one time: its clock stands still`
-        : `${packets}, and not ${awaited}`,
+        ? `${packets}, all with the same time: its clock stands still`
+        : `${packets}, but not ${awaited}`,
     );
     this.#begin();
   }

@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { Patience } from './patience.ts';
+import { PictureWatch } from './picture-watch.ts';
 
 afterEach(() => void vi.useRealTimers());
 
@@ -7,11 +7,11 @@ afterEach(() => void vi.useRealTimers());
 function watch(seconds: number, picture: (index: number) => number | undefined): string[] {
   vi.useFakeTimers({ toFake: ['performance'] });
   const told: string[] = [];
-  const patience = new Patience(10, (reason) => told.push(reason));
+  const watch = new PictureWatch(10, (reason) => told.push(reason));
   for (let index = 0; index < seconds * 25; index += 1) {
-    patience.packet('a key frame');
+    watch.packet('a key frame');
     const time = picture(index);
-    if (time !== undefined) patience.picture(time);
+    if (time !== undefined) watch.picture(time);
     vi.advanceTimersByTime(40);
   }
   return told;
@@ -20,12 +20,12 @@ function watch(seconds: number, picture: (index: number) => number | undefined):
 test('a long group of pictures, joined late: what is waited for is said, each time that it has lasted', () => {
   const told = watch(25, (index) => (index < 550 ? undefined : index / 25));
   expect(told).toHaveLength(2);
-  for (const reason of told) expect(reason).toMatch(/^25\d packets came in 10 s, and not a key frame$/);
+  for (const reason of told) expect(reason).toMatch(/^25\d packets came in 10 s, but not a key frame$/);
 });
 
 test('pictures of one time only: the clock of the camera is named', () => {
   expect(watch(11, () => 100)[0]).toMatch(
-    /^\d+ packets came in 10 s, all of one time: its clock stands still$/,
+    /^\d+ packets came in 10 s, all with the same time: its clock stands still$/,
   );
 });
 
@@ -35,11 +35,11 @@ test('pictures that come say nothing', () => {
 
 test('a pause of the pipeline, in which no packet is read, is no wait for a picture', () => {
   const told: string[] = [];
-  const patience = new Patience(10, (reason) => told.push(reason));
+  const watch = new PictureWatch(10, (reason) => told.push(reason));
   vi.useFakeTimers({ toFake: ['performance'] });
   for (let index = 0; index < 3; index += 1) {
-    patience.packet('a key frame');
-    patience.picture(index);
+    watch.packet('a key frame');
+    watch.picture(index);
     vi.advanceTimersByTime(30_000);
   }
   expect(told).toEqual([]);
