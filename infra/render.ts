@@ -4,7 +4,7 @@ import { manifests } from './kubernetes.ts';
 import { VPC_CIDR } from './settings.ts';
 import { stageOf } from './stages.ts';
 
-/** Writes the Kubernetes objects as YAML, for clusters that SST doesn't manage: `npm run -s k8s:render > inference.yaml`. */
+/** Writes the Kubernetes objects as YAML, for clusters without SST: `npm run -s k8s:render > inference.yaml`. */
 new Command('npm run k8s:render --')
   .requiredOption('--image <reference>', "the model server's image")
   .option('--stage <name>', 'stage whose sizes are used', 'production')

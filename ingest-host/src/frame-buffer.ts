@@ -48,9 +48,8 @@ export class FrameBuffer {
 }
 
 /**
- * Drops frames of live streams until all together are within `maxBytes`. Each time it drops the oldest frame of the
- * stream with the most bytes. So large frames of one camera take no memory from the others. Cameras' clocks do not
- * matter.
+ * Drops frames of live streams until all are within `maxBytes`: each time the oldest of the stream with the most bytes.
+ * So large frames of one camera take no memory from the others. Cameras' clocks do not matter.
  * @returns the dropped frames
  */
 export function dropOverflow(buffers: Iterable<FrameBuffer>, maxBytes: number): Frame[] {

@@ -11,7 +11,7 @@ const FORMS: [RegExp, ...OutputForm[]][] = [
 ];
 
 /**
- * Cards that make a refused model servable. Each is tried before it is recommended.
+ * Advice on cards with which a refused model can be served. Each card is tried before it is recommended.
  * @param before what the card says already
  * @param problemAs why a family does not read the outputs in a form; `undefined` if it does
  */

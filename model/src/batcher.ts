@@ -9,9 +9,9 @@ interface BatcherOptions<Item, Result> {
   concurrency: number;
   /**
    * The only sizes that a batch should have, ascending, for a runtime to which other sizes are expensive. A batch is
-   * cut to one of them, or `run` pads it to one. With rungs, a batch also starts once no announced item is outstanding.
+   * cut to one of them, or `run` pads it to one. With buckets, a batch also starts once no announced item is missing.
    */
-  rungs?: readonly number[];
+  buckets?: readonly number[];
   /** Items with different keys never share a batch. */
   keyOf(item: Item): string;
   /** The reason why an item needs no result any more, or undefined. Such an item joins no batch and rejects with it. */
@@ -32,8 +32,8 @@ export class Batcher<Item, Result> {
   /** Waiting items by key. A key exists only while items wait for it; the key that has waited longest comes first. */
   readonly #waiting = new Map<string, Waiting<Item, Result>[]>();
   #running = 0;
-  /** Items that are announced and not added yet. */
-  #onTheirWay = 0;
+  /** Number of items that are announced and not added yet. */
+  #announced = 0;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: BatcherOptions<Item, Result>) {
@@ -42,9 +42,9 @@ export class Batcher<Item, Result> {
 
   /** Announces an item. @returns a function to call once, when the item has been added or will never be */
   announce(): () => void {
-    this.#onTheirWay++;
+    this.#announced++;
     return () => {
-      if (--this.#onTheirWay === 0) this.#startReady();
+      if (--this.#announced === 0) this.#startReady();
     };
   }
 
@@ -64,20 +64,21 @@ export class Batcher<Item, Result> {
     while (this.#running < this.#options.concurrency) {
       this.#dropEnded();
       const now = performance.now();
-      const ready = [...this.#waiting].find(([, waiting]) => this.#patience(waiting, now) <= 0);
+      const ready = [...this.#waiting].find(([, waiting]) => this.#remainingWait(waiting, now) <= 0);
       if (ready) {
         void this.#run(this.#take(...ready));
         continue;
       }
-      const soonest = Math.min(...[...this.#waiting.values()].map((waiting) => this.#patience(waiting, now)));
+      const waits = [...this.#waiting.values()].map((waiting) => this.#remainingWait(waiting, now));
+      const soonest = Math.min(...waits);
       if (soonest !== Number.POSITIVE_INFINITY) this.#timer = setTimeout(() => this.#startReady(), soonest);
       return;
     }
   }
 
   /** How long the batch may still wait to reach a preferred size, milliseconds. */
-  #patience(waiting: Waiting<Item, Result>[], now: number): number {
-    const isAlone = this.#options.rungs !== undefined && this.#onTheirWay === 0;
+  #remainingWait(waiting: Waiting<Item, Result>[], now: number): number {
+    const isAlone = this.#options.buckets !== undefined && this.#announced === 0;
     if (isAlone || this.#preferred(waiting)) return 0;
     return (waiting[0]?.since ?? now) + this.#options.maxDelayMs - now;
   }
@@ -102,9 +103,9 @@ export class Batcher<Item, Result> {
   }
 
   #take(key: string, waiting: Waiting<Item, Result>[]): Waiting<Item, Result>[] {
-    const { rungs } = this.#options;
+    const { buckets } = this.#options;
     const size = this.#preferred(waiting) ?? waiting.length;
-    const batch = waiting.splice(0, rungs ? countOnRung(size, rungs) : size);
+    const batch = waiting.splice(0, buckets ? countForBucket(size, buckets) : size);
     // The key goes to the end of the order, so that no key starves another.
     this.#waiting.delete(key);
     if (waiting.length > 0) this.#waiting.set(key, waiting);
@@ -125,26 +126,26 @@ export class Batcher<Item, Result> {
   }
 }
 
-/** Padding may make a batch 1.5 times as large. Otherwise the rung below is used, and the rest comes later. */
+/** Padding may make a batch 1.5 times as large. Otherwise the bucket below is used, and the rest comes later. */
 const MOST_FILLED = 1.5;
 
-/** How many of `count` items go into a batch: all if the next rung is near, else as many as the rung below holds. */
-function countOnRung(count: number, rungs: readonly number[]): number {
-  const next = rungUp(count, rungs);
-  const below = rungs.findLast((rung) => rung <= count);
+/** How many of `count` items go into a batch: all if the next bucket is near, else as many as the one below holds. */
+function countForBucket(count: number, buckets: readonly number[]): number {
+  const next = bucketFor(count, buckets);
+  const below = buckets.findLast((bucket) => bucket <= count);
   return below === undefined || next <= MOST_FILLED * count ? Math.min(count, next) : below;
 }
 
-/** The smallest rung that holds `count` items; the largest when none does. */
-export function rungUp(count: number, rungs: readonly number[]): number {
-  return rungs.find((rung) => rung >= count) ?? rungs.at(-1) ?? count;
+/** The smallest bucket that holds `count` items; the largest when none does. */
+export function bucketFor(count: number, buckets: readonly number[]): number {
+  return buckets.find((bucket) => bucket >= count) ?? buckets.at(-1) ?? count;
 }
 
 /** Batch sizes for a runtime that prepares for each size. There are few of them, and the padding stays small. */
-const RUNGS = [1, 2, 4, 8, 16];
+const BUCKETS = [1, 2, 4, 8, 16];
 
-/** The preferred batch sizes, and the rungs below the largest of them, ascending. */
-export function rungsUpTo(batchSizes: readonly number[]): number[] {
+/** The preferred batch sizes, and the buckets below the largest of them, ascending. */
+export function bucketsUpTo(batchSizes: readonly number[]): number[] {
   const most = Math.max(...batchSizes);
-  return [...new Set([...RUNGS.filter((rung) => rung < most), ...batchSizes])].sort((a, b) => a - b);
+  return [...new Set([...BUCKETS.filter((bucket) => bucket < most), ...batchSizes])].sort((a, b) => a - b);
 }

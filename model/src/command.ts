@@ -158,7 +158,7 @@ async function commandLine(): Promise<void> {
     'MAX_FRAME_PIXELS',
   ]);
 
-  const family = new Option('--head <family>', 'family of the model, else recognised').choices(
+  const family = new Option('--head <family>', 'family of the model (default: recognised)').choices(
     Object.keys(heads),
   );
   const names = [
@@ -182,12 +182,12 @@ async function commandLine(): Promise<void> {
       .option('--json', 'print JSON', false);
   tool(
     'inspect',
-    'Print what a model says of itself, which head reads it and whether its proof holds; draw its answer on a picture.',
+    "Print a model's metadata, the head that reads it and why others don't; draw its detections on a picture.",
   )
-    .option('--picture <file>', 'picture to detect in; without it a made one')
+    .option('--picture <file>', 'picture to detect in (default: a synthetic one)')
     .option(
       '--output <file.jpg>',
-      'where the picture with its answer is written (default: <model>-inspected.jpg)',
+      'where the picture with the detections is written (default: <model>-inspected.jpg)',
     )
     .action(async (file: string, options: Omit<InspectOptions, 'maxPixels'> & { json: boolean }) => {
       const { inspect, report } = await import('./inspect.ts');
@@ -219,7 +219,7 @@ async function commandLine(): Promise<void> {
     .description(
       'Object detection over HTTP: /predict, Open Inference Protocol v2, SageMaker. Serves ONNX files.',
     )
-    .argument('[mode]', '`serve`, as SageMaker says: listen on 0.0.0.0:8080')
+    .argument('[mode]', '`serve`, as SageMaker passes it: listen on 0.0.0.0:8080')
     .option(
       '--model <file.onnx>',
       'ONNX file to serve; without it NanoDet-g, which is built when absent',
@@ -238,7 +238,7 @@ async function commandLine(): Promise<void> {
     .addOption(
       new Option(
         '--precision <numbers>',
-        'what a CPU may compute with: bf16 is faster by OpenVINO where the CPU has it, and less exact; int8 refuses what is not quantised',
+        'number format on a CPU: bf16 is faster by OpenVINO where supported, and less exact; int8 refuses other models',
       )
         .choices(precisions)
         .default(defaults.INFERENCE_PRECISION),
@@ -251,7 +251,7 @@ async function commandLine(): Promise<void> {
     )
     .option(
       '--batch-sizes <n,...>',
-      'preferred numbers of frames that the runtime gets at once, the largest the most (default: 1 on a CPU, 25,50 on a GPU)',
+      'preferred batch sizes, the largest is the limit (default: 1 on a CPU, 25,50 on a GPU)',
       batchSizes,
       defaults.INFERENCE_BATCH_SIZES,
     )
@@ -271,7 +271,7 @@ async function commandLine(): Promise<void> {
     .addOption(
       new Option(
         '--resize <how>',
-        'how frames are scaled: `opencv` as the Python tools do it, to the bit; `fast` decodes JPEGs of four times the size in part, which moves boxes',
+        'how frames are scaled: `opencv` as the Python tools do it, to the bit; `fast` shrinks large JPEGs first: boxes move',
       )
         .choices(['fast', 'opencv'])
         .default('opencv'),

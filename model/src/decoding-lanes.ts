@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { FairQueue } from './fair-queue.ts';
 
-/** Works on some items at the same time, the others wait. Clients are served in turn. */
+/** Processes a limited number of items at the same time. The others wait. Clients are served in turn. */
 export class Lane<Item> {
   /** Items not begun yet. They wait here, where they can be removed when their client has gone. */
   readonly waiting = new FairQueue<Item>();
@@ -42,11 +42,11 @@ export class Lane<Item> {
   }
 }
 
-/** Samples from which a picture is large, more than an 8K camera's in 4:2:0. It occupies a thread for long. */
+/** A picture with more samples is large: more than an 8K camera's in 4:2:0. It occupies a thread for long. */
 const LARGE = 50_000_000;
 /** Number of libuv's threads, which decode: its own variable and its own default. */
 const THREADS = Number(process.env.UV_THREADPOOL_SIZE) || 4;
-/** Large pictures in work at the same time. The limit bounds their memory, and leaves most threads to others. */
+/** Large pictures that are decoded at the same time: it bounds their memory, and leaves most threads to others. */
 const LARGE_PLACES = Math.max(1, Math.floor(Math.min(THREADS, availableParallelism()) / 4));
 
 /** Pictures that wait for a thread. Large ones have their own lane, never all threads. */

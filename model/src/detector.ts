@@ -1,6 +1,6 @@
 import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipeline/picture';
 import { giveBack } from '@video-pipeline/picture/codec';
-import { Batcher, rungsUpTo, rungUp } from './batcher.ts';
+import { Batcher, bucketFor, bucketsUpTo } from './batcher.ts';
 import { DecodingLanes, Lane } from './decoding-lanes.ts';
 import type { DetectorOptions, DetectRequest, PictureResult, TensorRequest } from './detector-options.ts';
 import type { Candidate, OutputTensor } from './heads/index.ts';
@@ -48,9 +48,9 @@ export class Detector {
   readonly #batcher: Batcher<Prepared, Candidate[]>;
   readonly #lanes: DecodingLanes<Job>;
   /** The only batch sizes of the runtime; `undefined` when every size is allowed. */
-  readonly #rungs: readonly number[] | undefined;
+  readonly #buckets: readonly number[] | undefined;
   readonly #rate = new ServiceRate();
-  /** As many requests for raw outputs as there are threads: a thread could not drop one whose client has gone. */
+  /** Runs one request for raw outputs in each thread: a thread can't drop a request whose client has gone. */
   readonly #tensors: Lane<{ request: TensorRequest; result: PromiseWithResolvers<OutputTensor[]> }>;
   /** Memory of finished batches, for reuse. */
   #free: Uint8Array[] = [];
@@ -63,16 +63,16 @@ export class Detector {
     this.fallback = options.fallback;
     this.maxQueue = options.maxQueue;
     this.#options = options;
-    this.#rungs = rungsOf(options);
+    this.#buckets = bucketsOf(options);
     this.inputSizes = new InputSizes({
       runtime: pool,
       inputSize: model.inputSize,
       fit: model.fit,
-      rungs: this.#rungs ?? [...new Set([1, ...batchSizes])],
+      buckets: this.#buckets ?? [...new Set([1, ...batchSizes])],
       tunesShapes,
       onError: options.onWarmUpError,
     });
-    // Two batches for each thread: it starts the second at once, without waiting for this thread.
+    // Two batches for each thread: it starts the second at once, without waiting for the main thread.
     const concurrency = 2 * pool.size;
     const places = (concurrency + 1) * Math.max(...batchSizes) + 1;
     this.#lanes = new DecodingLanes(places, (job) => this.#begin(job));
@@ -83,7 +83,7 @@ export class Detector {
       sizes: batchSizes,
       maxDelayMs: options.batchDelayMs,
       concurrency,
-      ...(this.#rungs ? { rungs: this.#rungs } : {}),
+      ...(this.#buckets ? { buckets: this.#buckets } : {}),
       keyOf: ({ picture: { box } }) => `${box.inputWidth}x${box.inputHeight}`,
       endOf: ({ signal }) => (signal.aborted ? signal.reason : undefined),
       run: (items) => this.#infer(items),
@@ -96,7 +96,7 @@ export class Detector {
     return this.#lanes.waiting + tensors;
   }
 
-  /** Pictures a second, measured while there was work lately; `Infinity` before the first picture. */
+  /** Pictures a second, over the last seconds with work; `Infinity` before the first picture. */
   get framesPerSecond(): number {
     return this.#rate.perSecond;
   }
@@ -205,7 +205,7 @@ export class Detector {
     if (!first) return [];
     const { box } = first.picture;
     // The runtime may get padding after the items: its contents do not matter.
-    const size = this.#rungs ? rungUp(items.length, this.#rungs) : items.length;
+    const size = this.#buckets ? bucketFor(items.length, this.#buckets) : items.length;
     const frames = this.#takeFrames(size * frameBytes(box));
     const pictures = items.map(({ picture }) => picture);
     layOut(pictures, frames);
@@ -241,8 +241,8 @@ export class Detector {
   }
 }
 
-/** The batch sizes for {@link Batcher}'s rungs. A model with a fixed batch size always gets a full batch. */
-function rungsOf({ model, batchSizes, tunesShapes }: DetectorOptions): number[] | undefined {
+/** The batch sizes for {@link Batcher}'s buckets. A model with a fixed batch size always gets a full batch. */
+function bucketsOf({ model, batchSizes, tunesShapes }: DetectorOptions): number[] | undefined {
   if (model.batchSize) return [model.batchSize];
-  return tunesShapes ? rungsUpTo(batchSizes) : undefined;
+  return tunesShapes ? bucketsUpTo(batchSizes) : undefined;
 }

@@ -11,8 +11,8 @@ import { isOpenvinoCached, openvinoLibraries } from './openvino/wheel.ts';
 export const CPU_BATCH = { batchSizes: [1], batchDelayMs: 0, tunesShapes: false };
 const GPU_THREADS = 2;
 // A Lambda function sends 25 frames; 50 come together when several send at once. The delay is the time that decoding
-// such a request takes. A batch that no further frame is expected for starts without delay. For each new shape cuDNN
-// tries all algorithms, for seconds: `cudnn_conv_algo_search` is EXHAUSTIVE, and onnxruntime-node can't change it.
+// such a request takes. If no further frame is expected, a batch starts without delay. For each new shape cuDNN tries
+// all algorithms, for seconds: `cudnn_conv_algo_search` is EXHAUSTIVE, and onnxruntime-node can't change it.
 export const GPU_BATCH = { batchSizes: [25, 50], batchDelayMs: 10, tunesShapes: true };
 
 /**
@@ -20,7 +20,7 @@ export const GPU_BATCH = { batchSizes: [25, 50], batchDelayMs: 10, tunesShapes: 
  * turn on TensorRT's cache: `session_options_helper.cc` sets only the device, and so the provider ignores
  * `ORT_TENSORRT_*` too.
  * @param isCudaInstalled whether `auto` should try CUDA
- * @throws InferenceError when the model can't be loaded on the device; `auto` falls back to the CPU before
+ * @throws InferenceError when the model can't be loaded on the device; `auto` falls back to the CPU first
  */
 export async function startOn(
   device: Device,

@@ -12,7 +12,7 @@ export interface GpuReading {
 }
 
 const QUERY = ['--query-gpu=index,memory.used,memory.total,utilization.gpu', '--format=csv,noheader,nounits'];
-/** A reading is reused for so long, milliseconds. */
+/** How long a reading is reused, milliseconds. */
 const FRESH_MS = 2_000;
 /** Timeout of one call of nvidia-smi, and the longest wait of {@link GpuReader.read} for it. */
 const CALL_MS = 10_000;

@@ -8,7 +8,7 @@ import type { OpenvinoOptions } from './openvino/session.ts';
 export interface WorkerSetup {
   /** Path of the model, read before the threads are ready. */
   onnx: string;
-  /** Number of runtime threads that each worker thread uses; left out, 1. */
+  /** Number of runtime threads that each worker thread uses; default 1. */
   threads?: number;
   /** onnxruntime's execution providers, the preferred one first. */
   providers: string[];
@@ -24,7 +24,7 @@ export interface Reading {
   classThresholds?: ReadonlyMap<number, number> | undefined;
   /** Shape of a pose model's key points. */
   keypoints?: KeypointShape | undefined;
-  /** How many candidates the model's graph chooses. Left out, the graph returns its own outputs. */
+  /** How many candidates the model's graph chooses. Without it, the graph returns its own outputs. */
   selects?: number;
 }
 
@@ -35,11 +35,11 @@ export interface WorkerJob {
   dims: readonly [number, number, number, 3];
   /** One for each frame, 0..1. */
   thresholds: readonly number[];
-  /** For each frame, pixels of its picture for each pixel of the input; left out, 1. */
+  /** For each frame, pixels of its picture for each pixel of the input; default 1. */
   scales?: readonly number[];
   /** Whether the raw outputs are returned instead of candidates. */
   raw?: boolean;
-  /** Whether only the thread's readiness for this shape counts: then the answer to the last raw job of this shape will do. */
+  /** Whether the job only tunes the thread to this shape. The outputs of a raw job of this shape then suffice. */
   isWarmUp?: boolean;
 }
 

@@ -23,7 +23,7 @@ import type { Session } from './session.ts';
 // for HTTP and JPEG decoding.
 const setup: WorkerSetup = workerData;
 let reading: Reading | undefined;
-/** The last run, if it was a raw one before the outputs could be read: a warm-up need not repeat it. */
+/** The last run, if it was a raw one before {@link reading} was set: a warm-up need not repeat it. */
 let probed: { dims: string; outputs: OutputTensor[] } | undefined;
 const session = await createSession(setup);
 reply({ ready: true });
@@ -45,7 +45,7 @@ async function work(job: WorkerJob): Promise<void> {
     const cut = { count: 0 };
     const how = job.raw ? undefined : reading;
     if (job.raw && reading?.selects)
-      throw new Error("the model's graph chooses candidates: its own outputs are given with --select host");
+      throw new Error("the model's graph chooses candidates: use --select host to get its own outputs");
     const candidates = how
       ? job.thresholds.map((threshold, image) =>
           finish(decode(how, outputs, image, threshold, job.dims, cut), how, outputs, image, job),
@@ -87,7 +87,7 @@ function decode(
   return (head.needsSuppression ? suppress : strongest)(wanted, suppression);
 }
 
-/** Adds what the model says of the objects that are kept. Few points an object in a crowd: a record is limited. */
+/** Adds outlines or key points to the kept objects. With many objects each gets fewer points: a record is limited. */
 function finish(
   kept: Candidate[],
   { head, keypoints }: Reading,

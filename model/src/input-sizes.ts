@@ -8,7 +8,7 @@ interface InputSizesOptions {
   inputSize: InputSize;
   fit: Preprocessing['fit'];
   /** Batch sizes of the runtime, ascending. */
-  rungs: readonly number[];
+  buckets: readonly number[];
   /**
    * Whether the runtime tunes itself to each input shape at its first use, for seconds, as GPUs do. A new shape is then
    * never used for the first time while a picture waits for it.
@@ -54,8 +54,8 @@ export class InputSizes {
 
   /** Whether the runtime accepts frames of these dims, `[N, H, W, 3]`, without tuning itself first. */
   isReadyFor([count, height, width]: WorkerJob['dims']): boolean {
-    const { tunesShapes, rungs } = this.#options;
-    return !tunesShapes || (rungs.includes(count) && this.#ready.has(`${width}x${height}`));
+    const { tunesShapes, buckets } = this.#options;
+    return !tunesShapes || (buckets.includes(count) && this.#ready.has(`${width}x${height}`));
   }
 
   /**
@@ -104,7 +104,7 @@ export class InputSizes {
 
   *#jobs(box: Letterbox) {
     // The smallest and the largest size come first: TensorRT then builds an engine for the whole range.
-    const [smallest = 1, ...others] = this.#options.rungs;
+    const [smallest = 1, ...others] = this.#options.buckets;
     for (const size of [smallest, ...others.toReversed()]) {
       if (this.#isClosed) return;
       yield {

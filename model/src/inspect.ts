@@ -4,10 +4,10 @@ import type { Detection } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { forTool, loadDetector, type ToolOptions } from './load-detector.ts';
 import { type Evidence, UnsupportedModelError } from './model-file.ts';
-import { madePictures } from './probe.ts';
+import { syntheticPictures } from './probe.ts';
 
 export interface InspectOptions extends ToolOptions {
-  /** Picture that the detections are drawn on; left out, a synthetic one. */
+  /** Picture that the detections are drawn on; default: a synthetic one. */
   picture?: string;
 }
 
@@ -26,7 +26,7 @@ interface Inspection extends Partial<Evidence> {
   drawn?: string;
 }
 
-/** Batch sizes that are tried: whether the model keeps the pictures of a batch apart. */
+/** Batch sizes with which it is tried whether the model keeps the pictures of a batch apart. */
 const BATCH_SIZES = [4];
 
 /** Reads a model, recognises its family by its outputs, and draws its detections on a picture. */
@@ -36,7 +36,7 @@ export async function inspect(file: string, options: InspectOptions): Promise<In
     const detector = await loadDetector(file, load);
     try {
       const { head, version, weights, evidence, inputSize } = detector.model;
-      const bytes = options.picture ? await readFile(options.picture) : await madePicture();
+      const bytes = options.picture ? await readFile(options.picture) : await syntheticPicture();
       const { signal } = new AbortController();
       const [seen] = await detector.detect({
         ...{ pictures: [bytes], threshold: options.confidence, client: 'inspect', signal },
@@ -62,7 +62,7 @@ export function report(inspection: Inspection): string {
   const { metadata, card, verdicts = [], keepsApart, detections, drawn, head, refusal } = inspection;
   const { names, ...facts } = metadata ?? {};
   const said = Object.entries({ ...facts, ...(names && { names: `${names.length} classes` }) });
-  const apart = keepsApart ? 'pictures keep apart' : 'pictures mix: it gets them one by one';
+  const apart = keepsApart ? 'pictures keep apart' : 'pictures mix: they are run one by one';
   const lines: [string, string | undefined][] = [
     ['file', inspection.version ? `${inspection.file}, version ${inspection.version}` : inspection.file],
     ['metadata', said.map(([key, value]) => `${key} ${value}`).join(', ') || 'none'],
@@ -72,7 +72,7 @@ export function report(inspection: Inspection): string {
     ['answered', inspection.answered?.join(', ')],
     ...verdicts.map(({ head: family, problem }): [string, string] => [
       `as ${family}`,
-      problem ?? 'its answers to made pictures look like detections',
+      problem ?? 'its outputs for synthetic pictures look like detections',
     ]),
     ['batches', keepsApart === undefined ? undefined : apart],
     ['fed', inspection.input],
@@ -89,9 +89,9 @@ export function report(inspection: Inspection): string {
     .join('\n');
 }
 
-async function madePicture(): Promise<Buffer> {
+async function syntheticPicture(): Promise<Buffer> {
   const [width, height] = [1280, 720];
-  const [, bars] = madePictures(width, height);
+  const [, bars] = syntheticPictures(width, height);
   return sharp(bars, { raw: { width, height, channels: 3 } })
     .png()
     .toBuffer();

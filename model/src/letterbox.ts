@@ -2,7 +2,7 @@ import type { Preprocessing } from './heads/head.ts';
 import type { ModelMetadata } from './model-metadata.ts';
 import { roundHalfEven } from './resize.ts';
 
-/** Where a picture lies in the model's input, pixels. The scales are its size there over its own. */
+/** Where a picture lies in the model's input, pixels. A scale is the picture's size there divided by its own. */
 export interface Letterbox {
   /** Size of the model's input. */
   inputWidth: number;

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { rungsUpTo } from './batcher.ts';
+import { bucketsUpTo } from './batcher.ts';
 import { thresholdsById } from './class-thresholds.ts';
 import { Detector, type DetectorOptions } from './detector.ts';
 import { CPU_BATCH, GPU_BATCH, isOnGpu, startOn } from './device.ts';
@@ -11,7 +11,7 @@ import type { Precision } from './session.ts';
 
 /** Options for loading and running models; the same for all models of a server. */
 export interface LoadOptions {
-  /** Family of the model; left out, it is recognised. */
+  /** Family of the model; by default it is recognised. */
   head?: HeadName;
   /** File with the classes' names, one a line, for a model that does not name them. */
   names?: string;
@@ -20,18 +20,18 @@ export interface LoadOptions {
   threads: number;
   /** Number format on a CPU. `bf16` is faster with OpenVINO where supported. `int8` refuses unquantised models. */
   precision: Precision;
-  /** Preferred batch sizes, ascending; left out, those of the device. */
+  /** Preferred batch sizes, ascending; default: those of the device. */
   batchSizes?: readonly number[];
-  /** Longest wait for a batch to reach a preferred size, milliseconds; left out, that of the device. */
+  /** Longest wait for a batch to reach a preferred size, milliseconds; default: that of the device. */
   batchDelay?: number;
-  /** Overlap above which the weaker of two boxes is dropped, 0..1; left out, the model's own. */
+  /** Overlap above which the weaker of two boxes is dropped, 0..1; default: the model's own. */
   iou?: number;
   classAgnostic: boolean;
   /** Thresholds by class name, 0..1. They replace those of the model's card, and that of the request. */
   classThresholds?: ReadonlyMap<string, number>;
-  /** Called when a threshold is for a class that the model does not have; left out, the model is refused. */
+  /** Called when a threshold is for a class that the model does not have; without it, the model is refused. */
   onUnknownClass?: (problem: string) => void;
-  /** Called with each other file that weights are in, before it is read. */
+  /** Called with each other file that weights are in, before that file is read. */
   onWeights?: (file: string) => Promise<void>;
   select: Select;
   /** Most candidates of a picture that the graph returns. */
@@ -127,7 +127,7 @@ export async function openModel(
   return readModelFile(path, {
     ...{ head, names, onWeights },
     threads: isGpu ? 1 : threads,
-    batchSizes: rungsUpTo(batchSizes),
+    batchSizes: bucketsUpTo(batchSizes),
   });
 }
 
@@ -135,6 +135,6 @@ async function readNames(path: string): Promise<string[]> {
   const text = await readFile(path, 'utf8').catch((cause) => {
     throw new UnsupportedModelError(`can't read the names in ${path}: ${cause.message}`, { cause });
   });
-  // `trim` also takes a byte order mark away.
+  // `trim` also removes a byte order mark.
   return text.trim().split(/\s*\r?\n\s*/);
 }

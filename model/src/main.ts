@@ -1,6 +1,6 @@
 import { compileCacheDir, keepCompiled } from '@video-pipeline/assets/cache';
 
-// Before all other modules: loading them takes half the time then, and less memory. Threads read the variable.
+// Runs before all other modules: they then load in half the time and with less memory. Threads read the variable.
 process.env.NODE_COMPILE_CACHE ??= compileCacheDir();
 await keepCompiled(process.env.NODE_COMPILE_CACHE);
 await import('./command.ts');

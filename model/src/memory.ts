@@ -2,9 +2,9 @@ import koffi from 'koffi';
 
 /** Parameters of `mallopt`, as malloc.h numbers them. */
 const [M_TRIM_THRESHOLD, M_MMAP_THRESHOLD] = [-1, -3];
-/** Larger blocks have memory pages of their own, which go back when they are freed. Bytes. */
+/** Larger blocks have memory pages of their own, which are returned when they are freed. Bytes. */
 const WHILE_LOADING = 262_144;
-/** While pictures come, larger blocks are used again: new pages for each take time. Bytes. */
+/** The same while pictures are processed. Smaller blocks are reused, as new pages for each take time. Bytes. */
 const WHILE_SERVING = 8_388_608;
 
 /** Functions of glibc; `undefined` where it is not the C library. */
@@ -12,7 +12,7 @@ const glibc = load();
 let loads = 0;
 
 /**
- * Loads a model and spares memory meanwhile. A runtime copies the weights, block by block, into the order in which it
+ * Loads a model and saves memory meanwhile. A runtime copies the weights, block by block, into the order in which it
  * computes: glibc would keep the old blocks, as large as all weights.
  */
 export async function inLittleMemory<T>(loadModel: () => Promise<T>): Promise<T> {

@@ -82,7 +82,7 @@ export interface ModelFile {
 const MAX_PIXELS = 2 ** 27;
 
 export interface ReadOptions {
-  /** The family; left out, it is recognised. */
+  /** The family; by default it is recognised. */
   head?: HeadName | undefined;
   /** Names of the classes, for a model that does not name them. */
   names?: readonly string[] | undefined;
@@ -114,9 +114,9 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
     const found = { inputs: listed(inputs), outputs: listed(outputs), metadata, card };
     const refuse = (why: string, more: Partial<Evidence> = {}) =>
       unsupported(path, why, { ...found, ...more });
-    const nobody = names && Object.keys(card.confidence ?? {}).find((name) => !names.includes(name));
-    if (nobody !== undefined)
-      throw refuse(`its card has a confidence for '${nobody}', which is none of its classes`);
+    const unknown = names && Object.keys(card.confidence ?? {}).find((name) => !names.includes(name));
+    if (unknown !== undefined)
+      throw refuse(`its card has a confidence for '${unknown}', which is none of its classes`);
     const wanted = options.head ?? card.family;
     const task = servableTask(metadata, wanted, refuse);
     const image = servableInput(graph, refuse);
@@ -288,8 +288,8 @@ function unsupported(path: string, why: string, evidence: Partial<Evidence>): Un
   const { inputs = [], outputs = [] } = evidence;
   return new UnsupportedModelError(
     `${path} is no model that can be served: ${why}. Inputs: ${inputs.join(', ')}; outputs: ${outputs.join(', ')}. ` +
-      `Served are models of the families ${Object.keys(heads).join(', ')} with one image input; --head, --names ` +
-      'or a card beside the file (model.yaml) say what the file does not.',
+      `A model must have one image input, and be of one of the families ${Object.keys(heads).join(', ')}; --head, ` +
+      '--names or a card beside the file (model.yaml) add what the file does not say.',
     { evidence },
   );
 }

@@ -76,7 +76,7 @@ function isSide(pixels: number | undefined): pixels is number {
   return pixels !== undefined && pixels >= MIN_SIDE && pixels <= MAX_SIDE;
 }
 
-/** `{0: 'person', 1: "it's"}`, its keys quoted or not, or `['person', "it's"]`, also without brackets -> `['person', "it's"]` */
+/** `{0: 'person', 1: "it's"}`, keys quoted or not, or `['person', "it's"]`, also without brackets -> the list */
 function parseNames(text: string): string[] {
   const value = String.raw`(?:'((?:[^'\\]|\\.){0,999})'|"((?:[^"\\]|\\.){0,999})")`;
   const isList = /^\s*[[('"]/.test(text);

@@ -23,8 +23,8 @@ export class ModelSet {
   /** By path. */
   readonly #loaded = new Map<string, Detector>();
   /**
-   * By path, the stamps of the model's files when it was last tried: its own, its card, and those of its weights. A stamp
-   * is a file's size, time and inode. Another stamp means a change.
+   * By path, the stamps of the model's files when it was last tried: its own, its card, and those of its weights. A
+   * stamp is a file's size, time and inode. Another stamp means a change.
    */
   readonly #tried = new Map<string, Map<string, string>>();
   readonly #stopped = new AbortController();
@@ -89,7 +89,7 @@ export class ModelSet {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       await sleep(everyMs, undefined, { signal }).catch(() => {});
-      // A network file system may be away for a while.
+      // A network file system may be unavailable for a while.
       if (!signal.aborted)
         await this.rescan().catch((error) => this.#options.log.error('model folder', error));
     }

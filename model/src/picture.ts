@@ -25,7 +25,7 @@ export interface Picture {
 export interface DecodeOptions {
   /** @returns the place of a picture of this width and height in the model's input */
   place(width: number, height: number): Letterbox;
-  /** `opencv`: equal to `cv2.resize`, bit for bit. `fast`: JPEGs of four times the size are decoded smaller. */
+  /** `opencv`: equal to `cv2.resize`, bit for bit. `fast`: JPEGs of four times the size or more are decoded smaller. */
   resize: 'fast' | 'opencv';
   /** {@link resizeLinear}, or a function that runs it on another thread. */
   scale(...picture: Parameters<typeof resizeLinear>): Uint8Array | Promise<Uint8Array>;
@@ -43,7 +43,7 @@ export async function decodePicture(
   { place, resize, scale }: DecodeOptions,
 ): Promise<Picture> {
   const divisor = resize === 'fast' && decoderOf(header) === 'turbo' ? divisorFor(header, place) : 1;
-  // Not what follows: a fault there is none of the picture.
+  // Only for decoding: a later error is not the picture's fault.
   const { data, ...decoded } = await decodeRgb(bytes, header, { divisor, cmyk: 'as-opencv' }).catch(
     (cause) => {
       throw pictureError(cause);

@@ -3,7 +3,7 @@ import type { InferencePool } from './inference-pool.ts';
 
 /** Tolerated difference of values: sums in another order differ, also in half precision. */
 const TOLERANCE = 0.02;
-/** Smallest batch that is tried: with two pictures, a model that reads only the first could stay unnoticed. */
+/** Smallest batch that is tried: with two, a model that reads only the first picture might not be noticed. */
 const LEAST_BATCH = 3;
 /** Larger batches are tried only within this time, milliseconds, and up to this many pixels. */
 const BATCHES_MS = 1_000;
@@ -12,8 +12,8 @@ const MAX_PIXELS = 4_000_000;
 /**
  * Runs a model on synthetic pictures.
  * @param size of the input, pixels; `batchSize` is the model's fixed one, `batchSizes` are those that will be used
- * @returns the outputs for each picture `alone`, and whether pictures in a batch give the same outputs. Some exports mix
- *   them, or always return one result.
+ * @returns the outputs for each picture `alone`, and whether pictures in a batch give the same outputs. Some exports
+ *   mix them, or always return one result.
  * @throws InferenceError when the runtime can't run it
  */
 export async function probe(
@@ -21,12 +21,12 @@ export async function probe(
   size: { width: number; height: number; batchSize: number | undefined; batchSizes: readonly number[] },
 ): Promise<{ alone: OutputTensor[][]; batches: { keepsApart?: boolean } }> {
   const { width, height, batchSize, batchSizes } = size;
-  const pictures = madePictures(width, height);
+  const pictures = syntheticPictures(width, height);
   const answer = (order: readonly number[]) =>
     pool.ask(new Uint8Array(Buffer.concat(order.map((index) => pictures[index] as Uint8Array))), [
       ...[order.length, height, width, 3],
     ] as [number, number, number, 3]);
-  // At once, so that each goes to another thread where there are several.
+  // Started together, so that each runs on another thread if there are several.
   const alone = await Promise.all(
     Array.from(pictures.keys(), (index) => answer(Array(batchSize ?? 1).fill(index))),
   );
@@ -72,8 +72,8 @@ function isClose(one: Float32Array, other: Float32Array): boolean {
   });
 }
 
-/** Two made pictures with clearly different outputs: noise, and bright bars on dark. uint8 `[height, width, 3]`. */
-export function madePictures(width: number, height: number): [Uint8Array, Uint8Array] {
+/** Two pictures with clearly different outputs: noise, and bright bars on dark. uint8 `[height, width, 3]`. */
+export function syntheticPictures(width: number, height: number): [Uint8Array, Uint8Array] {
   const noise = new Uint8Array(width * height * 3);
   let state = 1;
   for (let at = 0; at < noise.length; at++) {

@@ -25,7 +25,7 @@ export function resizeElsewhere(...[rgb, ...rest]: Parameters<typeof resizeLinea
 
 function start() {
   const worker = new Worker(new URL('./resize-worker.ts', import.meta.url));
-  // The worker alone does not keep the process alive: the request that waits for it does.
+  // The worker does not keep the process alive: the request that waits for it does.
   worker.unref();
   const pending: Result[] = [];
   worker.on('message', (scaled: Uint8Array) => pending.shift()?.resolve(scaled));

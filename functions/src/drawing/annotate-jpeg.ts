@@ -58,7 +58,7 @@ const SLICE_MS = 10;
 /**
  * Draws a label and a box, or the outline of the mask, for each {@link drawable} detection. The event loop stays free.
  * @param frame a JPEG, and the upright size that its record gives, pixels
- * @param how encoding of the result; left out, quality 85. With `boxes: false` nothing is drawn
+ * @param how encoding of the result; default: quality 85. With `boxes: false` nothing is drawn
  * @returns an upright JPEG of that size without metadata: a new one in 4:2:0. With `boxes: false`, a fitting one itself
  * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
  * @example

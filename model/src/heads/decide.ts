@@ -13,7 +13,7 @@ export interface Decision {
 
 /**
  * Finds the one family that decodes a model's outputs to plausible detections, or the reason why there is none.
- * @param alone the model's outputs for each synthetic picture
+ * @param alone the model's outputs for each synthetic picture, run one by one
  * @param wanted the family that the user named
  */
 export function decide(
@@ -77,7 +77,7 @@ function possibleTasks(
   { classes = 1 }: Pick<ModelFacts, 'classes'>,
   [, rows = 0, columns = 0]: readonly number[] = [],
 ): TaskFacts[] {
-  // Anchors are many more than their values; so are the objects of a list.
+  // There are many more anchors, or objects of a list, than values for each of them.
   const extra = rows > columns ? columns - 6 : rows - 4 - classes;
   const shapes = [3, 2]
     .map((values) => [extra / values, values] as const)

@@ -27,7 +27,7 @@ export type Oriented = readonly [x: number, y: number, width: number, height: nu
 /** `[x, y]` */
 export type Point = [x: number, y: number];
 
-/** What models do that are served, as Ultralytics names it. */
+/** Tasks of the models that can be served, by Ultralytics' names. */
 export type Task = 'detect' | 'segment' | 'pose' | 'obb' | 'classify';
 
 /** The model's input size and options for one picture's decoding. */
@@ -42,7 +42,7 @@ export interface DecodeOptions {
 
 export type KeypointShape = readonly [points: number, values: number];
 
-/** What the details of an object may cost. */
+/** Options and limits for the details of an object. */
 export interface DetailOptions extends Omit<DecodeOptions, 'threshold'> {
   /** Pixels of the picture for each pixel of the model's input. */
   scale: number;
@@ -55,8 +55,8 @@ export interface Preprocessing {
   /** RGB 0..1; RGB 0..255; BGR 0..255; or RGB 0..1 normalised by ImageNet's mean and deviation. */
   normalisation: 'unit' | 'rgb255' | 'bgr255' | 'imagenet';
   /**
-   * `centre`: grey bars around the picture. `corner`: only right and below. `stretch`: no bars, sides stretched. `crop`:
-   * the middle of the picture fills the input.
+   * `centre`: grey bars around the picture. `corner`: only right and below. `stretch`: no bars, sides stretched.
+   * `crop`: the middle of the picture fills the input.
    */
   fit: 'centre' | 'corner' | 'stretch' | 'crop';
 }
@@ -95,7 +95,7 @@ export interface AnchorLayout {
 
 /** Turns a family's raw outputs into objects. Has no side effects. */
 export interface Head {
-  /** Left out, `detect`. */
+  /** Default: `detect`. */
   task?: Task;
   /** Whether overlapping candidates of one object remain, so that non-maximum suppression must follow. */
   needsSuppression: boolean;
@@ -103,14 +103,14 @@ export interface Head {
   /** Only for families with anchors. Without a task beyond detection, the best can be chosen inside the graph. */
   anchors?: AnchorLayout;
   /**
-   * Where boxes lie as two corners: in the first columns of a `list`, before score and class, or in an `output` of their
-   * own. Only for such families can a card say another form of the boxes.
+   * Where boxes lie as two corners: in the first columns of a `list`, before score and class, or in an `output` of
+   * their own. Besides families with anchors, only these allow a card with another form of boxes.
    */
   corners?: 'list' | 'output';
   /** @returns candidates of the `image`-th picture of the batch */
   decode(outputs: readonly OutputTensor[], image: number, options: DecodeOptions): Candidate[];
   /**
-   * Adds what the model says of an object beyond its box. It takes time, so it is asked only for objects that are kept.
+   * Adds the outline or the key points of an object. This takes time, so it is done only for objects that are kept.
    * @returns undefined for an object without a single pixel
    */
   finish?(

@@ -3,7 +3,7 @@ import { fromShares, rowsOf } from './rows.ts';
 
 /**
  * One output `[N, rows, columns]`: each row an object with its box, its score and its class.
- * @param toBox left out, the box is two corners in pixels
+ * @param toBox converts the box; without it, the box is two corners in pixels
  * @param extra first column of the values of a task beyond detection
  */
 function listOf(toBox?: AnchorLayout['toBox'], extra?: number): Head['decode'] {

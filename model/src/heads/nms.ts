@@ -11,7 +11,7 @@ export interface SuppressionOptions {
 
 /** Most candidates that are compared: suppression takes quadratic time (Ultralytics' `max_nms`). */
 const MAX_CANDIDATES = 30_000;
-/** Most oriented boxes that are compared: each is compared to all that are surer. */
+/** Most oriented boxes that are compared: each is compared to all with a higher score. */
 const MAX_ORIENTED = 3_000;
 
 /**

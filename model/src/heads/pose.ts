@@ -3,8 +3,8 @@ import { decodeList, end2end } from './listed.ts';
 import { decodeAnchors, yolov8 } from './yolov8.ts';
 
 /**
- * Ultralytics' pose: the output of YOLOv8 with K key points of D values after the classes, `[N, 4 + C + K * D, A]`: x and
- * y in pixels, and with D = 3 a confidence.
+ * Ultralytics' pose: the output of YOLOv8 with K key points of D values after the classes, `[N, 4 + C + K * D, A]`:
+ * x and y in pixels, and with D = 3 a confidence.
  * @see https://docs.ultralytics.com/tasks/pose/
  */
 export const yolov8Pose: Head = {

@@ -39,7 +39,7 @@ export function prove(
 ): Verdict {
   const options = { threshold: Number.NEGATIVE_INFINITY, inputWidth, inputHeight, keypoints };
   const decoded = batches.flatMap((outputs) => heads[head].decode(outputs, 0, options));
-  const all = decoded.filter(isNoFill).map(upright);
+  const all = decoded.filter(isNotPadding).map(upright);
   const sound = all.filter(isSound);
   // A class of the picture as a whole has no box.
   const objects = head === 'classify' ? [] : objectsOf(sound);
@@ -70,19 +70,19 @@ export function prove(
   return problem ? { head, problem } : { head };
 }
 
-/** The sides of an oriented box tell more than the box around its corners. */
+/** An oriented box is checked by its own sides, not by the box around its corners. */
 const upright = (one: Candidate): Candidate => {
   const { oriented } = one;
   return oriented ? { ...one, box: corners(oriented[0], oriented[1], oriented[2], oriented[3]) } : one;
 };
 
 /** Some exports pad their lists with class -1. */
-const isNoFill = ({ classId, score }: Candidate) => classId !== -1 || score > 0;
+const isNotPadding = ({ classId, score }: Candidate) => classId !== -1 || score > 0;
 
 /** A candidate with a lower score does not count. */
 const SEEN = 1e-3;
 
-/** The candidates with any confidence. Without such, all boxes that have a size: rows of zeros are padding. */
+/** The candidates with any confidence. If there are none, all boxes that have a size: rows of zeros are padding. */
 function objectsOf(candidates: readonly Candidate[]): readonly Candidate[] {
   const seen = candidates.filter(({ score }) => score > SEEN);
   return seen.length > 0 ? seen : candidates.filter(({ box }) => box[2] > box[0] || box[3] > box[1]);
@@ -107,7 +107,7 @@ function noObjectProblem(head: HeadName, batches: readonly (readonly OutputTenso
   const rows = logits.flatMap((output) => [...rowsOf(output, 0)]);
   const empty = rows.filter((row) => argMax(row) === row.length - 1).length;
   return empty <= rows.length / 2
-    ? `${percent(empty, rows.length)} of its queries say 'no object' to a made picture`
+    ? `${percent(empty, rows.length)} of its queries say 'no object' to a synthetic picture`
     : undefined;
 }
 
@@ -140,7 +140,7 @@ function scoreProblem(all: readonly Candidate[], classes: number | undefined): s
     : undefined;
 }
 
-/** A value of a task beyond detection, read as the score of a last class: an angle or a place may be negative. */
+/** Finds values of another task that are read as scores of a last class: angles and coordinates may be negative. */
 function negativeProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
   if (head !== 'yolov8') return undefined;
   for (const [output] of batches) {
@@ -153,7 +153,7 @@ function negativeProblem(head: HeadName, batches: readonly (readonly OutputTenso
   return undefined;
 }
 
-/** A list of objects, read as scores of classes: its classes are whole numbers, which hardly any score is. */
+/** Finds a list of objects that is read as scores of classes: its classes are whole numbers, unlike most scores. */
 function listProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
   const before = BEFORE_CLASSES[head];
   if (before === undefined) return undefined;
@@ -161,7 +161,7 @@ function listProblem(head: HeadName, batches: readonly (readonly OutputTensor[])
   const seen = rows.filter((row) => (row[4] as number) > SEEN);
   const isClass = seen.length > 0 && seen.every((row) => Number.isInteger(row[5]));
   const hasObjectness = before > 4;
-  // One class may be sure of itself, and in half precision to the last digit.
+  // With a single class, all its scores may be exactly 1 in half precision.
   const isSaid = seen.some((row) => (hasObjectness ? row[5] !== 1 : (row[5] as number) > 0));
   if (isClass && isSaid) return 'its last column has only whole numbers: classes, it seems';
   const sure = rows.filter((row) => (row[5] as number) > SEEN);
@@ -172,7 +172,7 @@ function listProblem(head: HeadName, batches: readonly (readonly OutputTensor[])
   return isSwapped ? 'the column before its last has only whole numbers: classes, it seems' : undefined;
 }
 
-/** Boxes in shares, read as YOLOX's offsets and logarithms, of which many are under 0 or over 1. */
+/** Finds boxes in shares that are read as YOLOX's offsets and logarithms: many of those are under 0 or over 1. */
 function sharesProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
   if (head !== 'yolox') return undefined;
   const seen = batches.flatMap(([output]) => [...rowsOf(output, 0, 4, SEEN)]);
@@ -202,7 +202,7 @@ function boxProblem(objects: readonly Candidate[], width: number, height: number
   return share(isHuge) > MAX_OFF ? 'its boxes are larger than the picture' : undefined;
 }
 
-/** Two corners that are read as centre and size give boxes that grow with their distance from the picture's corner. */
+/** Finds two corners read as centre and size: such boxes grow with their distance from the picture's corner. */
 function cornersProblem(head: HeadName, all: readonly Candidate[]): string | undefined {
   // Without anchors, boxes have no even distribution over the picture.
   if (!('anchors' in heads[head])) return undefined;
@@ -221,7 +221,7 @@ const CENTRE_SHARES: readonly HeadName[] = ['rtdetr', 'rtdetr-top', 'detr', 'det
 /** How far a box may extend beyond the picture, as a share of the picture's side. */
 const SLACK = 0.02;
 
-/** Two corners read as centre and size: the size is never under the centre's coordinates, and most boxes reach out. */
+/** Finds two corners read as centre and size: no size is under the centre's coordinates, and most boxes reach out. */
 function reachProblem(
   objects: readonly Candidate[],
   width: number,
@@ -250,7 +250,7 @@ function correlation(one: readonly number[], other: readonly number[]): number {
   return product(a, b) / Math.sqrt(product(a, a) * product(b, b));
 }
 
-/** An angle in radians is hardly ever larger than a whole turn. An untrained YOLO26 gives such, but for noise alone. */
+/** From this share of angles above a whole turn on, they are degrees. An untrained YOLO26 gives such for noise. */
 const DEGREES = 0.8;
 
 function anglesProblem(objects: readonly Candidate[]): string | undefined {
@@ -260,7 +260,7 @@ function anglesProblem(objects: readonly Candidate[]): string | undefined {
   return `its angles go to ${most(turned)}: degrees, it seems; export it with radians`;
 }
 
-/** How far key points of a model that sees nothing may lie from the picture's corner, in its longer sides. */
+/** How far key points may lie from the corner of an empty picture, as a multiple of its longer side. */
 const FARTHEST = 3;
 
 function keypointsProblem(
@@ -284,7 +284,7 @@ function crowdProblem(all: readonly Candidate[]): string | undefined {
   if (all.length < CROWD) return undefined;
   const sure = all.filter(({ score }) => score > 0.5);
   if (sure.length <= all.length / 2) return undefined;
-  return `${percent(sure.length, all.length)} of its ${all.length} places are sure of an object in a made picture`;
+  return `${percent(sure.length, all.length)} of its ${all.length} places are sure of an object in a synthetic picture`;
 }
 
 const least = (values: readonly number[]) =>

@@ -31,7 +31,7 @@ interface Matrix {
   /** For each known set of strides: the number of cells of all its strides together. */
   cells: readonly number[];
   classes: number | undefined;
-  /** Whether the metadata says that the rows are objects, and no anchors. */
+  /** Whether the metadata says that the rows are objects, not anchors. */
   isList: boolean;
 }
 

@@ -30,7 +30,7 @@ export function argMax(values: Float32Array, start = 0): number {
   return best;
 }
 
-/** Lower scores count for a row's best class only: a low threshold would make every value a candidate. */
+/** Lower scores count only for a row's best class: a low threshold would make every value a candidate. */
 const LEAST_OF_SEVERAL = 1e-3;
 
 /**
@@ -64,8 +64,8 @@ export function boxesOf<T extends { name: string; dims: readonly number[] }>(
 }
 
 /**
- * Reads an output `[N, anchors, columns]`: in each row the box, in some families its objectness, and the classes' scores.
- * The best class counts. Its score is multiplied by the objectness.
+ * Reads an output `[N, anchors, columns]`: in each row the box, in some families its objectness, and the scores of the
+ * classes. The best class counts. Its score is multiplied by the objectness.
  */
 export function decodeRows({ hasObjectness, toBox }: Omit<AnchorLayout, 'isChannelsFirst'>): Head['decode'] {
   const firstClass = hasObjectness ? 5 : 4;

@@ -27,7 +27,7 @@ export const end2endSegment: Head = {
 const matricesOf = (outputs: readonly OutputTensor[]) => outputs.filter(({ dims }) => dims.length === 3);
 const protosOf = (outputs: readonly OutputTensor[]) => outputs.find(({ dims }) => dims.length === 4);
 
-/** Adds the outline of the largest part of the mask. An object whose mask is empty is none, as for Ultralytics. */
+/** Adds the outline of the largest part of the mask. An object with an empty mask is dropped, as by Ultralytics. */
 function withMask(
   { extra = new Float32Array(), ...kept }: Candidate,
   outputs: readonly OutputTensor[],
@@ -50,8 +50,8 @@ function withMask(
 }
 
 /**
- * The mask in a window of the model's input, whole pixels, row by row: 1 where the weighted sum of the prototypes, scaled up between
- * their pixels' centres, is over 0.
+ * The mask in a window of the model's input, whole pixels, row by row. It is 1 where the weighted sum of the
+ * prototypes, interpolated between their pixels' centres, is over 0.
  */
 function maskIn(
   window: Record<'left' | 'top' | 'width' | 'height', number>,

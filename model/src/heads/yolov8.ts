@@ -76,7 +76,7 @@ function bestOfAll(data: Float32Array, anchors: number): Best[] {
       best.score = score;
     }
   }
-  // Those of no number but NaN have no class.
+  // An anchor whose scores are all NaN has no class.
   return bests.filter(({ classId }) => classId >= 0);
 }
 

@@ -114,8 +114,8 @@ export function giveFloat32(model: ModelProto): void {
 }
 
 /**
- * Renames an output's tensor in the graph, so that another node can give the output. It keeps its name, which may
- * identify the family. @returns the new name
+ * Renames an output's tensor in the graph, so that another node can give the output. The output keeps its name, which
+ * may identify the family. @returns the new name
  */
 export function takeOver(model: ModelProto, output: string, prefix: string): string {
   const inner = `${prefix}${output}`;
@@ -131,7 +131,7 @@ export function imageInput(model: ModelProto): ValueInfoProto | undefined {
   return inputs.length === 1 ? inputs[0] : undefined;
 }
 
-/** Older exporters declare weights as inputs too. */
+/** The inputs without weights: older exporters declare weights as inputs too. */
 function weightless(model: ModelProto): ValueInfoProto[] {
   const weights = new Set(model.graph.initializer.map(({ name }) => name));
   return model.graph.input.filter(({ name }) => !weights.has(name));

@@ -39,7 +39,7 @@ export function admitAtHeaders(app: FastifyInstance, service: Service): void {
     // A client that ignores Retry-After has to wait here for the rest of that time, with its body unread.
     const left = (refusedAt.get(socket) ?? -Infinity) + RETRY_AFTER_SECONDS * 1000 - performance.now();
     if (left > 0 && admission.refusal(request)) await sleep(left);
-    // A client that went meanwhile would never give its place back.
+    // A client that has disconnected meanwhile would hold its place for ever.
     if (socket.destroyed) throw new HttpError(499, 'the client has gone');
     const refusal = admission.refusal(request);
     if (!refusal) return admission.enter(request, reply);
@@ -54,7 +54,7 @@ class Admission {
   #requests = 0;
   #bytes = 0;
   #expected = 0;
-  /** Bytes of the largest frame lately. */
+  /** Bytes of the largest recent frame. */
   #seenBytes: number | undefined;
 
   constructor(service: Service) {

@@ -26,7 +26,7 @@ export async function createApp(service: Service, logger: Logger): Promise<Fasti
       if (NO_FAULT.has(statusCode)) logger.warn(`${method} ${url}: ${message}`);
       else if (statusCode >= 500) logger.error(`${method} ${url} failed`, error);
     },
-    // Tests check the schemas: to compile the schema of schemas takes longer than these.
+    // Tests check the schemas, not each start: compiling the meta-schema takes longer than compiling all of them.
     fastify: { forceCloseConnections: 'idle', ajv: { customOptions: { validateSchema: false } } },
   });
   refusePages(app, service.host ?? '127.0.0.1');

@@ -5,7 +5,7 @@ import type { GpuReader, GpuReading } from '../gpu.ts';
 
 /**
  * The server's metrics for Prometheus.
- * @param gpus left out, there are no metrics of GPUs
+ * @param gpus without it, there are no metrics of GPUs
  */
 export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gpus?: GpuReader) {
   const registry = processRegistry();
@@ -71,11 +71,11 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gp
   );
   gauge(
     'inference_device_fallback_info',
-    'Always 1; models that run on the CPU since --device auto found no GPU it could use, and why',
+    'Always 1; models that run on the CPU because --device auto found no usable GPU, and why',
     ['model', 'reason'],
     (model, { fallback: reason }) => (reason ? [{ model, reason }, 1] : undefined),
   );
-  gauge('inference_queued_frames', 'Frames that wait to be begun', ['model'], (model, { queued }) => [
+  gauge('inference_queued_frames', 'Frames that wait in the queue', ['model'], (model, { queued }) => [
     { model },
     queued,
   ]);

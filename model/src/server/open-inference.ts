@@ -58,7 +58,7 @@ function addModel(scope: FastifyInstance, service: Service, path: string): void 
   );
   scope.get<ModelRoute>(
     `${path}/config`,
-    { schema: { summary: "The model's own tensors, in Triton's words" } },
+    { schema: { summary: "The model's own tensors, as Triton's model configuration" } },
     ({ params }) => tensorConfig(versionOf(service, params).model),
   );
   scope.get<ModelRoute>(`${path}/ready`, ({ params }, reply) => {
@@ -93,7 +93,7 @@ function versionOf(service: Service, { model: name, version }: ModelRoute['Param
 /**
  * Answers one inference request whose body is in `request.body` as bytes.
  * @param headerLength number of JSON bytes in the body
- * @param model name of the model; left out, the default model
+ * @param model name of the model; default: the default model
  */
 export async function infer(
   service: Service,
@@ -118,7 +118,7 @@ export async function infer(
     if (!detector.inputSizes.isReadyFor(dims))
       throw new HttpError(
         400,
-        `this device is prepared for each shape, and was not for [${tensor.shape}]: send pictures`,
+        `the runtime is tuned to each shape, and not yet to [${tensor.shape}]: send pictures`,
       );
     const signal = endOf(request, reply);
     const tensors = await detector.ask({ frames, dims, client: clientOf(request), signal });

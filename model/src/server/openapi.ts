@@ -55,7 +55,7 @@ const health = {
   version: { type: 'string', description: "changes with the model file's content" },
   device: { type: 'string', enum: ['cpu', 'openvino', 'cuda', 'tensorrt'] },
   precision: { type: 'string', enum: precisions, description: 'what the runtime computes with' },
-  device_fallback: { type: 'string', description: 'why --device auto took the CPU' },
+  device_fallback: { type: 'string', description: 'why --device auto uses the CPU' },
 };
 
 export const healthAnswers = {
@@ -131,10 +131,10 @@ const inferBody = {
 export const errorAnswers = {
   400: errorAnswer('a request that is malformed'),
   404: errorAnswer('no such model'),
-  405: errorAnswer('another method; Allow names those there are'),
+  405: errorAnswer('a method that is not allowed; the header Allow names those that are'),
   413: errorAnswer('a body or a number of frames over its limit'),
-  415: errorAnswer('a type or an encoding of the body that is not read'),
-  429: errorAnswer('too much work already; Retry-After says when to come again'),
+  415: errorAnswer('a type or an encoding of the body that is not supported'),
+  429: errorAnswer('too much work already; Retry-After says when to retry'),
   500: errorAnswer('the runtime failed'),
   503: errorAnswer('the model is being loaded and warmed up'),
   504: errorAnswer('the deadline of x-request-timeout-ms has passed'),

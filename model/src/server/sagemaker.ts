@@ -37,7 +37,7 @@ export function addSageMaker(app: FastifyInstance, service: Service): void {
     {
       schema: {
         summary:
-          "SageMaker's way to infer: the body and answer of /predict, a binary request of the protocol v2, or a picture",
+          "SageMaker's inference: the body and answer of /predict, a binary request of protocol v2, or a picture",
         body: { content: { 'application/json': { schema: predictBody } } },
         response: { 200: invocationAnswer, ...errorAnswers },
       },

@@ -10,7 +10,7 @@ export interface Service {
   /** Threshold for requests that name none, 0..1. Detections below it are left out. */
   threshold: number;
   limits: Limits;
-  /** Address on which the server listens; left out, 127.0.0.1. */
+  /** Address on which the server listens; default 127.0.0.1. */
   host?: string;
   metrics: Metrics;
   /** False until the models have run once, and from the beginning of the shutdown. */
@@ -39,7 +39,7 @@ export const detectHeaders = {
   [TIMEOUT_HEADER]: { type: 'number', description: 'longest time to wait for the answer, milliseconds' },
   [CLIENT_HEADER]: {
     type: 'string',
-    description: 'who asks: clients are served in turn; the address of the connection without it',
+    description: 'id of the client: clients are served in turn; default: the address of the connection',
   },
 } as const;
 

@@ -9,7 +9,7 @@ export interface TensorInput {
   name: string;
   shape: readonly number[];
   values: Float32Array;
-  /** Names of the wanted outputs; left out, all. */
+  /** Names of the wanted outputs; default: all. */
   outputs?: readonly string[];
 }
 
@@ -69,7 +69,7 @@ export function framesOf(
   return { frames, dims: [n, height, width, 3] };
 }
 
-/** No longer than for pictures: memory and time of a run grow faster with the sides than the request's size. */
+/** Limited as for pictures: memory and time of a run grow faster with the sides than the request's size. */
 const isSide = (side: number, size: Rectangle) =>
   side > 0 && side % size.stride === 0 && side <= longestSide(size);
 const boundsOf = (size: InputSize) =>
