@@ -16,12 +16,10 @@ interface Connection {
 }
 
 /** The connections that ingest opens to a camera. */
-function connectionsTo({ url, fallback = [], transport }: Camera): Connection[] {
+function connectionsTo({ url, fallback = [] }: Camera): Connection[] {
   return [url, ...fallback].map((one) => {
     const to = new URL(one);
-    // RTSP tunnelled in HTTP: FFmpeg's default port is 80.
-    const port = transport === 'http' && to.port === '' ? 80 : portOf(to);
-    return { protocol: to.protocol === 'srt:' ? 'udp' : 'tcp', port };
+    return { protocol: to.protocol === 'srt:' ? 'udp' : 'tcp', port: portOf(to) };
   });
 }
 
