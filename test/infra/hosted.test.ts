@@ -134,7 +134,8 @@ describe('the console on the web', () => {
       ...hosted,
       console: { domain: 'cameras.example.com', allowedCidrs: ['0.0.0.0/0'] as const },
     };
-    const opened = evaluate({ stage: 'opened', row, env: { DEPLOY_CIDRS: DEPLOY_CIDR } });
+    const env = { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: 'test/infra/cameras.yaml' };
+    const opened = evaluate({ stage: 'opened', row, env });
     await expect(opened).rejects.toThrow(EvaluationError);
     await expect(opened).rejects.toThrow(/OpenConsoleError/);
   });
