@@ -157,17 +157,17 @@ export function stageOf(name: string): Stage {
 
 /** Size of a pipeline stage's Lambda function; `undefined` if the stage isn't deployed. */
 export function lambdaOf({ functions, settings }: Stage, step: PipelineStage): Lambda | undefined {
-  const env = { ...process.env, ...environmentOf({ settings }, step.onlyWith ?? []) };
+  const env = () => ({ ...process.env, ...environmentOf({ settings }, step.onlyWith ?? []) });
   // The deploy itself creates the bus, and sets its variable.
-  const isAsked = step.lambda.needs?.includes('bus') || isAskedFor(step, env);
+  const isAsked = !step.onlyWith || step.lambda.needs?.includes('bus') || isAskedFor(step, env());
   return isAsked ? (functions[step.name as StageName] ?? step.lambda) : undefined;
 }
 
-/** The pipeline stages that have their own Lambda function in this stage, with their sizes. */
-export function deployedStages(stage: Stage): { step: PipelineStage & { name: StageName }; size: Lambda }[] {
+/** The pipeline stages (or one) that have their own Lambda function in this stage, with their sizes. */
+export function deployedStages(stage: Stage, only?: StageName) {
   const inner = STAGES.filter((one) => isWithin(one, stage.settings));
   return stagesOf(stage.settings).flatMap((step) => {
-    const own = lambdaOf(stage, step);
+    const own = only && step.name !== only ? undefined : lambdaOf(stage, step);
     if (!own) return [];
     // The function also needs the memory of the stages that run within it, whatever size its row names.
     const sizes = [step, ...inner.filter(({ within }) => within === step.name)].map(
@@ -196,7 +196,7 @@ export const maxRecordAgeSeconds = ({ kafka }: Stage) => kafka.retentionHours * 
 
 /** Memory of a pipeline stage's function, MB; 0 if it has no function of its own. */
 export function memoryOf(stage: Stage, name: StageName): number {
-  return deployedStages(stage).find(({ step }) => step.name === name)?.size.memoryMb ?? 0;
+  return deployedStages(stage, name)[0]?.size.memoryMb ?? 0;
 }
 
 /** Names of the pipeline's stages that are deployed as functions. */
