@@ -76,8 +76,6 @@ const LIMIT_MS = 200_000;
 const GLOBALS = `
 import { createRequire as topLevelCreateRequire } from 'module';
 const require = topLevelCreateRequire(import.meta.url);
-// Pulumi records a stack for every promise, which takes a third of the evaluation's time.
-Error.stackTraceLimit = 3;
 {
 const { dev, root, work } = JSON.parse(process.env.OFFLINE_EVALUATION);
 Object.assign(globalThis, {
@@ -125,7 +123,9 @@ async function bundle(hash: string): Promise<void> {
     // There must be one instance of Pulumi, or its mocks have no effect. @pulumi/tls has its own, and so is bundled.
     external: ['pulumi', 'aws', 'kubernetes', 'docker-build', 'random', 'cloudflare', 'command']
       .map((name) => `@pulumi/${name}`)
-      .concat('@pulumiverse/*', '@aws-sdk/*', 'esbuild', 'archiver', 'glob', 'undici'),
+      .concat('@pulumiverse/*', '@aws-sdk/*', 'esbuild', 'archiver', 'glob', 'undici')
+      // Half of the bundle, for a component that no stage has.
+      .concat('vite'),
     logLevel: 'silent',
     banner: { js: GLOBALS },
   });
@@ -191,7 +191,8 @@ function startEvaluator(): ChildProcess {
     serialization: 'advanced',
     // Compiled code is cached: the providers' SDKs are megabytes of JavaScript. esbuild collects garbage less often.
     env: { PATH, HOME, NODE_COMPILE_CACHE, GOGC: '400' },
-    execArgv: [],
+    // Most of what an evaluation makes is garbage soon.
+    execArgv: ['--min-semi-space-size=32', '--max-semi-space-size=64'],
   });
   child.once('exit', () => {
     evaluator = undefined;
