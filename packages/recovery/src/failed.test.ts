@@ -1,5 +1,12 @@
-import type { MSKRecord } from '@video-pipeline/frame';
-import { TooLargeError } from '@video-pipeline/kafka';
+import {
+  addCheckpoint,
+  checkpointOf,
+  decodeSeenFrame,
+  encodeDetectedFrame,
+  type MSKRecord,
+  toLambdaRecord,
+} from '@video-pipeline/frame';
+import { type Records, TooLargeError } from '@video-pipeline/kafka';
 import { type Bucket, createPutFailed, type MergingStore, type StoredObject } from '@video-pipeline/storage';
 import { expect, test, vi } from 'vitest';
 import { toStore } from '../../event-source/src/on-failure.ts';
@@ -249,4 +256,28 @@ test('a batch with a record that has no headers stops no list', async () => {
   const entries = listFailed(bucket, { stream: 'gate' }, ({ message }) => void told.push(message));
   expect(await Array.fromAsync(entries)).toHaveLength(1);
   expect(told).toEqual([expect.stringMatching(/^aws\/lambda\/video-frames-2-8-5 is no batch of records: /)]);
+});
+
+test('a record that is put back does not carry the state that its stream had then', async () => {
+  const { bucket, put, merge } = memory();
+  const size = { width: 4, height: 3 };
+  const frame = {
+    streamId: 'gate',
+    frameNumber: 7,
+    session: 's',
+    capturedAt: 5,
+    ...size,
+    jpeg: Buffer.from('x'),
+  };
+  const seen = { ...frame, detections: [], model: 'm' };
+  const encoded = encodeDetectedFrame(seen);
+  addCheckpoint(encoded, { source: 'video-frames-2', offset: 7, state: 'former' });
+  const place = { topic: 'detections', partition: 2, offset: '3', timestamp: 5 };
+  await createPutFailed({ put, merge }, 'annotate')(toLambdaRecord(place, encoded as never), 'is broken');
+  const [entry] = await Array.fromAsync(listFailed(bucket));
+  const send = vi.fn(async (_: Records) => []);
+  await redrive(bucket, { send }, entry as FailedEntry, ['detections']);
+  const [message] = send.mock.calls[0]?.[0].messages ?? [];
+  expect(decodeSeenFrame(message as never)).toEqual(seen);
+  expect(checkpointOf(message as never)).toBeUndefined();
 });

@@ -151,7 +151,9 @@ export async function redrive(
   for (const [topic, records] of byTopic) {
     const messages = records.map((record) => {
       const { key, value, headers } = fromLambdaRecord(record);
-      return { key, value, headers: headers as Record<string, Buffer> };
+      // An old state: as the newest record of its stream, it would lead `detect` back to it.
+      const { checkpoint: _state, checkpoint_at: _at, ...rest } = headers as Record<string, Buffer>;
+      return { key, value, headers: rest };
     });
     await producer.send({ topic, messages }).catch((cause) => {
       const { type } = cause.cause ?? cause;
