@@ -58,28 +58,28 @@ export function failedView(root: HTMLElement, { query: asked }: Opened): () => v
     }
   };
   /** The server works on a part of the records at a time. */
-  async function forEach(action: FailedBulk['action'], confirmed: boolean) {
-    const all = { count: 0, problems: [] as string[] };
+  async function forEach(action: FailedBulk['action'], confirmed: boolean, until?: number) {
+    const all = { count: 0, until, problems: [] as string[] };
     let cursor: string | undefined;
     do {
       setText(status, `${confirmed ? 'At work' : 'Counting'}: ${all.count}`);
-      const body = { action, ...choice, confirmed, ...(cursor ? { cursor } : {}) };
+      const body = { action, ...choice, confirmed, until: all.until, cursor };
       const part = await sendJson<FailedBulkResult>('POST', `${API}/failed/bulk`, body, BULK_MS);
       all.count += part.count;
       all.problems.push(...part.problems);
-      cursor = part.cursor;
+      ({ cursor, until: all.until } = part);
     } while (cursor && !isOver);
     return all;
   }
   /** Counts the records, asks for confirmation, and then acts. */
   async function doAll(action: FailedBulk['action']): Promise<void> {
     try {
-      const { count } = await forEach(action, false);
+      const { count, until } = await forEach(action, false);
       const records = `${count.toLocaleString('en')} ${count === 1 ? 'record' : 'records'}`;
       const asks = action === 'redrive' ? `Put ${records} back?` : `Delete ${records} for good?`;
       setText(status, '');
       if (isOver || !confirm(asks)) return;
-      const done = await forEach(action, true);
+      const done = await forEach(action, true, until);
       body.replaceChildren();
       await load();
       const what = action === 'redrive' ? 'put back' : 'deleted';

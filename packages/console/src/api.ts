@@ -193,14 +193,16 @@ export interface FailedBulk {
   confirmed?: boolean;
   /** From the answer before: this request continues where that one ended. */
   cursor?: string;
+  /** Only records that had failed by then, as an answer before says. Left out: by now. */
+  until?: number;
 }
 
 export interface FailedBulkResult {
   /** Number of records that were changed, or would be. */
   count: number;
-  /** Whether it ended before the last record; another request with the cursor continues. */
-  more: boolean;
+  /** Present when it ended before the last record: another request with it continues. */
   cursor?: string;
+  until: number;
   /** Records that could not be put back, with reasons: the first few. */
   problems: string[];
 }

@@ -72,28 +72,30 @@ async function take(keys: AsyncGenerator<string>, most: number): Promise<string[
 
 /**
  * Acts on the selected entries, in key order. Their number is limited, and so is the number of entries that are read.
+ * Records that fail meanwhile are left: one that always fails would be put back for ever.
  * @param signal ends it between two entries @param act left out: they are only counted
- * @param after the cursor of the answer before
+ * @param before `cursor` and `until` of the answer before
  */
 export async function bulk(
   bucket: Bucket,
   choice: FailedChoice,
   signal: AbortSignal,
   act?: (entry: Entry) => Promise<void>,
-  after?: string,
+  before: { cursor?: string | undefined; until?: number | undefined } = {},
 ): Promise<FailedBulkResult> {
-  const result: FailedBulkResult = { count: 0, more: false, problems: [] };
+  const until = Math.min(before.until ?? Number.POSITIVE_INFINITY, Date.now());
+  const result: FailedBulkResult = { count: 0, until, problems: [] };
   let looked = 0;
-  let cursor = after;
-  for await (const key of keysFrom(bucket, choice.stage, after)) {
+  let { cursor } = before;
+  for await (const key of keysFrom(bucket, choice.stage, cursor)) {
     signal.throwIfAborted();
     const isEnough = result.count === BULK || looked === BULK_LOOKED_AT;
-    if (cursor && isEnough) return { ...result, more: true, cursor };
+    if (cursor && isEnough) return { ...result, cursor };
     looked += 1;
     cursor = key;
     try {
       const entry = await ifThere(readFailedHead(bucket, key));
-      if (!entry || !isChosen(entry, choice)) continue;
+      if (!entry || !isChosen(entry, { ...choice, to: new Date(until + 1) })) continue;
       await act?.(entry);
       result.count += 1;
     } catch (error) {

@@ -148,16 +148,16 @@ function failedBulk(
   request: AskedRequest,
   gone: AbortSignal,
 ): Promise<FailedBulkResult> {
-  const { action, confirmed, cursor, ...draft } = draftOf<FailedBulk>(request);
+  const { action, confirmed, cursor, until, ...draft } = draftOf<FailedBulk>(request);
   if (action !== 'redrive' && action !== 'delete')
     throw new HttpError(400, 'action must be redrive or delete');
   const choice = choiceOf(draft);
-  const after = typeof cursor === 'string' ? cursor : undefined;
-  if (confirmed !== true) return bulk(bucket, choice, gone, undefined, after);
+  const before = { cursor: String(cursor ?? '') || undefined, until: Number(until) || undefined };
+  if (confirmed !== true) return bulk(bucket, choice, gone, undefined, before);
   log.info(`${action} of failed records`, { ...choice, by: request.ip });
   const apply = (entry: FailedEntry) =>
     action === 'redrive' ? redrive(entry.key) : purge(bucket, entry, choice);
-  return bulk(bucket, choice, gone, apply, after).finally(recountFailed);
+  return bulk(bucket, choice, gone, apply, before).finally(recountFailed);
 }
 
 async function redriveEntry(

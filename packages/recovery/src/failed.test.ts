@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import {
   addCheckpoint,
   checkpointOf,
@@ -7,7 +10,15 @@ import {
   toLambdaRecord,
 } from '@video-pipeline/frame';
 import { type Records, TooLargeError } from '@video-pipeline/kafka';
-import { type Bucket, createPutFailed, type MergingStore, type StoredObject } from '@video-pipeline/storage';
+import {
+  type Bucket,
+  createPutFailed,
+  createReader,
+  type MergingStore,
+  objectsOf,
+  type StorageSettings,
+  type StoredObject,
+} from '@video-pipeline/storage';
 import { expect, test, vi } from 'vitest';
 import { toStore } from '../../event-source/src/on-failure.ts';
 import { type FailedEntry, FailedEntryError, listFailed, purge, readFailed, redrive } from './failed.ts';
@@ -256,6 +267,64 @@ test('a batch with a record that has no headers stops no list', async () => {
   const entries = listFailed(bucket, { stream: 'gate' }, ({ message }) => void told.push(message));
   expect(await Array.fromAsync(entries)).toHaveLength(1);
   expect(told).toEqual([expect.stringMatching(/^aws\/lambda\/video-frames-2-8-5 is no batch of records: /)]);
+});
+
+test('records that fail again while they are put back are left there', async () => {
+  const { bucket, put, objects, merge } = memory();
+  // As S3 lists: a page shows what was added since the page before.
+  bucket.list = async function* (prefix) {
+    const page: Bucket['page'] = async (_, { after = '' } = {}) => {
+      const keys = [...objects.keys()].sort().filter((key) => key.startsWith(prefix) && key > after);
+      const some = keys.slice(0, 2).map((key) => ({ key, stored: 0, etag: '', size: 0 }));
+      return keys.length > 2 ? { objects: some, next: some.at(-1)?.key ?? '' } : { objects: some };
+    };
+    for await (const { key } of objectsOf({ page }, prefix)) yield key;
+  };
+  const putFailed = createPutFailed({ put, merge }, 'detect');
+  for (const offset of [100, 101, 102]) await putFailed(record(offset, 'AAAA'), 'is no JPEG');
+  let end = 103;
+  const send = vi.fn(async () => {
+    await putFailed(record(end++, 'AAAA'), 'is no JPEG');
+    return [];
+  });
+  for await (const entry of listFailed(bucket)) {
+    await redrive(bucket, { send }, entry, ['video-frames']);
+    if (send.mock.calls.length > 20) break;
+  }
+  expect(send).toHaveBeenCalledTimes(3);
+  expect([...objects.keys()]).toEqual(
+    [103, 104, 105].map((offset) => `failed/detect/video-frames-2-${offset}`),
+  );
+});
+
+/** The error of an S3 API for an object that is not there. */
+async function gone(): Promise<unknown> {
+  const server = createServer((_, answer) =>
+    answer.writeHead(404).end('<Error><Code>NoSuchKey</Code></Error>'),
+  );
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const { port } = server.address() as AddressInfo;
+  vi.stubEnv('AWS_ACCESS_KEY_ID', 'x');
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'x');
+  const settings = { S3_BUCKET: 'b', AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: `http://127.0.0.1:${port}` };
+  const bucket = createReader(settings as StorageSettings);
+  const error = await bucket.head('failed/x', 1).catch((error) => error);
+  bucket.close();
+  server.close();
+  vi.unstubAllEnvs();
+  return error;
+}
+
+test('an entry that somebody else takes away meanwhile stops no list', async () => {
+  const { bucket, put, merge } = memory();
+  const putFailed = createPutFailed({ put, merge }, 'detect');
+  for (const offset of [1, 2]) await putFailed(record(offset, 'AAAA'), 'is no JPEG');
+  const { head } = bucket;
+  bucket.head = async (key, most) => {
+    if (key.endsWith('-1')) throw await gone();
+    return head(key, most);
+  };
+  expect(await Array.fromAsync(listFailed(bucket))).toMatchObject([{ record: { offset: 2 } }]);
 });
 
 test('a record that is put back does not carry the state that its stream had then', async () => {

@@ -43,23 +43,21 @@ export async function* listFailed(
     throw error;
   },
 ): AsyncGenerator<FailedEntry> {
-  for await (const key of failedKeys(bucket, filter)) {
-    let entry: FailedEntry;
-    try {
-      entry = await readFailedHead(bucket, key);
-    } catch (error) {
+  for (const key of await failedKeys(bucket, filter)) {
+    const entry = await ifThere(readFailedHead(bucket, key)).catch((error) => {
       if (!(error instanceof FailedEntryError)) throw error;
       onOther(error);
-      continue;
-    }
-    if (isChosen(entry, filter)) yield entry;
+    });
+    if (entry && isChosen(entry, filter)) yield entry;
   }
 }
 
-async function* failedKeys(bucket: Bucket, { stage }: FailedFilter): AsyncGenerator<string> {
-  yield* bucket.list(stage ? `failed/${stage}/` : 'failed/');
+/** All keys at this time. A record that is put back may fail again: listed meanwhile, it would be put back for ever. */
+async function failedKeys(bucket: Bucket, { stage }: FailedFilter): Promise<string[]> {
   // The keys of lost batches do not contain the stage.
-  yield* bucket.list(`${LOST_BATCHES}/`);
+  const folders = [stage ? `failed/${stage}/` : 'failed/', `${LOST_BATCHES}/`];
+  const lists = folders.map((folder) => Array.fromAsync(bucket.list(folder)));
+  return (await Promise.all(lists)).flat();
 }
 
 /** @throws FailedEntryError naming the key */
@@ -191,6 +189,6 @@ export function isChosen(
     (stream === undefined || batch.some((record) => claimedStream(record) === stream)) &&
     (reason === undefined || entry.reason.includes(reason)) &&
     (from === undefined || time >= from) &&
-    (to === undefined || time < to)
+    !(to && time >= to)
   );
 }
