@@ -38,7 +38,7 @@ function batchOf(values: string[], timestamp = NOW): MSKEvent {
 }
 
 /** A function on a bucket in memory, whose clock only runs while it waits. */
-function setUp() {
+function setUp(BATCH_TIMEOUT_SECONDS = 5) {
   const pictures = new Map<string, Buffer>();
   const stored: StoredObject[] = [];
   const waits: number[] = [];
@@ -58,7 +58,7 @@ function setUp() {
     store: { put: async (object) => void stored.push(object) },
     reader,
     prefix: 'annotated',
-    settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
+    settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1, BATCH_TIMEOUT_SECONDS },
     sleep: async (ms) => {
       waits.push(ms);
       vi.setSystemTime(Date.now() + ms);
@@ -114,6 +114,15 @@ test('what is stored within the grace is taken; an event told long ago is not wa
   // A broker's clock that is ahead makes no wait longer.
   await clip(batchOf([JSON.stringify(eventOf('yard'))], NOW + 10 ** 9));
   expect(waits).toHaveLength(42);
+});
+
+test.each([
+  [30, 71],
+  [300, 181],
+])('with batches of %i s, frames are awaited for %i s', async (seconds, awaited) => {
+  const { clip, waits } = setUp(seconds);
+  await clip(batchOf([JSON.stringify(eventOf('yard'))]));
+  expect(waits).toHaveLength(awaited);
 });
 
 test('an event without any frame is logged and counted, and the others get their clips', async () => {

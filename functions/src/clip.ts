@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
-import { readConfig } from '@video-pipeline/config';
+import { type Config, readConfig } from '@video-pipeline/config';
 import { clipKey, type MSKEvent } from '@video-pipeline/frame';
 import {
   CLIP_VARIABLES,
@@ -33,7 +33,7 @@ interface ClipDependencies extends FailureDependencies {
   reader: Reader;
   /** First folder of annotated frames. */
   prefix: string;
-  settings: ClipSettings;
+  settings: ClipSettings & Config<'BATCH_TIMEOUT_SECONDS'>;
   /** Waits `ms` milliseconds. Tests replace the real clock by it. */
   sleep?: (ms: number) => Promise<unknown>;
 }
@@ -47,8 +47,6 @@ const MAX_PICTURES = 150;
 const POLL_MS = 1_000;
 /** Frames of a batch are stored in parallel: an older frame may be stored up to this much after the newest. */
 const SETTLE_MS = 500;
-/** Longest time from capture to storage: two batch windows of 5 s and the work. No frame is expected after it. */
-const GRACE_MS = 20_000;
 
 /**
  * The Lambda that makes clips of events. For each record of `events` it waits until the annotated frames around the
@@ -97,12 +95,11 @@ async function untilStored(
   publishedAt: number,
   { reader, prefix, settings, sleep = setTimeout }: ClipDependencies,
 ): Promise<void> {
-  const deadline = publishedAt + settings.CLIP_AFTER_SECONDS * 1000 + GRACE_MS;
+  // From capture to storage a frame needs two batch windows and the work. The function itself has 300 s.
+  const grace = Math.min(180_000, Math.max(20_000, 10_000 + 2_000 * settings.BATCH_TIMEOUT_SECONDS));
+  const deadline = publishedAt + settings.CLIP_AFTER_SECONDS * 1000 + grace;
   while (Date.now() < deadline) {
-    if (await hasPictureSince(reader, prefix, streamId, to)) {
-      await sleep(SETTLE_MS);
-      return;
-    }
+    if (await hasPictureSince(reader, prefix, streamId, to)) return void (await sleep(SETTLE_MS));
     await sleep(POLL_MS);
   }
 }
@@ -119,12 +116,12 @@ function report(events: readonly ReceivedEvent[], outcomes: readonly Outcome[]):
 export const handler = atFirstBatch(fromEnvironment);
 
 async function fromEnvironment(): Promise<ReturnType<typeof createClip>> {
-  const { S3_PREFIX: prefix, ...settings } = readConfig(['S3_PREFIX', ...CLIP_VARIABLES]);
+  const { S3_PREFIX, ...settings } = readConfig(['S3_PREFIX', 'BATCH_TIMEOUT_SECONDS', ...CLIP_VARIABLES]);
   const store = createStore();
   return createClip({
     store,
     reader: createReader(),
-    prefix,
+    prefix: S3_PREFIX,
     settings,
     putFailed: createPutFailed(store, 'clip'),
     logger: createLogger('clip'),

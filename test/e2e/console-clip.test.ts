@@ -51,7 +51,7 @@ beforeAll(async () => {
     store: fixture.store,
     reader: createReader(fixture.storage),
     prefix: 'annotated',
-    settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1 },
+    settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1, BATCH_TIMEOUT_SECONDS: 5 },
     putFailed: async (_record, reason) => expect.fail(reason),
     logger: { warn: (message) => expect.fail(String(message)) },
   });
