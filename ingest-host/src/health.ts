@@ -99,8 +99,6 @@ export class IngestMetrics {
   }
 }
 
-export type HealthServer = Awaited<ReturnType<typeof startHealthServer>>;
-
 /**
  * Serves `GET /health` with each stream's state, and `GET /metrics` for Prometheus. The status of /health is 200 while
  * at least one stream flows, or while all are disabled or outside their active hours; otherwise 503.

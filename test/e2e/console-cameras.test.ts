@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { parse } from 'yaml';
-import { type HealthServer, startHealthServer } from '../../ingest-host/src/health.ts';
+import { startHealthServer } from '../../ingest-host/src/health.ts';
 import { createStats, type StreamStats } from '../../ingest-host/src/stats.ts';
 import { annotate, detectedFrame } from './console-fixture.ts';
 import { type ConsoleTabs, describeInChromium, nextFrame, openConsole } from './console-tabs.ts';
@@ -19,7 +19,7 @@ const LONG = `${'long-'.repeat(19).slice(0, -1)}x`;
 
 describeInChromium('the cameras', () => {
   const stats = new Map<string, StreamStats>();
-  let ingest: HealthServer;
+  let ingest: Awaited<ReturnType<typeof startHealthServer>>;
   let tabs: ConsoleTabs;
   const yesterday = Date.now() - 86_400_000;
   beforeEach(() => {
