@@ -12,9 +12,6 @@ import { jpegSize } from '../support/jpeg.ts';
 import { unique } from '../support/unique.ts';
 import { evenTimes, makeVideo } from '../support/video.ts';
 
-/** A broker that was killed is let in again once the cluster has given it up: after 9 s, unless told otherwise. */
-const settings = { 'broker.session.timeout.ms': '2000', 'broker.heartbeat.interval.ms': '500' };
-
 let folder: string;
 let clip: string;
 let server: KafkaServer;
@@ -26,7 +23,7 @@ const started: ReturnType<typeof startIngestProcess>[] = [];
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ingest-'));
   clip = await makeVideo(join(folder, 'clip.mp4'), { times: evenTimes(100, 25), gop: 25 });
-  server = await startKafka({ dataDir: folder, settings });
+  server = await startKafka({ dataDir: folder });
   const silent = { warn() {}, error() {} };
   kafka = connectKafka('test', silent, {
     ...{ KAFKA_BOOTSTRAP_SERVERS: server.bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' },
@@ -145,8 +142,9 @@ test('a stream is thinned to its floor while nobody reads, and not any more once
     return streams.yard;
   };
   const thinnedTo = async () => (await yard())?.thinnedTo;
-  await expect.poll(thinnedTo, { timeout: 30_000 }).toBe(2);
-  expect(await yard()).toMatchObject({ thinned: expect.any(Number), dropped: 0 });
+  // It starts at its floor, before there is a picture that could be left out.
+  const some = expect.toSatisfy((thinned: number) => thinned > 0);
+  await expect.poll(yard, { timeout: 30_000 }).toMatchObject({ thinnedTo: 2, thinned: some, dropped: 0 });
   const reader = kafka.consumer({ groupId });
   await reader.connect();
   await reader.subscribe({ topic, fromBeginning: true });
@@ -196,6 +194,8 @@ test('broker gone and back: bounded in bytes, counted, in order, no number twice
   try {
     await expect.poll(dropped, { timeout: 30_000 }).toBeGreaterThan(50);
   } finally {
+    // The cluster lets in a broker that was killed once it has given it up: after 9 s, unless told otherwise.
+    const settings = { 'broker.session.timeout.ms': '3000', 'broker.heartbeat.interval.ms': '500' };
     server = await startKafka({ dataDir: folder, port: Number(port), settings });
     await admin.connect();
   }
