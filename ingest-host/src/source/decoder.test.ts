@@ -154,7 +154,7 @@ test.each(['libx264', 'libx265'] as const)(
     const shares: number[] = [];
     // From the second picture on, every so often. At 16 packets their counter comes round, and nothing tells.
     for (let [at, lost] = [Math.round(count / 10), 1]; at < count - 20; at += 19, lost = (lost + 4) % 15) {
-      const damaged = folder.path('damaged.ts');
+      const damaged = `${path}-damaged.ts`;
       const [start, end] = [bytes.subarray(0, at * TS_PACKET), bytes.subarray((at + lost) * TS_PACKET)];
       await writeFile(damaged, Buffer.concat([start, end]));
       const rest = await readVideo(damaged);
