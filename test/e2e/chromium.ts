@@ -65,6 +65,14 @@ async function fetchPinned(): Promise<LaunchOptions> {
   return { executablePath: join(folder, 'chromium'), env };
 }
 
+let shared: Browser | undefined;
+
+/** The one Chromium of this process, which ends with it. Each test closes what it opens there. */
+export async function sharedChromium(): Promise<Browser> {
+  if (!shared?.isConnected()) shared = await launchChromium();
+  return shared;
+}
+
 /** @throws Error that says how to get one, when there is no Chromium */
 export async function launchChromium(): Promise<Browser> {
   if (!found)
