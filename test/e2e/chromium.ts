@@ -78,6 +78,8 @@ export async function launchChromium(): Promise<Browser> {
   if (!found)
     throw new Error('no Chromium: install one (Debian: apt-get install chromium), or name it in CHROMIUM');
   const { chromium } = await import('playwright-core');
-  // Containers often allow no namespaces, and have a small /dev/shm.
-  return chromium.launch({ ...found, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  // Containers often allow no namespaces, and have a small /dev/shm. A page has a process of its own in any case: the limit
+  // keeps Chromium from starting one more for a next page.
+  const args = ['--no-sandbox', '--disable-dev-shm-usage', '--renderer-process-limit=1'];
+  return chromium.launch({ ...found, args });
 }
