@@ -1,10 +1,10 @@
 import type { Browser, BrowserContextOptions, CDPSession, Page } from 'playwright-core';
 import { describe, expect, inject, onTestFinished } from 'vitest';
-import { hasChromium, sharedChromium } from './chromium.ts';
+import { hasChromium, launchChromium } from './chromium.ts';
 import {
   type ConsoleFixture,
   type ConsoleOptions,
-  cameraJpegs,
+  clipJpegs,
   HEIGHT,
   startCameras,
   startConsoleFixture,
@@ -45,8 +45,8 @@ interface TabOptions extends BrowserContextOptions {
 export async function openConsole(options: ConsoleOptions = {}): Promise<ConsoleTabs> {
   const [fixture, browser, clips] = await Promise.all([
     startConsoleFixture({ kafka: inject('kafka'), ...options }),
-    sharedChromium(),
-    cameraJpegs(),
+    launchChromium(),
+    clipJpegs(10),
   ]);
   const cameras = startCameras(fixture, ['yard', 'gate'], 2, clips);
   return {
@@ -55,6 +55,7 @@ export async function openConsole(options: ConsoleOptions = {}): Promise<Console
     jpeg: clips[0]?.[0] ?? Buffer.of(),
     open: (hash, options) => openTab(browser, `${fixture.url}/${hash}`, options),
     async close() {
+      await browser.close();
       await cameras.stop();
       await fixture.stop();
     },
