@@ -6,13 +6,13 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
  */
 const LONG = [
   ...['infra/permissions', 'infra/documented', 'infra/commands', 'infra/settings'],
-  ...['e2e/console-outages', 'e2e/stage-added', 'e2e/console-page', 'e2e/stack'],
-  ...['e2e/console-api', 'e2e/stack-cli', 'e2e/local-store', 'e2e/ingest-gstreamer'],
-  ...['e2e/console-stored', 'e2e/ingest-kafka', 'e2e/start', 'e2e/stage-cli', 'e2e/recovery-commands'],
-  ...['e2e/ingest-faults', 'e2e/ingest-http', 'e2e/console-cameras', 'e2e/event-source'],
-  ...['e2e/handlers', 'e2e/recovery', 'e2e/ingest-reload', 'e2e/console-stream', 'e2e/ingest'],
-  ...['e2e/ingest-inputs', 'e2e/console-clip', 'e2e/ingest-choice', 'e2e/events', 'e2e/ingest-probe'],
-  ...['e2e/history-python', 'e2e/ingest-rtsps', 'e2e/kafka-tls', 'e2e/console-draw', 'e2e/clip'],
+  ...['e2e/console-outages', 'e2e/console-page', 'e2e/stage-added', 'e2e/stack', 'e2e/console-api'],
+  ...['e2e/local-store', 'e2e/stack-cli', 'e2e/ingest-kafka', 'e2e/console-stored', 'e2e/recovery-commands'],
+  ...['e2e/ingest-gstreamer', 'e2e/handlers', 'e2e/stage-cli', 'e2e/start', 'e2e/ingest-inputs'],
+  ...['e2e/ingest-faults', 'e2e/events', 'e2e/ingest-http', 'e2e/model-limits', 'e2e/console-cameras'],
+  ...['e2e/event-source', 'e2e/model-canary', 'e2e/recovery', 'e2e/model-yolov8n', 'e2e/ingest-reload'],
+  ...['e2e/model-server', 'e2e/console-stream', 'e2e/ingest', 'e2e/kafka-tls', 'e2e/console-clip'],
+  ...['e2e/ingest-choice', 'e2e/history-python', 'e2e/ingest-probe', 'e2e/console-draw', 'e2e/ingest-rtsps'],
   ...['packages/tables/src/tables', 'src/guarded', 'test/source-contract', 'src/compact', 'test/npm-scripts'],
   ...['src/families', 'test/commands', 'src/download'],
 ].map((name) => `/${name}.test.ts`);
