@@ -157,24 +157,30 @@ export function stageOf(name: string): Stage {
 
 /** Size of a pipeline stage's Lambda function; `undefined` if the stage isn't deployed. */
 export function lambdaOf({ functions, settings }: Stage, step: PipelineStage): Lambda | undefined {
-  const env = () => ({ ...process.env, ...environmentOf({ settings }, step.onlyWith ?? []) });
+  const { onlyWith } = step;
   // The deploy itself creates the bus, and sets its variable.
-  const isAsked = !step.onlyWith || step.lambda.needs?.includes('bus') || isAskedFor(step, env());
+  const isAsked =
+    !onlyWith ||
+    step.lambda.needs?.includes('bus') ||
+    isAskedFor(step, { ...process.env, ...environmentOf({ settings }, onlyWith) });
   return isAsked ? (functions[step.name as StageName] ?? step.lambda) : undefined;
 }
 
-/** The pipeline stages (or one) that have their own Lambda function in this stage, with their sizes. */
-export function deployedStages(stage: Stage, only?: StageName) {
-  const inner = STAGES.filter((one) => isWithin(one, stage.settings));
+/** Size of a pipeline stage's own function: it also needs the memory of the stages that run within it. */
+function sizeOf(stage: Stage, step: PipelineStage): Lambda | undefined {
+  const own = lambdaOf(stage, step);
+  if (!own) return undefined;
+  const inner = STAGES.filter((one) => one.within === step.name && isWithin(one, stage.settings));
+  const sizes = [own, ...inner.map((one) => lambdaOf(stage, one) ?? own)];
+  const most = (name: keyof Lambda) => Math.max(...sizes.map((size) => size[name]));
+  return { memoryMb: most('memoryMb'), timeoutSeconds: most('timeoutSeconds') };
+}
+
+/** The pipeline stages that have their own Lambda function in this stage, with their sizes. */
+export function deployedStages(stage: Stage) {
   return stagesOf(stage.settings).flatMap((step) => {
-    const own = only && step.name !== only ? undefined : lambdaOf(stage, step);
-    if (!own) return [];
-    // The function also needs the memory of the stages that run within it, whatever size its row names.
-    const sizes = [step, ...inner.filter(({ within }) => within === step.name)].map(
-      (one) => lambdaOf(stage, one) ?? own,
-    );
-    const most = (name: keyof Lambda) => Math.max(...sizes.map((size) => size[name]));
-    return [{ step, size: { memoryMb: most('memoryMb'), timeoutSeconds: most('timeoutSeconds') } }];
+    const size = sizeOf(stage, step);
+    return size ? [{ step, size }] : [];
   });
 }
 
@@ -196,7 +202,8 @@ export const maxRecordAgeSeconds = ({ kafka }: Stage) => kafka.retentionHours * 
 
 /** Memory of a pipeline stage's function, MB; 0 if it has no function of its own. */
 export function memoryOf(stage: Stage, name: StageName): number {
-  return deployedStages(stage, name)[0]?.size.memoryMb ?? 0;
+  const step = stagesOf(stage.settings).find((one) => one.name === name);
+  return (step && sizeOf(stage, step)?.memoryMb) ?? 0;
 }
 
 /** Names of the pipeline's stages that are deployed as functions. */
