@@ -2,7 +2,14 @@ import { readConfig, urlBelow } from '@video-pipeline/config';
 import type { State } from '@video-pipeline/local';
 import { aligned, signalProcess } from '@video-pipeline/local/place';
 import { lagLine, tableLines, timeOfDay } from '@video-pipeline/local/screen';
-import { askHttp, askOnce, getHttp, type PartHealth, type Probe } from '@video-pipeline/telemetry';
+import {
+  askHttp,
+  askOnce,
+  getHttp,
+  isBadAnswer,
+  type PartHealth,
+  type Probe,
+} from '@video-pipeline/telemetry';
 import type { Command } from 'commander';
 import { openS3, requireState, serverOf, type Target } from './running.ts';
 import { targetCommand } from './stage.ts';
@@ -162,7 +169,7 @@ async function reportOfStage(target: Target): Promise<Report> {
     inference: 'INFERENCE_SERVICE_URL may name a forwarded port (docs/operate.md)',
   };
   const services = Object.entries(health).map(([name, { ok, error }]) => {
-    const remedy = ok === false && !error?.startsWith('it answers') ? remedies[name] : undefined;
+    const remedy = ok === false && !isBadAnswer(error ?? '') ? remedies[name] : undefined;
     const known = ok === null ? 'not known' : ok ? 'answers' : 'UNHEALTHY';
     const state = remedy ? 'not reachable from here' : known;
     const said = error && { error: remedy ? `${error}; ${remedy}` : error };

@@ -21,3 +21,9 @@ export function checkpointOf({ headers = {} }: ReceivedRecord): Checkpoint | und
   if (!source || state === undefined) return undefined;
   return { source, offset: Number(offset), state: state.toString() };
 }
+
+/** A record's headers without its checkpoint. */
+export function withoutCheckpoint<Value>(headers: Readonly<Record<string, Value>>): Record<string, Value> {
+  const { checkpoint: _state, checkpoint_at: _at, ...rest } = headers;
+  return rest;
+}

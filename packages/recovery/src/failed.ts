@@ -1,4 +1,10 @@
-import { claimedStream, fromLambdaRecord, LOST_BATCHES, type MSKRecord } from '@video-pipeline/frame';
+import {
+  claimedStream,
+  fromLambdaRecord,
+  LOST_BATCHES,
+  type MSKRecord,
+  withoutCheckpoint,
+} from '@video-pipeline/frame';
 import { type Producer, TooLargeError } from '@video-pipeline/kafka';
 import { type Bucket, type FailedRecord, ifThere } from '@video-pipeline/storage';
 import { FailedEntryError, isLostBatch, readLostBatch } from './lost-batches.ts';
@@ -150,8 +156,7 @@ export async function redrive(
     const messages = records.map((record) => {
       const { key, value, headers } = fromLambdaRecord(record);
       // An old state: as the newest record of its stream, it would lead `detect` back to it.
-      const { checkpoint: _state, checkpoint_at: _at, ...rest } = headers as Record<string, Buffer>;
-      return { key, value, headers: rest };
+      return { key, value, headers: withoutCheckpoint(headers as Record<string, Buffer>) };
     });
     await producer.send({ topic, messages }).catch((cause) => {
       const { type } = cause.cause ?? cause;
@@ -189,6 +194,7 @@ export function isChosen(
     (stream === undefined || batch.some((record) => claimedStream(record) === stream)) &&
     (reason === undefined || entry.reason.includes(reason)) &&
     (from === undefined || time >= from) &&
+    // An entry with a time that can't be read is not known to be later.
     !(to && time >= to)
   );
 }

@@ -52,13 +52,18 @@ export async function within<Result>(ms: number, work: Promise<Result>): Promise
   return Promise.race([work, promise]);
 }
 
+const BAD_ANSWER = 'it answers with ';
+
+/** Whether {@link askHttp} had an answer: the server can be reached, and is broken. @param error its message */
+export const isBadAnswer = (error: string) => error.startsWith(BAD_ANSWER);
+
 /** Checks that a server answers. @throws Error where it doesn't, or answers that it is broken */
 export async function askHttp(
   url: string | URL,
   isAnswer = (status: number) => status < 500,
 ): Promise<undefined> {
   const { status } = await getHttp(url);
-  if (!isAnswer(status)) throw new Error(`it answers with ${status}`);
+  if (!isAnswer(status)) throw new Error(`${BAD_ANSWER}${status}`);
 }
 
 /**
