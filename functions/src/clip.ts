@@ -99,7 +99,10 @@ async function untilStored(
   const grace = Math.min(180_000, Math.max(20_000, 10_000 + 2_000 * settings.BATCH_TIMEOUT_SECONDS));
   const deadline = publishedAt + settings.CLIP_AFTER_SECONDS * 1000 + grace;
   while (Date.now() < deadline) {
-    if (await hasPictureSince(reader, prefix, streamId, to)) return void (await sleep(SETTLE_MS));
+    if (await hasPictureSince(reader, prefix, streamId, to)) {
+      await sleep(SETTLE_MS);
+      return;
+    }
     await sleep(POLL_MS);
   }
 }

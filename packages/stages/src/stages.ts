@@ -9,7 +9,6 @@ const MQTT: Receiver = {
   secrets: ['MQTT_USERNAME', 'MQTT_PASSWORD'],
 };
 const WEBHOOK: Receiver = { url: 'WEBHOOK_URL', secrets: ['WEBHOOK_URL', 'WEBHOOK_SECRET'] };
-const CLIP_SECONDS = ['CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'] as const;
 
 /**
  * The stages of the pipeline, in the order in which data passes them. The local stack, AWS, the console and the audit
@@ -57,7 +56,7 @@ const TABLE = [
       receivers: [MQTT],
       environment: [
         ...['S3_PREFIX', 'STORE', 'S3_STORAGE_CLASS', 'JPEG_QUALITY', 'DRAW_BOXES'],
-        ...['STORE_CLASSES', ...CLIP_SECONDS],
+        ...['STORE_CLASSES', 'CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'],
       ],
       // It reads pictures of earlier batches again.
       needsForEvents: ['kafka'],
@@ -101,7 +100,10 @@ const TABLE = [
       memoryMb: 1769,
       // It waits for frames first, and then encodes.
       timeoutSeconds: 300,
-      environment: ['S3_PREFIX', 'EVENT_CLIPS', 'BATCH_TIMEOUT_SECONDS', ...CLIP_SECONDS],
+      environment: [
+        ...['S3_PREFIX', 'EVENT_CLIPS', 'BATCH_TIMEOUT_SECONDS'],
+        ...['CLIP_BEFORE_SECONDS', 'CLIP_AFTER_SECONDS'],
+      ],
       getsObjects: ['S3_PREFIX'],
       putsObjects: ['clips'],
       // Only the native code. The rest of node-av is bundled: its install script would fetch the deploying machine's
