@@ -2,7 +2,7 @@ import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /**
  * The files that the report names as the slowest, in about that order. Those that compute stand between those that mostly
- * wait, so that three at a time keep two cores busy. What is short fills the gaps at the end.
+ * wait, so that four at a time keep two cores busy. What is short fills the gaps at the end.
  */
 const LONG = [
   ...['infra/permissions', 'infra/documented', 'infra/commands', 'infra/settings'],
