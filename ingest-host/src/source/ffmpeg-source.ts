@@ -24,16 +24,16 @@ export interface Input extends Pick<SourceOptions, 'track' | 'damage' | 'hwaccel
   /** Time of capture of the first picture, epoch milliseconds, if known better than from the container. */
   recordedAt?: number | undefined;
   /** Proxy of FFmpeg's connections; closed with the source. */
-  gate?: Gate;
+  proxy?: InputProxy;
 }
 
 /** A proxy between FFmpeg and the network. */
-export interface Gate {
+export interface InputProxy {
   /** How often packets were lost. */
   readonly gaps?: number;
   /** Whether it is a recording, read until its duration is over. */
   readonly hasEnd?: boolean;
-  /** Why the gate refused or lost a connection; more precise than FFmpeg's error. */
+  /** Why the proxy refused or lost a connection; more precise than FFmpeg's error. */
   readonly problem: SourceError | undefined;
   /** Time of capture of the first picture, epoch milliseconds, if the protocol gives it. */
   readonly recordedAt?: number | undefined;
@@ -97,14 +97,14 @@ export class FFmpegSource implements Source {
       return source;
     } catch (error) {
       await source.close();
-      throw from.gate?.problem ?? error;
+      throw from.proxy?.problem ?? error;
     } finally {
       signal?.removeEventListener('abort', interrupt);
     }
   }
 
   async #open(): Promise<void> {
-    const { url, options, fromNetwork, gate } = this.#from;
+    const { url, options, fromNetwork, proxy } = this.#from;
     // Without this allocation `openInput` can't be interrupted: a camera that sends a byte now and then would block its
     // thread for ever.
     this.#input.allocContext();
@@ -114,7 +114,7 @@ export class FFmpegSource implements Source {
     this.#stream = stream;
     const container = this.#input.iformat?.name ?? '';
     this.#duration = Number(this.#input.duration) / 1e6;
-    this.#live = fromNetwork && !gate?.isFinite(this.#duration, container);
+    this.#live = fromNetwork && !proxy?.isFinite(this.#duration, container);
     this.#isUntimed = container === UNTIMED || hasFlag(this.#input, AVFMT_NOTIMESTAMPS);
     this.#decoder = await VideoDecoder.open(stream, {
       fromNetwork,
@@ -134,7 +134,7 @@ export class FFmpegSource implements Source {
       videos = this.#videoStreams();
       this.#held = videos.some(({ index }) => index === this.#packet.streamIndex);
       if (!this.#held) this.#packet.unref();
-      this.#from.gate?.onPacket();
+      this.#from.proxy?.onPacket();
     }
     if (track !== undefined) {
       const wanted = videos[track];
@@ -163,7 +163,7 @@ export class FFmpegSource implements Source {
   }
 
   async *pictures(mayWant: MayWant = () => true): AsyncGenerator<Picture, void> {
-    const [stream, decoder, { gate }] = [this.#stream, this.#decoder, this.#from];
+    const [stream, decoder, { proxy }] = [this.#stream, this.#decoder, this.#from];
     if (!stream || !decoder) return;
     const seconds = stream.timeBase.num / stream.timeBase.den;
     const timeOf = this.#timing(seconds, decoder);
@@ -177,13 +177,13 @@ export class FFmpegSource implements Source {
       const isKey = !ended && this.#packet.isKeyframe;
       // A file has the wall clock at the start of a fragment, if at all.
       // The wall clock of a replayed recording may be the time of the replay.
-      const isReported = gate ? gate.recordedAt === undefined : isKey;
+      const isReported = proxy ? proxy.recordedAt === undefined : isKey;
       if (!ended && isReported) offset = reportedOffset(this.#packet, seconds) ?? offset;
-      if (isKey && gate) next = listed(gate, stampOf(this.#packet.pts) * seconds) ?? next;
+      if (isKey && proxy) next = listed(proxy, stampOf(this.#packet.pts) * seconds) ?? next;
       const packetTime = this.#isUntimed ? this.#now : stampOf(this.#packet.pts) * seconds;
       if (packetTime > this.#last) this.#last = packetTime;
       const wanted = ended || mayWant(packetTime, this.#packet);
-      for (const step of ended ? [null] : decoder.steps(this.#packet, gate?.gaps)) {
+      for (const step of ended ? [null] : decoder.steps(this.#packet, proxy?.gaps)) {
         const started = performance.now();
         await decoder.decode(step, wanted);
         decodeMs += performance.now() - started;
@@ -213,11 +213,11 @@ export class FFmpegSource implements Source {
     }
     for (;;) {
       const code = await this.#input.readFrame(this.#packet);
-      const { problem } = this.#from.gate ?? {};
+      const { problem } = this.#from.proxy ?? {};
       if (code < 0 && problem) throw problem;
       if (code < 0 && (new FFmpegError(code).isEOF || this.#isComplete)) return false;
       check(code, 'read');
-      this.#from.gate?.onPacket();
+      this.#from.proxy?.onPacket();
       if (this.#packet.streamIndex === stream.index) return true;
       this.#packet.unref();
     }
@@ -237,7 +237,7 @@ export class FFmpegSource implements Source {
 
   /** Whether it is a recording over RTSP that was read to its end: some servers then send nothing more. */
   get #isComplete(): boolean {
-    return this.#from.gate?.hasEnd === true && this.#duration > 0 && this.#last > this.#duration - 1;
+    return this.#from.proxy?.hasEnd === true && this.#duration > 0 && this.#last > this.#duration - 1;
   }
 
   /** Time of a coded picture of a source without times, seconds; NaN if its pictures are counted: none is left out. */
@@ -254,7 +254,7 @@ export class FFmpegSource implements Source {
   }
 
   get recordedAt(): number | undefined {
-    const known = this.#from.recordedAt ?? this.#from.gate?.recordedAt;
+    const known = this.#from.recordedAt ?? this.#from.proxy?.recordedAt;
     if (known !== undefined) return known;
     const at = Date.parse(this.#input.metadata?.getAll().creation_time ?? '');
     // A camera or an editor whose clock was not set writes the epoch of that clock.
@@ -280,7 +280,7 @@ export class FFmpegSource implements Source {
     if (this.#closed) return;
     this.#closed = true;
     await this.#input.closeInput();
-    this.#from.gate?.close();
+    this.#from.proxy?.close();
     this.#decoder?.close();
     this.#packet.free();
     this.#frame.free();
@@ -288,8 +288,8 @@ export class FFmpegSource implements Source {
 }
 
 /** @param time of a key frame, seconds */
-function listed(gate: Gate, time: number) {
-  const offset = gate.wallClockOffset?.(time);
+function listed(proxy: InputProxy, time: number) {
+  const offset = proxy.wallClockOffset?.(time);
   return offset === undefined ? undefined : { time, offset };
 }
 

@@ -3,11 +3,11 @@ import { mayGetPassword } from './authorization.ts';
 import { optionsOf } from './ffmpeg-options.ts';
 import { FFmpegSource } from './ffmpeg-source.ts';
 import { openFile } from './file.ts';
-import { HttpGate } from './http-gate.ts';
+import { HttpProxy } from './http-proxy.ts';
 import { DEMUXERS, MAX_TRACKS } from './limits.ts';
 import { paced } from './paced.ts';
 import { isMulticast } from './rtp-udp.ts';
-import { RtspGate } from './rtsp-gate.ts';
+import { RtspProxy } from './rtsp-proxy.ts';
 import type { Opener, Source, SourceOptions } from './source.ts';
 import { SourceError } from './source-error.ts';
 
@@ -44,16 +44,16 @@ export async function openSource(url: string, options: SourceOptions, signal?: A
 }
 
 async function openHttp(url: string, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
-  const gate = await HttpGate.open(parsed(url), options);
+  const proxy = await HttpProxy.open(parsed(url), options);
   const protocol = {
-    http_proxy: gate.proxy,
+    http_proxy: proxy.proxyUrl,
     // Segments of a list are requested one after another, because their bytes are limited.
     http_multiple: '0',
     // Without it FFmpeg 8.1 treats a closed connection as open, and can't read an MP4 with its index at the end.
     multiple_requests: '1',
   };
-  const input = fromNetwork(gate.address, 'http,tcp,crypto', options, protocol);
-  const source = await FFmpegSource.open({ ...input, gate }, signal);
+  const input = fromNetwork(proxy.address, 'http,tcp,crypto', options, protocol);
+  const source = await FFmpegSource.open({ ...input, proxy }, signal);
   return source.live && source.format.container === 'hls' ? paced(source, signal) : source;
 }
 
@@ -62,9 +62,9 @@ async function openRtsp(given: string, options: SourceOptions, signal?: AbortSig
   const hosts = new AllowedHosts(url, options.hosts);
   if (options.location !== undefined) url = redirected(options.location, url, hosts);
   for (let redirects = 0; redirects <= MAX_REDIRECTS; redirects += 1) {
-    const gate = await RtspGate.open(url, options);
+    const proxy = await RtspProxy.open(url, options);
     try {
-      return await openThrough(gate, options, signal);
+      return await openThrough(proxy, options, signal);
     } catch (error) {
       const { location } = error as SourceError;
       if (location === undefined) throw error;
@@ -74,15 +74,15 @@ async function openRtsp(given: string, options: SourceOptions, signal?: AbortSig
   throw new SourceError(`open: it redirects more than ${MAX_REDIRECTS} times`, true);
 }
 
-async function openThrough(gate: RtspGate, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
+async function openThrough(proxy: RtspProxy, options: SourceOptions, signal?: AbortSignal): Promise<Source> {
   const { timeoutSeconds, audio } = options;
-  const input = fromNetwork(gate.address, 'rtsp,rtp,tcp', options, {
+  const input = fromNetwork(proxy.address, 'rtsp,rtp,tcp', options, {
     format_whitelist: 'rtsp',
     rtsp_transport: 'tcp',
     timeout: String(Math.round(timeoutSeconds * 1e6)),
     allowed_media_types: audio ? 'video+audio' : 'video',
   });
-  return await FFmpegSource.open({ ...input, gate }, signal);
+  return await FFmpegSource.open({ ...input, proxy }, signal);
 }
 
 /** @throws SourceError when the redirect leads to a host that is not allowed */

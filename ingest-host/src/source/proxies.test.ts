@@ -5,10 +5,10 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { startFakeServer } from '../../../test/support/fake-server.ts';
 import { authorizationOf } from './authorization.ts';
-import { HttpGate } from './http-gate.ts';
+import { HttpProxy } from './http-proxy.ts';
 import { isRecording } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
-import { RtspGate } from './rtsp-gate.ts';
+import { RtspProxy } from './rtsp-proxy.ts';
 import { openTunnel } from './rtsp-tunnel.ts';
 
 /** A camera that counts who comes. */
@@ -39,16 +39,16 @@ async function say(address: string, text: string): Promise<string> {
 
 test('packets of a group come over the connection, from the camera alone', async () => {
   const camera = await startCamera();
-  const gate = await RtspGate.open(new URL(`rtsp://${camera.place}/x`), { transport: 'udp_multicast' });
-  onTestFinished(() => gate.close());
-  const ffmpeg = connect(Number(new URL(gate.address).port), '127.0.0.1');
+  const proxy = await RtspProxy.open(new URL(`rtsp://${camera.place}/x`), { transport: 'udp_multicast' });
+  onTestFinished(() => proxy.close());
+  const ffmpeg = connect(Number(new URL(proxy.address).port), '127.0.0.1');
   onTestFinished(() => void ffmpeg.destroy());
   let received = Buffer.alloc(0);
   ffmpeg.on('data', (bytes) => {
     received = Buffer.concat([received, bytes]);
   });
   const setup = 'CSeq: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1';
-  ffmpeg.write(`SETUP ${gate.address}/1 RTSP/1.0\r\n${setup}\r\n\r\n`);
+  ffmpeg.write(`SETUP ${proxy.address}/1 RTSP/1.0\r\n${setup}\r\n\r\n`);
   await expect.poll(() => camera.clients.length).toBe(1);
   const [asked] = await once(camera.clients[0] as Socket, 'data');
   expect(String(asked)).toContain('\r\nTransport: RTP/AVP;multicast\r\n');
@@ -66,26 +66,26 @@ test('packets of a group come over the connection, from the camera alone', async
   await expect.poll(() => received.includes(framed)).toBe(true);
 });
 
-test('a track over UDP that opens while the gate closes is closed, too', async () => {
+test('a track over UDP that opens while the proxy closes is closed, too', async () => {
   const ports = () => process.getActiveResourcesInfo().filter((kind) => kind === 'UDPWrap').length;
   // Those of the tests before this one.
   await expect.poll(ports).toBe(0);
   const camera = await startCamera();
-  const gate = await RtspGate.open(new URL(`rtsp://${camera.place}/x`), { transport: 'udp' });
+  const proxy = await RtspProxy.open(new URL(`rtsp://${camera.place}/x`), { transport: 'udp' });
   const open = UdpTrack.open;
   let most = 0;
   const opened = vi.spyOn(UdpTrack, 'open').mockImplementationOnce(async (address) => {
     const track = await open(address);
     most = ports();
-    gate.close();
+    proxy.close();
     return track;
   });
   onTestFinished(() => opened.mockRestore());
   const setup = 'CSeq: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1';
-  await say(gate.address, `SETUP ${gate.address}/1 RTSP/1.0\r\n${setup}\r\n\r\n`);
+  await say(proxy.address, `SETUP ${proxy.address}/1 RTSP/1.0\r\n${setup}\r\n\r\n`);
   expect(most).toBe(2);
   await expect.poll(ports).toBe(0);
-  gate.close();
+  proxy.close();
 });
 
 test.each(['destination=10.0.0.9;port=5000-5001', 'destination=239.1.1.1', 'unicast'])(
@@ -97,13 +97,13 @@ test.each(['destination=10.0.0.9;port=5000-5001', 'destination=239.1.1.1', 'unic
   },
 );
 
-/** A gate between FFmpeg and a camera, whose ends a test plays. @param user with its @ @param part of the URL, with its # */
-async function joined(user = '', part = '', options?: Parameters<typeof RtspGate.open>[1]) {
+/** A proxy between FFmpeg and a camera, whose ends a test plays. @param user with its @ @param part of the URL, with its # */
+async function joined(user = '', part = '', options?: Parameters<typeof RtspProxy.open>[1]) {
   const camera = await startCamera();
-  const gate = await RtspGate.open(new URL(`rtsp://${user}${camera.place}/x${part}`), options);
-  const ffmpeg = connect(Number(new URL(gate.address).port), '127.0.0.1');
+  const proxy = await RtspProxy.open(new URL(`rtsp://${user}${camera.place}/x${part}`), options);
+  const ffmpeg = connect(Number(new URL(proxy.address).port), '127.0.0.1');
   onTestFinished(() => {
-    gate.close();
+    proxy.close();
     ffmpeg.destroy();
   });
   await expect.poll(() => camera.clients.length).toBe(1);
@@ -112,13 +112,13 @@ async function joined(user = '', part = '', options?: Parameters<typeof RtspGate
     const [came] = await once(to, 'data');
     return (came as Buffer).toString('latin1');
   };
-  return { gate, ffmpeg, camera: camera.clients[0] as Socket, say };
+  return { proxy, ffmpeg, camera: camera.clients[0] as Socket, say };
 }
 
 const DESCRIBE = 'DESCRIBE rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n\r\n';
 
 test('a session description arrives byte by byte, after the camera asked for time and whether all is well', async () => {
-  const { gate, ffmpeg, camera, say } = await joined();
+  const { proxy, ffmpeg, camera, say } = await joined();
   expect(await say(ffmpeg, DESCRIBE, camera)).toBe(DESCRIBE);
   expect(await say(camera, 'OPTIONS rtsp://h RTSP/1.0\r\nCSeq: 7\r\n\r\n', camera)).toBe(
     'RTSP/1.0 200 OK\r\nCSeq: 7\r\n\r\n',
@@ -126,7 +126,7 @@ test('a session description arrives byte by byte, after the camera asked for tim
   const body = 's=Cam\xc3\xa9ra \xe9\r\na=range:npt=0-12.5\r\nm=video 0 RTP/AVP 96\r\n';
   const answer = `RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   expect(await say(camera, `RTSP/1.0 100 Continue\r\nCSeq: 1\r\n\r\n${answer}`, ffmpeg)).toBe(answer);
-  expect(gate.hasEnd).toBe(true);
+  expect(proxy.hasEnd).toBe(true);
 });
 
 test.each(['npt=now-', 'npt=0.000-', 'npt=0-0.00', 'clock=20261125T070000Z-'])(
@@ -166,15 +166,15 @@ test.each([
 });
 
 test('a camera that asks without end, and reads no answer, is left', async () => {
-  const { gate, ffmpeg, camera } = await joined();
+  const { proxy, ffmpeg, camera } = await joined();
   camera.pause();
   ffmpeg.resume();
   const requests = `OPTIONS * RTSP/1.0\r\nCSeq: ${'1'.repeat(30_000)}\r\n\r\n`.repeat(10);
   const problem = () => {
     camera.write(requests);
     // It sends pictures, too.
-    gate.onPacket();
-    return gate.problem?.message;
+    proxy.onPacket();
+    return proxy.problem?.message;
   };
   await expect.poll(problem, { interval: 1, timeout: 10_000 }).toContain('reads no answer');
 });
@@ -225,7 +225,7 @@ test.each([
   ['', 'a=range:clock=20261125T070000Z-20261125T071000.5Z\r\n'],
   ['#clock=20261125T070000Z-20261125T071000.5Z', ''],
 ])('of a recording, the stretch of time in %j or %j is played', async (part, line) => {
-  const { gate, ffmpeg, camera, say } = await joined('', part);
+  const { proxy, ffmpeg, camera, say } = await joined('', part);
   await say(ffmpeg, DESCRIBE, camera);
   const body = (range: string) => `v=0\r\n${range}m=video 0 RTP/AVP 96\r\n`;
   const answer = (range: string) =>
@@ -238,17 +238,17 @@ test.each([
   // A recorder that is not ONVIF's.
   const refusal = 'RTSP/1.0 551 Option not supported\r\nCSeq: 2\r\n\r\n';
   expect(await say(camera, refusal, camera)).toBe(asked.replace('Require: onvif-replay\r\n', ''));
-  expect(gate).toMatchObject({ recordedAt: Date.UTC(2026, 10, 25, 7), hasEnd: true });
+  expect(proxy).toMatchObject({ recordedAt: Date.UTC(2026, 10, 25, 7), hasEnd: true });
 });
 
 test('a camera that goes on at another place is obeyed, and where that is stands in the error', async () => {
-  const { gate, ffmpeg, camera, say } = await joined();
+  const { proxy, ffmpeg, camera, say } = await joined();
   const redirect = 'REDIRECT rtsp://h/x RTSP/1.0\r\nCSeq: 9\r\nLocation: rtsp://h2:8554/y\r\n\r\n';
   const ended = once(ffmpeg, 'close');
   expect(await say(camera, redirect, camera)).toBe('RTSP/1.0 200 OK\r\nCSeq: 9\r\n\r\n');
   ffmpeg.resume();
   await ended;
-  expect(gate.problem).toMatchObject({ location: 'rtsp://h2:8554/y', permanent: false });
+  expect(proxy.problem).toMatchObject({ location: 'rtsp://h2:8554/y', permanent: false });
 });
 
 test('the POST of a tunnel is sent again where each nonce is good for one request', async () => {
@@ -286,16 +286,16 @@ const PAGE =
 
 test('what else comes to the door of an RTSP camera gets neither to it nor in the way', async () => {
   const camera = await startCamera();
-  const gate = await RtspGate.open(new URL(`rtsp://admin:secret@${camera.place}/x`));
-  onTestFinished(() => gate.close());
-  const ffmpeg = connect(Number(new URL(gate.address).port), '127.0.0.1');
+  const proxy = await RtspProxy.open(new URL(`rtsp://admin:secret@${camera.place}/x`));
+  onTestFinished(() => proxy.close());
+  const ffmpeg = connect(Number(new URL(proxy.address).port), '127.0.0.1');
   onTestFinished(() => void ffmpeg.destroy());
   await once(ffmpeg, 'connect');
   await expect.poll(() => camera.clients.length).toBe(1);
-  const describe = `DESCRIBE ${gate.address} RTSP/1.0\r\nCSeq: 1\r\n\r\n`;
-  for (const text of [PAGE, describe]) expect(await say(gate.address, text)).toBe('');
+  const describe = `DESCRIBE ${proxy.address} RTSP/1.0\r\nCSeq: 1\r\n\r\n`;
+  for (const text of [PAGE, describe]) expect(await say(proxy.address, text)).toBe('');
   expect(camera.clients).toHaveLength(1);
-  expect(gate.problem).toBeUndefined();
+  expect(proxy.problem).toBeUndefined();
   ffmpeg.write(describe);
   const [asked] = await once(camera.clients[0] as Socket, 'data');
   expect(String(asked)).toContain(`DESCRIBE rtsp://${camera.place}/x RTSP/1.0`);
@@ -313,9 +313,9 @@ test('a password that goes over TLS is not sent to a port of the host without it
   ] as const) {
     calls.length = 0;
     const own = new URL(`${scheme}://admin:secret@127.0.0.1:1/list.m3u8`);
-    const gate = await HttpGate.open(own, { hosts: ['127.0.0.1'] });
-    onTestFinished(() => gate.close());
-    await say(gate.proxy, `GET ${url}/a.ts HTTP/1.0\r\nHost: ${url.slice(7)}\r\n\r\n`);
+    const proxy = await HttpProxy.open(own, { hosts: ['127.0.0.1'] });
+    onTestFinished(() => proxy.close());
+    await say(proxy.proxyUrl, `GET ${url}/a.ts HTTP/1.0\r\nHost: ${url.slice(7)}\r\n\r\n`);
     expect(calls.map(({ headers }) => headers.authorization)).toEqual(
       [undefined, `Basic ${btoa('admin:secret')}`].slice(0, asked),
     );
@@ -326,20 +326,20 @@ test.each(['GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', PAGE, '\x16\x03\x01\r\n\
   'what is no request to a proxy is no fault of the camera: %j',
   async (text) => {
     const camera = await startCamera();
-    const gate = await HttpGate.open(new URL(`http://${camera.place}/x`));
-    onTestFinished(() => gate.close());
-    expect(await say(gate.proxy, text)).toBe('');
+    const proxy = await HttpProxy.open(new URL(`http://${camera.place}/x`));
+    onTestFinished(() => proxy.close());
+    expect(await say(proxy.proxyUrl, text)).toBe('');
     expect(camera.clients).toHaveLength(0);
-    expect(gate.problem).toBeUndefined();
+    expect(proxy.problem).toBeUndefined();
   },
 );
 
 test('a snapshot is asked for again, whatever a camera calls its version', async () => {
   const jpeg = Buffer.from('ffd8ffd9', 'hex').toString('latin1');
   const camera = await startCamera();
-  const gate = await HttpGate.open(new URL(`http://${camera.place}/x`), { period: 0.05 });
-  onTestFinished(() => gate.close());
-  const ffmpeg = connect(Number(new URL(gate.proxy).port), '127.0.0.1').on('error', () => {});
+  const proxy = await HttpProxy.open(new URL(`http://${camera.place}/x`), { period: 0.05 });
+  onTestFinished(() => proxy.close());
+  const ffmpeg = connect(Number(new URL(proxy.proxyUrl).port), '127.0.0.1').on('error', () => {});
   onTestFinished(() => void ffmpeg.destroy());
   ffmpeg.write(`GET http://${camera.place}/x HTTP/1.0\r\nHost: ${camera.place}\r\n\r\n`);
   const head = 'HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nETag: "a\x01b"\r\nContent-Length: 4\r\n\r\n';
@@ -349,5 +349,5 @@ test('a snapshot is asked for again, whatever a camera calls its version', async
   }
   const [again] = await once(camera.clients[1] as Socket, 'data');
   expect(String(again)).toContain('if-none-match: "ab"');
-  expect(gate.problem).toBeUndefined();
+  expect(proxy.problem).toBeUndefined();
 });

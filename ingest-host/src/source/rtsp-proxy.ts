@@ -5,7 +5,7 @@ import { FRAMING, type Message, RtspSplitter } from '@video-pipeline/camera';
 import { connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf } from './authorization.ts';
 import { type ClockRange, clockRange, inPositions } from './clock-range.ts';
-import type { Gate } from './ffmpeg-source.ts';
+import type { InputProxy } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
 import { codecsOf, isRecording, passPictures } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
@@ -51,7 +51,7 @@ interface Line {
  * redirects and error codes, and passes complete pictures to FFmpeg over TCP. FFmpeg itself would follow every
  * redirect, and send packets to any host that a camera names.
  */
-export class RtspGate implements Gate {
+export class RtspProxy implements InputProxy {
   readonly #url: URL;
   readonly #options: RtspOptions;
   readonly #transport: Transport;
@@ -80,12 +80,12 @@ export class RtspGate implements Gate {
     this.#range = clockRange(url.hash);
   }
 
-  static async open(url: URL, options: RtspOptions = { transport: 'tcp' }): Promise<RtspGate> {
-    const gate = new RtspGate(url, options);
-    gate.#server.listen(0, '127.0.0.1');
-    await once(gate.#server, 'listening');
-    gate.#own = `rtsp://127.0.0.1:${(gate.#server.address() as AddressInfo).port}`;
-    return gate;
+  static async open(url: URL, options: RtspOptions = { transport: 'tcp' }): Promise<RtspProxy> {
+    const proxy = new RtspProxy(url, options);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    proxy.#own = `rtsp://127.0.0.1:${(proxy.#server.address() as AddressInfo).port}`;
+    return proxy;
   }
 
   /** URL for FFmpeg. */
@@ -197,7 +197,7 @@ export class RtspGate implements Gate {
     const track = head
       ? await UdpTrack.join(remoteAddress, valuesOf(head, 'transport').join(), localAddress)
       : await UdpTrack.open(remoteAddress);
-    // The gate may have closed meanwhile.
+    // The proxy may have closed meanwhile.
     if (client.destroyed) {
       track.close();
       throw new SourceError('open: interrupted');

@@ -3,7 +3,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { AllowedHosts, connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf, mayGetPassword } from './authorization.ts';
-import type { Gate } from './ffmpeg-source.ts';
+import type { InputProxy } from './ffmpeg-source.ts';
 import { type DatedSegment, datedSegments, SegmentClock } from './hls-list.ts';
 import { type Exchange, jpegTaker, passedOn, pickHeaders, type Taker } from './http-exchange.ts';
 import { partOf } from './jpeg-parts.ts';
@@ -27,7 +27,7 @@ const MAX_STILL_MS = 5_000;
  * A local proxy for FFmpeg's HTTP requests of one source. It does TLS and authentication. Redirects, segments and keys
  * must be on hosts that {@link AllowedHosts} allows. It limits bytes and requests, which FFmpeg does not.
  */
-export class HttpGate implements Gate {
+export class HttpProxy implements InputProxy {
   readonly #url: URL;
   readonly #hosts: AllowedHosts;
   readonly #period: number | undefined;
@@ -52,14 +52,14 @@ export class HttpGate implements Gate {
     this.#authorization = authorizationOf(url);
   }
 
-  static async open(url: URL, options: Pick<SourceOptions, 'hosts' | 'period'> = {}): Promise<HttpGate> {
+  static async open(url: URL, options: Pick<SourceOptions, 'hosts' | 'period'> = {}): Promise<HttpProxy> {
     // With this variable FFmpeg could bypass the proxy.
     delete process.env.no_proxy;
-    const gate = new HttpGate(url, options);
-    gate.#server.on('clientError', (_error, socket) => socket.destroy());
-    gate.#server.listen(0, '127.0.0.1');
-    await once(gate.#server, 'listening');
-    return gate;
+    const proxy = new HttpProxy(url, options);
+    proxy.#server.on('clientError', (_error, socket) => socket.destroy());
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
   }
 
   /** URL for FFmpeg. */
@@ -68,7 +68,7 @@ export class HttpGate implements Gate {
   }
 
   /** Value of FFmpeg's option `http_proxy`. */
-  get proxy(): string {
+  get proxyUrl(): string {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
