@@ -41,9 +41,9 @@ test('segments have the date of the list, those after and before it by their dur
 test('the clock goes by the segment that a picture is of, though others were asked for ahead', () => {
   const clock = new SegmentClock();
   expect(clock.offsetAt(9)).toBeUndefined();
-  clock.asked({ date: at, duration: 2 });
-  clock.asked({ date: at, duration: 2 });
-  clock.asked({ date: at + 60_000, duration: 2 });
+  clock.requested({ date: at, duration: 2 });
+  clock.requested({ date: at, duration: 2 });
+  clock.requested({ date: at + 60_000, duration: 2 });
   expect([10, 10.5, 11.5].map((time) => clock.offsetAt(time))).toEqual([
     at - 10_000,
     at - 10_000,
@@ -51,8 +51,8 @@ test('the clock goes by the segment that a picture is of, though others were ask
   ]);
   expect([12, 13].map((time) => clock.offsetAt(time))).toEqual([at + 48_000, at + 48_000]);
   // Presentation times that begin anew belong to the next segment.
-  clock.asked({ date: at + 62_000, duration: 2 });
-  clock.asked({ date: at + 64_000, duration: 2 });
+  clock.requested({ date: at + 62_000, duration: 2 });
+  clock.requested({ date: at + 64_000, duration: 2 });
   expect([0, 0].map((time) => clock.offsetAt(time))).toEqual([at + 62_000, at + 64_000]);
 });
 
@@ -62,7 +62,7 @@ test('a clock that is set back in the middle of a list, and read ahead: each seg
   // Two are asked for before the first is read; of each there are two variants.
   const ask = (index: number) => {
     for (const more of [0, 1])
-      if (dates[index] !== undefined) clock.asked({ date: dates[index] + more, duration: 2 });
+      if (dates[index] !== undefined) clock.requested({ date: dates[index] + more, duration: 2 });
   };
   ask(0);
   ask(1);

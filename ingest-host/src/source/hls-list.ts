@@ -42,16 +42,16 @@ const TOLERANCE = 0.3;
 /** Finds the time of capture of pictures from the dates of requested segments. FFmpeg requests segments ahead. */
 export class SegmentClock {
   readonly #ahead: DatedSegment[] = [];
-  #asked: DatedSegment | undefined;
+  #requested: DatedSegment | undefined;
   #last = Number.POSITIVE_INFINITY;
   #current: { start: number; duration: number; offset: number } | undefined;
 
-  asked(segment: DatedSegment): void {
+  requested(segment: DatedSegment): void {
     // Variants of one stream are requested in parallel, and a clock may be set back.
     const isSame = ({ date }: DatedSegment) => Math.abs(date - segment.date) < segment.duration * 500;
-    if (this.#ahead.some(isSame) || (this.#asked && isSame(this.#asked))) return;
+    if (this.#ahead.some(isSame) || (this.#requested && isSame(this.#requested))) return;
     this.#ahead.push(segment);
-    this.#asked = segment;
+    this.#requested = segment;
   }
 
   /**

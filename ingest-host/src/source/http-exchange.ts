@@ -8,33 +8,33 @@ const FORWARDED = ['content-type', 'content-length', 'content-range', 'accept-ra
 /** A request of FFmpeg, and the work in progress for it. */
 export interface Exchange {
   url: URL;
-  asked: IncomingMessage;
-  answer: ServerResponse;
-  outgoing?: ClientRequest;
+  request: IncomingMessage;
+  response: ServerResponse;
+  upstream?: ClientRequest;
   timer?: NodeJS.Timeout;
   /** Conditional headers for a snapshot, so that only a new one is sent (RFC 9110, 13.1). */
   validators: Record<string, string>;
   last?: { jpeg: Buffer; at: number };
 }
 
-/** Receives the body of an answer. */
-export interface Taker {
+/** Receives the body of a response. */
+export interface BodyHandler {
   /** @returns false to pause the sender */
   data(bytes: Buffer): boolean;
   end(): void;
-  /** Most bytes of the body; default: the limit of a packet. */
-  most?(): number;
+  /** Limit of the body in bytes; default: the limit of a packet. */
+  limit?(): number;
 }
 
 /** Finds JPEGs in the body and passes them to FFmpeg as multipart. @param end called with their number */
-export function jpegTaker(exchange: Exchange, end: (count: number) => void): Taker {
-  const { answer } = exchange;
-  if (!answer.headersSent) answer.writeHead(200, { 'content-type': MULTIPART });
+export function jpegHandler(exchange: Exchange, end: (count: number) => void): BodyHandler {
+  const { response } = exchange;
+  if (!response.headersSent) response.writeHead(200, { 'content-type': MULTIPART });
   let hasRoom = true;
   let count = 0;
   const splitter = new JpegSplitter((jpeg) => {
     count += 1;
-    hasRoom = answer.write(partOf(jpeg));
+    hasRoom = response.write(partOf(jpeg));
     exchange.last = { jpeg, at: performance.now() };
   });
   const data = (bytes: Buffer) => {
@@ -45,7 +45,7 @@ export function jpegTaker(exchange: Exchange, end: (count: number) => void): Tak
 }
 
 /** The headers of a camera's answer that FFmpeg needs, printable characters only: a camera may send anything. */
-export function pickHeaders({ headers }: IncomingMessage, names = FORWARDED): Record<string, string> {
+export function responseHeaders({ headers }: IncomingMessage, names = FORWARDED): Record<string, string> {
   return Object.fromEntries(
     names.flatMap((name) => {
       const value = headers[name];
@@ -55,6 +55,6 @@ export function pickHeaders({ headers }: IncomingMessage, names = FORWARDED): Re
 }
 
 /** The headers of FFmpeg's request that are sent to the camera. */
-export function passedOn({ headers }: IncomingMessage): IncomingMessage['headers'] {
+export function requestHeaders({ headers }: IncomingMessage): IncomingMessage['headers'] {
   return Object.fromEntries(Object.entries(headers).filter(([name]) => !HOP_BY_HOP.includes(name)));
 }

@@ -5,7 +5,13 @@ import { AllowedHosts, connectTo, portOf, withoutBrackets } from '@video-pipelin
 import { type Authorization, authorizationOf, mayGetPassword } from './authorization.ts';
 import type { InputProxy } from './ffmpeg-source.ts';
 import { type DatedSegment, datedSegments, SegmentClock } from './hls-list.ts';
-import { type Exchange, jpegTaker, passedOn, pickHeaders, type Taker } from './http-exchange.ts';
+import {
+  type BodyHandler,
+  type Exchange,
+  jpegHandler,
+  requestHeaders,
+  responseHeaders,
+} from './http-exchange.ts';
 import { partOf } from './jpeg-parts.ts';
 import {
   MAX_BYTES_WITHOUT_PACKET,
@@ -31,7 +37,7 @@ export class HttpProxy implements InputProxy {
   readonly #url: URL;
   readonly #hosts: AllowedHosts;
   readonly #period: number | undefined;
-  readonly #server = createServer((asked, answer) => this.#serve(asked, answer));
+  readonly #server = createServer((request, response) => this.#serve(request, response));
   readonly #authorization: Authorization | undefined;
   /** Each `host:port` that is reached over TLS. FFmpeg does not know of the TLS. */
   readonly #secure = new Set<string>();
@@ -64,7 +70,7 @@ export class HttpProxy implements InputProxy {
 
   /** URL for FFmpeg. */
   get address(): string {
-    return this.#plain(this.#url);
+    return this.#plainUrl(this.#url);
   }
 
   /** Value of FFmpeg's option `http_proxy`. */
@@ -93,28 +99,28 @@ export class HttpProxy implements InputProxy {
   }
 
   /** The URL for FFmpeg: without password and without TLS. */
-  #plain(url: URL): string {
+  #plainUrl(url: URL): string {
     const place = `${url.hostname}:${portOf(url)}`;
     if (url.protocol === 'https:') this.#secure.add(place);
     return `http://${place}${url.pathname}${url.search}`;
   }
 
-  #serve(asked: IncomingMessage, answer: ServerResponse): void {
+  #serve(request: IncomingMessage, response: ServerResponse): void {
     try {
-      const url = URL.parse(asked.url ?? '');
+      const url = URL.parse(request.url ?? '');
       // Not a request of FFmpeg, but of another program on this machine, or of a web page.
-      if (url?.protocol !== 'http:') return void asked.socket.destroy();
+      if (url?.protocol !== 'http:') return void request.socket.destroy();
       this.#check(url);
       const segment = this.#segments.get(url.href);
-      if (segment) this.#clock.asked(segment);
-      const exchange: Exchange = { url, asked, answer, validators: {} };
-      answer.once('close', () => {
-        exchange.outgoing?.destroy();
+      if (segment) this.#clock.requested(segment);
+      const exchange: Exchange = { url, request, response, validators: {} };
+      response.once('close', () => {
+        exchange.upstream?.destroy();
         clearTimeout(exchange.timer);
       });
-      this.#ask(exchange);
+      this.#send(exchange);
     } catch (error) {
-      this.#refuse(answer, new SourceError((error as Error).message, true));
+      this.#refuse(response, new SourceError((error as Error).message, true));
     }
   }
 
@@ -132,51 +138,51 @@ export class HttpProxy implements InputProxy {
     }
   }
 
-  /** @param repeats how often it was asked before: without the password, or with a stale nonce */
-  #ask(exchange: Exchange, repeats = 0): void {
-    const { url, asked, answer } = exchange;
-    const [host, port, method] = [withoutBrackets(url.hostname), portOf(url), asked.method ?? 'GET'];
+  /** @param repeats how often it was sent before: without the password, or with a stale nonce */
+  #send(exchange: Exchange, repeats = 0): void {
+    const { url, request, response } = exchange;
+    const [host, port, method] = [withoutBrackets(url.hostname), portOf(url), request.method ?? 'GET'];
     const path = `${url.pathname}${url.search}`;
     const tls = this.#secure.has(`${url.hostname}:${port}`);
     // Own socket: `connectTo` checks the addresses, which Node's client does not.
     const socket = connectTo({ host, port, tls });
     const own = mayGetPassword(this.#url, url.hostname, tls) ? this.#authorization : undefined;
     const authorization = own?.header(method, path);
-    const outgoing = requestOver({
+    const upstream = requestOver({
       method,
       path,
       headers: {
-        ...passedOn(asked),
+        ...requestHeaders(request),
         ...exchange.validators,
-        host: asked.headers.host,
+        host: request.headers.host,
         ...(authorization ? { authorization } : {}),
         connection: 'close',
       },
       createConnection: () => socket,
       insecureHTTPParser: true,
     });
-    exchange.outgoing = outgoing;
+    exchange.upstream = upstream;
     const shouldRepeat = ({ statusCode, headersDistinct }: IncomingMessage) =>
       statusCode === 401 && own?.challenge(headersDistinct['www-authenticate'] ?? [], repeats);
-    outgoing.on(
+    upstream.on(
       'error',
-      (error) => exchange.outgoing === outgoing && this.#refuse(answer, connectionError(error)),
+      (error) => exchange.upstream === upstream && this.#refuse(response, connectionError(error)),
     );
-    outgoing.once('response', (reply) => {
-      reply.on('error', () => answer.destroy());
+    upstream.once('response', (reply) => {
+      reply.on('error', () => response.destroy());
       try {
-        if (!shouldRepeat(reply)) return this.#passOn(exchange, reply);
-        this.#ask(exchange, repeats + 1);
+        if (!shouldRepeat(reply)) return this.#forward(exchange, reply);
+        this.#send(exchange, repeats + 1);
       } catch (error) {
-        this.#refuse(answer, error as SourceError);
+        this.#refuse(response, error as SourceError);
       }
-      outgoing.destroy();
+      upstream.destroy();
     });
-    outgoing.end();
+    upstream.end();
   }
 
-  #passOn(exchange: Exchange, reply: IncomingMessage): void {
-    const { answer } = exchange;
+  #forward(exchange: Exchange, reply: IncomingMessage): void {
+    const { response } = exchange;
     const { statusCode = 502, statusMessage = '', headers } = reply;
     const isGood = statusCode < 300;
     const more = statusCode < 400 ? ': its redirects lead to no video' : '';
@@ -184,80 +190,81 @@ export class HttpProxy implements InputProxy {
     // A missing segment alone does not end the source. If the source ends then, this is the reason.
     this.problem = isGood || statusCode === 304 ? undefined : statusError(statusCode, text);
     if (isGood) this.#hasLength ||= headers['content-length'] !== undefined;
-    let take: Taker | undefined;
+    let body: BodyHandler | undefined;
     const guarded = (step: () => void) => {
       try {
         step();
       } catch (error) {
-        this.#refuse(answer, new SourceError((error as Error).message, true));
+        this.#refuse(response, new SourceError((error as Error).message, true));
       }
     };
     const onData = (bytes: Buffer) => {
-      take ??= isGood ? this.#taker(exchange, reply, bytes) : this.#unchanged(exchange, reply);
-      const most = take.most?.() ?? MAX_BYTES_WITHOUT_PACKET;
+      body ??= isGood ? this.#bodyHandler(exchange, reply, bytes) : this.#passThrough(exchange, reply);
+      const limit = body.limit?.() ?? MAX_BYTES_WITHOUT_PACKET;
       this.#bytes += bytes.length;
-      if (this.#bytes > most) this.problem = new SourceError(`${most / 1024} KiB without a picture`, true);
-      if (this.#bytes > most) answer.destroy();
-      else if (take.data(bytes) === false) {
+      if (this.#bytes > limit) this.problem = new SourceError(`${limit / 1024} KiB without a picture`, true);
+      if (this.#bytes > limit) response.destroy();
+      else if (body.data(bytes) === false) {
         reply.pause();
-        answer.once('drain', () => reply.resume());
+        response.once('drain', () => reply.resume());
       }
     };
     reply.on('data', (bytes: Buffer) => guarded(() => onData(bytes)));
     reply.once('end', () =>
       guarded(() => {
-        if (!take && answer.headersSent) this.#again(exchange, reply);
-        else (take ?? this.#unchanged(exchange, reply)).end();
+        if (!body && response.headersSent) this.#poll(exchange, reply);
+        else (body ?? this.#passThrough(exchange, reply)).end();
       }),
     );
   }
 
   /** Chooses how the body of a good answer is handled. @param start its first bytes */
-  #taker(exchange: Exchange, reply: IncomingMessage, start: Buffer): Taker {
+  #bodyHandler(exchange: Exchange, reply: IncomingMessage, start: Buffer): BodyHandler {
     const type = reply.headers['content-type'] ?? '';
     const isJpeg = start.indexOf('ffd8ff', 0, 'hex') === 0;
     // Detected by content too: the stated type may be wrong.
     const isOne = /^image\/jpe?g/i.test(type) || (isJpeg && (this.#period !== undefined || this.#hasLength));
-    if (start.toString('latin1', 0, 12).includes('#EXTM3U')) return this.#list(exchange, reply);
-    if (isOne || isJpeg || /^multipart\//i.test(type)) return this.#jpegs(exchange, reply, isOne);
-    return this.#unchanged(exchange, reply);
+    if (start.toString('latin1', 0, 12).includes('#EXTM3U')) return this.#playlist(exchange, reply);
+    if (isOne || isJpeg || /^multipart\//i.test(type)) return this.#jpegBody(exchange, reply, isOne);
+    return this.#passThrough(exchange, reply);
   }
 
-  #unchanged({ url, answer }: Exchange, reply: IncomingMessage): Taker {
+  #passThrough({ url, response }: Exchange, reply: IncomingMessage): BodyHandler {
     const { location } = reply.headers;
     const to = location === undefined ? undefined : URL.parse(location, url.href);
-    const more = to ? { location: /^https?:$/.test(to.protocol) ? this.#plain(to) : to.href } : {};
-    if (!answer.headersSent) answer.writeHead(reply.statusCode ?? 502, { ...pickHeaders(reply), ...more });
-    return { data: (bytes) => answer.write(bytes), end: () => void answer.end() };
+    const more = to ? { location: /^https?:$/.test(to.protocol) ? this.#plainUrl(to) : to.href } : {};
+    if (!response.headersSent)
+      response.writeHead(reply.statusCode ?? 502, { ...responseHeaders(reply), ...more });
+    return { data: (bytes) => response.write(bytes), end: () => void response.end() };
   }
 
-  #list({ url, answer }: Exchange, reply: IncomingMessage): Taker {
+  #playlist({ url, response }: Exchange, reply: IncomingMessage): BodyHandler {
     const parts: Buffer[] = [];
-    answer.writeHead(200, pickHeaders(reply, ['content-type']));
+    response.writeHead(200, responseHeaders(reply, ['content-type']));
     const isMaster = () => parts.some((part) => part.includes('#EXT-X-STREAM-INF'));
     return {
-      most: () => (isMaster() ? MAX_MASTER_LIST_BYTES : MAX_LIST_BYTES),
+      limit: () => (isMaster() ? MAX_MASTER_LIST_BYTES : MAX_LIST_BYTES),
       data: (bytes) => parts.push(bytes) > 0,
-      end: () => void answer.end(this.#read(Buffer.concat(parts), url)),
+      end: () => void response.end(this.#rewrite(Buffer.concat(parts), url)),
     };
   }
 
   /** @param isOne whether it is a snapshot, to be requested again; otherwise the camera pushes JPEGs */
-  #jpegs(exchange: Exchange, reply: IncomingMessage, isOne: boolean): Taker {
-    return jpegTaker(exchange, (count) => {
-      if (!isOne) exchange.answer.end();
-      else if (count <= 1) this.#again(exchange, reply);
-      else
-        this.#refuse(exchange.answer, new SourceError(`open: a file of ${count} JPEGs, without times`, true));
+  #jpegBody(exchange: Exchange, reply: IncomingMessage, isOne: boolean): BodyHandler {
+    const { response } = exchange;
+    return jpegHandler(exchange, (count) => {
+      if (!isOne) response.end();
+      else if (count <= 1) this.#poll(exchange, reply);
+      else this.#refuse(response, new SourceError(`open: a file of ${count} JPEGs, without times`, true));
     });
   }
 
   /** Requests a snapshot again after its period. One that did not change is only sent again every few seconds. */
-  #again(exchange: Exchange, reply: IncomingMessage): void {
-    const { answer, last } = exchange;
+  #poll(exchange: Exchange, reply: IncomingMessage): void {
+    const { response, last } = exchange;
     // Without this check a source that FFmpeg has closed would be requested for ever.
-    if ((reply.statusCode ?? 502) >= 400 || answer.destroyed) return void answer.destroy();
-    const { etag, 'last-modified': modified } = pickHeaders(reply, ['etag', 'last-modified']);
+    if ((reply.statusCode ?? 502) >= 400 || response.destroyed) return void response.destroy();
+    const { etag, 'last-modified': modified } = responseHeaders(reply, ['etag', 'last-modified']);
     exchange.validators = {
       ...exchange.validators,
       ...(etag ? { 'if-none-match': etag } : {}),
@@ -265,17 +272,17 @@ export class HttpProxy implements InputProxy {
     };
     if (last && performance.now() - last.at > MAX_STILL_MS) {
       last.at = performance.now();
-      answer.write(partOf(last.jpeg));
+      response.write(partOf(last.jpeg));
     }
-    exchange.timer = setTimeout(() => this.#ask(exchange), (this.#period ?? DEFAULT_PERIOD) * 1000);
+    exchange.timer = setTimeout(() => this.#send(exchange), (this.#period ?? DEFAULT_PERIOD) * 1000);
   }
 
   /** Reads the dates of a list's segments. @returns the list for FFmpeg */
-  #read(list: Buffer, base: URL): Buffer {
+  #rewrite(list: Buffer, base: URL): Buffer {
     // FFmpeg requests every URL over http: from this proxy, so https: links are rewritten.
     const text = list.toString('latin1').replace(/\bhttps:\/\/[^\s"',]+/gi, (link) => {
       const url = URL.parse(link);
-      return url ? this.#plain(url) : link;
+      return url ? this.#plainUrl(url) : link;
     });
     const segments = datedSegments(text, base.href);
     if (segments.size > 0) this.#segments = segments;
@@ -283,11 +290,11 @@ export class HttpProxy implements InputProxy {
     return Buffer.from(text, 'latin1');
   }
 
-  #refuse(answer: ServerResponse, problem: SourceError): void {
+  #refuse(response: ServerResponse, problem: SourceError): void {
     // FFmpeg has closed this request itself.
-    if (answer.destroyed) return;
+    if (response.destroyed) return;
     this.problem = problem;
-    if (answer.headersSent) answer.destroy();
-    else answer.writeHead(403).end();
+    if (response.headersSent) response.destroy();
+    else response.writeHead(403).end();
   }
 }

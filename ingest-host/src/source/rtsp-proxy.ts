@@ -34,10 +34,10 @@ interface Request extends RequestMessage {
 }
 
 /** A connection of FFmpeg, and the connection to the camera. */
-interface Line {
+interface Pair {
   client: Socket;
   camera: Duplex;
-  asked: Request[];
+  pending: Request[];
   /** Ids of the camera's sessions: one, or one for each track. */
   sessions: Set<string>;
   /** UDP tracks by RTP channel. */
@@ -57,7 +57,7 @@ export class RtspProxy implements InputProxy {
   readonly #transport: Transport;
   readonly #server = createServer((client) => void this.#serve(client));
   readonly #sockets = new Set<Duplex>();
-  #own = '';
+  #ownAddress = '';
   readonly #udp = new Set<UdpTrack>();
   readonly #authorization: Authorization | undefined;
   #range: ClockRange | undefined;
@@ -84,13 +84,13 @@ export class RtspProxy implements InputProxy {
     const proxy = new RtspProxy(url, options);
     proxy.#server.listen(0, '127.0.0.1');
     await once(proxy.#server, 'listening');
-    proxy.#own = `rtsp://127.0.0.1:${(proxy.#server.address() as AddressInfo).port}`;
+    proxy.#ownAddress = `rtsp://127.0.0.1:${(proxy.#server.address() as AddressInfo).port}`;
     return proxy;
   }
 
   /** URL for FFmpeg. */
   get address(): string {
-    return `${this.#own}${this.#url.pathname}${this.#url.search}`;
+    return `${this.#ownAddress}${this.#url.pathname}${this.#url.search}`;
   }
 
   get recordedAt(): number | undefined {
@@ -116,7 +116,7 @@ export class RtspProxy implements InputProxy {
   async #serve(client: Socket): Promise<void> {
     // FFmpeg connects once, immediately. Later connections come from other programs or from web pages.
     this.#server.close();
-    this.#keep(client);
+    this.#closeAtEnd(client);
     const gone = new AbortController();
     client.once('close', () => gone.abort());
     const { hostname, protocol, pathname, search } = this.#url;
@@ -131,19 +131,19 @@ export class RtspProxy implements InputProxy {
     } catch (error) {
       return this.#end(client, connectionError(error as Error));
     }
-    this.#keep(camera);
+    this.#closeAtEnd(camera);
     gone.signal.addEventListener('abort', () => camera.destroy());
     if (client.destroyed) return void camera.destroy();
     camera.once('error', (error) => this.#end(client, connectionError(error)));
     camera.once('close', () => client.end());
-    const line: Line = { client, camera, asked: [], sessions: new Set(), tracks: new Map(), relayed: [] };
+    const pair: Pair = { client, camera, pending: [], sessions: new Set(), tracks: new Map(), relayed: [] };
     const reports = (framed: Buffer) => {
-      const track = line.tracks.get((framed[1] ?? 0) & 0xfe);
+      const track = pair.tracks.get((framed[1] ?? 0) & 0xfe);
       if (track) track.report(framed.subarray(FRAMING));
       else camera.write(framed);
     };
-    this.#read(client, camera, reports, (message) => this.#ask(line, message));
-    this.#read(camera, client, this.#pictures(line), (message) => this.#answer(line, message));
+    this.#read(client, camera, reports, (message) => this.#onRequest(pair, message));
+    this.#read(camera, client, this.#onPackets(pair), (message) => this.#onResponse(pair, message));
   }
 
   #read(
@@ -173,26 +173,26 @@ export class RtspProxy implements InputProxy {
   }
 
   /** @returns a handler of the camera's packets */
-  #pictures(line: Line): (framed: Buffer) => void {
+  #onPackets(pair: Pair): (framed: Buffer) => void {
     const { relay, damage } = this.#options;
-    const relayOf = (framed: Buffer) => (line.relayed.includes(framed[1] ?? -1) ? relay : undefined);
-    return passPictures(line.client, { codecs: () => this.#codecs, relayOf, losses: this, damage });
+    const relayOf = (framed: Buffer) => (pair.relayed.includes(framed[1] ?? -1) ? relay : undefined);
+    return passPictures(pair.client, { codecs: () => this.#codecs, relayOf, losses: this, damage });
   }
 
-  async #ask(line: Line, { head }: Message): Promise<void> {
+  async #onRequest(pair: Pair, { head }: Message): Promise<void> {
     const request: Request = parseRequest(head);
-    if (request.uri.startsWith(this.#own))
-      request.uri = `${this.#url.protocol}//${this.#url.host}${request.uri.slice(this.#own.length)}`;
-    if (request.method === 'SETUP' && this.#transport === 'udp') request.track = await this.#openTrack(line);
-    this.#send(line, request);
+    if (request.uri.startsWith(this.#ownAddress))
+      request.uri = `${this.#url.protocol}//${this.#url.host}${request.uri.slice(this.#ownAddress.length)}`;
+    if (request.method === 'SETUP' && this.#transport === 'udp') request.track = await this.#openTrack(pair);
+    this.#send(pair, request);
     const session = sessionOf(head);
-    for (const other of session && request.method !== 'SETUP' ? line.sessions : [])
+    for (const other of session && request.method !== 'SETUP' ? pair.sessions : [])
       if (other !== session)
-        this.#send(line, { ...request, rest: withHeaders(request.rest, { Session: other }), isCopy: true });
+        this.#send(pair, { ...request, rest: withHeaders(request.rest, { Session: other }), isCopy: true });
   }
 
   /** @param head of the answer that names a multicast group; without it, the track is unicast */
-  async #openTrack({ client, camera }: Line, head?: string): Promise<UdpTrack> {
+  async #openTrack({ client, camera }: Pair, head?: string): Promise<UdpTrack> {
     const { remoteAddress = '127.0.0.1', localAddress } = camera as Socket;
     const track = head
       ? await UdpTrack.join(remoteAddress, valuesOf(head, 'transport').join(), localAddress)
@@ -206,8 +206,8 @@ export class RtspProxy implements InputProxy {
     return track;
   }
 
-  #send({ camera, asked }: Line, request: Request): void {
-    asked.push(request);
+  #send({ camera, pending }: Pair, request: Request): void {
+    pending.push(request);
     const { method, uri, rest, track } = request;
     const isUdp = method === 'SETUP' && (track || this.#transport === 'udp_multicast');
     const wanted = track ? `unicast;client_port=${track.ports}` : 'multicast';
@@ -222,32 +222,32 @@ export class RtspProxy implements InputProxy {
   }
 
   /** @throws SourceError */
-  async #answer(line: Line, { head, body }: Message): Promise<void> {
+  async #onResponse(pair: Pair, { head, body }: Message): Promise<void> {
     const [, status, reason = ''] = /^RTSP\/1\.\d (\d+) ?(.*)/.exec(head) ?? [];
     const code = Number(status);
     const { relay, track = 0 } = this.#options;
     const redirection = (text: string) => new SourceError(text, false, false, valuesOf(head, 'location')[0]);
     // A request of the camera: a keep-alive (RFC 2326, 10.8), or REDIRECT (10.10).
     if (!status) {
-      line.camera.write(`RTSP/1.0 200 OK\r\nCSeq: ${valuesOf(head, 'cseq')}\r\n\r\n`);
-      if (line.camera.writableLength > MAX_BYTES_WITHOUT_PACKET)
+      pair.camera.write(`RTSP/1.0 200 OK\r\nCSeq: ${valuesOf(head, 'cseq')}\r\n\r\n`);
+      if (pair.camera.writableLength > MAX_BYTES_WITHOUT_PACKET)
         throw new SourceError('it sends requests without end, and reads no answer');
       if (head.startsWith('REDIRECT ')) throw redirection('the camera redirects the stream');
       return;
     }
     // The camera needs more time.
     if (code < 200) return;
-    const request = line.asked.shift();
+    const request = pair.pending.shift();
     const challenges = code === 401 ? valuesOf(head, 'www-authenticate') : undefined;
     if (request && challenges && this.#authorization?.challenge(challenges, request.repeats))
-      return this.#send(line, { ...request, repeats: (request.repeats ?? 0) + 1 });
+      return this.#send(pair, { ...request, repeats: (request.repeats ?? 0) + 1 });
     // A recorder without ONVIF refuses these extensions (RFC 2326, 11.3.14).
     if (code === 551 && request && this.#isOnvif) {
       this.#isOnvif = false;
-      return this.#send(line, request);
+      return this.#send(pair, request);
     }
     if (code === 461 && request?.method === 'SETUP' && this.#transport === 'auto' && !request.track)
-      return this.#send(line, { ...request, track: await this.#openTrack(line) });
+      return this.#send(pair, { ...request, track: await this.#openTrack(pair) });
     if (code >= 300 && code < 400) throw redirection(`open: it redirects (${code})`);
     if (request?.isCopy) return;
     // A camera may refuse all other methods.
@@ -259,26 +259,26 @@ export class RtspProxy implements InputProxy {
       this.#codecs = codecsOf(body);
       this.#range ??= clockRange(body);
       this.hasEnd = this.#range !== undefined || isRecording(body);
-      if (this.#range) return void line.client.write(inPositions(head, body, this.#range), 'latin1');
+      if (this.#range) return void pair.client.write(inPositions(head, body, this.#range), 'latin1');
     }
     const isSetUp = request?.method === 'SETUP' && code === 200;
-    if (isSetUp && sessionOf(head)) line.sessions.add(sessionOf(head));
-    if (isSetUp && this.#transport === 'udp_multicast') request.track = await this.#openTrack(line, head);
-    line.client.write(`${isSetUp ? this.#setUp(line, request, head) : head}\r\n\r\n${body}`, 'latin1');
+    if (isSetUp && sessionOf(head)) pair.sessions.add(sessionOf(head));
+    if (isSetUp && this.#transport === 'udp_multicast') request.track = await this.#openTrack(pair, head);
+    pair.client.write(`${isSetUp ? this.#setUp(pair, request, head) : head}\r\n\r\n${body}`, 'latin1');
   }
 
   /** @returns the camera's answer to a SETUP, with the channels in a form that FFmpeg understands */
-  #setUp(line: Line, { rest, track }: Request, head: string): string {
+  #setUp(pair: Pair, { rest, track }: Request, head: string): string {
     const transport = valuesOf(head, 'transport').join();
     if (!track && transport !== '' && !/tcp|interleaved/i.test(transport)) return head;
-    const asked = channelsOf(rest) ?? [0, 1];
-    const channels = (track ? undefined : channelsOf(transport)) ?? asked;
+    const requested = channelsOf(rest) ?? [0, 1];
+    const channels = (track ? undefined : channelsOf(transport)) ?? requested;
     // FFmpeg asks for two channels for each track, in their order.
-    if (asked[0] >> 1 === (this.#options.track ?? 0)) line.relayed = channels;
+    if (requested[0] >> 1 === (this.#options.track ?? 0)) pair.relayed = channels;
     if (track) {
       // Packets and reports are exchanged with the camera's own address only, whatever it names.
-      line.tracks.set(channels[0], track);
-      track.receive(channels[0], this.#pictures(line));
+      pair.tracks.set(channels[0], track);
+      track.receive(channels[0], this.#onPackets(pair));
       const [ports] = /(?<=server_port=)\d+(-\d+)?/.exec(transport) ?? [];
       if (ports) track.sendTo(ports);
     }
@@ -290,7 +290,7 @@ export class RtspProxy implements InputProxy {
     client.end();
   }
 
-  #keep(socket: Duplex): void {
+  #closeAtEnd(socket: Duplex): void {
     this.#sockets.add(socket);
     // The close event handles the other end.
     socket.on('error', () => {});
