@@ -12,6 +12,7 @@ import { JpegError } from './picture-filter.ts';
 import { PictureWatch } from './picture-watch.ts';
 import type { Publisher } from './publisher.ts';
 import { Sampler } from './sampler.ts';
+import type { Semaphore } from './semaphore.ts';
 import { fileOf } from './source/file.ts';
 import { openSource } from './source/open.ts';
 import type { Picture, Source, SourceOptions } from './source/source.ts';
@@ -19,7 +20,6 @@ import { SourceError } from './source/source-error.ts';
 import type { StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
 import type { ThinningGate } from './thinning.ts';
-import type { Turns } from './turns.ts';
 import { Watchdog } from './watchdog.ts';
 
 export interface StreamContext {
@@ -37,7 +37,7 @@ export interface StreamContext {
   /** Decides which frames of a live source are published, so that the pipeline keeps its latency. */
   thinning: ThinningGate | undefined;
   /** Limits how many files are read at once: each uses as much memory and CPU as it can. */
-  fileTurns: Turns;
+  fileSemaphore: Semaphore;
   relay?: SourceOptions['relay'];
 }
 
@@ -129,13 +129,13 @@ export class IngestStream {
 
   async #readInTurn(): Promise<Outcome> {
     if (fileOf(this.#failover.url)?.loop !== false) return await this.#readOnce();
-    const turn = this.#context.fileTurns.take();
+    const slot = this.#context.fileSemaphore.acquire();
     this.#context.stats.state = 'waiting';
-    await Promise.race([turn, this.#aborted]);
+    await Promise.race([slot, this.#aborted]);
     try {
       return this.#abort.signal.aborted ? 'ended' : await this.#readOnce();
     } finally {
-      void turn.then((end) => end());
+      void slot.then((release) => release());
     }
   }
 

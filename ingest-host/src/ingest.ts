@@ -10,10 +10,10 @@ import { IngestStream, type StreamContext } from './ingest-stream.ts';
 import { FrameLimit } from './limit.ts';
 import { Publisher, type PublisherOptions, type Send } from './publisher.ts';
 import type { Restream } from './restream.ts';
+import { Semaphore } from './semaphore.ts';
 import { createStats, type StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
 import type { Thinning } from './thinning.ts';
-import { Turns } from './turns.ts';
 
 export interface IngestOptions {
   maxFrameBytes: number;
@@ -49,7 +49,7 @@ export class Ingest {
   readonly #limit: FrameLimit;
   readonly #publisher: Publisher;
   readonly #streams = new Map<string, IngestStream>();
-  readonly #fileTurns = new Turns(availableParallelism() + 2);
+  readonly #fileSemaphore = new Semaphore(availableParallelism() + 2);
   #reloading: Promise<void> = Promise.resolve();
   /** Resolves with the next reload. */
   #changed = Promise.withResolvers<void>();
@@ -161,7 +161,14 @@ export class Ingest {
     const stats = this.#statsOf(spec.id);
     const context = { publisher: this.#publisher, limit: this.#limit, session: this.session };
     const thinning = this.#options.thinning?.gate(spec.id, spec);
-    const settings = { stats, log, maxFrameBytes, stallSeconds, thinning, fileTurns: this.#fileTurns };
+    const settings = {
+      stats,
+      log,
+      maxFrameBytes,
+      stallSeconds,
+      thinning,
+      fileSemaphore: this.#fileSemaphore,
+    };
     const relay = this.#options.restream?.relayOf(spec);
     const stream = new IngestStream(spec, { ...context, ...settings, relay });
     this.#streams.set(spec.id, stream);

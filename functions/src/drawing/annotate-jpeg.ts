@@ -10,7 +10,7 @@ import {
   type Raster,
 } from '@video-pipeline/picture/codec';
 import { edgesOf } from '@video-pipeline/scene/zones';
-import { gateOf } from '@video-pipeline/storage';
+import { semaphoreOf } from '@video-pipeline/storage';
 import { type Colour, classColour, readableOn, trackColour } from './colour.ts';
 import { type Glyphs, loadGlyphs } from './glyphs.ts';
 import {
@@ -41,7 +41,7 @@ const USUAL_PIXELS = 10_000_000;
  * Limits of the pixels that are drawn on at the same time. Large pictures have a limit of their own, so that pictures
  * of usual size do not wait for them.
  */
-const gates = { usual: gateOf(2 * USUAL_PIXELS), large: gateOf(2 * MAX_PIXELS) };
+const semaphores = { usual: semaphoreOf(2 * USUAL_PIXELS), large: semaphoreOf(2 * MAX_PIXELS) };
 /** First bytes of every JPEG: start of image, and the first byte of the next marker (ITU-T T.81, B.1.1.3). */
 const JPEG_START = Buffer.from([0xff, 0xd8, 0xff]);
 /** Most boxes that are drawn; a model gives no more. */
@@ -71,8 +71,8 @@ export async function annotateJpeg(
 ): Promise<Buffer> {
   if (!boxes && isAsRecorded(frame)) return frame.jpeg;
   const pixels = pixelsOf(frame);
-  const gate = pixels > USUAL_PIXELS ? gates.large : gates.usual;
-  return gate(pixels, () => draw(frame, boxes ? detections : [], { quality: QUALITY, ...how }));
+  const semaphore = pixels > USUAL_PIXELS ? semaphores.large : semaphores.usual;
+  return semaphore(pixels, () => draw(frame, boxes ? detections : [], { quality: QUALITY, ...how }));
 }
 
 /** Whether a JPEG has no metadata, and by its header the size that its record gives. */

@@ -3,7 +3,13 @@ import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DAY_MS } from '@video-pipeline/frame';
-import { type FolderReader, gateOf, isChanged, isMissing, objectsOfHours } from '@video-pipeline/storage';
+import {
+  type FolderReader,
+  isChanged,
+  isMissing,
+  objectsOfHours,
+  semaphoreOf,
+} from '@video-pipeline/storage';
 import { type Cursor, cursorOf, encodeCursor, endOf, QueryError } from './cursor.ts';
 import { openDatabase } from './duckdb.ts';
 import { type EventPage, type EventQuery, eventsOf } from './events.ts';
@@ -43,7 +49,7 @@ export class Tables {
   readonly #kept: Record<'manifests' | 'streams' | 'open', FolderReader>;
   readonly #limits: typeof LIMITS;
   /** Limits the file bytes of all running searches together: these stay on the disk until the searches are answered. */
-  readonly #gate: ReturnType<typeof gateOf>;
+  readonly #semaphore: ReturnType<typeof semaphoreOf>;
   #engine: Promise<Engine> | undefined;
 
   constructor(bucket: FolderReader, kept = KEPT, limits = LIMITS) {
@@ -54,7 +60,7 @@ export class Tables {
       open: remembering(bucket, kept.openMs),
     };
     this.#limits = limits;
-    this.#gate = gateOf(TOGETHER * limits.fileBytes);
+    this.#semaphore = semaphoreOf(TOGETHER * limits.fileBytes);
   }
 
   /** Every stream that has detections in the bucket. */
@@ -177,7 +183,7 @@ export class Tables {
     const wanted = { columns: Object.keys(COLUMNS.events), mayMatch: () => true };
     const objects = await listed;
     const bytes = objects.reduce((sum, { size }) => sum + size, 0);
-    const { events, total } = await this.#gate(bytes, async () => {
+    const { events, total } = await this.#semaphore(bytes, async () => {
       const paths = await files.paths(objects, wanted, until);
       const asked = eventsOf(database, range, { paths, open, cursor }, until);
       return asked.catch((error) => files.blame(error, database, until));
@@ -250,7 +256,7 @@ export class Tables {
       const bucket = this.#bucket;
       const asked = { bucket, held, streams, query, needs, whole, limits: this.#limits };
       using sources = await openSources(engine, asked, signal);
-      return await this.#gate(sources.bytes, () => work(sources)).catch(sources.blame);
+      return await this.#semaphore(sources.bytes, () => work(sources)).catch(sources.blame);
     });
   }
 

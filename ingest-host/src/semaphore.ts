@@ -1,5 +1,5 @@
-/** Limits concurrent work to `count`, in the order of the calls (a semaphore). */
-export class Turns {
+/** Limits concurrent work to `count`, in the order of the calls. */
+export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
 
@@ -7,8 +7,8 @@ export class Turns {
     this.#free = count;
   }
 
-  /** Resolves once the caller may work. @returns a function to call once, when the work is done */
-  async take(): Promise<() => void> {
+  /** Resolves once the caller may work. @returns releases; to be called once, when the work is done */
+  async acquire(): Promise<() => void> {
     if (this.#free > 0) this.#free -= 1;
     else await new Promise<void>((resolve) => this.#waiting.push(resolve));
     return () => {

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { gateOf } from './gate.ts';
+import { semaphoreOf } from './semaphore.ts';
 
 test('as much is in work as the limit allows, in order, and what is heavier than it is done alone', async () => {
-  const gate = gateOf(10);
+  const semaphore = semaphoreOf(10);
   let [inWork, most] = [0, 0];
   const ended: number[] = [];
   const work = (weight: number, index: number) =>
-    gate(weight, async () => {
+    semaphore(weight, async () => {
       inWork += weight;
       most = Math.max(most, weight > 10 ? inWork - weight : inWork);
       await sleep(5);

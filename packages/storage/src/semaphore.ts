@@ -2,14 +2,14 @@
  * Limits the total weight of the work that runs at the same time. Other work waits in its order. Work that is heavier
  * than the limit runs alone.
  */
-export function gateOf(limit: number) {
+export function semaphoreOf(limit: number) {
   const waiting: { weight: number; begin: () => void }[] = [];
-  let inWork = 0;
+  let weightInUse = 0;
   const admit = () => {
     for (let next = waiting[0]; next; next = waiting[0]) {
-      if (inWork > 0 && inWork + next.weight > limit) return;
+      if (weightInUse > 0 && weightInUse + next.weight > limit) return;
       waiting.shift();
-      inWork += next.weight;
+      weightInUse += next.weight;
       next.begin();
     }
   };
@@ -21,7 +21,7 @@ export function gateOf(limit: number) {
     try {
       return await work();
     } finally {
-      inWork -= weight;
+      weightInUse -= weight;
       admit();
     }
   };
