@@ -22,7 +22,7 @@ import { FRAMES_IN_WORK } from './frames-in-work.ts';
 import { createObjectCounts } from './frigate.ts';
 import { createKeeping, earlierFrom, type Keeping, keepRuleOf } from './keeping.ts';
 import { mergeNoted } from './note-late.ts';
-import { type Places, putPacks, putPicture } from './put-pictures.ts';
+import { type PictureParts, putPacks, putPicture } from './put-pictures.ts';
 import {
   atFirstBatch,
   byStream,
@@ -163,13 +163,13 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
       throw new Error(fault.reason);
     await keepEarlier(choice?.earlier ?? []);
     const putStream = async (frames: Drawn[]) => {
-      let places: Places | undefined;
+      let parts: PictureParts | undefined;
       if (isPacked) {
         const packables = frames.map((one) => ({ ...one, line: JSON.stringify(storedFacts(one)) }));
-        places = await putPacks(form, packables, dependencies);
+        parts = await putPacks(form, packables, dependencies);
         for (const one of frames) one.latencyMs = Date.now() - one.frame.capturedAt;
       }
-      await putDetections(store, frames, places);
+      await putDetections(store, frames, parts);
     };
     await Promise.all([
       inParallel([...byStream(drawn).values()], form === 'video' ? STREAMS_IN_WORK : Infinity, putStream),
@@ -182,9 +182,13 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
 }
 
 /** Stores one object for each hour: a search looks for a frame in its hour. Replayed frames may be of several hours. */
-async function putDetections(store: MergingStore, frames: readonly Drawn[], places?: Places): Promise<void> {
+async function putDetections(
+  store: MergingStore,
+  frames: readonly Drawn[],
+  parts?: PictureParts,
+): Promise<void> {
   const hours = Map.groupBy(frames, ({ frame }) => hourFolder(frame.capturedAt));
-  await Promise.all([...hours.values()].map((some) => putHour(store, some, places)));
+  await Promise.all([...hours.values()].map((some) => putHour(store, some, parts)));
 }
 
 /**
@@ -193,10 +197,10 @@ async function putDetections(store: MergingStore, frames: readonly Drawn[], plac
  * each `annotated_key`. It may also begin at the same offset and be shorter: it then writes to the same object. That
  * object keeps the lines of the other frames: their offsets may be committed already.
  */
-async function putHour(store: MergingStore, frames: readonly Drawn[], places?: Places): Promise<void> {
+async function putHour(store: MergingStore, frames: readonly Drawn[], parts?: PictureParts): Promise<void> {
   const [first] = frames;
   if (!first) return;
-  const lines = frames.map((one) => `${JSON.stringify({ ...storedFacts(one), ...places?.get(one.key) })}\n`);
+  const lines = frames.map((one) => `${JSON.stringify({ ...storedFacts(one), ...parts?.get(one.key) })}\n`);
   const own = new Set(frames.map(({ key }) => key));
   const object = {
     key: detectionsKey(first.frame, first.record),

@@ -1,4 +1,4 @@
-import type { Checkpoint, Place } from '@video-pipeline/frame';
+import type { Checkpoint, Position } from '@video-pipeline/frame';
 
 /** The part of a batch that comes from one partition. */
 export interface Span {
@@ -9,7 +9,7 @@ export interface Span {
   last: number;
 }
 
-export function spansOf(records: readonly Place[]): Map<string, Span> {
+export function spansOf(records: readonly Position[]): Map<string, Span> {
   const spans = new Map<string, Span>();
   for (const { topic, partition, offset } of records) {
     const source = sourceOf({ topic, partition });

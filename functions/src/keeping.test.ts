@@ -3,7 +3,7 @@ import {
   encodeDetectedFrame,
   encodeReference,
   type MSKRecord,
-  type Place,
+  type Position,
 } from '@video-pipeline/frame';
 import type { TailRecord } from '@video-pipeline/kafka';
 import { describe, expect, test } from 'vitest';
@@ -48,7 +48,7 @@ function kafkaOf(frames: readonly DetectedFrame[], pictures: 'twice' | 'once') {
   let readBack = 0;
   const earlier = earlierFrom(
     {
-      async *before({ offset }: Place) {
+      async *before({ offset }: Position) {
         for (const record of log.slice(0, offset).reverse()) {
           readBack++;
           yield record;

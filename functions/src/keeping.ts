@@ -190,7 +190,7 @@ export function earlierFrom(tail: Pick<Tail, 'newest' | 'before' | 'at'>, detect
       }
       return [...found.values()];
     },
-    withPictures: (frames) => withPictures(frames, (places) => tail.at(places)),
+    withPictures: (frames) => withPictures(frames, (positions) => tail.at(positions)),
   };
 }
 

@@ -40,7 +40,7 @@ export function putPicture(store: Store, { frame, key, jpeg: body }: Picture): P
 }
 
 /** For each frame's key: the object that holds its picture, and the part of it. The NDJSON lines carry this. */
-export type Places = ReadonlyMap<string, Partial<Record<PackedForm, Part & { key: string }>>>;
+export type PictureParts = ReadonlyMap<string, Partial<Record<PackedForm, Part & { key: string }>>>;
 
 /** Writes a stream's pictures of a batch as few objects. Those that can't be encoded as video are stored one by one. */
 export async function putPacks(
@@ -52,9 +52,9 @@ export async function putPacks(
     storageClass?: StoredObject['storageClass'];
     logger: Pick<Logger, 'warn'>;
   },
-): Promise<Places> {
+): Promise<PictureParts> {
   const { store, prefix, storageClass, logger } = to;
-  const places = new Map();
+  const locations = new Map();
   for (const run of form === 'archive' ? cutForArchives(pictures) : cutForSegments(pictures)) {
     const noVideo = ({ message: reason }: Error) =>
       logger.warn("pictures can't be encoded as video: stored one by one", { reason, frames: run.length });
@@ -64,9 +64,9 @@ export async function putPacks(
       else await inParallel(run, FRAMES_IN_WORK, (one) => putPicture(store, one));
     });
     for (const [i, part] of packed?.parts.entries() ?? [])
-      places.set(run[i]?.key, { [form]: { key: packed?.object.key, ...part } });
+      locations.set(run[i]?.key, { [form]: { key: packed?.object.key, ...part } });
   }
-  return places;
+  return locations;
 }
 
 /** Some pictures of a stream as one object, and for each of them its part of the object. */
@@ -77,7 +77,7 @@ interface Packed {
 
 function archiveOf(prefix: string, run: readonly Packable[]): Packed {
   const { body, ranges } = packArchive(run);
-  const object = { key: archiveKey(prefix, ...placeOf(run)), body, contentType: 'application/x-tar' };
+  const object = { key: archiveKey(prefix, ...extentOf(run)), body, contentType: 'application/x-tar' };
   return { parts: ranges, object };
 }
 
@@ -86,16 +86,16 @@ async function segmentOf(prefix: string, run: readonly Packable[]): Promise<Pack
   // Loaded only here: an installation without video has no FFmpeg.
   const { encodeSegment } = await import('./clip-encoder.ts');
   const mp4 = await encodeSegment(run.map(({ frame, jpeg }) => ({ capturedAt: frame.capturedAt, jpeg })));
-  const place = placeOf(run);
-  const [{ width, height }] = place;
+  const extent = extentOf(run);
+  const [{ width, height }] = extent;
   const frames = run.map(({ frame }): [number, number] => [frame.capturedAt, frame.frameNumber]);
   const body = packSegment(mp4, { width, height, frames });
-  const key = segmentKey(prefix, ...place);
+  const key = segmentKey(prefix, ...extent);
   return { parts: run.map((_, index) => ({ index })), object: { key, body, contentType: 'video/mp4' } };
 }
 
 /** First and last frame of pictures in order, and the first and last of their records, which are of one partition. */
-function placeOf(run: readonly Packable[]) {
+function extentOf(run: readonly Packable[]) {
   const [first, last] = [run[0], run.at(-1)] as [Packable, Packable];
   const offsets = run.map(({ record }) => record.offset);
   const records = { ...first.record, offset: Math.min(...offsets), last: Math.max(...offsets) };

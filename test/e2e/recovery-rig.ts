@@ -7,7 +7,7 @@ import {
   encodeFrame,
   encodeReference,
   type MSKRecord,
-  type Place,
+  type Position,
   toLambdaRecord,
 } from '@video-pipeline/frame';
 import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
@@ -60,12 +60,12 @@ export async function startRecoveryRig(endpoint?: string) {
       );
       await admin.disconnect();
       await producer.send({ topic: topics.framesTopic, messages: frames.map(encodeFrame) });
-      const places: Place[] = [];
+      const positions: Position[] = [];
       await readTopic(kafka, topics.framesTopic, ({ topic, partition, offset }) => {
-        places.push({ topic, partition, offset });
+        positions.push({ topic, partition, offset });
       });
       const detected = frames.map((frame, index) => {
-        const picture = { ...(places[index] as Place), annotated_key: annotatedKey(s3Prefix, frame) };
+        const picture = { ...(positions[index] as Position), annotated_key: annotatedKey(s3Prefix, frame) };
         return pictures === 'once' ? encodeReference(frame, picture) : encodeDetectedFrame(frame);
       });
       await producer.send({ topic: topics.detectionsTopic, messages: detected });

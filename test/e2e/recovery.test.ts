@@ -26,7 +26,7 @@ import {
   audit,
   isClean,
   listFailed,
-  type PlacedRecord,
+  type PositionedRecord,
   readTopic,
   redrive,
   replay,
@@ -86,7 +86,7 @@ test('records that all expire while their topic is read are not waited for, nor 
   const expiring = once((admin) =>
     admin.deleteTopicRecords({ topic, partitions: [0, 1].map((partition) => ({ partition, offset: '-1' })) }),
   );
-  const read: PlacedRecord[] = [];
+  const read: PositionedRecord[] = [];
   await readTopic(expiring, topic, (record) => void read.push(record));
   expect(read).toEqual([]);
 
@@ -163,7 +163,7 @@ test.each(['twice', 'once'] as const)(
     if (found) found.detections = [person];
     const options = await rig.publish(frames, pictures);
     // What the stage reads: detect's own topic where it annotates too.
-    const records: PlacedRecord[] = [];
+    const records: PositionedRecord[] = [];
     const topic = pictures === 'once' ? options.framesTopic : options.detectionsTopic;
     await readTopic(rig.kafka, topic, (record) => void records.push(record));
     const tail = createTail(rig.kafka);

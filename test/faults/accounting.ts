@@ -5,7 +5,7 @@ import {
   decodeSeenFrame,
   fromLambdaRecord,
 } from '@video-pipeline/frame';
-import { audit, isClean, listFailed, type PlacedRecord, readTopic } from '@video-pipeline/recovery';
+import { audit, isClean, listFailed, type PositionedRecord, readTopic } from '@video-pipeline/recovery';
 import { inParallel, keyOf, objectsOf, type Part, picturesIn } from '@video-pipeline/storage';
 import { accountForIngest } from './ingest-hosts.ts';
 import { type Entry, idOf, LEDGER_HEADER, placeOf, streamIdOf } from './ledger.ts';
@@ -177,7 +177,7 @@ export function orderOn(topic: string, homes: ReadonlyMap<string, number>) {
   const newest = new Map<string, number>();
   const seen = new Map<string, Set<number>>();
   const behind: { id: string; partition: number }[] = [];
-  const take = (id: string, { partition }: Pick<PlacedRecord, 'partition'>) => {
+  const take = (id: string, { partition }: Pick<PositionedRecord, 'partition'>) => {
     const partitions = seen.get(id) ?? new Set();
     if (partitions.has(partition)) return; // Delivered again.
     seen.set(id, partitions.add(partition));

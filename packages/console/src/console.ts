@@ -103,7 +103,7 @@ export async function startConsole(options: {
   const tail = createTail(kafka);
   const stopFeed = followDetections({
     kafka,
-    read: (places) => tail.at(places),
+    read: (positions) => tail.at(positions),
     topic: config.KAFKA_DETECTIONS_TOPIC,
     group: `${config.KAFKA_GROUP_ID}-console`,
     onFrame: (frame, detectedAt) => live.add(frame, detectedAt),

@@ -5,7 +5,7 @@ import {
   decodeSeenFrame,
   InvalidRecordError,
   idOf,
-  type ReadPlaces,
+  type ReadAt,
   type SeenFrame,
   withPictures,
 } from '@video-pipeline/frame';
@@ -32,7 +32,7 @@ interface FeedOptions {
   topic: string;
   group: string;
   /** Reads the pictures that the topic does not carry. */
-  read: ReadPlaces;
+  read: ReadAt;
   onFrame: (frame: DetectedFrame, detectedAt: number) => void;
   onError: (error: Error) => void;
 }

@@ -50,19 +50,19 @@ export interface DetectedFrame extends Frame {
 }
 
 /** Position of a record in Kafka. */
-export interface Place {
+export interface Position {
   topic: string;
   partition: number;
   offset: number;
 }
 
-/** Place of a frame's picture, for a record of `detections` without a picture. */
-export interface PictureReference extends Place {
+/** Position of a frame's picture, for a record of `detections` without a picture. */
+export interface PictureReference extends Position {
   /** The object of the annotated picture, once it is stored. */
   annotated_key: string;
 }
 
-/** A frame of `detections` for a subscriber: with its picture, or with the place of the picture. */
+/** A frame of `detections` for a subscriber: with its picture, or with the position of the picture. */
 export type SeenFrame = Omit<DetectedFrame, 'jpeg'> & ({ jpeg: Buffer } | { picture: PictureReference });
 
 /** `stream/session/number`: the id of a frame in every topic and object. */

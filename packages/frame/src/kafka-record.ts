@@ -42,8 +42,8 @@ export const MAX_TIME = 8.64e15;
 const MAX_HEADER_BYTES = 1024;
 /** The value of a record whose picture is elsewhere. */
 const NO_PICTURE = Buffer.alloc(0);
-/** The longest JSON of a picture's place, bytes. It holds an S3 key of up to 1,024 bytes. */
-const MAX_PLACE_BYTES = 4096;
+/** The longest JSON of a picture's position, bytes. It holds an S3 key of up to 1,024 bytes. */
+const MAX_REFERENCE_BYTES = 4096;
 const TRACEPARENT = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
 const MAX_TRACK_ID_LENGTH = 64;
 /** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. */
@@ -82,7 +82,7 @@ export function encodeDetectedFrame(frame: DetectedFrame): EncodedRecord {
   return record;
 }
 
-/** @returns the record for the topic `detections` with the place of the picture instead of the picture. */
+/** @returns the record for the topic `detections` with the position of the picture instead of the picture. */
 export function encodeReference(frame: DetectedFrame, picture: PictureReference): EncodedRecord {
   const { key, headers } = encodeDetectedFrame(frame);
   return { key, value: NO_PICTURE, headers: { ...headers, picture: JSON.stringify(picture) } };
@@ -120,7 +120,7 @@ function frameHeaders(record: ReceivedRecord): Omit<Frame, 'jpeg'> {
 }
 
 /**
- * Reads a record of `detections`, with its picture or with the place of its picture.
+ * Reads a record of `detections`, with its picture or with the position of its picture.
  * @throws InvalidRecordError naming the header that is missing or malformed
  */
 export function decodeSeenFrame(record: ReceivedRecord): SeenFrame {
@@ -146,7 +146,7 @@ function detectionHeaders(record: ReceivedRecord): Omit<DetectedFrame, keyof Fra
 }
 
 function pictureHeader(record: ReceivedRecord): PictureReference {
-  const picture = json(record, 'picture', MAX_PLACE_BYTES) as Partial<PictureReference> | null;
+  const picture = json(record, 'picture', MAX_REFERENCE_BYTES) as Partial<PictureReference> | null;
   const { topic, partition, offset, annotated_key } = picture ?? {};
   const isPlace = typeof topic === 'string' && [partition, offset].every(Number.isSafeInteger);
   if (isPlace && typeof annotated_key === 'string') return picture as PictureReference;

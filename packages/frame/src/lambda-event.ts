@@ -1,5 +1,5 @@
 import type { MSKEvent, MSKRecord } from 'aws-lambda';
-import { isStreamId, type Place } from './frame.ts';
+import { isStreamId, type Position } from './frame.ts';
 import type { ReceivedRecord } from './kafka-record.ts';
 
 export type { MSKEvent, MSKRecord } from 'aws-lambda';
@@ -58,7 +58,7 @@ export function recordsOf(event: MSKEvent): MSKRecord[] {
 }
 
 /** `topic-partition-offset`, the name of a record in errors, logs and `failed/`. */
-export function positionOf({ topic, partition, offset }: Place): string {
+export function positionOf({ topic, partition, offset }: Position): string {
   return `${topic}-${partition}-${offset}`;
 }
 

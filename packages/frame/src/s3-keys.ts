@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Frame, Place } from './frame.ts';
+import type { Frame, Position } from './frame.ts';
 import { HOUR_MS, hourFolder } from './hours.ts';
 import { positionOf } from './lambda-event.ts';
 
@@ -39,7 +39,7 @@ export function archiveKey(
   prefix: string,
   first: Pick<Frame, 'streamId' | 'capturedAt'>,
   last: Pick<Frame, 'capturedAt'>,
-  records: Place & { last: number },
+  records: Position & { last: number },
 ): string {
   const begin = annotatedSince(prefix, first.streamId, first.capturedAt);
   return `${begin}-${last.capturedAt}-${positionOf(records)}-${records.last}.tar`;
@@ -74,7 +74,7 @@ export function detectionsFolder({ streamId, capturedAt }: Pick<Frame, 'streamId
 }
 
 /** Key of the NDJSON with one stream's detections of one batch; `first` is that stream's first record in it. */
-export function detectionsKey(frame: Pick<Frame, 'streamId' | 'capturedAt'>, first: Place): string {
+export function detectionsKey(frame: Pick<Frame, 'streamId' | 'capturedAt'>, first: Position): string {
   return `${detectionsFolder(frame)}${positionOf(first)}.ndjson`;
 }
 
@@ -101,7 +101,7 @@ export function lateKey(
  * @example
  * failedKey('detect', { topic: 'video-frames', partition: 3, offset: 4711 }); // => 'failed/detect/video-frames-3-4711'
  */
-export function failedKey(stage: string, record: Place): string {
+export function failedKey(stage: string, record: Position): string {
   return `failed/${stage}/${positionOf(record)}`;
 }
 

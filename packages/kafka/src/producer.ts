@@ -116,7 +116,7 @@ class OrderedProducer implements Producer {
     this.#create = () =>
       (kafka as Pick<WholeKafka, 'producer'> & Kafka).producer({
         idempotent,
-        createPartitioner: () => (args) => this.#place(args),
+        createPartitioner: () => (args) => this.#choosePartition(args),
         allowAutoTopicCreation: false,
       });
     this.#client = this.#create();
@@ -161,7 +161,7 @@ class OrderedProducer implements Producer {
     if (client === this.#client) {
       void client.disconnect().catch(() => {});
       this.#client = this.#create();
-      for (const [place, { messages }] of this.#inDoubt) this.#settle(place, messages);
+      for (const [partition, { messages }] of this.#inDoubt) this.#settle(partition, messages);
     }
     const left = this.#left.get(messages);
     this.#left.delete(messages);
@@ -230,19 +230,19 @@ class OrderedProducer implements Producer {
   }
 
   /** Waits until no other array is in doubt on a partition. */
-  async #claim(place: string, messages: Message[]): Promise<void> {
+  async #claim(partition: string, messages: Message[]): Promise<void> {
     if (!this.#isIdempotent) return;
-    for (let other = this.#inDoubt.get(place); other; other = this.#inDoubt.get(place)) {
+    for (let other = this.#inDoubt.get(partition); other; other = this.#inDoubt.get(partition)) {
       if (other.messages === messages) return;
       await other.ended.promise;
     }
-    this.#inDoubt.set(place, { messages, ended: Promise.withResolvers() });
+    this.#inDoubt.set(partition, { messages, ended: Promise.withResolvers() });
   }
 
-  #settle(place: string, messages: Message[]): void {
-    const known = this.#inDoubt.get(place);
+  #settle(partition: string, messages: Message[]): void {
+    const known = this.#inDoubt.get(partition);
     if (known?.messages !== messages) return;
-    this.#inDoubt.delete(place);
+    this.#inDoubt.delete(partition);
     known.ended.resolve();
   }
 
@@ -251,7 +251,7 @@ class OrderedProducer implements Producer {
     return Map.groupBy(messages, (message) => this.#choose({ topic, partitionMetadata, message }));
   }
 
-  #place({ topic, partitionMetadata, message }: PartitionerArgs): number {
+  #choosePartition({ topic, partitionMetadata, message }: PartitionerArgs): number {
     this.#partitions.set(topic, partitionMetadata);
     if (message === NONE) throw new Error(NOTHING_TO_SEND);
     // A record stays on its partition: it may be stored there already, with only the answer lost.

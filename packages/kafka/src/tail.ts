@@ -26,7 +26,7 @@ export class TailError extends Error {
 }
 
 /** Position of a record. */
-interface Place {
+interface Position {
   topic: string;
   partition: number;
   offset: number;
@@ -42,24 +42,24 @@ export interface Tail {
    */
   newest(topic: string, key: string, limit: number): AsyncGenerator<TailRecord, void>;
   /**
-   * The records of a partition before a place, other keys' among them, the newest first. They are fetched as they are
+   * The records of a partition before a position, other keys' among them, the newest first. They are fetched as they are
    * asked for.
    * @param limit most offsets to go back
    * @throws TailError
    */
-  before(place: Place, limit: number): AsyncGenerator<TailRecord, void>;
+  before(position: Position, limit: number): AsyncGenerator<TailRecord, void>;
   /**
-   * The records at these places. Places of a partition that are close together are read in one fetch. A record that is
+   * The records at these positions. Positions of a partition that are close together are read in one fetch. A record that is
    * not there, or in a topic that can't be read, is left out.
    * @throws TailError
    */
-  at(places: readonly Place[]): Promise<(Place & TailRecord)[]>;
+  at(positions: readonly Position[]): Promise<(Position & TailRecord)[]>;
   /**
-   * The records of a partition from a place up to before offset `end`, in order, with placeholders for those that can't
+   * The records of a partition from a position up to before offset `end`, in order, with placeholders for those that can't
    * be delivered. Records that expire meanwhile are left out. Waits for a broker that is away for some seconds.
    * @throws TailError
    */
-  range(place: Place, end: number): AsyncGenerator<StoredRecord, void>;
+  range(position: Position, end: number): AsyncGenerator<StoredRecord, void>;
   close(): Promise<void>;
 }
 
@@ -103,15 +103,15 @@ export function createTail(kafka: Kafka): Tail {
     throw new TailError(`can't read ${what}: ${(cause as Error).message}`, { cause });
   };
   return {
-    async at(places) {
+    async at(positions) {
       try {
         const spans: Span[] = [];
         // One topic after the other: in one request with an unreadable topic, the others would fail, too.
-        for (const [topic, some] of Map.groupBy(places, (place) => place.topic))
+        for (const [topic, some] of Map.groupBy(positions, (position) => position.topic))
           if (await isReadable(topic)) spans.push(...spansOf(some));
         return (await Promise.all(spans.map((span) => readSpan(cluster, span)))).flat();
       } catch (cause) {
-        return fail(`${places.length} records by their places`, cause);
+        return fail(`${positions.length} records by their positions`, cause);
       }
     },
     async *newest(topic, key, limit) {
@@ -124,12 +124,12 @@ export function createTail(kafka: Kafka): Tail {
         await fail(`the end of ${topic} for '${key}'`, cause);
       }
     },
-    async *before(place, limit) {
+    async *before(position, limit) {
       try {
-        await open(place.topic);
-        yield* backwards(cluster, place, limit);
+        await open(position.topic);
+        yield* backwards(cluster, position, limit);
       } catch (cause) {
-        await fail(`${place.topic}-${place.partition} before ${place.offset}`, cause);
+        await fail(`${position.topic}-${position.partition} before ${position.offset}`, cause);
       }
     },
     async *range({ topic, partition, offset }, end) {
@@ -159,8 +159,8 @@ export function createTail(kafka: Kafka): Tail {
   };
 }
 
-/** Records before a place, the newest first. */
-async function* backwards(cluster: Cluster, { topic, partition, offset }: Place, limit: number) {
+/** Records before a position, the newest first. */
+async function* backwards(cluster: Cluster, { topic, partition, offset }: Position, limit: number) {
   const low = Math.max(await offsetOf(cluster, topic, partition, true), offset - limit);
   for (let end = offset; end > low; end -= STEP) {
     const records = await fetchRange(cluster, topic, partition, Math.max(low, end - STEP), end);
@@ -175,11 +175,11 @@ function partitionOf(cluster: Cluster, topic: string, key: string): number {
 }
 
 /** Offsets of one partition, each close to the one before it. */
-type Span = Pick<Place, 'topic' | 'partition'> & { offsets: number[] };
+type Span = Pick<Position, 'topic' | 'partition'> & { offsets: number[] };
 
-function spansOf(places: readonly Place[]): Span[] {
+function spansOf(positions: readonly Position[]): Span[] {
   const spans: Span[] = [];
-  for (const { topic, partition, offset } of [...places].sort((a, b) => a.offset - b.offset)) {
+  for (const { topic, partition, offset } of [...positions].sort((a, b) => a.offset - b.offset)) {
     const near = spans.find(
       (one) =>
         one.topic === topic && one.partition === partition && offset - (one.offsets.at(-1) ?? 0) < STEP,
@@ -193,7 +193,7 @@ function spansOf(places: readonly Place[]): Span[] {
 async function readSpan(
   cluster: Cluster,
   { topic, partition, offsets }: Span,
-): Promise<(Place & TailRecord)[]> {
+): Promise<(Position & TailRecord)[]> {
   const low = await offsetOf(cluster, topic, partition, true);
   const high = await offsetOf(cluster, topic, partition, false);
   const end = Math.min(high, (offsets.at(-1) ?? 0) + 1);
@@ -215,10 +215,10 @@ async function offsetOf(cluster: Cluster, topic: string, partition: number, firs
 type Fetched = StoredRecord & { isGap: boolean };
 
 /**
- * The records and gaps of a partition from a place on. They go past `end` to the end of a batch. They end early where
+ * The records and gaps of a partition from a position on. They go past `end` to the end of a batch. They end early where
  * the broker sends nothing.
  */
-async function* fetched(cluster: Cluster, { topic, partition, offset }: Place, end: number) {
+async function* fetched(cluster: Cluster, { topic, partition, offset }: Position, end: number) {
   for (let next = offset; next < end; ) {
     const messages = await fetchFrom(cluster, topic, partition, next);
     // A broker sends whole batches, which may begin before the requested offset.

@@ -8,15 +8,15 @@ import {
   detectionsFolder,
   type Frame,
   idOf,
-  type Place,
+  type Position,
   positionOf,
 } from '@video-pipeline/frame';
 import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, type TopicVariable } from '@video-pipeline/stages';
 import { type Bucket, ifThere, pictureKeys } from '@video-pipeline/storage';
-import { failedRecords, type TimedPlace } from './failed-records.ts';
+import { failedRecords, type TimedPosition } from './failed-records.ts';
 import { samePicture } from './pixels.ts';
-import { type PlacedRecord, readTopic } from './read-topic.ts';
+import { type PositionedRecord, readTopic } from './read-topic.ts';
 
 /** State of every frame that Kafka holds. Lists name frames as `stream/session/number`, or records. */
 export interface AuditReport {
@@ -90,8 +90,8 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     const frame = tryDecode(record, decodeFrame);
     if (frame) addNumber(held, frame);
     const seen = frame && detected.get(idOf(frame));
-    const places = [record, ...(seen?.records ?? [])];
-    const isFailed = (await Promise.all(places.map(failed.has))).includes(true);
+    const positions = [record, ...(seen?.records ?? [])];
+    const isFailed = (await Promise.all(positions.map(failed.has))).includes(true);
     const key = frame && annotatedKey(S3_PREFIX, frame);
     const isStored = key !== undefined && stored.has(key);
     const name = frame ? idOf(frame) : positionOf(record);
@@ -177,11 +177,11 @@ interface Detected {
   digest: string | undefined;
   detections: DetectedFrame['detections'];
   /** Records that annotate has to read. */
-  records: TimedPlace[];
+  records: TimedPosition[];
 }
 
 /** @returns whether the stage that reads a record's topic has yet to commit its offset */
-async function awaited(options: AuditOptions): Promise<(topic: TopicVariable, record: Place) => boolean> {
+async function awaited(options: AuditOptions): Promise<(topic: TopicVariable, record: Position) => boolean> {
   const { kafka, config } = options;
   const { KAFKA_GROUP_ID } = config;
   if (KAFKA_GROUP_ID === undefined) return () => false;
@@ -236,7 +236,7 @@ async function readDetected({ kafka, config }: AuditOptions) {
   return { detected, claims };
 }
 
-function tryDecode<T>(record: PlacedRecord, decode: (record: PlacedRecord) => T): T | undefined {
+function tryDecode<T>(record: PositionedRecord, decode: (record: PositionedRecord) => T): T | undefined {
   try {
     return decode(record);
   } catch {

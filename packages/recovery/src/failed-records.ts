@@ -1,11 +1,11 @@
-import { failedKey, LOST_BATCHES, type Place, POLLER } from '@video-pipeline/frame';
+import { failedKey, LOST_BATCHES, POLLER, type Position } from '@video-pipeline/frame';
 import { FRAME_STAGES } from '@video-pipeline/stages';
 import { type Bucket, ifThere, objectsOf } from '@video-pipeline/storage';
 import { readFailedHead } from './failed.ts';
 import { FailedEntryError, readLostBatch } from './lost-batches.ts';
-import type { PlacedRecord } from './read-topic.ts';
+import type { PositionedRecord } from './read-topic.ts';
 
-export type TimedPlace = Pick<PlacedRecord, keyof Place | 'timestamp'>;
+export type TimedPosition = Pick<PositionedRecord, keyof Position | 'timestamp'>;
 
 /** Stages of the frames, and the poller, put records there. */
 const FAILING = [...FRAME_STAGES.map(({ name }) => name), POLLER];
@@ -36,7 +36,7 @@ export async function failedRecords(bucket: Bucket, unreadable: string[]) {
     }
   }
   /** An entry that is older than the record may be of a former cluster, which counted its offsets from 0, too. */
-  const isOf = async (key: string, { timestamp }: TimedPlace) => {
+  const isOf = async (key: string, { timestamp }: TimedPosition) => {
     if (lost.get(key)?.has(timestamp)) return true;
     const at = stored.get(key);
     if (at === undefined || at + STORED_MS > timestamp) return at !== undefined;
@@ -45,7 +45,7 @@ export async function failedRecords(bucket: Bucket, unreadable: string[]) {
   };
   return {
     keys: new Set([...stored.keys(), ...lost.keys()]),
-    async has(record: TimedPlace): Promise<boolean> {
+    async has(record: TimedPosition): Promise<boolean> {
       const entries = FAILING.map((stage) => isOf(failedKey(stage, record), record));
       return (await Promise.all(entries)).includes(true);
     },

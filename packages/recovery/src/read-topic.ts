@@ -1,7 +1,7 @@
-import type { Place, ReceivedRecord } from '@video-pipeline/frame';
+import type { Position, ReceivedRecord } from '@video-pipeline/frame';
 import { createTail, type Kafka, type StoredRecord, withAdmin } from '@video-pipeline/kafka';
 
-export type PlacedRecord = ReceivedRecord & Place & Pick<StoredRecord, 'timestamp' | 'refusal'>;
+export type PositionedRecord = ReceivedRecord & Position & Pick<StoredRecord, 'timestamp' | 'refusal'>;
 
 /**
  * Reads a topic from its oldest record to the newest one at the time of the call, one partition after the other, in
@@ -12,7 +12,7 @@ export type PlacedRecord = ReceivedRecord & Place & Pick<StoredRecord, 'timestam
 export async function readTopic(
   kafka: Kafka,
   topic: string,
-  visit: (record: PlacedRecord) => void | Promise<void>,
+  visit: (record: PositionedRecord) => void | Promise<void>,
 ): Promise<void> {
   const partitions = await withAdmin(kafka, async (admin) =>
     (await admin.listTopics()).includes(topic) ? await admin.fetchTopicOffsets(topic) : [],

@@ -6,7 +6,7 @@ import type { InferenceClient } from '@video-pipeline/inference-client';
 import type { Kafka } from '@video-pipeline/kafka';
 import { createPutFailed, type MergingStore } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
-import { type PlacedRecord, readTopic } from './read-topic.ts';
+import { type PositionedRecord, readTopic } from './read-topic.ts';
 
 interface ReplayOptions {
   kafka: Kafka;
@@ -34,7 +34,7 @@ const SOURCE = { eventSourceArn: 'arn:aws:kafka:local:000000000000:cluster/repla
  */
 export async function replay(options: ReplayOptions): Promise<number> {
   const process = createBatchProcessor(options);
-  let batch: PlacedRecord[] = [];
+  let batch: PositionedRecord[] = [];
   let done = 0;
   const flush = async () => {
     if (batch.length === 0) return;
@@ -78,10 +78,10 @@ function createBatchProcessor({ detector, store, folder, config, logger }: Repla
     putFailed: createPutFailed(inFolder, 'detect'),
     logger,
   });
-  return (records: readonly PlacedRecord[]) => detect(toLambdaEvent(records.map(toEventRecord), SOURCE));
+  return (records: readonly PositionedRecord[]) => detect(toLambdaEvent(records.map(toEventRecord), SOURCE));
 }
 
-function isWanted(record: PlacedRecord, { from, to, stream }: ReplayOptions): boolean {
+function isWanted(record: PositionedRecord, { from, to, stream }: ReplayOptions): boolean {
   try {
     const { capturedAt, streamId } = decodeFrame(record);
     return capturedAt >= from && capturedAt < to && (stream ?? streamId) === streamId;
@@ -90,7 +90,7 @@ function isWanted(record: PlacedRecord, { from, to, stream }: ReplayOptions): bo
   }
 }
 
-function toEventRecord(record: PlacedRecord): MSKRecord {
+function toEventRecord(record: PositionedRecord): MSKRecord {
   const { topic, partition, offset, timestamp } = record;
   return toLambdaRecord({ topic, partition, offset: String(offset), timestamp }, record);
 }

@@ -43,8 +43,8 @@ export async function picturesOf(
   range: StreamRange,
   most: number,
 ): Promise<StoredPicture[]> {
-  const places = evenSample(await placesOf(reader, prefix, range), most);
-  return (await inParallel(places, IN_WORK, (place) => readStored(reader, place))).flat();
+  const locations = evenSample(await locationsOf(reader, prefix, range), most);
+  return (await inParallel(locations, IN_WORK, (location) => readStored(reader, location))).flat();
 }
 
 /** Whether a picture captured at `time` or later is stored. If so, all earlier ones are stored or about to be. */
@@ -58,25 +58,25 @@ export async function hasPictureSince(
 }
 
 /** Position of a picture: an object of its own, or a part of one. */
-interface Place {
+interface Location {
   key: string;
   capturedAt: number;
   part?: Part;
 }
 
 /** Keys sort by time, so only the keys of the range are listed. */
-async function placesOf(reader: Reader, prefix: string, range: StreamRange): Promise<Place[]> {
+async function locationsOf(reader: Reader, prefix: string, range: StreamRange): Promise<Location[]> {
   const { streamId, from, to } = range;
   const folder = `${prefix}/${streamId}/`;
-  const places = new Map<string, Place>();
+  const locations = new Map<string, Location>();
   for await (const { key } of objectsAround(reader, folder, from, to)) {
     const pictures = archiveSpanOf(key) ? await picturesIn(reader, key) : [];
     for (const picture of pictures) {
-      places.set(keyOf(picture), { key, capturedAt: picture.capturedAt, part: picture });
+      locations.set(keyOf(picture), { key, capturedAt: picture.capturedAt, part: picture });
     }
-    if (pictures.length === 0) places.set(key, { key, capturedAt: capturedAtOf(key) });
+    if (pictures.length === 0) locations.set(key, { key, capturedAt: capturedAtOf(key) });
   }
-  return [...places.values()]
+  return [...locations.values()]
     .filter(({ capturedAt }) => capturedAt >= from && capturedAt <= to)
     .sort((a, b) => a.capturedAt - b.capturedAt);
 }
@@ -88,7 +88,7 @@ export function evenSample<Item>(items: readonly Item[], most: number): Item[] {
 }
 
 /** @returns nothing for a picture that has expired since it was listed */
-async function readStored(reader: Reader, { key, capturedAt, part }: Place): Promise<StoredPicture[]> {
+async function readStored(reader: Reader, { key, capturedAt, part }: Location): Promise<StoredPicture[]> {
   const jpeg = await ifThere(reader.read(key, part));
   return jpeg ? [{ capturedAt, jpeg }] : [];
 }
