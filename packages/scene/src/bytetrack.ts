@@ -1,15 +1,15 @@
 import { z } from 'zod';
 import { fromCorners, iou, overlappingPairs, type Pair, pairAtLeastCost } from './pairing.ts';
-import { goneOf, goneSchema, returned, stillGone } from './reappearance.ts';
+import { recentlyRemoved, reidentified, removedFrom, removedSchema } from './reidentification.ts';
 import {
-  advance,
-  begin,
   boxOf,
   type Candidate,
   type Observation,
-  see,
+  predictTrack,
+  startTrack,
   type Track,
   trackSchema,
+  updateTrack,
 } from './track.ts';
 
 /** Confidences of the paper: 0.6, 0.1, 0.7. Two are lower here: small detectors are less confident than its YOLOX. */
@@ -30,8 +30,8 @@ export const trackerStateSchema = z.object({
   /** Times between the newest frames, milliseconds, the newest last. */
   intervals: z.array(z.number()),
   tracks: z.array(trackSchema),
-  /** Objects that left, and may come back. */
-  gone: z.array(goneSchema).optional(),
+  /** Removed tracks, whose objects may come back. The stored state has this name. */
+  gone: z.array(removedSchema).optional(),
 });
 type TrackerState = z.infer<typeof trackerStateSchema>;
 
@@ -47,7 +47,7 @@ export interface Tracked {
 }
 
 /** Most objects that are followed at once: of thousands that overlap, each pair would have to be compared. */
-const MAX_FOLLOWED = 1_000;
+const MAX_TRACKS = 1_000;
 
 /** Unit of time of the method's noise: it was tuned on video of 30 frames a second. */
 const UNIT_MS = 1000 / 30;
@@ -114,16 +114,16 @@ export class ByteTracker {
     const { lostMs } = this;
     const remembered = before.filter((track) => frame.capturedAt - track.seen_at <= lostMs);
     const alive = highest(remembered, ({ seen_at }) => seen_at);
-    for (const track of alive) advance(track, dt / UNIT_MS);
+    for (const track of alive) predictTrack(track, dt / UNIT_MS);
     const { continuing, seen } = this.#associate(alive, frame, at < 0);
     const tracks = withoutDuplicates(continuing);
     const intervals = at < 0 ? [] : [...this.#state.intervals, dt].slice(-INTERVALS);
     this.#state = { ...this.#state, at: frame.capturedAt, intervals, tracks };
     const living = new Set(tracks);
-    const gone = before.filter((track) => !living.has(track));
-    const ended = gone.filter(({ status }) => status !== 'tentative');
-    const dropped = gone.filter(({ status }) => status === 'tentative');
-    if (this.settings.appearance_seconds > 0) dropped.push(...this.#recognise(ended, at));
+    const removed = before.filter((track) => !living.has(track));
+    const ended = removed.filter(({ status }) => status !== 'tentative');
+    const dropped = removed.filter(({ status }) => status === 'tentative');
+    if (this.settings.appearance_seconds > 0) dropped.push(...this.#reidentify(ended, at));
     return {
       ids: seen.map((track) => (track?.status === 'tracked' ? track.id : undefined)),
       tracks: seen,
@@ -137,22 +137,25 @@ export class ByteTracker {
    * A track gets its id at its second sighting. If its colours are those of an object that left, it now gets that
    * object's id. @param before capture time of the last frame. @returns these tracks as they were before
    */
-  #recognise(ended: readonly Track[], before: number): Track[] {
-    const { at, tracks, gone = [] } = this.#state;
+  #reidentify(ended: readonly Track[], before: number): Track[] {
+    const { at, tracks, gone: stored = [] } = this.#state;
     const former: Track[] = [];
-    let away = stillGone([...gone, ...goneOf(ended)], at - this.settings.appearance_seconds * 1000);
+    let removed = recentlyRemoved(
+      [...stored, ...removedFrom(ended)],
+      at - this.settings.appearance_seconds * 1000,
+    );
     for (const track of tracks) {
       if (track.status !== 'tracked' || track.born_at !== before || track.seen_at !== at) continue;
       const hidden = this.#state.tracks.filter(({ status }) => status === 'lost');
-      const one = returned(track, [...away, ...goneOf(hidden)]);
+      const one = reidentified(track, [...removed, ...removedFrom(hidden)]);
       if (!one) continue;
       former.push({ ...track });
       track.id = one.id;
-      away = away.filter(({ id }) => id !== one.id);
+      removed = removed.filter(({ id }) => id !== one.id);
       const isFormer = (other: Track) => other !== track && other.id === one.id;
       this.#state.tracks = this.#state.tracks.filter((other) => !isFormer(other));
     }
-    this.#state.gone = away;
+    this.#state.gone = removed;
     return former;
   }
 
@@ -170,7 +173,7 @@ export class ByteTracker {
     );
     const seen: (Track | undefined)[] = detections.map(() => undefined);
     const found = (track: Track, candidate: Candidate) => {
-      see(track, candidate, capturedAt);
+      updateTrack(track, candidate, capturedAt);
       seen[candidate.index] = track;
     };
     const byOverlap = this.#overlapping(overlapCost);
@@ -188,7 +191,7 @@ export class ByteTracker {
       .filter((one) => one.confidence >= new_confidence)
       .map((one) => {
         // A track is confirmed by a second sighting, but in the first frame at once.
-        const track = begin(one, capturedAt, first ? 'tracked' : 'tentative');
+        const track = startTrack(one, capturedAt, first ? 'tracked' : 'tentative');
         seen[one.index] = track;
         return track;
       });
@@ -221,8 +224,8 @@ type Pairing = (
 
 /** The items of the highest rank, as many as may be followed. */
 function highest<Item>(items: Item[], rank: (item: Item) => number): Item[] {
-  if (items.length <= MAX_FOLLOWED) return items;
-  return items.toSorted((one, other) => rank(other) - rank(one)).slice(0, MAX_FOLLOWED);
+  if (items.length <= MAX_TRACKS) return items;
+  return items.toSorted((one, other) => rank(other) - rank(one)).slice(0, MAX_TRACKS);
 }
 
 function toCandidate({ class_name, confidence, bbox, appearance }: Observation, index: number): Candidate {
@@ -281,11 +284,11 @@ function nearby(now: number): Pairing {
 function withoutDuplicates(tracks: Track[]): Track[] {
   const lost = tracks.filter((track) => track.status === 'lost');
   const seen = tracks.filter((track) => track.status === 'tracked');
-  const gone = new Set<Track>();
+  const duplicates = new Set<Track>();
   for (const { row, column } of overlappingPairs(lost.map(boxOf), seen.map(boxOf))) {
     const [one, other] = [lost[row], seen[column]] as [Track, Track];
     if (one.class_name !== other.class_name || iou(boxOf(one), boxOf(other)) <= DUPLICATE_IOU) continue;
-    gone.add(other.seen_at - other.born_at > one.seen_at - one.born_at ? one : other);
+    duplicates.add(other.seen_at - other.born_at > one.seen_at - one.born_at ? one : other);
   }
-  return tracks.filter((track) => !gone.has(track));
+  return tracks.filter((track) => !duplicates.has(track));
 }

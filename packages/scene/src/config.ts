@@ -11,7 +11,7 @@ const name = z
   .refine((text) => !(text in {}), 'is a reserved word');
 const point = z.tuple([share, share]);
 const classes = z.array(z.string().min(1)).min(1).optional();
-const patience = {
+const debounce = {
   /** How long a change must last before it is accepted. */
   debounce_seconds: seconds(0.5, 3600),
   /** How far from the border an object must get before a change is accepted, in sizes of its box. */
@@ -24,7 +24,7 @@ const zone = z
     holes: z.array(z.array(point).max(200)).max(20).default([]),
     membership: z.enum(['bottom_centre', 'overlap']).default('bottom_centre'),
     min_overlap: z.number().gt(0).max(1).default(0.5),
-    ...patience,
+    ...debounce,
   })
   .superRefine(({ polygon, holes }, context) => {
     const problem = zoneProblem(polygon, holes);
@@ -32,7 +32,7 @@ const zone = z
   });
 
 const line = z
-  .strictObject({ from: point, to: point, ...patience })
+  .strictObject({ from: point, to: point, ...debounce })
   .refine(({ from, to }) => Math.hypot(to[0] - from[0], to[1] - from[1]) > 1e-6, {
     message: 'has no length',
     path: ['to'],

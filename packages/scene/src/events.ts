@@ -5,6 +5,7 @@ import { eventId, type SceneEvent } from './event.ts';
 import {
   type Change,
   crossingSchema,
+  type Debounce,
   type FrameRef,
   firstSide,
   leaveLine,
@@ -12,7 +13,6 @@ import {
   observeLine,
   observeZone,
   type Passage,
-  type Patience,
   presenceSchema,
 } from './presence.ts';
 import type { Track } from './track.ts';
@@ -107,8 +107,8 @@ export class EventDetector {
       return seen.flatMap(({ trackId, box }) => {
         tracks[trackId] ??= { inside: false, told: [] };
         const presence = tracks[trackId];
-        const { where, patience } = this.#membership(zone, box);
-        const change = observeZone(presence, where, now, patience);
+        const { where, debounce } = this.#membership(zone, box);
+        const change = observeZone(presence, where, now, debounce);
         const events = change ? this.#zoneEvents(zone, trackId, change) : [];
         return where.inside ? [...events, ...this.#stays(zone, trackId, now)] : events;
       });
@@ -119,10 +119,10 @@ export class EventDetector {
     const zone = this.#config.zones[name];
     // The whole picture has no border at which boxes could flicker.
     if (!zone)
-      return { where: { inside: true, clear: () => true }, patience: { debounceMs: 0, hysteresis: 0 } };
-    const patience = patienceOf(zone);
-    const clear = () => clearOfBorder(zone, box, patience.hysteresis);
-    return { where: { inside: inZone(zone, box), clear }, patience };
+      return { where: { inside: true, clear: () => true }, debounce: { debounceMs: 0, hysteresis: 0 } };
+    const debounce = debounceOf(zone);
+    const clear = () => clearOfBorder(zone, box, debounce.hysteresis);
+    return { where: { inside: inZone(zone, box), clear }, debounce };
   }
 
   #zoneEvents(zone: string, trackId: string, { inside, at, before }: Change): SceneEvent[] {
@@ -134,12 +134,12 @@ export class EventDetector {
   #stays(zone: string, trackId: string, now: FrameRef): SceneEvent[] {
     const presence = this.#state.zones[zone]?.[trackId];
     if (!presence?.inside || !presence.since) return [];
-    const { since, told } = presence;
+    const { since, told: reported } = presence;
     const seconds = (now.time - since.time) / 1000;
     const due = this.#rules('stayed_longer', trackId).filter(
-      (rule) => rule.zone === zone && seconds > rule.seconds && !told.includes(rule.name),
+      (rule) => rule.zone === zone && seconds > rule.seconds && !reported.includes(rule.name),
     );
-    told.push(...due.map((rule) => rule.name));
+    reported.push(...due.map((rule) => rule.name));
     return due.map((rule) => this.#event(rule, now, [since, now], trackId, { zone, seconds }));
   }
 
@@ -158,7 +158,7 @@ export class EventDetector {
           return [];
         }
         const place = { point, size: sizeOf(box), frame: now };
-        return this.#crossings(line, trackId, observeLine(known, segment, place, patienceOf(config)));
+        return this.#crossings(line, trackId, observeLine(known, segment, place, debounceOf(config)));
       });
     });
   }
@@ -257,7 +257,7 @@ export class EventDetector {
   }
 }
 
-function patienceOf(place: { debounce_seconds: number; hysteresis: number }): Patience {
+function debounceOf(place: { debounce_seconds: number; hysteresis: number }): Debounce {
   return { debounceMs: place.debounce_seconds * 1000, hysteresis: place.hysteresis };
 }
 

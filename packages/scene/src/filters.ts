@@ -52,13 +52,13 @@ function surestOfEach(detections: readonly Detection[], limit: number): Detectio
     overlappingPairs(boxes, boxes).filter(({ row, column }) => column < row),
     ({ row }) => row,
   );
-  const gone = new Set<Detection>();
+  const removed = new Set<Detection>();
   for (const [row, detection] of order.entries()) {
     const hides = ({ column }: Pair) =>
-      !gone.has(order[column] as Detection) && iou(boxes[row] as Box, boxes[column] as Box) > limit;
-    if (surer.get(row)?.some(hides)) gone.add(detection);
+      !removed.has(order[column] as Detection) && iou(boxes[row] as Box, boxes[column] as Box) > limit;
+    if (surer.get(row)?.some(hides)) removed.add(detection);
   }
-  return detections.filter((one) => !gone.has(one));
+  return detections.filter((one) => !removed.has(one));
 }
 
 function reasonToRemove(

@@ -13,7 +13,7 @@ const pendingSchema = z.object({ at: frameRefSchema, clear: z.boolean(), frames:
 type Pending = z.infer<typeof pendingSchema>;
 
 /** When a change is accepted. */
-export interface Patience {
+export interface Debounce {
   /** How long it must last, milliseconds. */
   debounceMs: number;
   /** How far from the border the object must get, in sizes of its box. */
@@ -21,15 +21,15 @@ export interface Patience {
 }
 
 /** A change that lasted this many times `debounceMs`, in this many frames, is accepted even close to the border. */
-const STILL = { times: 4, frames: 20 };
+const SETTLED = { times: 4, frames: 20 };
 
 /**
  * Whether a change from `since` to `now` is accepted. Boxes flicker: an object that stands on a border seems to cross
  * it again and again. So it must get away from the border, or stay on its side for much longer.
  */
-function hasLasted({ at, clear, frames }: Pending, now: FrameRef, { debounceMs }: Patience): boolean {
+function hasLasted({ at, clear, frames }: Pending, now: FrameRef, { debounceMs }: Debounce): boolean {
   const lasted = now.time - at.time;
-  return clear ? lasted >= debounceMs : lasted >= debounceMs * STILL.times && frames >= STILL.frames;
+  return clear ? lasted >= debounceMs : lasted >= debounceMs * SETTLED.times && frames >= SETTLED.frames;
 }
 
 /** Whether one object is in one zone. A change is accepted once it has lasted. */
@@ -41,7 +41,7 @@ export const presenceSchema = z.object({
   last: frameRefSchema.optional(),
   /** All frames since then show the other state. */
   change: pendingSchema.optional(),
-  /** Rules that reported this stay. */
+  /** Rules that reported this stay. The stored state has this name. */
   told: z.array(z.string()),
 });
 type Presence = z.infer<typeof presenceSchema>;
@@ -62,7 +62,7 @@ export function observeZone(
   presence: Presence,
   { inside, clear }: { inside: boolean; clear: () => boolean },
   frame: FrameRef,
-  patience: Patience,
+  debounce: Debounce,
 ): Change | undefined {
   if (inside === presence.inside) {
     presence.last = frame;
@@ -73,7 +73,7 @@ export function observeZone(
   presence.change.frames++;
   // An object that was never seen outside did not cross the border.
   presence.change.clear ||= !presence.last || clear();
-  if (!hasLasted(presence.change, frame, patience)) return undefined;
+  if (!hasLasted(presence.change, frame, debounce)) return undefined;
   const change = { inside, at: presence.change.at, before: presence.last };
   Object.assign(presence, { inside, since: change.at, last: frame, change: undefined, told: [] });
   return change;
@@ -126,7 +126,7 @@ export function observeLine(
   crossing: Crossing,
   line: Segment,
   { point, size, frame }: { point: Point; size: Point; frame: FrameRef },
-  patience: Patience,
+  debounce: Debounce,
 ): Passage | undefined {
   // An object exactly on the line has not crossed it yet.
   const side = Math.sign(sideOf(line, point)) || crossing.side;
@@ -137,8 +137,8 @@ export function observeLine(
   const over = () => segmentsTouch([crossing.point, point], line);
   crossing.change ??= { at: frame, over: over(), clear: false, frames: 0 };
   crossing.change.frames++;
-  crossing.change.clear ||= distanceInSizes(line, point, size) >= patience.hysteresis;
-  if (!hasLasted(crossing.change, frame, patience)) return undefined;
+  crossing.change.clear ||= distanceInSizes(line, point, size) >= debounce.hysteresis;
+  if (!hasLasted(crossing.change, frame, debounce)) return undefined;
   const passage = passageOf(crossing);
   Object.assign(crossing, { side, point: [...point], last: frame, change: undefined });
   return passage;

@@ -119,8 +119,8 @@ export class Scene {
       const track = tracks[index];
       return track ? [{ track, detection }] : [];
     });
-    const gone = [...ended, ...dropped];
-    const events = this.#events.update({ ...frame, time, sightings, ended: gone, lostMs: tracker.lostMs });
+    const watched = { ...frame, time, sightings, ended: [...ended, ...dropped], lostMs: tracker.lostMs };
+    const events = this.#events.update(watched);
     const placed = this.#placed(detections, frame);
     return { detections: placed, removed, events, intervalMs: tracker.interval, ...setBack };
   }

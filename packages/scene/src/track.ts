@@ -40,7 +40,7 @@ const MIN_SIZE = 1e-4;
 /** Lowest confidence of a box whose colours are used. */
 const SURE = 0.6;
 
-export function begin(candidate: Candidate, at: number, status: 'tracked' | 'tentative'): Track {
+export function startTrack(candidate: Candidate, at: number, status: 'tracked' | 'tentative'): Track {
   const { index, class_name, confidence, box, appearance } = candidate;
   const start = (axis: 0 | 1 | 2 | 3): Coordinate => initiate(box[axis], sizeAlong(axis, box));
   return {
@@ -56,7 +56,7 @@ export function begin(candidate: Candidate, at: number, status: 'tracked' | 'ten
 }
 
 /** Predicts the position of the object after `dt` units of time. */
-export function advance(track: Track, dt: number): void {
+export function predictTrack(track: Track, dt: number): void {
   const box = boxOf(track);
   // The change of size before an object was hidden does not predict its size afterwards.
   if (track.status === 'lost') for (const size of [track.box[2], track.box[3]]) size[1] = 0;
@@ -64,7 +64,7 @@ export function advance(track: Track, dt: number): void {
 }
 
 /** Processes a new sighting of the object. */
-export function see(track: Track, candidate: Candidate, at: number): void {
+export function updateTrack(track: Track, candidate: Candidate, at: number): void {
   const { box, class_name, confidence, appearance } = candidate;
   const before = boxOf(track);
   for (const [axis, one] of track.box.entries()) {
