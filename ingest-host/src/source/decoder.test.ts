@@ -6,7 +6,7 @@ import { afterAll, expect, test } from 'vitest';
 import { evenTimes, makeVideo, type VideoOptions, videoFolder } from '../../../test/support/video.ts';
 import { RawFrame } from '../raw-frame.ts';
 import { VideoDecoder } from './decoder.ts';
-import { markOf } from './nal-units.ts';
+import { lossMarkerOf } from './nal-units.ts';
 
 const folder = await videoFolder();
 afterAll(() => folder.remove());
@@ -111,7 +111,7 @@ function marked(packet: Packet, codec: 'H264' | 'H265', packets: number): Packet
   const copy = packet.clone();
   if (!copy) throw new Error('no memory');
   const start = Buffer.from([0, 0, 0, 1]);
-  copy.data = Buffer.concat([start, markOf({ packets, isKey: false }, codec), packet.data ?? start]);
+  copy.data = Buffer.concat([start, lossMarkerOf({ packets, isKey: false }, codec), packet.data ?? start]);
   return copy;
 }
 

@@ -20,10 +20,10 @@ import {
 import { Codec, CodecContext, type Packet, type Stream } from 'node-av/lib';
 import { RawFrame } from '../raw-frame.ts';
 import { H264References } from './h264-references.ts';
+import { H265References } from './h265-references.ts';
 import { findHardware } from './hardware.ts';
 import { checkDecoder, checkJpeg, checkMemory, MAX_PIXELS, tooLarge } from './limits.ts';
-import { type Gap, gapOf, type Verdict } from './nal-units.ts';
-import { ReferenceSets } from './reference-sets.ts';
+import { type Loss, lossBefore, type PictureState } from './nal-units.ts';
 import type { Damage, Hwaccel } from './source.ts';
 import { check, SourceError } from './source-error.ts';
 
@@ -47,7 +47,7 @@ export class VideoDecoder {
   readonly #damage: Damage | undefined;
   readonly #fromNetwork: boolean;
   /** Only for video from a network, where pictures may be lost. */
-  readonly #references: H264References | ReferenceSets | undefined;
+  readonly #references: H264References | H265References | undefined;
   readonly #inSegments: boolean;
   #skipping: AVDiscard = AVDISCARD_DEFAULT;
   /** No picture is returned until the next key frame. */
@@ -80,7 +80,7 @@ export class VideoDecoder {
     this.#inSegments = inSegments;
     this.#damage = damage;
     if (fromNetwork && codecId === AV_CODEC_ID_H264) this.#references = new H264References();
-    if (fromNetwork && codecId === AV_CODEC_ID_HEVC) this.#references = new ReferenceSets();
+    if (fromNetwork && codecId === AV_CODEC_ID_HEVC) this.#references = new H265References();
   }
 
   /** @throws SourceError */
@@ -149,18 +149,18 @@ export class VideoDecoder {
     return [];
   }
 
-  #check(packet: Packet, gaps: number): Verdict {
+  #check(packet: Packet, gaps: number): PictureState {
     const isGap = gaps !== this.#gaps;
     this.#gaps = gaps;
     // The packet's data is read only if references are followed.
     if (!this.#references) return isGap ? 'broken' : 'whole';
     const picture = packet.data ?? NOTHING;
     const hole = this.#holeBefore(packet);
-    return this.#references.check(picture, gapOf(picture) ?? hole);
+    return this.#references.check(picture, lossBefore(picture) ?? hole);
   }
 
   /** The gap that damaged pictures left before `packet`. The time since the last whole picture gives its length. */
-  #holeBefore({ dts }: Packet): Gap | undefined {
+  #holeBefore({ dts }: Packet): Loss | undefined {
     const since = dts === AV_NOPTS_VALUE ? Number.NaN : Number(dts - this.#dts);
     this.#dts = dts;
     const isKey = this.#wasKey;

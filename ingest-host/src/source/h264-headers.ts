@@ -13,7 +13,7 @@ export interface Sequence {
   /** Bits of frame_num. */
   numberBits: number;
   /** Bits of a picture's output order (pic_order_cnt_lsb); undefined if slices do not contain it. */
-  placeBits: number | undefined;
+  pocBits: number | undefined;
   hasDeltas: boolean;
   hasPlanes: boolean;
   hasColours: boolean;
@@ -39,7 +39,7 @@ export interface Slice {
   isReference: boolean;
   number: number;
   /** Low bits of its output order. */
-  low: number | undefined;
+  pocLsb: number | undefined;
   isB: boolean;
   /**
    * The slice's reference lists: number of references, and changes of the default order. Empty for an I slice. `op` 0
@@ -68,7 +68,7 @@ export function readSequence(nal: Buffer): [number, Sequence] {
   }
   const numberBits = atMost(16, bits.golomb() + 4);
   const orderType = bits.golomb();
-  const placeBits = orderType === 0 ? atMost(16, bits.golomb() + 4) : undefined;
+  const pocBits = orderType === 0 ? atMost(16, bits.golomb() + 4) : undefined;
   const hasDeltas = orderType === 1 && !bits.flag();
   if (orderType === 1) {
     bits.skipGolombs(2);
@@ -78,7 +78,7 @@ export function readSequence(nal: Buffer): [number, Sequence] {
   const hasGaps = bits.flag();
   bits.skipGolombs(2);
   const [hasFields, hasColours] = [!bits.flag(), chroma !== 0 && !hasPlanes];
-  return [id, { numberBits, placeBits, hasDeltas, hasPlanes, hasColours, hasFields, maxReferences, hasGaps }];
+  return [id, { numberBits, pocBits, hasDeltas, hasPlanes, hasColours, hasFields, maxReferences, hasGaps }];
 }
 
 /** Reads a picture parameter set (7.3.2.2). @returns its id and its content */
@@ -116,12 +116,12 @@ export function readSlice(nal: Buffer, sequence: Sequence, parameters: Parameter
   const isB = type === 1;
   const isField = sequence.hasFields && bits.flag();
   const known = { isIdr, isReference, number, isB, isField };
-  if (isField) return { ...known, low: undefined, lists: [], unused: undefined, isOther: true };
+  if (isField) return { ...known, pocLsb: undefined, lists: [], unused: undefined, isOther: true };
   if (isIdr) bits.skipGolombs(1);
-  const low = sequence.placeBits === undefined ? undefined : bits.read(sequence.placeBits);
+  const pocLsb = sequence.pocBits === undefined ? undefined : bits.read(sequence.pocBits);
   bits.skipGolombs(
     (sequence.hasDeltas ? 1 : 0) +
-      (parameters.hasBottom && (low !== undefined || sequence.hasDeltas) ? 1 : 0),
+      (parameters.hasBottom && (pocLsb !== undefined || sequence.hasDeltas) ? 1 : 0),
   );
   if (parameters.isRedundant) bits.skipGolombs(1);
   const lists = type === 2 || type === 4 ? [] : readLists(bits, isB, parameters.counts);
@@ -130,7 +130,7 @@ export function readSlice(nal: Buffer, sequence: Sequence, parameters: Parameter
   const isAdaptive = isReference && bits.flag();
   const unused = isAdaptive && !isIdr ? readMarking(bits) : undefined;
   const isOther = isAdaptive && unused === undefined;
-  return { ...known, low, lists, unused, isOther };
+  return { ...known, pocLsb, lists, unused, isOther };
 }
 
 /** Whether supplemental information (SEI) says that all pictures from here on can be decoded (D.2.8). */

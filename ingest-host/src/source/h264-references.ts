@@ -8,12 +8,12 @@ import {
   type Sequence,
   type Slice,
 } from './h264-headers.ts';
-import { type Gap, nalUnits, type Verdict } from './nal-units.ts';
+import { type Loss, nalUnits, type PictureState } from './nal-units.ts';
 
 interface Reference {
   number: number;
-  /** Position in output order; undefined for a lost picture. */
-  place: number | undefined;
+  /** Picture order count; undefined for a lost picture. */
+  poc: number | undefined;
   isWhole: boolean;
   /** Whether it certainly is still a reference. A lost picture may have marked it as unused. */
   isSure: boolean;
@@ -44,11 +44,11 @@ export class H264References {
   #doubt = 0;
   /** frame_num of the last reference picture. */
   #number: number | undefined;
-  #high = 0;
-  #low = 0;
+  #pocMsb = 0;
+  #pocLsb = 0;
 
-  /** @param picture with start codes (Annex B), in decoding order; other formats are ignored @param gap before it */
-  check(picture: Buffer, gap?: Gap): Verdict {
+  /** @param picture with start codes (Annex B), in decoding order; other formats are ignored @param loss before it */
+  check(picture: Buffer, loss?: Loss): PictureState {
     let recovers = false;
     try {
       for (const nal of nalUnits(picture, isSlice)) {
@@ -56,19 +56,19 @@ export class H264References {
         if (type === 7) this.#sequences.set(...readSequence(nal));
         if (type === 8) this.#parameters.set(...readParameters(nal));
         if (type === 6) recovers ||= isRecovery(nal);
-        if (isSlice(type)) return this.#follow(nal, picture, gap, recovers);
+        if (isSlice(type)) return this.#follow(nal, picture, loss, recovers);
       }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       // An invalid header: the decoder will report it.
       this.forget();
     }
-    return gap?.isKey ? this.#break() : 'whole';
+    return loss?.isKey ? this.#break() : 'whole';
   }
 
-  #follow(nal: Buffer, picture: Buffer, gap: Gap | undefined, recovers: boolean): Verdict {
+  #follow(nal: Buffer, picture: Buffer, loss: Loss | undefined, recovers: boolean): PictureState {
     const [sequence, parameters] = this.#setsOf(nal);
-    if (!sequence || parameters.hasGroups) return gap ? this.#break() : 'whole';
+    if (!sequence || parameters.hasGroups) return loss ? this.#break() : 'whole';
     const slice = readSlice(nal, sequence, parameters);
     const { isIdr, isReference } = slice;
     const isStart = isIdr || (recovers && slice.isField);
@@ -80,31 +80,31 @@ export class H264References {
     this.#isAdaptive ||= slice.unused !== undefined;
     this.#isOther ||= slice.isOther;
     if (isIdr) {
-      [this.#high, this.#low] = [0, 0];
-      const place = this.#placeOf(slice, sequence);
-      this.#references = [{ number: slice.number, place, isWhole: true, isSure: true }];
+      [this.#pocMsb, this.#pocLsb] = [0, 0];
+      const poc = this.#pocOf(slice, sequence);
+      this.#references = [{ number: slice.number, poc, isWhole: true, isSure: true }];
       return 'whole';
     }
     if (isStart) return 'whole';
-    if (gap?.isKey) return this.#break();
+    if (loss?.isKey) return this.#break();
     const limit = 2 ** sequence.numberBits;
     // Both fields of a picture have one number.
-    const isSame = before === undefined || (before === slice.number && (sequence.hasFields || !gap));
+    const isSame = before === undefined || (before === slice.number && (sequence.hasFields || !loss));
     const missing = isSame ? 0 : (slice.number - before - 1 + limit) % limit;
     if (missing > 0 && !isReference) this.#number = (slice.number - 1 + limit) % limit;
     // Numbers restart at a key frame. If one was lost and no number is missing, `slice.number` pictures were lost.
-    const mayHideKey = missing === 0 && slice.number <= (gap?.packets ?? -1);
-    if (gap && (mayHideKey || !this.#references)) return this.#break();
-    if (missing === 0 || (sequence.hasGaps && !gap)) return this.#look(slice, picture, sequence);
+    const mayHideKey = missing === 0 && slice.number <= (loss?.packets ?? -1);
+    if (loss && (mayHideKey || !this.#references)) return this.#break();
+    if (missing === 0 || (sequence.hasGaps && !loss)) return this.#look(slice, picture, sequence);
     if (this.#isOther || sequence.hasGaps || !this.#references) return this.#break();
     for (let back = Math.min(missing, MAX_KEPT); back > 0; back -= 1)
       this.#miss((slice.number - back + limit) % limit, sequence);
     return this.#look(slice, picture, sequence);
   }
 
-  #look(slice: Slice, picture: Buffer, sequence: Sequence): Verdict {
+  #look(slice: Slice, picture: Buffer, sequence: Sequence): PictureState {
     const references = this.#references;
-    const place = this.#placeOf(slice, sequence);
+    const poc = this.#pocOf(slice, sequence);
     if (this.#doubt > 0) {
       this.#doubt -= 1;
       return 'smeared';
@@ -112,10 +112,10 @@ export class H264References {
     if (!references) return 'whole';
     const isHole = references.some(({ isWhole, isSure }) => !isWhole || !isSure);
     const isWhole =
-      !isHole || this.#slicesOf(picture).every((one) => areWhole(one, references, place, sequence));
+      !isHole || this.#slicesOf(picture).every((one) => areWhole(one, references, poc, sequence));
     if (slice.isReference) {
       this.#mark(slice, sequence);
-      keep(references, { number: slice.number, place, isWhole, isSure: true });
+      keep(references, { number: slice.number, poc, isWhole, isSure: true });
     }
     // Without an undamaged reference all later pictures refer to lost ones.
     if (!references.some((one) => one.isWhole)) return this.#break();
@@ -127,7 +127,7 @@ export class H264References {
     const references = this.#references ?? [];
     if (this.#isAdaptive) for (const one of references) one.isSure = false;
     else this.#mark({ number, unused: undefined }, sequence);
-    keep(references, { number, place: undefined, isWhole: false, isSure: true });
+    keep(references, { number, poc: undefined, isWhole: false, isSure: true });
   }
 
   /** Removes the references that a slice marks as unused, or else the oldest (8.2.5). */
@@ -158,17 +158,17 @@ export class H264References {
   }
 
   /** 8.2.1.1 */
-  #placeOf({ low, isReference, isIdr }: Slice, { placeBits }: Sequence): number | undefined {
-    if (low === undefined || placeBits === undefined) return undefined;
-    const span = 2 ** placeBits;
-    let high = this.#high;
-    if (low < this.#low && this.#low - low >= span / 2) high += span;
-    else if (low > this.#low && low - this.#low > span / 2) high -= span;
-    if (isReference || isIdr) [this.#high, this.#low] = [high, low];
-    return high + low;
+  #pocOf({ pocLsb, isReference, isIdr }: Slice, { pocBits }: Sequence): number | undefined {
+    if (pocLsb === undefined || pocBits === undefined) return undefined;
+    const span = 2 ** pocBits;
+    let high = this.#pocMsb;
+    if (pocLsb < this.#pocLsb && this.#pocLsb - pocLsb >= span / 2) high += span;
+    else if (pocLsb > this.#pocLsb && pocLsb - this.#pocLsb > span / 2) high -= span;
+    if (isReference || isIdr) [this.#pocMsb, this.#pocLsb] = [high, pocLsb];
+    return high + pocLsb;
   }
 
-  #break(): Verdict {
+  #break(): PictureState {
     this.forget();
     // Decoding goes on, but nothing is returned.
     return this.#hasFields ? 'smeared' : 'broken';
@@ -189,15 +189,15 @@ function keep(references: Reference[], one: Reference): void {
   if (references.length > MAX_KEPT) references.shift();
 }
 
-/** Whether all references of a slice are undamaged. @param place output order of its picture */
+/** Whether all references of a slice are undamaged. @param poc of its picture */
 function areWhole(
   slice: Slice | undefined,
   references: readonly Reference[],
-  place: number | undefined,
+  poc: number | undefined,
   { numberBits }: Sequence,
 ): boolean {
   if (!slice) return false;
-  const orders = slice.isB ? ordersOf(references, place) : [references.toReversed()];
+  const orders = slice.isB ? ordersOf(references, poc) : [references.toReversed()];
   const limit = 2 ** numberBits;
   return slice.lists.every(({ count, changes }, list) => {
     const usual = orders[list];
@@ -216,8 +216,8 @@ function areWhole(
 }
 
 /** Default order of a B picture's two lists, nearest first (8.2.4.2.3); empty if an output order is unknown. */
-function ordersOf(references: readonly Reference[], place: number | undefined): Reference[][] {
-  const far = (one: Reference) => (one.place ?? Number.NaN) - (place ?? Number.NaN);
+function ordersOf(references: readonly Reference[], poc: number | undefined): Reference[][] {
+  const far = (one: Reference) => (one.poc ?? Number.NaN) - (poc ?? Number.NaN);
   if (references.some((one) => Number.isNaN(far(one)))) return [];
   const past = references.filter((one) => far(one) < 0).sort((one, other) => far(other) - far(one));
   const future = references.filter((one) => far(one) >= 0).sort((one, other) => far(one) - far(other));

@@ -1,4 +1,12 @@
-import { atMost, Bits, type Gap, isKeyOfH265, nalUnits, typeOfH265, type Verdict } from './nal-units.ts';
+import {
+  atMost,
+  Bits,
+  isKeyOfH265,
+  type Loss,
+  nalUnits,
+  type PictureState,
+  typeOfH265,
+} from './nal-units.ts';
 
 /** A reference, by its distance in output order. */
 interface Reference {
@@ -8,12 +16,12 @@ interface Reference {
 }
 
 interface Sequence {
-  /** Bits of a picture's output order. */
+  /** Bits of a picture order count (POC). */
   width: number;
   hasPlanes: boolean;
   sets: Reference[][];
   hasLongTerm: boolean;
-  longTerm: { low: number; isUsed: boolean }[];
+  longTerm: { pocLsb: number; isUsed: boolean }[];
 }
 
 /** Larger numbers are invalid in H.265 (7.4.3.2.1, 7.4.3.3.1, 7.4.8). */
@@ -25,7 +33,7 @@ const MAX_REFERENCES = 16;
 const MAX_SET_BYTES = 4_096;
 
 /** Finds the pictures of an H.265 stream that refer to a lost one. Each lists its references (ITU-T H.265, 8.3.2). */
-export class ReferenceSets {
+export class H265References {
   readonly #sequences = new Map<number, Sequence>();
   readonly #parameters = new Map<number, { sequence: number; hasOutputFlag: boolean; extraBits: number }>();
   /** Output order of the undamaged references; undefined before the first key frame. */
@@ -37,24 +45,24 @@ export class ReferenceSets {
   /** Longest distance in output order between neighbours in decoding order. */
   #step = 1;
 
-  /** @param picture with start codes (Annex B), in decoding order; other formats are ignored @param gap before it */
-  check(picture: Buffer, gap?: Gap): Verdict {
+  /** @param picture with start codes (Annex B), in decoding order; other formats are ignored @param loss before it */
+  check(picture: Buffer, loss?: Loss): PictureState {
     try {
       for (const nal of nalUnits(picture, isSlice)) {
         const type = typeOfH265(nal[0] ?? 0);
         if (type === 33) this.#readSequence(new Bits(nal, 2, MAX_SET_BYTES));
         if (type === 34) this.#readParameters(new Bits(nal, 2));
-        if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2, 128), gap);
+        if (isSlice(nal[0] ?? 0)) return this.#follow(type, (nal[1] ?? 0) & 7, new Bits(nal, 2, 128), loss);
       }
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       // An invalid header: the decoder will report it.
       this.forget();
     }
-    return gap?.isKey ? this.#break() : 'whole';
+    return loss?.isKey ? this.#break() : 'whole';
   }
 
-  #break(): Verdict {
+  #break(): PictureState {
     this.forget();
     return 'broken';
   }
@@ -89,7 +97,7 @@ export class ReferenceSets {
     for (let at = 0; at < count; at += 1) sets.push(readSet(bits, sets, count));
     const hasLongTerm = bits.flag();
     const longTerm = Array.from({ length: hasLongTerm ? atMost(33, bits.golomb()) : 0 }, () => ({
-      low: bits.read(width),
+      pocLsb: bits.read(width),
       isUsed: bits.flag(),
     }));
     this.#sequences.set(id, { width: atMost(16, width), hasPlanes, sets, hasLongTerm, longTerm });
@@ -104,7 +112,7 @@ export class ReferenceSets {
   }
 
   /** 7.3.6.1 @param layer temporal, from 1 */
-  #follow(type: number, layer: number, bits: Bits, gap: Gap | undefined): Verdict {
+  #follow(type: number, layer: number, bits: Bits, loss: Loss | undefined): PictureState {
     const isFirst = bits.flag();
     const isKey = isKeyOfH265(type);
     if (isKey) bits.skip(1);
@@ -112,26 +120,26 @@ export class ReferenceSets {
     const sequence = parameters && this.#sequences.get(parameters.sequence);
     // A picture whose first slice was lost is damaged too.
     if (!sequence || !isFirst) return this.#kept !== undefined && !isFirst ? this.#break() : 'whole';
-    if (gap?.isKey && !isKey) return this.#break();
+    if (loss?.isKey && !isKey) return this.#break();
     bits.skip(parameters.extraBits);
     bits.golomb();
     if (parameters.hasOutputFlag) bits.skip(1);
     if (sequence.hasPlanes) bits.skip(2);
     const isIdr = type === 19 || type === 20;
-    const low = isIdr ? 0 : bits.read(sequence.width);
-    const place = isKey && (type < 21 || !this.#kept) ? low : this.#placeOf(low, sequence.width);
+    const pocLsb = isIdr ? 0 : bits.read(sequence.width);
+    const poc = isKey && (type < 21 || !this.#kept) ? pocLsb : this.#pocOf(pocLsb, sequence.width);
     // Not for leading pictures of a key frame: they are decoded only if the pictures before the key frame are
     // available.
-    if (layer === 1 && !(type >= 6 && type <= 9)) this.#before = place;
+    if (layer === 1 && !(type >= 6 && type <= 9)) this.#before = poc;
     const former = this.#kept;
     if (!former && !isKey) return 'whole';
-    const named = isIdr ? [] : readReferences(bits, sequence, place);
-    const kept = new Set(named.map(({ delta }) => place + delta).filter((one) => former?.has(one)));
-    if (gap && mayHideKey(low, named, this.#step * gap.packets)) return this.#break();
-    if (!gap) this.#step = Math.max(this.#step, Math.abs(place - this.#last));
-    this.#last = place;
-    const isWhole = isKey || named.every(({ delta, isUsed }) => !isUsed || kept.has(place + delta));
-    if (isWhole) kept.add(place);
+    const named = isIdr ? [] : readReferences(bits, sequence, poc);
+    const kept = new Set(named.map(({ delta }) => poc + delta).filter((one) => former?.has(one)));
+    if (loss && mayHideKey(pocLsb, named, this.#step * loss.packets)) return this.#break();
+    if (!loss) this.#step = Math.max(this.#step, Math.abs(poc - this.#last));
+    this.#last = poc;
+    const isWhole = isKey || named.every(({ delta, isUsed }) => !isUsed || kept.has(poc + delta));
+    if (isWhole) kept.add(poc);
     // Without an undamaged reference all later pictures refer to lost ones.
     if (kept.size === 0) return this.#break();
     this.#kept = kept;
@@ -139,10 +147,10 @@ export class ReferenceSets {
   }
 
   /** 8.3.1 */
-  #placeOf(low: number, width: number): number {
+  #pocOf(pocLsb: number, width: number): number {
     const span = 2 ** width;
     const high = Math.floor(this.#before / span) * span;
-    const near = high + low;
+    const near = high + pocLsb;
     if (near < this.#before - span / 2) return near + span;
     return near >= this.#before + span / 2 ? near - span : near;
   }
@@ -153,12 +161,12 @@ export class ReferenceSets {
  * pictures from the key frame on are lost.
  * @param most longest distance from the key frame in output order
  */
-function mayHideKey(place: number, references: readonly Reference[], most: number): boolean {
-  return place <= most && references.every(({ delta }) => place + delta >= 0);
+function mayHideKey(poc: number, references: readonly Reference[], most: number): boolean {
+  return poc <= most && references.every(({ delta }) => poc + delta >= 0);
 }
 
-/** References of the picture at `place`: short-term by distance, long-term by the low bits of their output order. */
-function readReferences(bits: Bits, { sets, width, hasLongTerm, longTerm }: Sequence, place: number) {
+/** References of the picture `poc`: short-term by distance, long-term by the low bits of their output order. */
+function readReferences(bits: Bits, { sets, width, hasLongTerm, longTerm }: Sequence, poc: number) {
   const number = () => (sets.length > 1 ? bits.read(Math.ceil(Math.log2(sets.length))) : 0);
   const references = [...(bits.flag() ? (sets[number()] ?? []) : readSet(bits, sets, sets.length))];
   if (!hasLongTerm) return references;
@@ -167,18 +175,18 @@ function readReferences(bits: Bits, { sets, width, hasLongTerm, longTerm }: Sequ
   let cycles = 0;
   for (let at = 0; at < all; at += 1) {
     const index = at < listed && longTerm.length > 1 ? bits.read(Math.ceil(Math.log2(longTerm.length))) : 0;
-    const { low, isUsed } = (at < listed ? longTerm[index] : undefined) ?? {
-      low: bits.read(width),
+    const { pocLsb, isUsed } = (at < listed ? longTerm[index] : undefined) ?? {
+      pocLsb: bits.read(width),
       isUsed: bits.flag(),
     };
     if (at === 0 || at === listed) cycles = 0;
     const hasCycle = bits.flag();
     if (hasCycle) cycles += bits.golomb();
     const span = 2 ** width;
-    const base = place - (((place % span) + span) % span);
+    const base = poc - (((poc % span) + span) % span);
     // Without the cycle every picture with these low bits may be meant. The nearest one before is the most likely.
-    const near = base + low > place ? low - span : low;
-    references.push({ delta: (hasCycle ? base + low - cycles * span : base + near) - place, isUsed });
+    const near = base + pocLsb > poc ? pocLsb - span : pocLsb;
+    references.push({ delta: (hasCycle ? base + pocLsb - cycles * span : base + near) - poc, isUsed });
   }
   return references;
 }

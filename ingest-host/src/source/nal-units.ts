@@ -83,10 +83,10 @@ export function* nalUnits(picture: Buffer, isSlice: (header: number) => boolean)
  * State of a coded picture. `whole`: all its references are undamaged. `smeared`: one is not, but later pictures may be
  * undamaged. `broken`: all pictures until the next key frame are damaged.
  */
-export type Verdict = 'whole' | 'smeared' | 'broken';
+export type PictureState = 'whole' | 'smeared' | 'broken';
 
 /** What was lost before a picture. */
-export interface Gap {
+export interface Loss {
   /** Lost packets. Each lost picture lost at least one of them. */
   packets: number;
   /** Whether a key frame certainly is among the lost pictures. */
@@ -94,26 +94,26 @@ export interface Gap {
 }
 
 /** Begins the user data of our mark. A UUID is expected there, which may be any 16 bytes (H.264, D.2.7). */
-const MARK = Buffer.from('pictures are lost');
-const MARK_END = MARK.length + 5;
+const LOSS_MARKER = Buffer.from('pictures are lost');
+const MARK_END = LOSS_MARKER.length + 5;
 
 /**
- * A mark of a gap, for the start of a coded picture: so the picture and its gap can't be separated on their way through
+ * A mark of a loss, for the start of a coded picture: so the picture and its mark can't be separated on their way through
  * FFmpeg. It is a NAL unit of supplemental information (SEI, user_data_unregistered), which decoders ignore.
  */
-export function markOf({ packets, isKey }: Gap, codec: 'H264' | 'H265'): Buffer {
+export function lossMarkerOf({ packets, isKey }: Loss, codec: 'H264' | 'H265'): Buffer {
   // No byte is 0, so that no start code can arise.
   const digits = Array.from({ length: 4 }, (_, at) => 1 + ((Math.min(packets, 0xffff) >> (4 * at)) & 15));
-  const payload = Buffer.from([...MARK, isKey ? 2 : 1, ...digits]);
+  const payload = Buffer.from([...LOSS_MARKER, isKey ? 2 : 1, ...digits]);
   const header = codec === 'H264' ? [6] : [39 << 1, 1];
   return Buffer.concat([Buffer.from([...header, 5, payload.length]), payload, Buffer.from([0x80])]);
 }
 
-/** The gap before a coded picture that begins with a mark. */
-export function gapOf(picture: Buffer): Gap | undefined {
+/** The loss before a coded picture that begins with a mark. */
+export function lossBefore(picture: Buffer): Loss | undefined {
   const start = picture.subarray(0, 16 + MARK_END);
-  const at = start.indexOf(MARK);
+  const at = start.indexOf(LOSS_MARKER);
   if (at < 0 || start.length < at + MARK_END) return undefined;
-  const [key, ...digits] = start.subarray(at + MARK.length, at + MARK_END);
+  const [key, ...digits] = start.subarray(at + LOSS_MARKER.length, at + MARK_END);
   return { packets: digits.reduceRight((sum, digit) => 16 * sum + digit - 1, 0), isKey: key === 2 };
 }

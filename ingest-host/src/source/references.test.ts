@@ -7,8 +7,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { evenTimes, makeVideo } from '../../../test/support/video.ts';
 import { readParameters, readSequence } from './h264-headers.ts';
 import { H264References } from './h264-references.ts';
+import { H265References } from './h265-references.ts';
 import { Bits, nalUnits } from './nal-units.ts';
-import { ReferenceSets } from './reference-sets.ts';
 
 let folder: string;
 beforeAll(async () => {
@@ -18,7 +18,7 @@ afterAll(() => rm(folder, { recursive: true }));
 
 const CODECS = [
   ['libx264', H264References],
-  ['libx265', ReferenceSets],
+  ['libx265', H265References],
 ] as const;
 
 /** Coded pictures, in decoding order. */
@@ -82,7 +82,7 @@ describe.each(CODECS)('%s', (codec, Check) => {
 
 test('H.265: a picture that nothing builds on may be lost', async () => {
   const all = await pictures('libx265', 3);
-  const check = new ReferenceSets();
+  const check = new H265References();
   // TRAIL_N (ITU-T H.265, 7.4.2.2).
   const isLeaf = (picture: Buffer) => [...nalUnits(picture, (header) => header >> 1 < 32)].at(-1)?.[0] === 0;
   const kept = all.filter((picture) => !isLeaf(picture));

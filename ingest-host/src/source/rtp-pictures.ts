@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { FRAMING } from '@video-pipeline/camera';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
-import { type Gap, isKeyOfH265, markOf, typeOfH265 } from './nal-units.ts';
+import { isKeyOfH265, type Loss, lossMarkerOf, typeOfH265 } from './nal-units.ts';
 import type { Damage, SourceOptions } from './source.ts';
 
 const HEADER = 12;
@@ -15,7 +15,7 @@ interface RtpEvents {
    * @returns whether the picture was passed on
    */
   picture(packets: Buffer[], mark: Buffer | undefined): boolean;
-  gap(): void;
+  loss(): void;
   /** A picture was left out, because packets of it were lost. */
   lost(): void;
 }
@@ -71,7 +71,7 @@ export function passPictures(
       client.uncork();
       return true;
     },
-    gap() {
+    loss() {
       losses.gaps += 1;
     },
     lost() {
@@ -104,7 +104,7 @@ export class RtpPictures {
   #timestamp: number | undefined;
   #isWhole = true;
   /** What was lost since the last picture that was passed on. */
-  #gap: Gap = { packets: 0, isKey: false };
+  #loss: Loss = { packets: 0, isKey: false };
 
   /** @param codecs from {@link codecsOf} */
   constructor(codecs: ReadonlyMap<number, string>, events: RtpEvents) {
@@ -120,7 +120,7 @@ export class RtpPictures {
     const missing = (sequence - (this.#next ?? sequence)) & 0xffff;
     const isGap = missing !== 0;
     this.#next = (sequence + 1) & 0xffff;
-    if (isGap) this.#events.gap();
+    if (isGap) this.#events.loss();
     if (timestamp !== this.#timestamp) {
       // The lost packets may be the end of the former picture, or the start of this one.
       if (isGap) this.#isWhole = false;
@@ -128,7 +128,7 @@ export class RtpPictures {
       this.#isWhole = !isGap || this.#isStart(packet);
       this.#timestamp = timestamp;
     } else if (isGap) this.#isWhole &&= this.#isStart(packet) && this.#hasNoSlice;
-    this.#gap.packets += missing;
+    this.#loss.packets += missing;
     this.#packets.push(packet);
     if (((packet[FRAMING + 1] ?? 0) & 0x80) !== 0) this.#end();
   }
@@ -136,10 +136,10 @@ export class RtpPictures {
   #end(): void {
     const [first] = this.#packets;
     if (first && !(this.#isWhole && this.#events.picture(this.#packets, this.#mark(first)))) {
-      this.#gap.packets += this.#isWhole ? this.#packets.length : 0;
-      this.#gap.isKey ||= this.#packets.some((packet) => this.#isKey(packet));
+      this.#loss.packets += this.#isWhole ? this.#packets.length : 0;
+      this.#loss.isKey ||= this.#packets.some((packet) => this.#isKey(packet));
       this.#events.lost();
-    } else if (first) this.#gap = { packets: 0, isKey: false };
+    } else if (first) this.#loss = { packets: 0, isKey: false };
     this.#packets = [];
     this.#isWhole = true;
   }
@@ -147,12 +147,12 @@ export class RtpPictures {
   /** A packet with the mark, before the packets of the picture. */
   #mark(first: Buffer): Buffer | undefined {
     const { codec } = this.#payload(first);
-    if (this.#gap.packets === 0 || (codec !== 'H264' && codec !== 'H265')) return undefined;
+    if (this.#loss.packets === 0 || (codec !== 'H264' && codec !== 'H265')) return undefined;
     const header = Buffer.from(first.subarray(0, FRAMING + HEADER));
     // Neither padding, extension nor sources; no marker.
     header[FRAMING] = 0x80;
     header[FRAMING + 1] = (header[FRAMING + 1] ?? 0) & 0x7f;
-    const mark = Buffer.concat([header, markOf(this.#gap, codec)]);
+    const mark = Buffer.concat([header, lossMarkerOf(this.#loss, codec)]);
     mark.writeUInt16BE(mark.length - FRAMING, 2);
     return mark;
   }

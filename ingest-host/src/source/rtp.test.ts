@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { FRAMING } from '@video-pipeline/camera';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
-import { type Gap, gapOf } from './nal-units.ts';
+import { type Loss, lossBefore } from './nal-units.ts';
 import { codecsOf, RtpPictures } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
 
@@ -26,14 +26,14 @@ const stream = Array.from({ length: 30 }, (_, index) => {
 
 function pictures(packets: Buffer[], codec = 'H265', takes = (_index: number) => true) {
   const got: Buffer[][] = [];
-  const gaps: (Gap | undefined)[] = [];
+  const gaps: (Loss | undefined)[] = [];
   const counts = { gaps: 0, lost: 0 };
   const all = new RtpPictures(new Map([[96, codec]]), {
     picture: (one, mark) => {
-      gaps.push(mark && gapOf(mark.subarray(FRAMING + 12)));
+      gaps.push(mark && lossBefore(mark.subarray(FRAMING + 12)));
       return got.push(one) > 0 && takes(got.length - 1);
     },
-    gap: () => {
+    loss: () => {
       counts.gaps += 1;
     },
     lost: () => {
