@@ -1,5 +1,5 @@
 import { type Head, type HeadName, heads } from './heads/index.ts';
-import type { Verdict } from './heads/proof.ts';
+import type { Verdict } from './heads/validate-outputs.ts';
 import type { OutputForm } from './onnx/output-form.ts';
 
 /** Forms of the output that may explain the problem of a verdict. */

@@ -5,7 +5,7 @@ import sharp from 'sharp';
 import { expect, test } from 'vitest';
 import { writeConstantModel } from '../test/constant-model.ts';
 import { resizeAndCrop } from './crop.ts';
-import { forTool, loadDetector } from './load-detector.ts';
+import { loadDetector, optionsForTool } from './load-detector.ts';
 
 test('a classification gives the whole frame, best class first, no class under the threshold', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'classify-'));
@@ -18,7 +18,7 @@ test('a classification gives the whole frame, best class first, no class under t
     const picture = await sharp({ create: { width: 300, height: 200, channels: 3, background: '#789' } })
       .jpeg()
       .toBuffer();
-    const detector = await loadDetector(path, forTool(1e6));
+    const detector = await loadDetector(path, optionsForTool(1e6));
     const { signal } = new AbortController();
     const ask = { pictures: [picture], client: 'test', signal };
     const [seen] = await detector.detect({ ...ask, threshold: 0.08 });

@@ -8,11 +8,11 @@ import { InputSizes } from './input-sizes.ts';
 import type { ModelFile } from './model-file.ts';
 import { decodePicture, frameBytes, layOut, type Picture, pictureError } from './picture.ts';
 import { resizeLinear } from './resize.ts';
-import { resizeElsewhere } from './resize-pool.ts';
+import { resizeInWorker } from './resize-pool.ts';
 import { ServiceRate } from './service-rate.ts';
 import type { Precision } from './session.ts';
 import { toDetection } from './to-detection.ts';
-import { untilEnd } from './until-end.ts';
+import { untilAborted } from './until-aborted.ts';
 
 export type * from './detector-options.ts';
 
@@ -122,7 +122,7 @@ export class Detector {
       }
       return result.promise;
     });
-    return untilEnd(Promise.all(results), signal, () => {
+    return untilAborted(Promise.all(results), signal, () => {
       for (const { result } of this.#lanes.remove(client, (job) => job.request === request))
         result.reject(signal.reason);
     });
@@ -139,7 +139,7 @@ export class Detector {
     this.#checkRoom(dims[0]);
     const result = Promise.withResolvers<OutputTensor[]>();
     this.#tensors.push(client, { request, result });
-    return untilEnd(result.promise, signal, () => {
+    return untilAborted(result.promise, signal, () => {
       this.#tensors.waiting.remove(client, (job) => job.request === request);
     });
   }
@@ -180,7 +180,7 @@ export class Detector {
       picture = await decodePicture(bytes, header, {
         resize: this.#options.resize,
         // A GPU needs more frames a second than one thread can scale.
-        scale: this.#options.tunesShapes ? resizeElsewhere : resizeLinear,
+        scale: this.#options.tunesShapes ? resizeInWorker : resizeLinear,
         place: (width, height) => this.inputSizes.place(width, height),
       });
       decoded = this.#observe('picture', started);

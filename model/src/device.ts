@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { onnxruntimeFolder } from './cuda-provider.ts';
 import type { Device, DeviceUse, StartOptions } from './device-use.ts';
-import { fasterOf } from './faster-runtime.ts';
+import { fasterRuntime } from './faster-runtime.ts';
 import { cpuShape, InferenceError, InferencePool, type WorkerSetup } from './inference-pool.ts';
 import { isOpenvinoCached, openvinoLibraries } from './openvino/wheel.ts';
 
@@ -84,7 +84,7 @@ async function startOnCpu(options: StartOptions, fallback: string): Promise<Devi
   let openvino: DeviceUse | undefined;
   try {
     openvino = await startOpenvino(options);
-    const [taken, other] = await fasterOf(onnxruntime, openvino, options);
+    const [taken, other] = await fasterRuntime(onnxruntime, openvino, options);
     await other.pool.close();
     return { ...taken, fallback };
   } catch (error) {

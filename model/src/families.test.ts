@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { type ConstantModel, type ConstantOutput, writeConstantModel } from '../test/constant-model.ts';
 import { onSameThread } from '../test/same-thread.ts';
-import { decide } from './heads/decide.ts';
+import { chooseHead } from './heads/choose-head.ts';
 import { type Candidate, heads, isSound, type OutputTensor } from './heads/index.ts';
 import { letterbox } from './letterbox.ts';
 import { type ReadOptions, readModelFile } from './model-file.ts';
@@ -867,7 +867,7 @@ test('whatever a graph gives: refused, or read as objects with a confidence of 0
   fc.assert(
     fc.property(outputs, (random) => {
       const size = { inputWidth: SIDE, inputHeight: SIDE };
-      const decision = decide([random, random], size, undefined);
+      const decision = chooseHead([random, random], size, undefined);
       if (!decision.head) return;
       const found = heads[decision.head].decode(random, 0, { threshold: 0.05, ...size }).filter(isSound);
       for (const { score } of found) expect(score).toBeLessThanOrEqual(1.01);

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import type { DeviceUse, StartOptions } from './device-use.ts';
-import { fasterOf } from './faster-runtime.ts';
+import { fasterRuntime } from './faster-runtime.ts';
 
 let cache: string;
 const file = () => join(cache, 'model', 'runtimes.json');
@@ -47,7 +47,7 @@ test.each([
   [20, 19.5, 'cpu'],
 ])('of %d and %d ms a frame, %s is taken', async (first, second, taken) => {
   const [a, b] = [runtime('cpu', first), runtime('openvino', second)];
-  const [chosen, other] = await fasterOf(a.use, b.use, options('1'), 100);
+  const [chosen, other] = await fasterRuntime(a.use, b.use, options('1'), 100);
   expect(chosen.device).toBe(taken);
   expect(new Set([chosen, other])).toEqual(new Set([a.use, b.use]));
 });
@@ -55,24 +55,24 @@ test.each([
 test('what was measured is kept for each model, and said', async () => {
   const again = () => [runtime('cpu', 5), runtime('openvino', 20)] as const;
   const [first] = again();
-  await fasterOf(first.use, again()[1].use, options('1'), 100);
+  await fasterRuntime(first.use, again()[1].use, options('1'), 100);
   expect(first.counted.frames).toBeGreaterThan(10);
   const [second, openvino] = again();
   notes.length = 0;
-  const [chosen] = await fasterOf(second.use, openvino.use, options('1'), 100);
+  const [chosen] = await fasterRuntime(second.use, openvino.use, options('1'), 100);
   expect([chosen.device, second.counted.frames]).toEqual(['cpu', 0]);
   expect(notes).toEqual([expect.stringMatching(/^cpu f32: \d/), expect.stringMatching(/^openvino f32: \d/)]);
   const [other] = again();
-  await fasterOf(other.use, openvino.use, options('2'), 100);
+  await fasterRuntime(other.use, openvino.use, options('2'), 100);
   expect(other.counted.frames).toBeGreaterThan(0);
   expect(Object.keys(JSON.parse(await readFile(file(), 'utf8')))).toHaveLength(2);
 });
 
 test('a file that is cut off is written anew', async () => {
-  await fasterOf(runtime('cpu', 5).use, runtime('openvino', 20).use, options('1'), 100);
+  await fasterRuntime(runtime('cpu', 5).use, runtime('openvino', 20).use, options('1'), 100);
   await writeFile(file(), '{"1');
   const { use, counted } = runtime('cpu', 5);
-  await fasterOf(use, runtime('openvino', 20).use, options('1'), 100);
+  await fasterRuntime(use, runtime('openvino', 20).use, options('1'), 100);
   expect(counted.frames).toBeGreaterThan(0);
   expect(Object.keys(JSON.parse(await readFile(file(), 'utf8')))).toHaveLength(1);
 });
@@ -80,6 +80,6 @@ test('a file that is cut off is written anew', async () => {
 test('where nothing can be written, it is measured all the same', async () => {
   vi.stubEnv('VIDEO_PIPELINE_CACHE', process.execPath);
   const [a, b] = [runtime('cpu', 20), runtime('openvino', 5)];
-  expect((await fasterOf(a.use, b.use, options('1'), 100))[0]).toBe(b.use);
+  expect((await fasterRuntime(a.use, b.use, options('1'), 100))[0]).toBe(b.use);
   vi.unstubAllEnvs();
 });

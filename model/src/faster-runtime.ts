@@ -20,7 +20,7 @@ const ROUND = 4;
  * precision. The result is kept in the cache.
  * @returns the runtime to use, and the other one
  */
-export async function fasterOf(
+export async function fasterRuntime(
   first: DeviceUse,
   second: DeviceUse,
   options: StartOptions,

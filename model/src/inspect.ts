@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Detection } from '@video-pipeline/frame';
 import sharp from 'sharp';
-import { forTool, loadDetector, type ToolOptions } from './load-detector.ts';
+import { loadDetector, optionsForTool, type ToolOptions } from './load-detector.ts';
 import { type Evidence, UnsupportedModelError } from './model-file.ts';
 import { syntheticPictures } from './probe.ts';
 
@@ -32,7 +32,7 @@ const BATCH_SIZES = [4];
 /** Reads a model, recognises its family by its outputs, and draws its detections on a picture. */
 export async function inspect(file: string, options: InspectOptions): Promise<Inspection> {
   try {
-    const load = { ...options, ...forTool(options.maxPixels), batchSizes: BATCH_SIZES };
+    const load = { ...options, ...optionsForTool(options.maxPixels), batchSizes: BATCH_SIZES };
     const detector = await loadDetector(file, load);
     try {
       const { head, version, weights, evidence, inputSize } = detector.model;

@@ -52,7 +52,7 @@ export interface ToolOptions extends Pick<LoadOptions, 'head' | 'names'> {
 }
 
 /** Options for a tool: on the CPU, with the most exact settings. @param observe called with the time of each step */
-export function forTool(maxPixels: number, observe: LoadOptions['detector']['observe'] = () => {}) {
+export function optionsForTool(maxPixels: number, observe: LoadOptions['detector']['observe'] = () => {}) {
   return {
     ...{ device: 'cpu', threads: 1, precision: 'f32', select: 'host' },
     ...{ candidates: 1000, classAgnostic: false, maxDetections: 300 },

@@ -107,7 +107,7 @@ export function pixelsOf(card: ModelCard, family: Preprocessing): PixelForm | Pr
 }
 
 /** The parts of a card that replace those of the file's metadata. */
-export function definedIn({ names, iou, task, keypoints }: ModelCard): Partial<ModelMetadata> {
+export function metadataOf({ names, iou, task, keypoints }: ModelCard): Partial<ModelMetadata> {
   return {
     ...(names && { names }),
     ...(iou !== undefined && { iou }),

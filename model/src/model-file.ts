@@ -1,10 +1,10 @@
 import { basename } from 'node:path';
 import { advise, runtimeReason } from './advice.ts';
-import { type Decision, decide } from './heads/decide.ts';
+import { chooseHead, type HeadChoice } from './heads/choose-head.ts';
 import { type Head, type HeadName, heads, type OutputTensor, type Preprocessing } from './heads/index.ts';
 import { cpuShape, InferencePool } from './inference-pool.ts';
 import { type InputSize, inputSizeOf, letterbox } from './letterbox.ts';
-import { definedIn, type ModelCard, pixelsOf, readCard } from './model-card.ts';
+import { type ModelCard, metadataOf, pixelsOf, readCard } from './model-card.ts';
 import { type ModelMetadata, readMetadata, TASK_NAMES, taskOf } from './model-metadata.ts';
 import { giveUsualForm, type OutputForm } from './onnx/output-form.ts';
 import { DataType, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
@@ -37,7 +37,7 @@ export interface Evidence {
   /** Name and sizes of each output in a real run. */
   answered: readonly string[];
   /** For each family that may fit: whether the outputs are plausible. */
-  verdicts: Decision['verdicts'];
+  verdicts: HeadChoice['verdicts'];
   /** Whether pictures in a batch give the same outputs as alone; absent if that was not tried. */
   keepsApart?: boolean;
 }
@@ -108,7 +108,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
   let loadMs = 0;
   try {
     const { graph } = stored;
-    const metadata = { ...readMetadata(graph.metadataProps), ...definedIn(card) };
+    const metadata = { ...readMetadata(graph.metadataProps), ...metadataOf(card) };
     const names = options.names ?? metadata.names;
     const { input: inputs, output: outputs } = graph.graph;
     const found = { inputs: listed(inputs), outputs: listed(outputs), metadata, card };
@@ -171,7 +171,7 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
       // The outputs are large: they are not kept.
       const { proof, ...asked } = await ask(fedAs, form);
       const said = { ...facts, boxes: form.boxes };
-      const { head, refusal = '', verdicts } = decide(proof.alone, said, named);
+      const { head, refusal = '', verdicts } = chooseHead(proof.alone, said, named);
       const outputs = (proof.alone[0] ?? []).map(({ name, dims }) => ({ name, dims }));
       const answered = outputs.map(({ name, dims }) => `${name} [${dims.join(', ')}]`);
       const evidence: Evidence = { ...found, answered, verdicts, ...proof.batches };
@@ -258,7 +258,7 @@ function servableInput(model: ModelProto, refuse: Refuse): ValueInfoProto {
   return image;
 }
 
-const problemOf = (verdicts: Decision['verdicts'] = [], head: HeadName) =>
+const problemOf = (verdicts: HeadChoice['verdicts'] = [], head: HeadName) =>
   verdicts.find((one) => one.head === head)?.problem ?? '';
 const formOf = ({ scores, boxes }: ModelCard): OutputForm => ({
   ...(scores && { scores }),

@@ -7,7 +7,7 @@ import reference from '../../test/models/reference/resize.json' with { type: 'js
 import { letterbox } from './letterbox.ts';
 import { type DecodeOptions, decodePicture, frameBytes, layOut, pictureError } from './picture.ts';
 import { resizeLinear } from './resize.ts';
-import { resizeElsewhere } from './resize-pool.ts';
+import { resizeInWorker } from './resize-pool.ts';
 
 const place = (width: number, height: number) =>
   letterbox(width, height, { kind: 'rectangle', longest: 64, stride: 32 });
@@ -160,7 +160,7 @@ test.each(reference.scaled)('scaled as OpenCV does, to the bit: $size', ({ size,
 test('on a thread of its own it is the same', async () => {
   const pixels = (step: number) => Uint8Array.from({ length: 100 * 90 * 3 }, (_, at) => (at * step) & 255);
   const here = [31, 57].map((step) => resizeLinear(pixels(step), { width: 100, height: 90 }, 64, 58));
-  const there = [31, 57].map((step) => resizeElsewhere(pixels(step), { width: 100, height: 90 }, 64, 58));
+  const there = [31, 57].map((step) => resizeInWorker(pixels(step), { width: 100, height: 90 }, 64, 58));
   expect(await Promise.all(there)).toEqual(here);
 });
 

@@ -6,7 +6,7 @@ const TOLERANCE = 0.02;
 /** Smallest batch that is tried: with two, a model that reads only the first picture might not be noticed. */
 const LEAST_BATCH = 3;
 /** Larger batches are tried only within this time, milliseconds, and up to this many pixels. */
-const BATCHES_MS = 1_000;
+const BATCHES_BUDGET_MS = 1_000;
 const MAX_PIXELS = 4_000_000;
 
 /**
@@ -34,7 +34,7 @@ export async function probe(
   const sizes = batchSize ? [] : batchSizes.filter((size) => size > 1);
   let keepsApart = true;
   for (const size of sizes.length > 0 ? new Set([LEAST_BATCH, ...sizes]) : []) {
-    const isCostly = size * width * height > MAX_PIXELS || performance.now() - began > BATCHES_MS;
+    const isCostly = size * width * height > MAX_PIXELS || performance.now() - began > BATCHES_BUDGET_MS;
     if (!keepsApart || (size > LEAST_BATCH && isCostly)) continue;
     const order = Array.from({ length: size }, (_, place) => place % pictures.length);
     keepsApart = areApart(await answer(order).catch(() => []), order, alone);

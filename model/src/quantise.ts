@@ -11,7 +11,7 @@ import { readPictureHeader } from '@video-pipeline/picture';
 import type { PictureResult } from './detector.ts';
 import { intersectionOverUnion } from './heads/index.ts';
 import { letterbox } from './letterbox.ts';
-import { forTool, loadDetector, openModel, type ToolOptions } from './load-detector.ts';
+import { loadDetector, openModel, optionsForTool, type ToolOptions } from './load-detector.ts';
 import { cardPath } from './model-card.ts';
 import type { ModelFile } from './model-file.ts';
 import { decodePicture, frameBytes, layOut } from './picture.ts';
@@ -76,7 +76,10 @@ export async function quantise(file: string, options: QuantiseOptions): Promise<
   }
   if (existsSync(cardPath(file))) await copyFile(cardPath(file), cardPath(output));
   note('comparing');
-  const [before, after] = [await see(file, pictures, options), await see(output, pictures, options)];
+  const [before, after] = [
+    await detectAll(file, pictures, options),
+    await detectAll(output, pictures, options),
+  ];
   return {
     output,
     pictures: pictures.length,
@@ -142,13 +145,13 @@ async function writeFrames(
   return path;
 }
 
-async function see(file: string, pictures: readonly Buffer[], options: QuantiseOptions) {
+async function detectAll(file: string, pictures: readonly Buffer[], options: QuantiseOptions) {
   const { head, names, confidence: threshold, maxPixels } = options;
   let milliseconds = 0;
   const detector = await loadDetector(file, {
     ...(head && { head }),
     ...(names && { names }),
-    ...forTool(maxPixels, (step, seconds) => {
+    ...optionsForTool(maxPixels, (step, seconds) => {
       if (step === 'inference') milliseconds += 1000 * seconds;
     }),
   });

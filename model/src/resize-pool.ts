@@ -13,7 +13,7 @@ let workers: { worker: Worker; pending: Result[] }[] | undefined;
  * {@link resizeLinear} on several worker threads: a GPU needs more pictures a second than one thread can scale.
  * @param rgb is transferred to the thread
  */
-export function resizeElsewhere(...[rgb, ...rest]: Parameters<typeof resizeLinear>): Promise<Uint8Array> {
+export function resizeInWorker(...[rgb, ...rest]: Parameters<typeof resizeLinear>): Promise<Uint8Array> {
   workers ??= Array.from({ length: Math.min(MAX_THREADS, Math.ceil(availableParallelism() / 2)) }, start);
   const [least] = workers.toSorted((a, b) => a.pending.length - b.pending.length);
   const result: Result = Promise.withResolvers();

@@ -7,7 +7,7 @@ import { JpegEncoder } from '../../ingest-host/src/jpeg.ts';
 import { MotionGate } from '../../ingest-host/src/motion-gate.ts';
 import { Sampler } from '../../ingest-host/src/sampler.ts';
 import { openSource } from '../../ingest-host/src/source/open.ts';
-import { forTool, loadDetector } from '../../model/src/load-detector.ts';
+import { loadDetector, optionsForTool } from '../../model/src/load-detector.ts';
 import { buildNanodet } from '../../model/src/nanodet/build.ts';
 import { npmScript, positiveNumber } from './options.ts';
 
@@ -30,7 +30,7 @@ const MAX_PIXELS = 64e6;
 const { MAX_FRAME_BYTES, JPEG_QUALITY } = readConfig(['MAX_FRAME_BYTES', 'JPEG_QUALITY'], {});
 
 await buildNanodet(console.error);
-const detector = await loadDetector(defaultModelPath(), forTool(MAX_PIXELS));
+const detector = await loadDetector(defaultModelPath(), optionsForTool(MAX_PIXELS));
 const { signal } = new AbortController();
 try {
   for (const path of file ?? (await fetchAsset(CLIPS))) await measure(path);

@@ -11,7 +11,7 @@ import { exported } from '@video-pipeline/tables';
 import { parseTar } from 'nanotar';
 import sharp from 'sharp';
 import { intersectionOverUnion } from '../../model/src/heads/index.ts';
-import { forTool, loadDetector } from '../../model/src/load-detector.ts';
+import { loadDetector, optionsForTool } from '../../model/src/load-detector.ts';
 import { buildNanodet } from '../../model/src/nanodet/build.ts';
 import { npmScript } from '../bench/options.ts';
 import { type PythonPeer, peerPython } from '../bench/peers/python.ts';
@@ -217,7 +217,7 @@ function rowOf(name: string, objects: readonly Found[], ours: readonly Found[]):
 
 /** What our server makes of pictures. */
 async function see(path: string, pictures: Buffer[], threshold: number) {
-  const detector = await loadDetector(path, { ...forTool(2e7), maxDetections: 1000 });
+  const detector = await loadDetector(path, { ...optionsForTool(2e7), maxDetections: 1000 });
   const { signal } = new AbortController();
   const seen = await detector.detect({ pictures, threshold, client: 'test', signal });
   await detector.close();

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir } from '@video-pipeline/assets';
 import type { Detection } from '@video-pipeline/frame';
-import { forTool, loadDetector } from '../../model/src/load-detector.ts';
+import { loadDetector, optionsForTool } from '../../model/src/load-detector.ts';
 import { peerPython, ULTRALYTICS } from '../bench/peers/python.ts';
 
 const PICTURE = join(import.meta.dirname, '../e2e/yolov8n/hd-0.jpg');
@@ -44,7 +44,7 @@ export async function compareTasks(exports?: string) {
   const picture = await readFile(PICTURE);
   const rows = await Array.fromAsync(Object.entries(found), async ([name, { threshold, objects }]) => {
     try {
-      const detector = await loadDetector(join(folder, `${name}.onnx`), forTool(2e7));
+      const detector = await loadDetector(join(folder, `${name}.onnx`), optionsForTool(2e7));
       const { signal } = new AbortController();
       const [seen] = await detector.detect({ pictures: [picture], threshold, client: 'test', signal });
       await detector.close();

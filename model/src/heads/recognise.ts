@@ -77,7 +77,7 @@ const matrices: [HeadName, (matrix: Matrix) => boolean][] = [
   ],
 ];
 /** Number of columns before the classes, for families with a column for each class. */
-export const BEFORE_CLASSES: Partial<Record<HeadName, number>> = {
+export const COLUMNS_BEFORE_CLASSES: Partial<Record<HeadName, number>> = {
   'yolov8-rows': 4,
   rtdetr: 4,
   yolov5: 5,
@@ -92,7 +92,7 @@ function isYolox({ rows, columns, cells, classes }: Matrix): boolean {
 const TF_OUTPUTS = [/detection_boxes/, /detection_scores/, /detection_classes/];
 
 /** Families that can't be recognised from outputs alone: the user has to name them. */
-export const SAID_ONLY: Partial<Record<HeadName, string>> = {
+export const MUST_BE_NAMED: Partial<Record<HeadName, string>> = {
   'tf-detection':
     "its outputs are named as TensorFlow's, whose boxes are y1, x1, y2, x2: if so, say --head tf-detection",
   mmdet:
@@ -103,7 +103,7 @@ export const SAID_ONLY: Partial<Record<HeadName, string>> = {
     "'input' what its infer_cfg.yml has, unless that is RGB from 0 to 1",
 };
 
-/** All families that fit the names and sizes of a model's outputs. `prove` in proof.ts then checks the values. */
+/** All families that fit the names and sizes of a model's outputs. `validateOutputs` then checks the values. */
 export function possibleHeads(model: ModelFacts): HeadName[] {
   const { outputs } = model;
   const masks = outputs.length === 2 && outputs.find(({ dims }) => dims.length === 4);
@@ -156,7 +156,7 @@ function singles({ name, dims: [, rows = 0, columns = 0] }: OutputShape, model: 
   };
   const fitting = matrices.filter(([, fits]) => fits(matrix)).map(([head]) => head);
   if (model.endToEnd) return fitting.filter((head) => head === 'end2end' || head === 'rtdetr-top');
-  const coco = fitting.filter((head) => columns - (BEFORE_CLASSES[head] ?? 0) === COCO_CLASSES);
+  const coco = fitting.filter((head) => columns - (COLUMNS_BEFORE_CLASSES[head] ?? 0) === COCO_CLASSES);
   const likely = model.classes === undefined && coco.length > 0 ? coco : fitting;
   // YOLOv5 and decoded YOLOX have equal sizes and differ only in their preprocessing: the output's name decides.
   if (name === 'outputs') return likely.filter((head) => head !== 'yolox-decoded');

@@ -20,7 +20,7 @@ const KINDS: readonly [RegExp, string][] = [
 ];
 
 /** @returns what a file is that is no ONNX, and what to do; `undefined` if its first bytes are of no known kind */
-export function mistakenFor(file: Buffer): string | undefined {
+export function foreignKind(file: Buffer): string | undefined {
   const start = file.toString('latin1', 0, 64);
   return KINDS.find(([signature]) => signature.test(start))?.[1];
 }

@@ -5,7 +5,7 @@ import { dirname, isAbsolute, join, normalize } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
 import { cacheDir } from '@video-pipeline/assets';
 import { openFile } from '../open-file.ts';
-import { mistakenFor } from './file-kind.ts';
+import { foreignKind } from './file-kind.ts';
 import { decodeModel, encodeModel, type ModelProto, type TensorProto } from './schema.ts';
 
 /** `TensorProto.DataLocation` */
@@ -99,11 +99,11 @@ function parse(file: Buffer): ModelProto {
     const model = decodeModel(file);
     if (model.graph?.node?.length) return model;
   } catch (cause) {
-    throw new Error(mistakenFor(file) ?? `it is damaged or of another kind: ${(cause as Error).message}`, {
+    throw new Error(foreignKind(file) ?? `it is damaged or of another kind: ${(cause as Error).message}`, {
       cause,
     });
   }
-  throw new Error(mistakenFor(file) ?? 'it has no graph');
+  throw new Error(foreignKind(file) ?? 'it has no graph');
 }
 
 /** Protobuf's limit of a message. Larger models have their weights in other files. */

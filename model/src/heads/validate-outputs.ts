@@ -6,7 +6,7 @@ import {
   type KeypointShape,
   type OutputTensor,
 } from './index.ts';
-import { BEFORE_CLASSES, type ModelFacts } from './recognise.ts';
+import { COLUMNS_BEFORE_CLASSES, type ModelFacts } from './recognise.ts';
 import { argMax, boxesOf, corners, rowsOf } from './rows.ts';
 
 /** Whether a model's outputs can be those of a family. */
@@ -32,7 +32,7 @@ const CROWD = 100;
  * boxes inside the picture and larger than a pixel.
  * @param batches outputs of one run each
  */
-export function prove(
+export function validateOutputs(
   head: HeadName,
   batches: readonly (readonly OutputTensor[])[],
   { inputWidth, inputHeight, classes, boxes, keypoints }: Omit<ModelFacts, 'outputs'>,
@@ -155,7 +155,7 @@ function negativeProblem(head: HeadName, batches: readonly (readonly OutputTenso
 
 /** Finds a list of objects that is read as scores of classes: its classes are whole numbers, unlike most scores. */
 function listProblem(head: HeadName, batches: readonly (readonly OutputTensor[])[]): string | undefined {
-  const before = BEFORE_CLASSES[head];
+  const before = COLUMNS_BEFORE_CLASSES[head];
   if (before === undefined) return undefined;
   const rows = batches.flatMap(([output]) => [...rowsOf(output, 0)]).filter((row) => row.length === 6);
   const seen = rows.filter((row) => (row[4] as number) > SEEN);

@@ -1,10 +1,10 @@
 import { MAX_KEYPOINTS } from '../model-metadata.ts';
 import type { HeadName, OutputTensor } from './index.ts';
-import { prove, type Verdict } from './proof.ts';
-import { type ModelFacts, possibleHeads, SAID_ONLY } from './recognise.ts';
+import { type ModelFacts, MUST_BE_NAMED, possibleHeads } from './recognise.ts';
+import { type Verdict, validateOutputs } from './validate-outputs.ts';
 
 /** The verdict for each possible family, and the one family that fits. */
-export interface Decision {
+export interface HeadChoice {
   /** One for each family whose outputs have these sizes. */
   verdicts: readonly Verdict[];
   head?: HeadName;
@@ -16,28 +16,28 @@ export interface Decision {
  * @param alone the model's outputs for each synthetic picture, run one by one
  * @param wanted the family that the user named
  */
-export function decide(
+export function chooseHead(
   alone: readonly (readonly OutputTensor[])[],
   facts: Omit<ModelFacts, 'outputs'>,
   wanted: HeadName | undefined,
-): Decision {
+): HeadChoice {
   const outputs = alone[0] ?? [];
   const read = (changed: Partial<ModelFacts> = {}) => {
     const said = { ...facts, ...changed, outputs };
-    return possibleHeads(said).map((head) => prove(head, alone, said));
+    return possibleHeads(said).map((head) => validateOutputs(head, alone, said));
   };
   const verdicts = read();
-  const proven = provenOf(verdicts);
-  if (wanted && proven.includes(wanted)) return { verdicts, head: wanted };
-  const [head] = proven;
+  const valid = validOnes(verdicts);
+  if (wanted && valid.includes(wanted)) return { verdicts, head: wanted };
+  const [head] = valid;
   if (head && !wanted) {
-    const open = proven.length > 1 ? `it could be ${proven.join(' or ')}: say which with --head` : undefined;
-    const refusal = SAID_ONLY[head] ?? open;
+    const open = valid.length > 1 ? `it could be ${valid.join(' or ')}: say which with --head` : undefined;
+    const refusal = MUST_BE_NAMED[head] ?? open;
     return refusal ? { verdicts, refusal } : { verdicts, head };
   }
   const despite = facts.endToEnd ? read({ endToEnd: undefined }) : [];
   const all = [...verdicts, ...despite.filter((one) => !verdicts.some(({ head }) => head === one.head))];
-  const fitting = provenOf(all);
+  const fitting = validOnes(all);
   if (wanted) {
     // What a person says counts more than the metadata.
     if (fitting.includes(wanted)) return { verdicts: all, head: wanted };
@@ -54,12 +54,12 @@ export function decide(
     if (fitting.length > 0)
       return `; its metadata says end2end, and without that it could be --head ${fitting.join(' or --head ')}`;
     const unnamed =
-      facts.classes === undefined ? [] : provenOf(read({ endToEnd: undefined, classes: undefined }));
+      facts.classes === undefined ? [] : validOnes(read({ endToEnd: undefined, classes: undefined }));
     if (unnamed.length > 0)
       return `; with another number of names it could be ${unnamed.join(' or ')}: give them all with --names or a card`;
     const tasks = facts.task
       ? []
-      : possibleTasks(facts, outputs[0]?.dims).filter((said) => provenOf(read(said)).length > 0);
+      : possibleTasks(facts, outputs[0]?.dims).filter((said) => validOnes(read(said)).length > 0);
     if (tasks.length > 0)
       return `; it is served with a card beside it that says ${tasks.map(cardOf).join(' or ')}`;
     return verdicts.length === 0 ? formRemedy(outputs) : '';
@@ -67,7 +67,7 @@ export function decide(
   return { verdicts, refusal: reasons + remedy() };
 }
 
-const provenOf = (verdicts: readonly Verdict[]) =>
+const validOnes = (verdicts: readonly Verdict[]) =>
   verdicts.filter(({ problem }) => !problem).map(({ head }) => head);
 
 type TaskFacts = Pick<ModelFacts, 'task' | 'keypoints'>;
