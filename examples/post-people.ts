@@ -1,8 +1,8 @@
 import { decodeSeenFrame, idOf, type MSKEvent } from '@video-pipeline/frame';
 import {
-  atFirstBatch,
   decodeRecords,
   type FailureDependencies,
+  lazyHandler,
   putAllFailed,
   readValue,
 } from '@video-pipeline/functions/records';
@@ -49,7 +49,7 @@ async function post(url: string, body: string): Promise<string | undefined> {
 }
 
 /** The handler as Lambda, and `npm start`, run it. */
-export const handler = atFirstBatch(async () =>
+export const handler = lazyHandler(async () =>
   createPostPeople({
     url: await readValue('PEOPLE_URL'),
     putFailed: createPutFailed(createStore(), 'post'),

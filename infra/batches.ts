@@ -1,6 +1,6 @@
 import pictures from '../docs/measured/pictures.json' with { type: 'json' };
 import video from '../docs/measured/video.json' with { type: 'json' };
-import { FRAMES_IN_WORK } from '../functions/src/frames-in-work.ts';
+import { FRAME_CONCURRENCY } from '../functions/src/frame-concurrency.ts';
 import { MEASURED } from './one-machine.ts';
 import type { Saving } from './savings.ts';
 import { CPU_TARGET, isPacked, memoryOf, type Stage } from './stages.ts';
@@ -67,7 +67,7 @@ export function durations(
   const memory = memoryOf(stage, once ? 'detect' : 'annotate');
   const share = keptOf(workload);
   const drawing = share * cpu(MEASURED.cpuMs.annotate + storeCpuMs(store), memory);
-  const storing = (share * batch * PUT_MS) / FRAMES_IN_WORK;
+  const storing = (share * batch * PUT_MS) / FRAME_CONCURRENCY;
   // An object of many pictures is put once all of them are drawn, and the NDJSON after it.
   const annotating = isPacked(store) ? drawing + 2 * PUT_MS : Math.max(drawing, storing);
   const detecting = FIXED_MS + cpu(MEASURED.cpuMs.detect, memoryOf(stage, 'detect')) + inference;

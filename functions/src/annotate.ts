@@ -17,18 +17,18 @@ import {
 } from '@video-pipeline/storage';
 import { asSpan, createLogger, emitMetrics, tracedHandler } from '@video-pipeline/telemetry';
 import { drawable, pixelsOf } from './drawing/annotate-jpeg.ts';
-import { canDraw, codeOf, drawInAttempts } from './drawing/attempts.ts';
-import { FRAMES_IN_WORK } from './frames-in-work.ts';
+import { canDraw, codeOf, drawWithRetries } from './drawing/draw-retries.ts';
+import { FRAME_CONCURRENCY } from './frame-concurrency.ts';
 import { createObjectCounts } from './frigate.ts';
-import { createKeeping, earlierFrom, type Keeping, keepRuleOf } from './keeping.ts';
-import { mergeNoted } from './note-late.ts';
+import { createPictureChooser, earlierFrom, keepRuleOf, type PictureChooser } from './keep-pictures.ts';
+import { mergeWithNote } from './late-notes.ts';
 import { type PictureParts, putPacks, putPicture } from './put-pictures.ts';
 import {
-  atFirstBatch,
   byStream,
   decodeRecords,
   type Failure,
   type FailureDependencies,
+  lazyHandler,
   putAllFailed,
   type Received,
 } from './records.ts';
@@ -39,11 +39,11 @@ interface AnnotateDependencies extends FailureDependencies {
   prefix: string;
   /**
    * `frames`: one object for each picture. `archive`, `video`: one object for each stream's pictures of a batch.
-   * `events`: one object for each picture that {@link keeping} chooses.
+   * `events`: one object for each picture that {@link choosePictures} chooses.
    */
   form: Value<'STORE'>;
   /** Without it, every picture is kept. */
-  keeping?: Keeping | undefined;
+  choosePictures?: PictureChooser | undefined;
   /** Quality of the JPEGs, 1..100. */
   quality?: number | undefined;
   /** Whether boxes are drawn; true by default. */
@@ -56,7 +56,7 @@ interface AnnotateDependencies extends FailureDependencies {
 
 const NO_PICTURE = Buffer.alloc(0);
 /** Streams that are encoded as video at the same time: each encoder holds a dozen pictures in memory. */
-const STREAMS_IN_WORK = 2;
+const VIDEO_CONCURRENCY = 2;
 
 /** A frame whose picture is done, and whose detections are not stored yet. */
 interface Drawn extends Received<DetectedFrame> {
@@ -96,7 +96,7 @@ export type AnnotateFrames = (
  * picture can. Any other fault fails the batch. The batch is then delivered again, and each object overwrites itself.
  */
 export function createAnnotateFrames(dependencies: AnnotateDependencies): AnnotateFrames {
-  const { store, prefix, form, keeping, count, quality = 85, boxes = true } = dependencies;
+  const { store, prefix, form, choosePictures, count, quality = 85, boxes = true } = dependencies;
   const isPacked = form === 'archive' || form === 'video';
   // Pictures in archives are kept for long: a smaller JPEG is worth the CPU time.
   const how = { quality, optimise: form === 'archive', boxes };
@@ -114,7 +114,7 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
   ): Promise<Drawn | Failure> => {
     const key = annotatedKey(prefix, frame);
     try {
-      let jpeg = await drawInAttempts(frame, how);
+      let jpeg = await drawWithRetries(frame, how);
       if (!isPacked) {
         await asSpan('annotate', 's3.put', { parent }, () => putPicture(store, { frame, key, jpeg }));
         jpeg = NO_PICTURE;
@@ -129,9 +129,9 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
 
   /** Stores pictures of earlier batches, whose detections are stored already. */
   const keepEarlier = (frames: readonly DetectedFrame[]) =>
-    inParallel(frames, FRAMES_IN_WORK, async (frame) => {
+    inParallel(frames, FRAME_CONCURRENCY, async (frame) => {
       try {
-        const jpeg = await drawInAttempts(frame, how);
+        const jpeg = await drawWithRetries(frame, how);
         await putPicture(store, { frame, key: annotatedKey(prefix, frame), jpeg });
       } catch (error) {
         // The frame itself was done with its own batch, so it is no dead letter.
@@ -143,10 +143,10 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
     });
 
   return async (received, refused = []) => {
-    const choice = await keeping?.(received);
+    const choice = await choosePictures?.(received);
     const outcomes = await inParallel(
       received,
-      FRAMES_IN_WORK,
+      FRAME_CONCURRENCY,
       (one) => annotateOne(one, choice?.kept.has(one.frame) ?? true),
       ({ frame }) => pixelsOf(frame),
     );
@@ -172,7 +172,7 @@ export function createAnnotateFrames(dependencies: AnnotateDependencies): Annota
       await putDetections(store, frames, parts);
     };
     await Promise.all([
-      inParallel([...byStream(drawn).values()], form === 'video' ? STREAMS_IN_WORK : Infinity, putStream),
+      inParallel([...byStream(drawn).values()], form === 'video' ? VIDEO_CONCURRENCY : Infinity, putStream),
       putAllFailed('annotate', failures, dependencies),
     ]);
     choice?.commit();
@@ -207,7 +207,7 @@ async function putHour(store: MergingStore, frames: readonly Drawn[], parts?: Pi
     contentType: 'application/x-ndjson',
     merge: (before = '') => [...lines, ...linesWithout(own, before)].join(''),
   };
-  await mergeNoted(store, object, first.frame.capturedAt);
+  await mergeWithNote(store, object, first.frame.capturedAt);
 }
 
 /** Lines of an NDJSON without those of the frames `keys`. Each line has its line end. */
@@ -261,7 +261,7 @@ const config = readConfig([
   ...CLIP_VARIABLES,
 ]);
 // Loaded only with MQTT_URL: it is a quarter of all modules of this function.
-const broker = config.MQTT_URL === undefined ? undefined : await import('./broker.ts');
+const broker = config.MQTT_URL === undefined ? undefined : await import('./mqtt.ts');
 const store = createStore();
 const logger = createLogger('annotate');
 
@@ -269,13 +269,14 @@ const logger = createLogger('annotate');
 const kafka = config.STORE === 'events' ? await import('@video-pipeline/kafka') : undefined;
 const tail = kafka?.createTail(kafka.connectKafka('annotate', logger));
 
-async function wire(): Promise<AnnotateDependencies> {
-  const mqtt = await broker?.brokerOfEnvironment(logger);
+async function fromEnvironment(): Promise<AnnotateDependencies> {
+  const mqtt = await broker?.mqttFromEnvironment(logger);
   return {
     store,
     prefix: config.S3_PREFIX,
     form: config.STORE,
-    keeping: tail && createKeeping(keepRuleOf(config), earlierFrom(tail, config.KAFKA_DETECTIONS_TOPIC)),
+    choosePictures:
+      tail && createPictureChooser(keepRuleOf(config), earlierFrom(tail, config.KAFKA_DETECTIONS_TOPIC)),
     quality: config.JPEG_QUALITY,
     boxes: config.DRAW_BOXES === 'on',
     storageClass: config.S3_STORAGE_CLASS,
@@ -286,7 +287,9 @@ async function wire(): Promise<AnnotateDependencies> {
 }
 
 /** For detect with PICTURES=once; wired from the environment, as the handler is. */
-export const annotateFrames: AnnotateFrames = atFirstBatch(async () => createAnnotateFrames(await wire()));
+export const annotateFrames: AnnotateFrames = lazyHandler(async () =>
+  createAnnotateFrames(await fromEnvironment()),
+);
 
 /** The handler as Lambda runs it, wired from the environment. Nothing is connected before the first batch. */
-export const handler = tracedHandler(atFirstBatch(async () => createAnnotate(await wire())));
+export const handler = tracedHandler(lazyHandler(async () => createAnnotate(await fromEnvironment())));

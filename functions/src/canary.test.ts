@@ -7,7 +7,7 @@ import {
 import { createReader, createStore } from '@video-pipeline/storage';
 import { startFauxqs } from 'fauxqs';
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
-import { agreed, canaryStopped, withCanary } from './canary.ts';
+import { canaryStopped, countAgreements, withCanary } from './canary.ts';
 import { createStopCanary } from './stop-canary.ts';
 
 const frame = (frameNumber: number): Frame => ({
@@ -135,10 +135,10 @@ describe('a shadow', () => {
 test('objects agree by class and place, each once', () => {
   const of = (...detections: Detection[]): FrameResult[] => [{ ...good, detections }];
   const person = seen('person', 0, 0, 20, 20);
-  expect(agreed(of(person, person), of(person))).toBe(1);
-  expect(agreed(of(person), of(seen('person', 30, 0, 50, 20)))).toBe(0);
-  expect(agreed(of(person), of(seen('dog', 0, 0, 20, 20)))).toBe(0);
-  expect(agreed([{ model: 'm', error: 'no JPEG' }], of(person))).toBe(0);
+  expect(countAgreements(of(person, person), of(person))).toBe(1);
+  expect(countAgreements(of(person), of(seen('person', 30, 0, 50, 20)))).toBe(0);
+  expect(countAgreements(of(person), of(seen('dog', 0, 0, 20, 20)))).toBe(0);
+  expect(countAgreements([{ model: 'm', error: 'no JPEG' }], of(person))).toBe(0);
 });
 
 test('an alarm stops the canary of every function; its end, and a bucket that is away, change nothing', async () => {

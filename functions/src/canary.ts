@@ -45,7 +45,7 @@ interface CanaryOptions {
  */
 export function withCanary(options: CanaryOptions): InferenceClient {
   const { main, mode, share, isStopped, logger, random = Math.random } = options;
-  const ask = { main: counted('main', main.detect), canary: counted('canary', checked(options.canary)) };
+  const ask = { main: metered('main', main.detect), canary: metered('canary', validated(options.canary)) };
   const failed = (error: unknown) => logger.warn('the canary model gave no answer', error as Error);
   // One comparison at a time: a slow shadow gets fewer batches, and keeps the frames of at most one in memory.
   let isComparing = false;
@@ -53,7 +53,7 @@ export function withCanary(options: CanaryOptions): InferenceClient {
   async function compare(frames: readonly Frame[], answer: Promise<FrameResult[]>): Promise<void> {
     const seen = await ask.canary(frames);
     const used = await answer.catch(() => undefined);
-    if (used) emitVariant('detect', 'canary', { VariantAgreed: agreed(used, seen) });
+    if (used) emitVariant('detect', 'canary', { VariantAgreed: countAgreements(used, seen) });
   }
 
   return {
@@ -79,7 +79,7 @@ export function withCanary(options: CanaryOptions): InferenceClient {
 }
 
 /** Counts the calls, errors, frames, detections and time of a server. */
-function counted(variant: 'main' | 'canary', detect: InferenceClient['detect']): InferenceClient['detect'] {
+function metered(variant: 'main' | 'canary', detect: InferenceClient['detect']): InferenceClient['detect'] {
   return async (frames) => {
     const started = performance.now();
     const count = (values: VariantValues) => emitVariant('detect', variant, { VariantCalls: 1, ...values });
@@ -100,7 +100,7 @@ function counted(variant: 'main' | 'canary', detect: InferenceClient['detect']):
  * Rejects a canary's answer in which any frame is missing, refused or of another size. Otherwise that frame would go to
  * failed/, although the model in use may read it without error.
  */
-function checked({ detect }: InferenceClient): InferenceClient['detect'] {
+function validated({ detect }: InferenceClient): InferenceClient['detect'] {
   return async (frames) => {
     const results = await detect(frames);
     for (const [index, frame] of frames.entries()) {
@@ -118,7 +118,7 @@ const detectionsOf = (result: FrameResult | undefined): Detection[] =>
   result && 'detections' in result ? result.detections : [];
 
 /** Number of objects that both models found. Each detection of one is paired with at most one of the other. */
-export function agreed(used: readonly FrameResult[], seen: readonly FrameResult[]): number {
+export function countAgreements(used: readonly FrameResult[], seen: readonly FrameResult[]): number {
   return used.reduce((sum, result, index) => {
     const others = new Set(detectionsOf(seen[index]));
     for (const one of detectionsOf(result)) {

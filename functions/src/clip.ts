@@ -20,10 +20,10 @@ import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
 import { encodeClip } from './clip-encoder.ts';
 import { ClipEncodingError } from './picture-reader.ts';
 import {
-  atFirstBatch,
   decodeEvents,
   type Failure,
   type FailureDependencies,
+  lazyHandler,
   putAllFailed,
   type ReceivedEvent,
 } from './records.ts';
@@ -41,7 +41,7 @@ interface ClipDependencies extends FailureDependencies {
 type Outcome = 'stored' | 'missing' | Failure;
 
 /** Events in work at the same time: most of them wait for frames. */
-const IN_WORK = 8;
+const EVENT_CONCURRENCY = 8;
 /** Most pictures of a clip, 15 s at 10 frames a second. Of more, this many are chosen at even distances. */
 const MAX_PICTURES = 150;
 const POLL_MS = 1_000;
@@ -79,7 +79,7 @@ export function createClip(dependencies: ClipDependencies) {
   return async (batch: MSKEvent): Promise<void> => {
     const arrived = Date.now();
     const { events, failures } = decodeEvents(batch);
-    const outcomes = await inParallel(events, IN_WORK, (one) => makeClip(one, arrived));
+    const outcomes = await inParallel(events, EVENT_CONCURRENCY, (one) => makeClip(one, arrived));
     failures.push(...outcomes.filter((outcome) => typeof outcome === 'object'));
     await putAllFailed('clip', failures, dependencies);
     report(events, outcomes);
@@ -116,7 +116,7 @@ function report(events: readonly ReceivedEvent[], outcomes: readonly Outcome[]):
 }
 
 /** The handler as Lambda runs it, wired from the environment at its first batch. */
-export const handler = atFirstBatch(fromEnvironment);
+export const handler = lazyHandler(fromEnvironment);
 
 async function fromEnvironment(): Promise<ReturnType<typeof createClip>> {
   const { S3_PREFIX, ...settings } = readConfig(['S3_PREFIX', 'BATCH_TIMEOUT_SECONDS', ...CLIP_VARIABLES]);

@@ -28,7 +28,7 @@ import {
 } from '@video-pipeline/telemetry';
 import type { AnnotateFrames } from './annotate.ts';
 import { createDetector } from './canary.ts';
-import { putNoted } from './note-late.ts';
+import { putWithNote } from './late-notes.ts';
 import { createPublish, type Publish, type PublishedFrame } from './publish.ts';
 import {
   byStream,
@@ -41,7 +41,7 @@ import {
 import { followScenes, SCENE_VARIABLES, scenesReader } from './scene-configs.ts';
 import { createScenes, type Scenes } from './scenes.ts';
 
-const EVENTS_IN_WORK = 16;
+const EVENT_CONCURRENCY = 16;
 
 interface DetectDependencies extends FailureDependencies {
   detector: InferenceClient;
@@ -114,7 +114,7 @@ export function createDetect(dependencies: DetectDependencies) {
     await putAllFailed('detect', tooLarge, dependencies);
     // Events come after the frames: a reader of an event finds its frames published, and a failed batch leaves no
     // stored event without frames. Each event is stored before it is published. A retry overwrites the object.
-    if (store) await inParallel(events, EVENTS_IN_WORK, (one) => keepEvent(one, store));
+    if (store) await inParallel(events, EVENT_CONCURRENCY, (one) => keepEvent(one, store));
     await scenes?.publishEvents(events);
     const notPublished = new Set(tooLarge.map(({ record }) => record));
     await once?.annotate(seen.filter(({ record }) => !notPublished.has(record)));
@@ -161,7 +161,7 @@ const spansOf = (received: readonly Received[], batch: string | undefined) =>
 /** Stores an event, for the tables and the console's page of events. */
 function keepEvent(event: SceneEvent, store: Store): Promise<void> {
   const body = `${JSON.stringify(event)}\n`;
-  return putNoted(store, { key: eventKey(event), body, contentType: 'application/json' }, event.at);
+  return putWithNote(store, { key: eventKey(event), body, contentType: 'application/json' }, event.at);
 }
 
 /** The frame with its detections, or the reason why it becomes a dead letter. */

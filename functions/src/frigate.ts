@@ -1,6 +1,6 @@
 import type { DetectedFrame } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
-import type { Broker } from './broker.ts';
+import type { MqttConnection } from './mqtt.ts';
 
 // Topics and payloads of Frigate, for the facts that this pipeline knows: https://docs.frigate.video/integrations/mqtt/
 
@@ -94,7 +94,7 @@ function changed(
 
 /** Publishes events in order. @returns undefined once the broker has acknowledged, or the reason why it has not */
 export function createMqttReceiver(
-  broker: Broker,
+  broker: MqttConnection,
   prefix: string,
 ): (event: SceneEvent) => Promise<string | undefined> {
   const messageOf = createFrigateMessages();
@@ -112,7 +112,7 @@ const SURE_MS = 30_000;
  * counts. A count is published when it changes; nothing waits for the broker.
  */
 export function createObjectCounts(
-  broker: Broker,
+  broker: MqttConnection,
   prefix: string,
 ): (frames: readonly DetectedFrame[]) => void {
   const streams = new Map<string, { published: Map<string, string>; newest: number; since: number }>();

@@ -31,7 +31,7 @@ import { collectMetrics } from '../../test/support/metrics.ts';
 import { mskEvent } from '../../test/support/msk-event.ts';
 import { createAnnotate, createAnnotateFrames } from './annotate.ts';
 import { createDetect } from './detect.ts';
-import { createKeeping, type Keeping } from './keeping.ts';
+import { createPictureChooser, type PictureChooser } from './keep-pictures.ts';
 import { createPublish } from './publish.ts';
 import type { Received } from './records.ts';
 import type { Scenes } from './scenes.ts';
@@ -359,12 +359,12 @@ describe('publish', () => {
 });
 
 describe('annotate', () => {
-  function setUp(failing?: RegExp, form: Value<'STORE'> = 'frames', keeping?: Keeping) {
+  function setUp(failing?: RegExp, form: Value<'STORE'> = 'frames', choosePictures?: PictureChooser) {
     const { store, objects } = memoryStore(failing);
     const putFailed = createPutFailed(store, 'annotate');
     return {
       objects,
-      handler: createAnnotate({ store, prefix: 'annotated', form, keeping, putFailed, logger }),
+      handler: createAnnotate({ store, prefix: 'annotated', form, choosePictures, putFailed, logger }),
     };
   }
   const hour = 'date=2026-11-25/hour=07';
@@ -519,15 +519,15 @@ describe('annotate', () => {
     const [before = found, ...rest] = still;
     const broken = { ...frame('gate', 2), detections: [], jpeg: jpeg.subarray(0, 100) };
     const rule = { classes: new Set<string>(), beforeMs: 3, afterMs: 2 };
-    const keeping = createKeeping(rule, {
+    const choosePictures = createPictureChooser(rule, {
       since: async () => [broken, before],
       withPictures: async () => [broken, before],
     });
-    const { handler, objects } = setUp(/-7\.jpg$/, 'events', keeping);
+    const { handler, objects } = setUp(/-7\.jpg$/, 'events', choosePictures);
     const batch = [...rest.slice(0, 1), found, ...rest.slice(1)].map(encodeDetectedFrame);
     // The store fails for one picture: nothing is remembered, and the second delivery stores everything.
     await expect(handler(eventOf('detections', [batch]))).rejects.toThrow();
-    const again = setUp(undefined, 'events', keeping);
+    const again = setUp(undefined, 'events', choosePictures);
     await again.handler(eventOf('detections', [batch]));
     const kept = [before, rest[0], found, rest[1], rest[2]].map((one) => keyOf(one as DetectedFrame));
     const lines = `detections/gate/${hour}/detections-0-100.ndjson`;
@@ -547,7 +547,7 @@ describe('annotate', () => {
     const crowd = Array.from({ length: 302 }, () => frame('gate', 0).detections).flat();
     const crowded = [1, 2].map((number) => ({ ...frame('gate', number), detections: crowd }));
     const event = eventOf('detections', [crowded.map(encodeDetectedFrame)]);
-    const keepFirst: Keeping = async ([first]) => ({
+    const keepFirst: PictureChooser = async ([first]) => ({
       kept: new Set(first ? [first.frame] : []),
       earlier: [],
       commit() {},

@@ -10,8 +10,8 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { makeCertificate } from '../../test/support/certificate.ts';
 import { startMqttBroker } from '../../test/support/mqtt-broker.ts';
 import { A_MINUTE, mskEvent } from '../../test/support/msk-event.ts';
-import { type Broker, connectBroker } from './broker.ts';
 import { createFrigateMessages, createMqttReceiver, createObjectCounts } from './frigate.ts';
+import { connectMqtt, type MqttConnection } from './mqtt.ts';
 import { createNotify } from './notify.ts';
 
 vi.spyOn(process.stdout, 'write').mockImplementation(() => true);
@@ -46,10 +46,10 @@ async function startBroker(...options: Parameters<typeof startMqttBroker>) {
 const lines: string[] = [];
 const log = (...said: unknown[]) => void lines.push(JSON.stringify(said));
 
-function connected(settings: Partial<Parameters<typeof connectBroker>[0]> & { url: string }): Broker {
-  const broker = connectBroker({
+function connected(settings: Partial<Parameters<typeof connectMqtt>[0]> & { url: string }): MqttConnection {
+  const broker = connectMqtt({
     prefix: 'site',
-    patienceMs: 2_000,
+    timeoutMs: 2_000,
     logger: { info: log, warn: log },
     ...settings,
   });
@@ -57,7 +57,7 @@ function connected(settings: Partial<Parameters<typeof connectBroker>[0]> & { ur
   return broker;
 }
 
-function notifyBy(broker: Broker) {
+function notifyBy(broker: MqttConnection) {
   const failed: { reason: string; code: string | undefined }[] = [];
   const deliver = createNotify({
     mqtt: createMqttReceiver(broker, 'site'),
@@ -134,7 +134,7 @@ test('an event without a track, or whose object is first heard of as it leaves, 
 test('what a broker that is away or refuses does not take goes to failed/, soon, and comes through afterwards', async () => {
   const first = await startBroker();
   await first.stop();
-  const broker = connected({ url: first.url, patienceMs: 300 });
+  const broker = connected({ url: first.url, timeoutMs: 300 });
   const { notify, failed } = notifyBy(broker);
   const events = Array.from({ length: 100 }, (_, number) => eventOf(number));
   const began = performance.now();
@@ -155,7 +155,7 @@ test('what a broker that is away or refuses does not take goes to failed/, soon,
 test('a clock that is set back by an hour makes nobody wait for a broker that is away', async () => {
   const { url, stop } = await startBroker();
   await stop();
-  const broker = connected({ url, patienceMs: 300 });
+  const broker = connected({ url, timeoutMs: 300 });
   await broker.publish('site/events', '{}');
   const now = vi.spyOn(Date, 'now').mockReturnValue(Date.now() - 3_600_000);
   closers.push(() => now.mockRestore());
@@ -164,7 +164,7 @@ test('a clock that is set back by an hour makes nobody wait for a broker that is
 
 test('a wrong password is said, and no password is logged', async () => {
   const { url, got } = await startBroker();
-  const broker = connected({ url, username: 'pipeline', password: 'hunter2', patienceMs: 500 });
+  const broker = connected({ url, username: 'pipeline', password: 'hunter2', timeoutMs: 500 });
   const reason = await broker.publish('site/events', '{}');
   expect(reason).toMatch(/not authorized/i);
   expect(got).toEqual([]);
@@ -176,7 +176,7 @@ test('TLS is taken from a broker whose certificate is trusted, and from no other
   closers.push(() => rm(folder, { recursive: true }));
   const { server, pem } = await makeCertificate(folder);
   const { url, got } = await startBroker({ tls: { key: server, cert: server } });
-  const stranger = connected({ url, patienceMs: 500 });
+  const stranger = connected({ url, timeoutMs: 500 });
   expect(await stranger.publish('site/events', '{}')).toMatch(/self-signed certificate/);
   expect(got).toEqual([]);
   const trusted = getCACertificates('default');
@@ -191,7 +191,7 @@ test('a broker that takes connections and never answers holds up nobody', async 
   closers.push(() => server.close());
   const broker = connected({
     url: `mqtt://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    patienceMs: 300,
+    timeoutMs: 300,
   });
   const began = performance.now();
   expect(await broker.publish('site/events', '{}')).toMatch(/^no MQTT connection/);
@@ -218,7 +218,7 @@ const frameOf = (number: number, classes: string[]): DetectedFrame => ({
 
 test('counts of objects are retained, change with most of the frames, and begin anew where a process before ended', async () => {
   const { got, retained, url } = await startBroker();
-  const counts = (broker: Broker) => createObjectCounts(broker, 'site');
+  const counts = (broker: MqttConnection) => createObjectCounts(broker, 'site');
   const broker = connected({ url });
   await broker.publish('site/yard/cat', '2');
   const before = counts(broker);

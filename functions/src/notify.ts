@@ -4,13 +4,13 @@ import type { MSKEvent } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
 import { createPutFailed, createStore, inParallel } from '@video-pipeline/storage';
 import { createLogger, emitMetrics } from '@video-pipeline/telemetry';
-import { brokerOfEnvironment } from './broker.ts';
 import { createMqttReceiver } from './frigate.ts';
+import { mqttFromEnvironment } from './mqtt.ts';
 import {
-  atFirstBatch,
   decodeEvents,
   type Failure,
   type FailureDependencies,
+  lazyHandler,
   putAllFailed,
 } from './records.ts';
 import { configWithSecrets } from './secrets.ts';
@@ -25,9 +25,9 @@ interface NotifyDependencies extends FailureDependencies {
   bus?: Bus | undefined;
 }
 
-const IN_WORK = 8;
+const EVENT_CONCURRENCY = 8;
 /** Share of a function's time in which events are delivered. In the rest, undelivered ones are put into failed/. */
-const DELIVERING = 0.75;
+const DELIVERY_SHARE = 0.75;
 /** Most entries of one PutEvents request. */
 const BUS_ENTRIES = 10;
 
@@ -44,13 +44,13 @@ export function createNotify(dependencies: NotifyDependencies) {
   ] as const;
   return async (batch: MSKEvent, context: { getRemainingTimeInMillis(): number }): Promise<void> => {
     // Without this limit, a receiver that hangs would fail the batch at each delivery and delay all other events.
-    const ending = AbortSignal.timeout(Math.floor(DELIVERING * context.getRemainingTimeInMillis()));
+    const ending = AbortSignal.timeout(Math.floor(DELIVERY_SHARE * context.getRemainingTimeInMillis()));
     const { events, failures } = decodeEvents(batch);
     await bus?.(events.map((one) => one.event));
     const answers = await Promise.all(
       receivers.map(async ({ code, name, deliver }) => {
         const reasons = deliver
-          ? await inParallel(events, IN_WORK, async ({ event }) =>
+          ? await inParallel(events, EVENT_CONCURRENCY, async ({ event }) =>
               ending.aborted ? `no time was left for the ${name}` : deliver(event, ending),
             )
           : [];
@@ -110,7 +110,7 @@ async function fromEnvironment(): Promise<Pick<NotifyDependencies, 'webhook' | '
   const { WEBHOOK_URL: url, WEBHOOK_SECRET: secret, EVENT_BUS_NAME: busName } = config;
   if (url && !secret)
     logger.warn('events are posted unsigned: WEBHOOK_SECRET is not set, so that anyone can post such events');
-  const mqtt = await brokerOfEnvironment(logger, true);
+  const mqtt = await mqttFromEnvironment(logger, true);
   if (!url && !mqtt && !busName) throw new ConfigError('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME must be set');
   return {
     mqtt: mqtt && createMqttReceiver(mqtt.broker, mqtt.prefix),
@@ -120,6 +120,6 @@ async function fromEnvironment(): Promise<Pick<NotifyDependencies, 'webhook' | '
 }
 
 /** The handler as Lambda runs it, wired from the environment at its first batch. */
-export const handler = atFirstBatch(async () =>
+export const handler = lazyHandler(async () =>
   createNotify({ ...(await fromEnvironment()), putFailed: createPutFailed(createStore(), 'notify'), logger }),
 );

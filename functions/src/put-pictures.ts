@@ -10,7 +10,7 @@ import {
   type StoredObject,
 } from '@video-pipeline/storage';
 import { asSpan, type Logger, sharedSpan } from '@video-pipeline/telemetry';
-import { FRAMES_IN_WORK } from './frames-in-work.ts';
+import { FRAME_CONCURRENCY } from './frame-concurrency.ts';
 
 /** How several pictures are stored as one object: values of STORE. */
 type PackedForm = 'archive' | 'video';
@@ -61,7 +61,7 @@ export async function putPacks(
     const packed = form === 'archive' ? archiveOf(prefix, run) : await segmentOf(prefix, run).catch(noVideo);
     await asSpan('annotate', 's3.put', sharedSpan(run.map(({ frame }) => frame)), async () => {
       if (packed) await store.put({ ...packed.object, storageClass });
-      else await inParallel(run, FRAMES_IN_WORK, (one) => putPicture(store, one));
+      else await inParallel(run, FRAME_CONCURRENCY, (one) => putPicture(store, one));
     });
     for (const [i, part] of packed?.parts.entries() ?? [])
       locations.set(run[i]?.key, { [form]: { key: packed?.object.key, ...part } });

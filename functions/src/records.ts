@@ -43,7 +43,7 @@ export function decodeRecords<F extends Omit<Frame, 'jpeg'>>(
     try {
       const frame = decode(fromLambdaRecord(record));
       if (!frame) continue;
-      refuseNonsense(frame);
+      checkFrame(frame);
       received.push({ record, frame });
     } catch (error) {
       if (!(error instanceof InvalidRecordError)) throw error;
@@ -67,7 +67,7 @@ const AHEAD_MS = DAY_MS;
  * Refuses a frame whose picture is a PNG or a WebP, or whose time is impossible.
  * @throws InvalidRecordError
  */
-function refuseNonsense({ jpeg, capturedAt }: Pick<Frame, 'capturedAt'> & Partial<Frame>): void {
+function checkFrame({ jpeg, capturedAt }: Pick<Frame, 'capturedAt'> & Partial<Frame>): void {
   const start = jpeg?.toString('latin1', 0, 16) ?? '';
   const other = OTHER_PICTURES.find(([, begins]) => begins.test(start));
   if (other) throw new InvalidRecordError('value', `is a ${other[0]}, not a JPEG`);
@@ -98,7 +98,7 @@ export function decodeEvents(batch: MSKEvent): { events: ReceivedEvent[]; failur
   return { events, failures };
 }
 
-const PUTS_IN_WORK = 16;
+const PUT_CONCURRENCY = 16;
 
 export interface FailureDependencies {
   putFailed: PutFailed;
@@ -112,7 +112,9 @@ export async function putAllFailed(
   { putFailed, logger }: FailureDependencies,
 ): Promise<void> {
   // All uploads end before this rejects: a late one could store a dead letter of a record that a retry processes.
-  await inParallel(failures, PUTS_IN_WORK, ({ record, reason, code }) => putFailed(record, reason, { code }));
+  await inParallel(failures, PUT_CONCURRENCY, ({ record, reason, code }) =>
+    putFailed(record, reason, { code }),
+  );
   for (const { record, reason } of failures) logger.warn(`${positionOf(record)} failed: ${reason}`);
   for (const [stream, failed] of Map.groupBy(failures, ({ record }) => claimedStream(record))) {
     emitMetrics(stage, stream, { FramesFailed: failed.length });
@@ -125,9 +127,9 @@ export async function putAllFailed(
 /**
  * Creates a handler, or a function that does its work, at the first batch. If that fails, the next batch tries again.
  * @example
- * export const handler = atFirstBatch(async () => createDetect({ detector, publish, putFailed, logger }));
+ * export const handler = lazyHandler(async () => createDetect({ detector, publish, putFailed, logger }));
  */
-export function atFirstBatch<Batch extends unknown[]>(
+export function lazyHandler<Batch extends unknown[]>(
   create: () => Promise<(...batch: Batch) => Promise<void>>,
 ) {
   let handler: ReturnType<typeof create> | undefined;

@@ -20,7 +20,7 @@ import {
 } from '@video-pipeline/scene';
 import { emitMetrics, type Logger, rateOf } from '@video-pipeline/telemetry';
 import { appearancesOf } from './appearances.ts';
-import { createHistory, type Span, sourceOf, spansOf } from './history.ts';
+import { createCheckpointCache, type OffsetRange, offsetRanges, topicPartition } from './checkpoint-cache.ts';
 import type { PublishedFrame } from './publish.ts';
 import { byStream, type Received } from './records.ts';
 
@@ -70,7 +70,7 @@ const PLAIN = sceneConfigSchema.parse({});
 
 export function createScenes(dependencies: ScenesDependencies): Scenes {
   const { configs, allowedClasses, prefix, eventsTopic, clips, producer, logger } = dependencies;
-  const history = createHistory();
+  const checkpoints = createCheckpointCache();
   /** Streams whose frame rate was found too low to track fast objects. */
   const sparse = new Set<string>();
 
@@ -97,14 +97,14 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
   }
 
   /** The scene as it was before the span: from memory, or from `detections` where this process has no state. */
-  async function open(streamId: string, span: Span): Promise<Scene> {
+  async function open(streamId: string, span: OffsetRange): Promise<Scene> {
     const config = (await configs()).get(streamId) ?? PLAIN;
     const options = { prefix, allowedClasses };
     if (!tracksObjects(config)) return new Scene(streamId, config, options);
-    let state = history.newest(streamId, span.source);
+    let state = checkpoints.newest(streamId, span.source);
     if (state === undefined) {
       state = await lastState(dependencies, streamId, span);
-      history.add(streamId, { source: span.source, offset: span.first - 1, state });
+      checkpoints.add(streamId, { source: span.source, offset: span.first - 1, state });
     }
     return new Scene(streamId, config, { ...options, state });
   }
@@ -112,7 +112,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
   async function watch(
     scene: Scene,
     frames: readonly Received<DetectedFrame>[],
-    span: Span,
+    span: OffsetRange,
   ): Promise<ProcessedBatch> {
     const removed: Filtered['removed'] = {};
     const events: SceneEvent[] = [];
@@ -133,7 +133,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     if (!last) return { frames: [], events };
     if (scene.state !== undefined) {
       last.frame.checkpoint = { source: span.source, offset: span.last, state: scene.state };
-      history.add(last.frame.streamId, last.frame.checkpoint);
+      checkpoints.add(last.frame.streamId, last.frame.checkpoint);
     }
     if (interval >= SPARSE_FRAMES_MS)
       emitMetrics('detect', last.frame.streamId, { SparseInterval: interval });
@@ -150,12 +150,12 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     },
 
     async process(event, detected) {
-      const spans = spansOf(recordsOf(event));
-      for (const span of spans.values()) history.enter(span);
+      const spans = offsetRanges(recordsOf(event));
+      for (const span of spans.values()) checkpoints.startBatch(span);
       const streams = [...byStream(detected)];
       const processed = await Promise.all(
         streams.map(async ([streamId, frames]) => {
-          const span = spans.get(sourceOf(frames[0]?.record ?? { topic: '', partition: 0 }));
+          const span = spans.get(topicPartition(frames[0]?.record ?? { topic: '', partition: 0 }));
           if (!span) throw new RangeError(`stream '${streamId}' comes from no partition of the event`);
           return watch(await open(streamId, span), frames, span);
         }),
@@ -200,7 +200,7 @@ function markEvents(processed: readonly Received<PublishedFrame>[], events: read
 async function lastState(
   { tail, detectionsTopic }: ScenesDependencies,
   streamId: string,
-  { source, first }: Span,
+  { source, first }: OffsetRange,
 ): Promise<string> {
   let best: Checkpoint | undefined;
   let further = LOOK_FURTHER;

@@ -13,8 +13,8 @@ import { connectS3, ensureBucket } from '@video-pipeline/local';
 import { createReader, createStore, packArchive } from '@video-pipeline/storage';
 import { compact, exported, type Format, Tables } from '@video-pipeline/tables';
 import { describe, expect, inject, test, vi } from 'vitest';
-import { connectBroker } from '../../functions/src/broker.ts';
 import { createMqttReceiver } from '../../functions/src/frigate.ts';
+import { connectMqtt } from '../../functions/src/mqtt.ts';
 import { type PythonPeer, peerPython } from '../bench/peers/python.ts';
 import { hasCommand } from '../support/has-command.ts';
 import { startMqttBroker } from '../support/mqtt-broker.ts';
@@ -130,7 +130,7 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
     onTestFinished(broker.stop);
     const logger = { info() {}, warn() {} };
     const access = { url: broker.url, username: 'pipeline', password: 'secret' };
-    const connection = connectBroker({ ...access, prefix: 'frigate', publishesAvailability: true, logger });
+    const connection = connectMqtt({ ...access, prefix: 'frigate', publishesAvailability: true, logger });
     onTestFinished(() => connection.close());
     await connection.publish('frigate/warm-up', '');
     const python = await peerPython(TOOLS);

@@ -33,7 +33,7 @@ import {
 } from '@video-pipeline/recovery';
 import { createPutFailed } from '@video-pipeline/storage';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
-import { createKeeping, earlierFrom } from '../../functions/src/keeping.ts';
+import { createPictureChooser, earlierFrom } from '../../functions/src/keep-pictures.ts';
 import { unique } from '../support/unique.ts';
 import { type RecoveryRig, spotFrame, startRecoveryRig } from './recovery-rig.ts';
 
@@ -172,7 +172,7 @@ test.each(['twice', 'once'] as const)(
       store: rig.store,
       prefix: options.s3Prefix,
       form: 'events',
-      keeping: createKeeping(
+      choosePictures: createPictureChooser(
         { classes: new Set(['person']), beforeMs: 3, afterMs: 1 },
         earlierFrom(tail, options.detectionsTopic),
       ),

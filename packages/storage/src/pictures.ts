@@ -30,7 +30,7 @@ export interface StoredPicture {
   jpeg: Buffer;
 }
 
-const IN_WORK = 8;
+const READ_CONCURRENCY = 8;
 
 /**
  * The annotated pictures of a time range that are stored, the oldest first.
@@ -44,7 +44,7 @@ export async function picturesOf(
   most: number,
 ): Promise<StoredPicture[]> {
   const locations = evenSample(await locationsOf(reader, prefix, range), most);
-  return (await inParallel(locations, IN_WORK, (location) => readStored(reader, location))).flat();
+  return (await inParallel(locations, READ_CONCURRENCY, (location) => readStored(reader, location))).flat();
 }
 
 /** Whether a picture captured at `time` or later is stored. If so, all earlier ones are stored or about to be. */

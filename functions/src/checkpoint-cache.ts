@@ -1,7 +1,7 @@
 import type { Checkpoint, Position } from '@video-pipeline/frame';
 
 /** The part of a batch that comes from one partition. */
-export interface Span {
+export interface OffsetRange {
   /** `<topic>-<partition>` */
   source: string;
   /** Offsets of its first and last record. */
@@ -9,38 +9,38 @@ export interface Span {
   last: number;
 }
 
-export function spansOf(records: readonly Position[]): Map<string, Span> {
-  const spans = new Map<string, Span>();
+export function offsetRanges(records: readonly Position[]): Map<string, OffsetRange> {
+  const spans = new Map<string, OffsetRange>();
   for (const { topic, partition, offset } of records) {
-    const source = sourceOf({ topic, partition });
+    const source = topicPartition({ topic, partition });
     const { first, last } = spans.get(source) ?? { first: offset, last: offset };
     spans.set(source, { source, first: Math.min(first, offset), last: Math.max(last, offset) });
   }
   return spans;
 }
 
-export function sourceOf({ topic, partition }: { topic: string; partition: number }): string {
+export function topicPartition({ topic, partition }: { topic: string; partition: number }): string {
   return `${topic}-${partition}`;
 }
 
 /** Batches that are kept in memory. A batch that is delivered again is seldom older than the last one. */
-const KEPT = 4;
+const MAX_BATCHES = 4;
 
 /**
  * The state of each stream after its last batches. A batch that is delivered again starts from the same state as
  * before. Each batch may run in another process. So a state is valid only if the batch begins at an offset where a
  * batch in this process began or ended, with no gap since.
  */
-export function createHistory() {
+export function createCheckpointCache() {
   /** By source: where its last batches began, and where the newest ended; ascending. */
   const boundaries = new Map<string, number[]>();
   const checkpoints = new Map<string, Checkpoint[]>();
   return {
     /** Announces the records of the next batch. Drops every state of the source that does not lead up to them. */
-    enter({ source, first, last }: Span): void {
+    startBatch({ source, first, last }: OffsetRange): void {
       const before = (boundaries.get(source) ?? []).filter((offset) => offset <= first);
       const leadsHere = before.at(-1) === first;
-      boundaries.set(source, [...(leadsHere ? before : [first]), last + 1].slice(-KEPT));
+      boundaries.set(source, [...(leadsHere ? before : [first]), last + 1].slice(-MAX_BATCHES));
       for (const [streamId, list] of checkpoints) {
         const kept = list.filter((one) => one.source !== source || (leadsHere && one.offset < first));
         checkpoints.set(streamId, kept);
@@ -51,7 +51,7 @@ export function createHistory() {
       checkpoints.get(streamId)?.findLast((one) => one.source === source)?.state,
     /** Adds a state that is newer than all before it. */
     add(streamId: string, checkpoint: Checkpoint): void {
-      checkpoints.set(streamId, [...(checkpoints.get(streamId) ?? []), checkpoint].slice(-KEPT));
+      checkpoints.set(streamId, [...(checkpoints.get(streamId) ?? []), checkpoint].slice(-MAX_BATCHES));
     },
   };
 }

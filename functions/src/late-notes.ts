@@ -6,13 +6,13 @@ import type { MergedObject, MergingStore, Store, StoredObject } from '@video-pip
  * two, the batch is delivered again.
  * @param at when the object's frames were captured or its event happened, epoch ms
  */
-export async function putNoted(store: Store, object: StoredObject, at: number): Promise<void> {
+export async function putWithNote(store: Store, object: StoredObject, at: number): Promise<void> {
   await store.put(object);
   await note(store, object, at);
 }
 
 /** The same for an object that is merged with the stored one. */
-export async function mergeNoted(store: MergingStore, object: MergedObject, at: number): Promise<void> {
+export async function mergeWithNote(store: MergingStore, object: MergedObject, at: number): Promise<void> {
   let body = '';
   const merge = (before?: string) => {
     body = object.merge(before);

@@ -4,7 +4,7 @@ import type { Logger } from '@video-pipeline/telemetry';
 import { MqttClient } from 'mqtt';
 import { configWithSecrets } from './secrets.ts';
 
-interface BrokerSettings {
+interface MqttSettings {
   /** `mqtt://host[:1883]`, or `mqtts://host[:8883]`: over TLS, with the certificate verified. */
   url: string;
   username?: string | undefined;
@@ -18,11 +18,11 @@ interface BrokerSettings {
   publishesAvailability?: boolean;
   logger: Pick<Logger, 'info' | 'warn'>;
   /** Longest wait for the connection, and for an answer of the broker, milliseconds. */
-  patienceMs?: number;
+  timeoutMs?: number;
 }
 
 /** A client of an MQTT broker. It reconnects whenever the connection breaks. */
-export interface Broker {
+export interface MqttConnection {
   isConnected(): boolean;
   /** Publishes at least once. @returns undefined once the broker has acknowledged, or the reason why it has not */
   publish(topic: string, text: string): Promise<string | undefined>;
@@ -35,7 +35,7 @@ export interface Broker {
   close(): Promise<void>;
 }
 
-const PATIENCE_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 const RECONNECT_MS = 1_000;
 /** Wait for retained messages: a broker sends them right after the subscription. */
 const RETAINED_MS = 300;
@@ -44,8 +44,8 @@ const RETAINED_MS = 300;
  * Begins to connect. Messages are not queued while the broker can't be reached.
  * @throws OutboundError when the broker's address is never allowed, link-local for example
  */
-export function connectBroker(settings: BrokerSettings): Broker {
-  const { prefix, username, password, publishesAvailability, logger, patienceMs = PATIENCE_MS } = settings;
+export function connectMqtt(settings: MqttSettings): MqttConnection {
+  const { prefix, username, password, publishesAvailability, logger, timeoutMs = TIMEOUT_MS } = settings;
   const url = new URL(settings.url);
   const available = { topic: `${prefix}/available`, qos: 1, retain: true } as const;
   let problem = 'it has not answered';
@@ -59,7 +59,7 @@ export function connectBroker(settings: BrokerSettings): Broker {
     ...(password !== undefined && { password }),
     ...(publishesAvailability && { will: { ...available, payload: Buffer.from('offline') } }),
     reconnectPeriod: RECONNECT_MS,
-    connectTimeout: patienceMs,
+    connectTimeout: timeoutMs,
   });
   // `retained` adds a listener for each stream: Node's warning of a leak would be wrong.
   client.setMaxListeners(0);
@@ -78,16 +78,16 @@ export function connectBroker(settings: BrokerSettings): Broker {
     awaySince ??= performance.now();
   });
 
-  /** Waits for the connection. Does not wait if there has been none for `patienceMs` already. */
+  /** Waits for the connection. Does not wait if there has been none for `timeoutMs` already. */
   async function waitForConnection(): Promise<boolean> {
-    const until = (awaySince ?? performance.now()) + patienceMs;
+    const until = (awaySince ?? performance.now()) + timeoutMs;
     while (!client.connected && performance.now() < until) await sleep(20);
     return client.connected;
   }
   return {
     async publish(topic, text) {
       if (!client.connected && !(await waitForConnection())) return `no MQTT connection: ${problem}`;
-      const late = sleep(patienceMs, `the MQTT broker has not answered for ${patienceMs / 1000} s`, {
+      const late = sleep(timeoutMs, `the MQTT broker has not answered for ${timeoutMs / 1000} s`, {
         ref: false,
       });
       const acknowledged = client.publishAsync(topic, text, { qos: 1 }).then(
@@ -132,14 +132,14 @@ const readSettings = configWithSecrets(['MQTT_URL', 'MQTT_USERNAME', 'MQTT_PASSW
  * @param publishesAvailability has no effect in a Lambda function: AWS freezes it between batches, and the broker would
  *   then publish `offline`
  */
-export async function brokerOfEnvironment(
-  logger: BrokerSettings['logger'],
+export async function mqttFromEnvironment(
+  logger: MqttSettings['logger'],
   publishesAvailability = false,
-): Promise<{ broker: Broker; prefix: string } | undefined> {
+): Promise<{ broker: MqttConnection; prefix: string } | undefined> {
   const config = await readSettings();
   const { MQTT_URL: url, MQTT_TOPIC_PREFIX: prefix } = config;
   if (url === undefined) return undefined;
-  const broker = connectBroker({
+  const broker = connectMqtt({
     url,
     username: config.MQTT_USERNAME,
     password: config.MQTT_PASSWORD,

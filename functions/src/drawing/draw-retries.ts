@@ -12,7 +12,7 @@ const DRAW_WAIT_MS = 500;
 class DrawingError extends Error {}
 
 /** @throws PictureError at the first attempt, DrawingError after the last one */
-export async function drawInAttempts(
+export async function drawWithRetries(
   frame: DetectedFrame,
   how: Parameters<typeof annotateJpeg>[2],
 ): Promise<Buffer> {

@@ -8,7 +8,7 @@ import {
 import type { TailRecord } from '@video-pipeline/kafka';
 import { describe, expect, test } from 'vitest';
 import { type Random, randomOf } from '../../test/support/random.ts';
-import { createKeeping, earlierFrom, type KeepRule } from './keeping.ts';
+import { createPictureChooser, earlierFrom, type KeepRule } from './keep-pictures.ts';
 import type { Received } from './records.ts';
 
 const RULE: KeepRule = { classes: new Set(['person']), beforeMs: 1_000, afterMs: 2_000 };
@@ -118,15 +118,15 @@ describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) 
       const frames = scenario(random);
       const { received, earlier, publish } = kafkaOf(frames, pictures);
       const kept = new Set<string>();
-      const processes = [createKeeping(RULE, earlier), createKeeping(RULE, earlier)];
-      let keeping = processes[0] as (typeof processes)[number];
+      const processes = [createPictureChooser(RULE, earlier), createPictureChooser(RULE, earlier)];
+      let choosePictures = processes[0] as (typeof processes)[number];
       for (let begin = 0; begin < received.length; ) {
         // A new process, or one that was away meanwhile.
-        if (random.next() < 0.3) keeping = createKeeping(RULE, earlier);
-        if (random.next() < 0.3) keeping = processes[random.integer(0, 1)] as typeof keeping;
+        if (random.next() < 0.3) choosePictures = createPictureChooser(RULE, earlier);
+        if (random.next() < 0.3) choosePictures = processes[random.integer(0, 1)] as typeof choosePictures;
         const batch = received.slice(begin, begin + random.integer(1, 40));
         publish(batch);
-        const choice = await keeping(batch);
+        const choice = await choosePictures(batch);
         const all = [...choice.kept, ...choice.earlier];
         if (random.next() < 0.2) {
           // Some are stored, then the batch fails, and is delivered again, cut elsewhere.
@@ -146,12 +146,12 @@ describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) 
   test('are read again only where they were not kept: not while somebody stays', async () => {
     const frames = Array.from({ length: 200 }, (_, n) => frameOf('gate', n, n < 30 ? undefined : 'person'));
     const { received, earlier, publish, readBack } = kafkaOf(frames, pictures);
-    const keeping = createKeeping(RULE, earlier);
+    const choosePictures = createPictureChooser(RULE, earlier);
     const batches = Array.from({ length: 8 }, (_, n) => received.slice(n * 25, n * 25 + 25));
     const kept: string[] = [];
     for (const batch of batches) {
       publish(batch);
-      const choice = await keeping(batch);
+      const choice = await choosePictures(batch);
       kept.push(...[...choice.kept, ...choice.earlier].map(idOf));
       choice.commit();
     }
@@ -177,7 +177,7 @@ describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) 
       'detections',
     );
     publish(received);
-    const choice = await createKeeping(RULE, none)(received.slice(10));
+    const choice = await createPictureChooser(RULE, none)(received.slice(10));
     expect([...choice.kept].map(({ frameNumber }) => frameNumber)).toEqual([
       10, 11, 12, 13, 14, 15, 16, 17, 18, 19,
     ]);

@@ -2,7 +2,7 @@ import type { Config } from '@video-pipeline/config';
 import { type DetectedFrame, decodeSeenFrame, type SeenFrame, withPictures } from '@video-pipeline/frame';
 import type { Tail, TailRecord } from '@video-pipeline/kafka';
 import { cutRuns } from '@video-pipeline/storage';
-import { sourceOf, spansOf } from './history.ts';
+import { offsetRanges, topicPartition } from './checkpoint-cache.ts';
 import { byStream, type Received } from './records.ts';
 
 // STORE=events: pictures are kept for some seconds before and after each frame of interest. The seconds before it may
@@ -24,7 +24,7 @@ export interface Earlier {
   withPictures(frames: readonly SeenFrame[]): Promise<DetectedFrame[]>;
 }
 
-export interface Choice {
+interface ChosenPictures {
   kept: ReadonlySet<DetectedFrame>;
   /** Frames of earlier batches that are kept because of this batch. */
   earlier: DetectedFrame[];
@@ -47,12 +47,12 @@ export function keepRuleOf(
 /** In STORE_CLASSES: no class. */
 const NO_CLASS = 'none';
 
-export type Keeping = (received: readonly Received<DetectedFrame>[]) => Promise<Choice>;
+export type PictureChooser = (received: readonly Received<DetectedFrame>[]) => Promise<ChosenPictures>;
 
 /** How long times of interest are remembered beyond the windows, milliseconds: a batch may be delivered again. */
 const REMEMBERED_MS = 60_000;
 
-export function createKeeping(rule: KeepRule, earlier: Earlier): Keeping {
+export function createPictureChooser(rule: KeepRule, earlier: Earlier): PictureChooser {
   const memory = createMemory();
   const timesIn = (frames: readonly Omit<DetectedFrame, 'jpeg'>[]) =>
     frames.flatMap(({ capturedAt, detections, events = [], earlierEvents = [] }) => {
@@ -129,7 +129,8 @@ function createMemory() {
   /** By source: this process has stored every batch from offset `from` up to before `next`. */
   const ranges = new Map<string, { from: number; next: number }>();
   const timesBy = new Map<string, { source: string; times: number[] }>();
-  const spansIn = (received: readonly Received[]) => spansOf(received.map(({ record }) => record)).values();
+  const spansIn = (received: readonly Received[]) =>
+    offsetRanges(received.map(({ record }) => record)).values();
   return {
     /** Forgets the sources that this batch does not continue. */
     enter(received: readonly Received[]): void {
@@ -147,12 +148,15 @@ function createMemory() {
         ranges.set(source, { from, next: Math.max(next, last + 1) });
       }
       for (const { record, frame } of received)
-        timesBy.set(frame.streamId, { source: sourceOf(record), times: times.get(frame.streamId) ?? [] });
+        timesBy.set(frame.streamId, {
+          source: topicPartition(record),
+          times: times.get(frame.streamId) ?? [],
+        });
     },
     /** Undefined if this process does not know all of them. */
     timesOf({ record, frame }: Received): number[] | undefined {
       const known = timesBy.get(frame.streamId);
-      return known?.source === sourceOf(record) ? known.times : undefined;
+      return known?.source === topicPartition(record) ? known.times : undefined;
     },
   };
 }

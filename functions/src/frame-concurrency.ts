@@ -1,2 +1,2 @@
 /** Frames that annotate processes at the same time: some are drawn while others are uploaded to S3. */
-export const FRAMES_IN_WORK = 4;
+export const FRAME_CONCURRENCY = 4;
