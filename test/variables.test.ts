@@ -18,8 +18,8 @@ vi.mock('../packages/local/src/supervisor/child.ts', () => ({
   },
 }));
 vi.mock('../packages/local/src/prepare.ts', () => ({ buildModel() {} }));
-vi.mock('../packages/local/src/given.ts', () => ({
-  givenServers: () => ({ kafka: 'kafka.example:9092', s3: 'http://s3.example:9000' }),
+vi.mock('../packages/local/src/external-servers.ts', () => ({
+  findExternalServers: () => ({ kafka: 'kafka.example:9092', s3: 'http://s3.example:9000' }),
 }));
 vi.mock(import('../packages/local/src/backlog.ts'), async (original) => {
   const { Backlog } = await original();

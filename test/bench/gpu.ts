@@ -15,7 +15,7 @@ import { cacheDir } from '@video-pipeline/assets';
 import { exitWithError } from '@video-pipeline/lifecycle';
 import { readPictureHeader } from '@video-pipeline/picture';
 import { decodeRgb } from '@video-pipeline/picture/codec';
-import { messageOf, within } from '@video-pipeline/telemetry';
+import { messageOf, withTimeout } from '@video-pipeline/telemetry';
 import { Option } from 'commander';
 import { installCudaProvider } from '../../model/src/cuda-provider.ts';
 import { readModelFile } from '../../model/src/model-file.ts';
@@ -101,7 +101,7 @@ async function step(title: string, work: () => Promise<object>): Promise<void> {
   const left = Math.ceil(Math.min(ends - performance.now(), 2 * STEP_MS));
   if (left <= 0) return console.log(`left out: the ${options.minutes} minutes are over`);
   try {
-    console.table([await within(left, work())]);
+    console.table([await withTimeout(left, work())]);
   } catch (error) {
     process.exitCode = 1;
     console.log(`failed: ${messageOf(error as Error)}`);

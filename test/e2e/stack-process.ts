@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isWanted, STAGES } from '@video-pipeline/stages';
-import { stateFile } from '../../packages/local/src/place.ts';
+import { stateFile } from '../../packages/local/src/lightweight.ts';
 import type { State } from '../../packages/local/src/session.ts';
 
 const ROOT = join(import.meta.dirname, '../..');

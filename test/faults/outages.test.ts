@@ -8,7 +8,7 @@ import { annotatedKey, decodeFrame, failedKey } from '@video-pipeline/frame';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { decodeRecordSet } from '../../packages/kafka/src/fetch/record-batch.ts';
-import { stateFile } from '../../packages/local/src/place.ts';
+import { stateFile } from '../../packages/local/src/lightweight.ts';
 import type { State } from '../../packages/local/src/session.ts';
 import { signalProcess } from '../../packages/local/src/supervisor/processes.ts';
 import { hasChromium, launchChromium } from '../e2e/chromium.ts';

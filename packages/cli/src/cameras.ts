@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { changeStreamsText, expandVariables, readConfig, readStreamsText } from '@video-pipeline/config';
 import { exitWithError } from '@video-pipeline/lifecycle';
-import { aligned, DIRECTORY, frameRate, StartError } from '@video-pipeline/local/place';
+import { aligned, DIRECTORY, frameRate, StartError } from '@video-pipeline/local/lightweight';
 import {
   putCamera,
   readCameras,

@@ -1,4 +1,4 @@
-import { openBrowser } from '@video-pipeline/local/place';
+import { openBrowser } from '@video-pipeline/local/lightweight';
 import { STREAMS_KEY } from '@video-pipeline/scene';
 import type { Command } from 'commander';
 import { runInForeground } from './foreground.ts';

@@ -1,7 +1,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { ROOT } from '@video-pipeline/local/place';
+import { ROOT } from '@video-pipeline/local/lightweight';
 
 /**
  * Runs a process of the pipeline in the foreground until it ends.

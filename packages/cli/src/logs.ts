@@ -5,7 +5,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { positiveInteger, StartError } from '@video-pipeline/local/place';
+import { positiveInteger, StartError } from '@video-pipeline/local/lightweight';
 import { STAGES } from '@video-pipeline/stages';
 import { Command } from 'commander';
 import { dataDirOption, type Target } from './running.ts';

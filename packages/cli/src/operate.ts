@@ -1,5 +1,5 @@
 import { exitWithError } from '@video-pipeline/lifecycle';
-import { StartError } from '@video-pipeline/local/place';
+import { StartError } from '@video-pipeline/local/lightweight';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { Command } from 'commander';
 import { runInForeground } from './foreground.ts';

@@ -5,7 +5,7 @@ import {
   positiveInteger,
   type Source,
   StartError,
-} from '@video-pipeline/local/place';
+} from '@video-pipeline/local/lightweight';
 import { Command } from 'commander';
 import { runInForeground } from './foreground.ts';
 import { dataDirOption, requireState, serverOf, type Target } from './running.ts';

@@ -12,7 +12,7 @@ import {
   s3Environment,
   stateFile,
   supervisorOf,
-} from '@video-pipeline/local/place';
+} from '@video-pipeline/local/lightweight';
 import { Command, Option } from 'commander';
 
 /** The target of a command: the stack of a folder, or a stage on AWS. */

@@ -3,7 +3,7 @@ import { resolve, sep } from 'node:path';
 import { writeWhole } from '@video-pipeline/assets/cache';
 import { readConfig } from '@video-pipeline/config';
 import { archiveSpanOf } from '@video-pipeline/frame';
-import { aligned, DIRECTORY, positiveInteger, StartError } from '@video-pipeline/local/place';
+import { aligned, DIRECTORY, positiveInteger, StartError } from '@video-pipeline/local/lightweight';
 import {
   createReader,
   type FolderReader,

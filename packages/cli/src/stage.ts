@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { deployRegion, readConfig } from '@video-pipeline/config';
-import { DIRECTORY, ROOT, StartError } from '@video-pipeline/local/place';
+import { DIRECTORY, ROOT, StartError } from '@video-pipeline/local/lightweight';
 import { type Command, Option } from 'commander';
 import { stackCommand } from './running.ts';
 

@@ -1,10 +1,10 @@
 import { readConfig, urlBelow } from '@video-pipeline/config';
 import type { State } from '@video-pipeline/local';
-import { aligned, signalProcess } from '@video-pipeline/local/place';
+import { aligned, signalProcess } from '@video-pipeline/local/lightweight';
 import { lagLine, tableLines, timeOfDay } from '@video-pipeline/local/screen';
 import {
-  askHttp,
-  askOnce,
+  checkHttp,
+  checkOnce,
   getHttp,
   isBadAnswer,
   type PartHealth,
@@ -158,9 +158,9 @@ async function reportOfStage(target: Target): Promise<Report> {
     },
   };
   if (process.env.INFERENCE_SERVICE_URL)
-    probes.inference = () => askHttp(urlBelow(INFERENCE_SERVICE_URL, 'health'));
+    probes.inference = () => checkHttp(urlBelow(INFERENCE_SERVICE_URL, 'health'));
   for (const stage of backlog.frameStages) probes[stage.name] = () => backlog.askReader(stage);
-  const health = await askOnce(probes, STAGE_ANSWER_MS);
+  const health = await checkOnce(probes, STAGE_ANSWER_MS);
   await backlog.close();
   const where: Record<string, string> = { kafka, s3: S3_BUCKET, inference: INFERENCE_SERVICE_URL };
   // Only the VPC reaches them. Without an answer, nobody can say from here whether they work.

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import type { FrameResult, InferenceClientError } from '@video-pipeline/inference-client';
-import { aligned, DIRECTORY, StartError } from '@video-pipeline/local/place';
+import { aligned, DIRECTORY, StartError } from '@video-pipeline/local/lightweight';
 import type { Command } from 'commander';
 import { serverOf, type Target } from './running.ts';
 import { targetCommand } from './stage.ts';

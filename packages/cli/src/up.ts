@@ -12,7 +12,7 @@ import {
   signalProcess,
   supervisorOf,
   unwritable,
-} from '@video-pipeline/local/place';
+} from '@video-pipeline/local/lightweight';
 import type { Command } from 'commander';
 import { runningState, stackCommand, type Target } from './running.ts';
 

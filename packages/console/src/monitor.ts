@@ -3,7 +3,7 @@ import type { Admin, Kafka } from '@video-pipeline/kafka';
 import { askGroup } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, STAGE_VARIABLES } from '@video-pipeline/stages';
 import type { Bucket } from '@video-pipeline/storage';
-import { askHttp, HealthWatch, type Logger, lowRateNote, type Probe } from '@video-pipeline/telemetry';
+import { checkHttp, HealthWatch, type Logger, lowRateNote, type Probe } from '@video-pipeline/telemetry';
 import type { Flow, Health, Percentiles } from './api.ts';
 import { watchCameras } from './cameras.ts';
 import { failedCounts } from './failed.ts';
@@ -95,7 +95,7 @@ export function startMonitor(options: {
   const stopCounting = everySample(() => count().catch(() => {}));
   const model = inferenceUrlOf(config, env);
   const probes: Record<string, Probe> = { kafka: sampleKafka, s3: askS3 };
-  if (model) probes.model = () => askHttp(urlBelow(model, 'health'), (status) => status === 200);
+  if (model) probes.model = () => checkHttp(urlBelow(model, 'health'), (status) => status === 200);
   if (cameras.sample) probes.ingest = cameras.sample;
   for (const { name, group } of stages) if (group) probes[name] = () => askGroup(group, ask);
   const health = new HealthWatch(probes, log);

@@ -1,6 +1,6 @@
 import { urlBelow } from '@video-pipeline/config';
 import { STAGES } from '@video-pipeline/stages';
-import { askHttp, type Probe } from '@video-pipeline/telemetry';
+import { checkHttp, type Probe } from '@video-pipeline/telemetry';
 import type { Stack } from './stack.ts';
 
 /**
@@ -25,13 +25,13 @@ export function stackProbes(
       return undefined;
     },
     // S3Proxy refuses a request without a signature. That counts as an answer.
-    s3: () => askHttp(s3),
-    model: () => askHttp(urlBelow(inference, 'health')),
+    s3: () => checkHttp(s3),
+    model: () => checkHttp(urlBelow(inference, 'health')),
     // 503 while no camera sends: the status shows that for each camera.
-    ingest: ofService('ingest', () => askHttp(new URL('/health', health), (status) => status <= 503)),
+    ingest: ofService('ingest', () => checkHttp(new URL('/health', health), (status) => status <= 503)),
     ...Object.fromEntries(
       stages.map((stage) => [stage.name, ofService(stage.name, () => backlog.askReader(stage))]),
     ),
-    ...(page ? { console: ofService('console', () => askHttp(new URL('/health', page))) } : {}),
+    ...(page ? { console: ofService('console', () => checkHttp(new URL('/health', page))) } : {}),
   };
 }

@@ -1,5 +1,5 @@
 export * from './backlog.ts';
-export * from './place.ts';
+export * from './lightweight.ts';
 export * from './prepare.ts';
 export * from './screen/screen.ts';
 export * from './servers/credentials.ts';

@@ -3,17 +3,17 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CLIPS, defaultModelPath, fetchAsset } from '@video-pipeline/assets';
-import { ROOT } from './place.ts';
+import { ROOT } from './lightweight.ts';
 import { installJava, JARS } from './servers/java.ts';
 import { errorIn } from './supervisor/log.ts';
-import { all, StartError } from './supervisor/processes.ts';
+import { StartError, settleAll } from './supervisor/processes.ts';
 
 /**
  * Fetches and builds in parallel what `npm start` needs, unless it is there.
  * @throws AssetError, StartError: the first error, once the others are done
  */
 export async function prepare(note: (line: string) => void): Promise<void> {
-  await all([
+  await settleAll([
     installJava('Apache Kafka', JARS.kafka, note),
     installJava('S3Proxy', JARS.s3proxy, note),
     fetchAsset(CLIPS, note),

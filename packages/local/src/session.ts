@@ -4,10 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { writeWhole } from '@video-pipeline/assets/cache';
 import { HealthWatch, lowRateNote, type PartHealth } from '@video-pipeline/telemetry';
 import { stackProbes } from './health.ts';
-import { isLimited, type StackOptions } from './parts.ts';
-import { stateFile } from './place.ts';
+import { stateFile } from './lightweight.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './screen/counts.ts';
 import { type Usage, UsageMeter } from './screen/usage.ts';
+import { hasFrameLimit, type StackOptions } from './services.ts';
 import type { Source } from './sources.ts';
 import { type Endpoints, type Stack, startStack } from './stack.ts';
 import { sum } from './sum.ts';
@@ -164,7 +164,7 @@ class Session {
   }
 
   #mustEnd(): boolean {
-    return this.#options.ingest && isLimited(this.#options);
+    return this.#options.ingest && hasFrameLimit(this.#options);
   }
 
   #stalled(stack: Stack): string {

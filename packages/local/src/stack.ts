@@ -2,12 +2,12 @@ import { join } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
 import { isWanted, STAGES } from '@video-pipeline/stages';
 import { Backlog } from './backlog.ts';
-import { givenServers } from './given.ts';
+import { findExternalServers } from './external-servers.ts';
 import {
   type Context,
   clipsOf,
-  here,
-  isLimited,
+  hasFrameLimit,
+  localAddress,
   planKafka,
   planS3,
   runCameras,
@@ -18,12 +18,12 @@ import {
   runStage,
   type StackOptions,
   sourcesOf,
-} from './parts.ts';
+} from './services.ts';
 import type { Source } from './sources.ts';
 import { listedSources, streamsVariables } from './streams-file.ts';
 import { Launcher, type LauncherHooks } from './supervisor/launcher.ts';
 import { choosePorts } from './supervisor/ports.ts';
-import { aborted, all, endLeftovers, StartError } from './supervisor/processes.ts';
+import { aborted, endOrphans, StartError, settleAll } from './supervisor/processes.ts';
 import type { Service } from './supervisor/supervise.ts';
 
 /** MAX_LATENCY_SECONDS of a local stack, unless it is set. */
@@ -90,44 +90,44 @@ async function begin(
   launcher: Launcher,
   note: (line: string) => void,
 ): Promise<Stack> {
-  await endLeftovers(join(options.dataDir, 'run'));
+  await endOrphans(join(options.dataDir, 'run'));
   const named = options.sources ?? (await listedSources(note));
-  const given = await givenServers(note);
+  const external = await findExternalServers(note);
   const ports = await choosePorts(
     {
-      kafka: !given.kafka,
-      s3: !given.s3,
-      model: !given.inference,
+      kafka: !external.kafka,
+      s3: !external.s3,
+      model: !external.inference,
       cameras: !named,
       health: true,
       console: options.console,
     },
     options.autoPorts,
   );
-  return startAll({ options, given, ports, launcher, note, named });
+  return startAll({ options, external, ports, launcher, note, named });
 }
 
 /** Starts all parts at once. A part that needs another gets its address, loads, and begins when the other is up. */
 async function startAll(context: Context): Promise<Stack> {
   const { options, ports, launcher } = context;
   const [kafka, s3] = [await planKafka(context), await planS3(context)];
-  const inference = context.given.inference ?? `http://${here()}:${ports.model}`;
+  const inference = context.external.inference ?? `http://${localAddress()}:${ports.model}`;
   const backlog = new Backlog(kafka.bootstrap);
   const clips = clipsOf(context);
   const list = clips.then((those) => sourcesOf(context, those));
   const environment = list.then(async (sources) => ({
     ...s3.env,
-    ...(await streamsVariables(options.dataDir, sources, isLimited(options))),
+    ...(await streamsVariables(options.dataDir, sources, hasFrameLimit(options))),
     KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrap,
     INFERENCE_SERVICE_URL: inference,
     ...(options.clips ? { EVENT_CLIPS: 'on' } : {}),
     ...latencyVariables(),
   }));
-  const ready = all([kafka.start().then(() => backlog.createTopics()), s3.start()]);
+  const ready = settleAll([kafka.start().then(() => backlog.createTopics()), s3.start()]);
   const servers = ready.then(() => undefined);
   const stagesUp = environment.then((env) => {
     const wanted = STAGES.filter((stage) => isWanted(stage, { ...process.env, ...env }));
-    return all(wanted.map((stage) => runStage(context, stage, backlog, env, servers)));
+    return settleAll(wanted.map((stage) => runStage(context, stage, backlog, env, servers)));
   });
   stagesUp.catch(() => {}); // the session gets the error
   const startIngest = onDemand(options.ingest, async (asked) =>
@@ -136,22 +136,22 @@ async function startAll(context: Context): Promise<Stack> {
   const startConsole = onDemand(options.console, async (asked) =>
     runConsole(context, await environment, asked),
   );
-  const [sources] = await all([list, servers, runModel(context), runCameras(context, clips)]);
+  const [sources] = await settleAll([list, servers, runModel(context), runCameras(context, clips)]);
   return {
     endpoints: {
       kafka: kafka.bootstrap,
       inference,
       s3: s3.url,
       output: s3.output,
-      health: `http://${here()}:${ports.health}`,
-      ...(options.console ? { console: `http://${here()}:${ports.console}` } : {}),
+      health: `http://${localAddress()}:${ports.health}`,
+      ...(options.console ? { console: `http://${localAddress()}:${ports.console}` } : {}),
     },
     sources,
     isDemo: !context.named,
     services: launcher.services,
     backlog,
     stagesUp,
-    startCompactor: isLimited(options) ? undefined : async () => runCompact(context, await environment),
+    startCompactor: hasFrameLimit(options) ? undefined : async () => runCompact(context, await environment),
     startIngest,
     startConsole,
     async stop() {
@@ -180,9 +180,9 @@ function onDemand<Made>(isWanted: boolean, start: (asked: Promise<undefined>) =>
  * @throws ConfigError
  */
 function latencyVariables({ MAX_LATENCY_SECONDS, BATCH_TIMEOUT_SECONDS } = process.env): NodeJS.ProcessEnv {
-  const given = { MAX_LATENCY_SECONDS: MAX_LATENCY_SECONDS || String(MAX_LATENCY_DEFAULT) };
-  const { MAX_LATENCY_SECONDS: seconds } = readConfig(['MAX_LATENCY_SECONDS'], given);
-  if (seconds === 0 || BATCH_TIMEOUT_SECONDS) return given;
+  const external = { MAX_LATENCY_SECONDS: MAX_LATENCY_SECONDS || String(MAX_LATENCY_DEFAULT) };
+  const { MAX_LATENCY_SECONDS: seconds } = readConfig(['MAX_LATENCY_SECONDS'], external);
+  if (seconds === 0 || BATCH_TIMEOUT_SECONDS) return external;
   const { BATCH_TIMEOUT_SECONDS: usual } = readConfig(['BATCH_TIMEOUT_SECONDS'], {});
-  return { ...given, BATCH_TIMEOUT_SECONDS: String(Math.min(usual, seconds / 20)) };
+  return { ...external, BATCH_TIMEOUT_SECONDS: String(Math.min(usual, seconds / 20)) };
 }

@@ -4,13 +4,13 @@ import { readConfig } from '@video-pipeline/config';
 import { endWithin, runCommand, whenNpmIsGone } from '@video-pipeline/lifecycle';
 import { Command, Option } from 'commander';
 import { DIRECTORY, frameRate, positiveInteger } from './command-line.ts';
+import { ROOT, stateFile } from './lightweight.ts';
 import { openBrowser } from './open.ts';
-import type { StackOptions } from './parts.ts';
-import { ROOT, stateFile } from './place.ts';
 import { Screen, summaryLines } from './screen/screen.ts';
+import type { StackOptions } from './services.ts';
 import { runSession } from './session.ts';
 import { expectFile, parseSources } from './sources.ts';
-import { lock, StartError, withDisk } from './supervisor/processes.ts';
+import { explainFullDisk, lock, StartError } from './supervisor/processes.ts';
 
 interface Options {
   source?: string[];
@@ -107,7 +107,7 @@ async function run(options: Options): Promise<void> {
     process.stdout.write(`${text}\n`);
     process.exitCode = summary.error ? 1 : 0;
   } catch (error) {
-    throw await withDisk(error as Error, stackOptions.dataDir);
+    throw await explainFullDisk(error as Error, stackOptions.dataDir);
   } finally {
     await rm(stateFile(stackOptions.dataDir), { force: true }).catch(() => {});
     await release();

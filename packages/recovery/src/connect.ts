@@ -2,7 +2,7 @@ import { readConfig } from '@video-pipeline/config';
 import { connectKafka, SILENT, withAdmin } from '@video-pipeline/kafka';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import { createReader, STORAGE_VARIABLES } from '@video-pipeline/storage';
-import { createLogger, messageOf, within } from '@video-pipeline/telemetry';
+import { createLogger, messageOf, withTimeout } from '@video-pipeline/telemetry';
 
 const NAMES = [
   ...STORAGE_VARIABLES,
@@ -45,7 +45,7 @@ async function ping(name: string): Promise<void> {
 }
 
 async function reach(server: string, answer: Promise<unknown>): Promise<void> {
-  await within(REACH_MS, answer).catch((cause) => {
+  await withTimeout(REACH_MS, answer).catch((cause) => {
     throw new Error(`${server} does not answer: ${messageOf(cause)}`, { cause });
   });
 }

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
-import { askOnce, getHttp, messageOf } from './health.ts';
+import { checkOnce, getHttp, messageOf } from './health.ts';
 
 /** Address of a server that answers so. */
 async function serve(answer: RequestListener): Promise<string> {
@@ -23,7 +23,7 @@ test.each<[string, RequestListener, string]>([
   ['is too long', (_, response) => void response.end('x'.repeat(2_000_001)), 'over 2000000 characters'],
 ])('an answer that %s is an error', async (_, answer, reason) => {
   const url = await serve(answer);
-  const { part } = await askOnce({ part: async () => void (await getHttp(url, 500)) }, 5_000);
+  const { part } = await checkOnce({ part: async () => void (await getHttp(url, 500)) }, 5_000);
   expect(part).toMatchObject({ ok: false, error: expect.stringContaining(reason) });
 });
 

@@ -45,7 +45,7 @@ export function messageOf(error: Error): string {
 }
 
 /** @throws TimeoutError when the work takes longer than `ms` */
-export async function within<Result>(ms: number, work: Promise<Result>): Promise<Result> {
+export async function withTimeout<Result>(ms: number, work: Promise<Result>): Promise<Result> {
   const late = AbortSignal.timeout(ms);
   const { promise, reject } = Promise.withResolvers<never>();
   late.addEventListener('abort', () => reject(late.reason), { once: true });
@@ -54,11 +54,11 @@ export async function within<Result>(ms: number, work: Promise<Result>): Promise
 
 const BAD_ANSWER = 'it answers with ';
 
-/** Whether {@link askHttp} had an answer: the server can be reached, and is broken. @param error its message */
+/** Whether {@link checkHttp} had an answer: the server can be reached, and is broken. @param error its message */
 export const isBadAnswer = (error: string) => error.startsWith(BAD_ANSWER);
 
 /** Checks that a server answers. @throws Error where it doesn't, or answers that it is broken */
-export async function askHttp(
+export async function checkHttp(
   url: string | URL,
   isAnswer = (status: number) => status < 500,
 ): Promise<undefined> {
@@ -89,7 +89,7 @@ export async function getHttp(url: string | URL, ms = ANSWER_MS): Promise<{ stat
 }
 
 /** Asks each part once. @param ms longest wait for an answer */
-export async function askOnce(
+export async function checkOnce(
   probes: Readonly<Record<string, Probe>>,
   ms: number,
 ): Promise<Record<string, PartHealth>> {
@@ -102,7 +102,7 @@ export async function askOnce(
 async function outcome(probe: Probe, ms: number): Promise<PartHealth> {
   const since = Date.now();
   try {
-    const unknown = await within(ms, probe());
+    const unknown = await withTimeout(ms, probe());
     return unknown === undefined ? { ok: true, since } : { ok: null, since, error: unknown };
   } catch (error) {
     return { ok: false, since, error: messageOf(error as Error) };

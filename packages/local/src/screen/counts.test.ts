@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
-import { Counts, FURTHER } from './counts.ts';
+import { Counts, OTHER_STREAMS } from './counts.ts';
 
 // As emitMetrics writes it; parseMetrics reads it in packages/telemetry.
 function line(stream: string, values: Record<string, number | number[]>): string {
@@ -74,7 +74,7 @@ describe('Counts', () => {
     expect(Object.keys(streams)).toHaveLength(35);
     expect(streams.yard?.detected).toBe(3);
     expect(streams.door?.detected).toBe(2);
-    expect(streams[FURTHER]?.detected).toBe(12_000 - 32);
+    expect(streams[OTHER_STREAMS]?.detected).toBe(12_000 - 32);
     expect(counts.total().detected).toBe(12_005);
     // A histogram of each took 1.8 GB.
     expect(process.memoryUsage().rss - before).toBeLessThan(200e6);

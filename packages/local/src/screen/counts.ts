@@ -35,7 +35,7 @@ const FPS_WINDOW_MS = 10_000;
 /** Most streams beside this run's sources that are counted one by one: anyone may publish to Kafka. */
 const MAX_OTHERS = 32;
 /** The name for all further streams together. No stream can have this id. */
-export const FURTHER = '(further streams)';
+export const OTHER_STREAMS = '(further streams)';
 
 interface Stream {
   counts: StreamCounts;
@@ -104,7 +104,7 @@ export class Counts {
   #stream(id: string, since: number): Stream {
     let stream = this.#streams.get(id);
     if (!stream && !this.#sources.has(id)) {
-      if (this.#others >= MAX_OTHERS && id !== FURTHER) return this.#stream(FURTHER, since);
+      if (this.#others >= MAX_OTHERS && id !== OTHER_STREAMS) return this.#stream(OTHER_STREAMS, since);
       this.#others += 1;
     }
     if (!stream) {

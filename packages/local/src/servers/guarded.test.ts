@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, test } from 'vitest';
 import {
   canListen,
-  endLeftovers,
+  endOrphans,
   freePort,
   lock,
   ownerOf,
@@ -142,8 +142,8 @@ describe('a pid file', () => {
   it.skipIf(spawnSync('unshare', ['-rm', 'true']).status !== 0)('on a full disk is said so', () => {
     const module = join(import.meta.dirname, '../supervisor/processes.ts');
     const fill = 'mount -t tmpfs -o size=8k tmpfs "$0" && head -c 8k /dev/zero > "$0/all"; exec "$@"';
-    const code = `import { withDisk } from ${JSON.stringify(module)};
-      console.log((await withDisk(new Error('Kafka ended (1)'), ${JSON.stringify(folder)})).message);`;
+    const code = `import { explainFullDisk } from ${JSON.stringify(module)};
+      console.log((await explainFullDisk(new Error('Kafka ended (1)'), ${JSON.stringify(folder)})).message);`;
     const say = ['--input-type=module', '-e', code];
     const run = (...command: string[]) =>
       spawnSync(command[0] ?? '', command.slice(1), { encoding: 'utf8' }).stdout;
@@ -189,7 +189,7 @@ describe('a pid file', () => {
     const removed = sleep(500).then(() => rm(join(gone, 'supervisor.pid')));
     const [release, releaseGone] = await Promise.all([lock(folder), lock(gone), removed]);
     await releaseGone();
-    await endLeftovers(folder);
+    await endOrphans(folder);
     expect([existsSync(service), signalProcess(others.pid ?? 0, 0)]).toEqual([false, true]);
     others.kill('SIGKILL');
     await release();

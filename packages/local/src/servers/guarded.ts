@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { errorIn } from '../supervisor/log.ts';
 import {
-  endLeftover,
+  endOrphan,
   type LocalServer,
   readPid,
   StartError,
@@ -42,7 +42,7 @@ interface GuardedProgram {
 export async function startGuarded(program: GuardedProgram): Promise<LocalServer> {
   const { name, pidFile, logFile } = program;
   await Promise.all([logFile, pidFile].map((file) => mkdir(dirname(file), { recursive: true })));
-  await endLeftover(pidFile);
+  await endOrphan(pidFile);
   const guard = await spawnGuard(program);
   const exited = once(guard, 'exit').then(([code, signal]) => String(signal ?? code));
   const stop = async () => {

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { compileCacheDir } from '@video-pipeline/assets';
 import { HELD } from '@video-pipeline/lifecycle';
 import { errorIn, LogFile } from './log.ts';
-import { endLeftover, type LocalServer, StartError, startProblem } from './processes.ts';
+import { endOrphan, type LocalServer, StartError, startProblem } from './processes.ts';
 
 /** A Node process of the pipeline. It reports by IPC that it is ready, and ends when the channel closes. */
 export interface ChildProgram {
@@ -51,7 +51,7 @@ const KEPT_LINES = 50;
 export async function startChild(program: ChildProgram): Promise<Child> {
   const { name, pidFile, logFile, timeoutMs = 120_000 } = program;
   await Promise.all([logFile, pidFile].map((file) => mkdir(dirname(file), { recursive: true })));
-  await endLeftover(pidFile);
+  await endOrphan(pidFile);
   const log = new LogFile(logFile);
   const child = fork(program.script, program.args ?? [], {
     // A process group of its own, so that Ctrl-C in the terminal reaches only this process.
@@ -101,7 +101,7 @@ export async function startChild(program: ChildProgram): Promise<Child> {
     writeFileSync(pidFile, String(child.pid));
     const ready = readyMessage(child);
     const { begin, stop } = program;
-    const held = begin && (await startProblem(exited, () => letBegin(child, begin), { stop }));
+    const held = begin && (await startProblem(exited, () => sendBegin(child, begin), { stop }));
     const problem = held ?? (await startProblem(exited, () => ready, { timeoutMs, stop }));
     if (problem) throw new StartError(`${name} ${problem}: ${errorIn(lines)}; see ${logFile}`);
   } catch (error) {
@@ -132,7 +132,7 @@ function lowerPriority(pid: number): void {
   }
 }
 
-async function letBegin(
+async function sendBegin(
   child: ChildProcess,
   begin: () => Promise<NodeJS.ProcessEnv | undefined>,
 ): Promise<undefined> {

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest';
-import { Launcher, type Place } from './launcher.ts';
+import { Launcher, type StopPhase } from './launcher.ts';
 
 test('services stop in order, stage by stage whatever its name is, and none is killed that stops by itself', async () => {
   const told: string[] = [];
   const launcher = new Launcher('/nowhere', { note() {}, onLine() {}, onStart() {} });
-  const run = (name: string, place: Place) => {
+  const run = (name: string, place: StopPhase) => {
     const ended = Promise.withResolvers<string>();
     const end = (how: string) => async () => {
       await Promise.resolve();

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { within } from '@video-pipeline/telemetry';
-import { ROOT } from '../place.ts';
+import { withTimeout } from '@video-pipeline/telemetry';
+import { ROOT } from '../lightweight.ts';
 import { type ChildProgram, startChild } from './child.ts';
 import { type LocalServer, StartError } from './processes.ts';
 import { type Service, supervise } from './supervise.ts';
@@ -18,17 +18,17 @@ export interface LauncherHooks {
 const STOP_MS = 3_600;
 /**
  * Order of the stop: a service ends before those that it needs. Each value is how long after the start of the stop the
- * services of that place must have ended, milliseconds. `ends` are the two ends of the pipeline: cameras,
+ * services of that phase must have ended, milliseconds. `ends` are the two ends of the pipeline: cameras,
  * ingest and console.
  */
-const STOP_ORDER = { ends: 1_200, stages: 2_600, model: 2_800, servers: STOP_MS } as const;
+const STOP_PHASES = { ends: 1_200, stages: 2_600, model: 2_800, servers: STOP_MS } as const;
 
-export type Place = keyof typeof STOP_ORDER;
+export type StopPhase = keyof typeof STOP_PHASES;
 
 /** Starts the services of a stack, keeps them running, and stops them in order. */
 export class Launcher {
   readonly services: Service[] = [];
-  readonly #places = new Map<Service, Place>();
+  readonly #phases = new Map<Service, StopPhase>();
   readonly #dataDir: string;
   readonly #hooks: LauncherHooks;
   /** Starts that are not finished. */
@@ -44,7 +44,7 @@ export class Launcher {
   /** @throws the error of the first `launch` */
   async run(
     name: string,
-    place: Place,
+    phase: StopPhase,
     launch: (stop: AbortSignal) => Promise<LocalServer>,
     isDone?: (saidSo: boolean) => Promise<boolean>,
   ): Promise<Service> {
@@ -61,7 +61,7 @@ export class Launcher {
     this.#starting.add(starting);
     const service = await starting.finally(() => this.#starting.delete(starting));
     this.services.push(service);
-    this.#places.set(service, place);
+    this.#phases.set(service, phase);
     // A stop may have begun before it knew this service: the service ends here.
     if (stopping.aborted) await service.kill();
     else note(`${name} is up`);
@@ -76,7 +76,7 @@ export class Launcher {
    */
   node(
     name: string,
-    place: Place,
+    phase: StopPhase,
     script: string,
     inputs: Pick<ChildProgram, 'args' | 'env' | 'begin' | 'inBackground' | 'semiSpaceMiB'>,
     isDone?: (saidSo: boolean) => Promise<boolean>,
@@ -91,7 +91,7 @@ export class Launcher {
         onLine: this.#hooks.onLine,
         stop,
       });
-    return this.run(name, place, launch, isDone);
+    return this.run(name, phase, launch, isDone);
   }
 
   /** Ends everything within slightly more than {@link STOP_MS}: in order, and then by force. */
@@ -102,10 +102,10 @@ export class Launcher {
     const unstarted = Promise.allSettled(this.#starting);
     // No other service uses one that is starting again.
     for (const service of this.services) if (service.state === 'restarting') void service.stop();
-    for (const [place, until] of Object.entries(STOP_ORDER)) {
-      const those = this.services.filter((service) => this.#places.get(service) === place);
+    for (const [phase, until] of Object.entries(STOP_PHASES)) {
+      const those = this.services.filter((service) => this.#phases.get(service) === phase);
       const left = Math.max(0, Math.ceil(until - (performance.now() - began)));
-      await within(left, Promise.all(those.map((service) => service.stop()))).catch(() => {});
+      await withTimeout(left, Promise.all(those.map((service) => service.stop()))).catch(() => {});
     }
     await Promise.all([unstarted, ...this.services.map((service) => service.kill())]);
   }

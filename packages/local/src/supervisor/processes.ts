@@ -29,7 +29,7 @@ export class StartError extends Error {
 }
 
 /** Waits for all, and then throws the first error: a part that is still starting can't be stopped yet. */
-export async function all<T extends readonly unknown[] | []>(work: T) {
+export async function settleAll<T extends readonly unknown[] | []>(work: T) {
   await Promise.allSettled(work);
   return Promise.all(work);
 }
@@ -40,7 +40,7 @@ const ANOTHER_FOLDER = 'choose another folder with --data-dir';
 const NO_ROOM = 64 * 1024;
 
 /** Adds to an error that the disk of `folder` is full, if it is: servers on a full disk end without a message. */
-export async function withDisk(error: Error, folder: string): Promise<Error> {
+export async function explainFullDisk(error: Error, folder: string): Promise<Error> {
   const disk = await statfs(folder).catch(() => undefined);
   if (!disk || disk.bavail * disk.bsize >= NO_ROOM) return error;
   const remedy = `make room there, or ${ANOTHER_FOLDER}`;
@@ -152,7 +152,7 @@ export async function ps(pid: number, columns: string): Promise<string> {
 }
 
 /** Ends the process that wrote `pidFile`, if it still runs. */
-export async function endLeftover(pidFile: string): Promise<void> {
+export async function endOrphan(pidFile: string): Promise<void> {
   const pid = await ownerOf(pidFile);
   if (pid) {
     signalProcess(pid, 'SIGTERM');
@@ -164,8 +164,8 @@ export async function endLeftover(pidFile: string): Promise<void> {
 }
 
 /** Ends every process that an earlier run left behind in `runDir`. */
-export async function endLeftovers(runDir: string): Promise<void> {
-  await Promise.all((await pidFilesIn(runDir)).map((name) => endLeftover(join(runDir, name))));
+export async function endOrphans(runDir: string): Promise<void> {
+  await Promise.all((await pidFilesIn(runDir)).map((name) => endOrphan(join(runDir, name))));
 }
 
 /** Names of the services' pid files. */
@@ -175,7 +175,7 @@ async function pidFilesIn(runDir: string): Promise<string[]> {
 
 const LOCK = 'supervisor.pid';
 /** How often the lock is touched: from another container, nothing else shows that its process runs. Milliseconds. */
-const BEAT_MS = 1_000;
+const HEARTBEAT_MS = 1_000;
 
 /** The supervisor that runs on `runDir` now, if there is one. */
 export function supervisorOf(runDir: string): Promise<number | undefined> {
@@ -204,7 +204,7 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
   } catch (cause) {
     throw cause instanceof StartError ? cause : unwritable(runDir, cause as Error);
   }
-  const beat = setInterval(() => void utimes(file, new Date(), new Date()).catch(() => {}), BEAT_MS);
+  const beat = setInterval(() => void utimes(file, new Date(), new Date()).catch(() => {}), HEARTBEAT_MS);
   beat.unref();
   return () => {
     clearInterval(beat);
@@ -216,7 +216,7 @@ export async function lock(runDir: string): Promise<() => Promise<void>> {
 async function takeOver(file: string, runDir: string): Promise<void> {
   const touched = () => statSync(file, { throwIfNoEntry: false })?.mtimeMs; // undefined: it has ended
   const before = touched();
-  await sleep(5 * BEAT_MS);
+  await sleep(5 * HEARTBEAT_MS);
   if ((touched() ?? before) !== before)
     throw new StartError(
       `another container or machine already runs on ${runDir}: stop it, or ${ANOTHER_FOLDER}`,

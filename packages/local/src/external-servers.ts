@@ -1,16 +1,16 @@
 import { readConfig, urlBelow } from '@video-pipeline/config';
-import { getHttp, messageOf, within } from '@video-pipeline/telemetry';
+import { getHttp, messageOf, withTimeout } from '@video-pipeline/telemetry';
 import { answers } from './servers/kafka.ts';
 import { StartError } from './supervisor/processes.ts';
 
 /** Servers that the user already runs, named by variables. The stack starts the others. */
-export interface Given {
+export interface ExternalServers {
   kafka?: string;
   s3?: string;
   inference?: string;
 }
 
-const REACH_MS = 5_000;
+const TIMEOUT_MS = 5_000;
 
 /**
  * For each server: its variable, its name for a person, the check whether it answers, and the variables that apply
@@ -27,7 +27,7 @@ const SERVERS = {
   inference: {
     variable: 'INFERENCE_SERVICE_URL',
     what: 'inference server',
-    ask: async (url: string) => (await getHttp(urlBelow(url, 'health'), REACH_MS)).status === 200,
+    ask: async (url: string) => (await getHttp(urlBelow(url, 'health'), TIMEOUT_MS)).status === 200,
     about: ['INFERENCE_BACKEND'],
   },
 } as const;
@@ -36,10 +36,10 @@ const SERVERS = {
  * Reads which servers the user names, and checks that each answers.
  * @throws ConfigError; StartError naming the variable whose server doesn't answer
  */
-export async function givenServers(note: (line: string) => void): Promise<Given> {
+export async function findExternalServers(note: (line: string) => void): Promise<ExternalServers> {
   const config = readConfig(Object.values(SERVERS).map(({ variable }) => variable));
-  const given: Given = {};
-  for (const name of Object.keys(SERVERS) as (keyof Given)[]) {
+  const external: ExternalServers = {};
+  for (const name of Object.keys(SERVERS) as (keyof ExternalServers)[]) {
     const { variable, what, ask, about } = SERVERS[name];
     const where = process.env[variable] && config[variable];
     if (!where) {
@@ -49,13 +49,13 @@ export async function givenServers(note: (line: string) => void): Promise<Given>
     note(`using the ${what} at ${where}`);
     const problem = (reason: string) =>
       `nothing answers at ${variable}=${where}${reason}: start it, or unset ${variable}`;
-    const answer = await within(REACH_MS, ask(where)).catch((cause) => {
+    const answer = await withTimeout(TIMEOUT_MS, ask(where)).catch((cause) => {
       throw new StartError(problem(` (${messageOf(cause)})`), { cause });
     });
     if (!answer) throw new StartError(problem(''));
-    given[name] = where;
+    external[name] = where;
   }
-  return given;
+  return external;
 }
 
 /** Removes variables that a deployment, for example, has left: with them, the stack's own server is not reached. */

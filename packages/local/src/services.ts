@@ -4,8 +4,8 @@ import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { type PipelineStage, STAGES } from '@video-pipeline/stages';
 import type { Backlog } from './backlog.ts';
-import type { Given } from './given.ts';
-import { ROOT } from './place.ts';
+import type { ExternalServers } from './external-servers.ts';
+import { ROOT } from './lightweight.ts';
 import { buildModel } from './prepare.ts';
 import { fallbackCredentials, localCredentials, s3Environment } from './servers/credentials.ts';
 import { installJava, JARS } from './servers/java.ts';
@@ -14,7 +14,7 @@ import { startS3Proxy } from './servers/s3proxy.ts';
 import { areFinite, parseSources, type Source } from './sources.ts';
 import type { Launcher } from './supervisor/launcher.ts';
 import type { Ports } from './supervisor/ports.ts';
-import { all, StartError } from './supervisor/processes.ts';
+import { StartError, settleAll } from './supervisor/processes.ts';
 import type { Service } from './supervisor/supervise.ts';
 
 export interface StackOptions {
@@ -42,7 +42,7 @@ export interface StackOptions {
 /** What each part of a stack needs to start. */
 export interface Context {
   options: StackOptions;
-  given: Given;
+  external: ExternalServers;
   ports: Ports;
   launcher: Launcher;
   note: (line: string) => void;
@@ -51,12 +51,12 @@ export interface Context {
 }
 
 /** Address of Kafka, and the function that starts it. */
-export async function planKafka({ options, given, ports, launcher, note }: Context) {
+export async function planKafka({ options, external, ports, launcher, note }: Context) {
   const { dataDir, brokers } = options;
-  if (given.kafka) {
+  if (external.kafka) {
     if (brokers > 1)
       throw new StartError('--brokers has no effect while KAFKA_BOOTSTRAP_SERVERS is set: unset one');
-    return { bootstrap: given.kafka, start: async () => {} };
+    return { bootstrap: external.kafka, start: async () => {} };
   }
   const nodes =
     brokers === 1 ? [{ name: 'kafka', port: ports.kafka }] : await planCluster(brokers, ports.kafka);
@@ -66,7 +66,7 @@ export async function planKafka({ options, given, ports, launcher, note }: Conte
     bootstrap: nodes.map(({ port }) => `127.0.0.1:${port}`).join(),
     start: async () => {
       await installJava('Apache Kafka', JARS.kafka, note); // not in `run`: a stop does not wait for a download
-      await all(nodes.map(run));
+      await settleAll(nodes.map(run));
     },
   };
 }
@@ -75,11 +75,11 @@ export async function planKafka({ options, given, ports, launcher, note }: Conte
 const BUCKET_NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 
 /** Address of the S3 API, and the function that starts it. */
-export async function planS3({ options: { dataDir }, given, ports, launcher, note }: Context) {
+export async function planS3({ options: { dataDir }, external, ports, launcher, note }: Context) {
   const { S3_BUCKET, S3_PREFIX } = readConfig(['S3_BUCKET', 'S3_PREFIX']);
-  if (given.s3) {
-    const output = `${given.s3.replace(/\/$/, '')}/${S3_BUCKET}/${S3_PREFIX}`;
-    return { url: given.s3, output, env: fallbackCredentials(), start: async () => {} };
+  if (external.s3) {
+    const output = `${external.s3.replace(/\/$/, '')}/${S3_BUCKET}/${S3_PREFIX}`;
+    return { url: external.s3, output, env: fallbackCredentials(), start: async () => {} };
   }
   const url = `http://127.0.0.1:${ports.s3}`;
   const env = s3Environment(url, await localCredentials(dataDir));
@@ -98,8 +98,14 @@ export async function planS3({ options: { dataDir }, given, ports, launcher, not
   return { url, output: join(bucket, S3_PREFIX), env, start };
 }
 
-export async function runModel({ options: { model }, given, ports, launcher, note }: Context): Promise<void> {
-  if (given.inference) {
+export async function runModel({
+  options: { model },
+  external,
+  ports,
+  launcher,
+  note,
+}: Context): Promise<void> {
+  if (external.inference) {
     if (model) throw new StartError('--model has no effect while INFERENCE_SERVICE_URL is set: unset one');
     return;
   }
@@ -110,7 +116,7 @@ export async function runModel({ options: { model }, given, ports, launcher, not
 }
 
 /** Address at which this process reaches servers that listen on HOST. */
-export function here(): string {
+export function localAddress(): string {
   const { HOST } = readConfig(['HOST']);
   if (['0.0.0.0', '::', 'localhost'].includes(HOST)) return '127.0.0.1';
   return HOST.includes(':') ? `[${HOST}]` : HOST;
@@ -157,7 +163,7 @@ export function runStage(
 }
 
 /** Whether the number of frames is limited. Such a run needs no compactor: it ends before an hour is over. */
-export function isLimited({ frames, sources }: StackOptions): boolean {
+export function hasFrameLimit({ frames, sources }: StackOptions): boolean {
   return frames !== undefined || (sources !== undefined && areFinite(sources));
 }
 
@@ -166,7 +172,7 @@ export function runCompact({ launcher }: Context, env: NodeJS.ProcessEnv): Promi
 }
 
 export function runIngest(
-  { options: { frames, frameRate, sources: given }, ports, launcher }: Context,
+  { options: { frames, frameRate, sources: external }, ports, launcher }: Context,
   sources: readonly Source[],
   backlog: Backlog,
   env: NodeJS.ProcessEnv,
@@ -181,8 +187,8 @@ export function runIngest(
   const own = {
     ...env,
     // The user's list gives the scenes. With --source, ingest reads only the streams named there.
-    ...(given && !env.STREAMS_FILE
-      ? { STREAMS: JSON.stringify(given.map(({ id, url }) => ({ id, url }))) }
+    ...(external && !env.STREAMS_FILE
+      ? { STREAMS: JSON.stringify(external.map(({ id, url }) => ({ id, url }))) }
       : {}),
     HEALTH_PORT: String(ports.health),
     ...(frameRate ? { FRAME_RATE: String(frameRate) } : {}),
@@ -201,7 +207,7 @@ export function runConsole(
   env: NodeJS.ProcessEnv,
   asked: Promise<undefined>,
 ): Promise<Service> {
-  const ingest = options.ingest ? { INGEST_URL: `http://${here()}:${ports.health}` } : {};
+  const ingest = options.ingest ? { INGEST_URL: `http://${localAddress()}:${ports.health}` } : {};
   const own = { ...env, ...ingest, CONSOLE_PORT: String(ports.console) };
   const inputs = { env: own, begin: () => asked };
   return launcher.node('console', 'ends', 'packages/console/src/main.ts', inputs);

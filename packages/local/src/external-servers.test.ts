@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest';
-import { givenServers } from './given.ts';
+import { findExternalServers } from './external-servers.ts';
 import { s3Environment } from './servers/credentials.ts';
 
 test("what a deployment left in the environment does not reach servers of ours, and a person's own gets it", async () => {
@@ -8,7 +8,7 @@ test("what a deployment left in the environment does not reach servers of ours, 
   for (const name of ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'INFERENCE_SERVICE_URL'])
     vi.stubEnv(name, undefined);
   const notes: string[] = [];
-  expect(await givenServers((line) => notes.push(line))).toEqual({});
+  expect(await findExternalServers((line) => notes.push(line))).toEqual({});
   expect(Object.keys(left).filter((name) => name in process.env)).toEqual([]);
   expect(notes).toEqual([
     'KAFKA_AUTH is ignored: it has no effect unless KAFKA_BOOTSTRAP_SERVERS is set',
