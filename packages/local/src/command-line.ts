@@ -8,6 +8,12 @@ export const positiveInteger = numberThat(
 /** Frames a second. */
 export const frameRate = numberThat((value) => value > 0 && value <= 240, 'over 0, and 240 at most.');
 
+/** Kafka keeps frames for a day, and the audit looks for their pictures. */
+export const keepDays = numberThat(
+  (value) => Number.isSafeInteger(value) && value >= 2,
+  'a whole number from 2 on.',
+);
+
 /** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
 export const DIRECTORY = process.env.INIT_CWD ?? process.cwd();
 

@@ -35,6 +35,8 @@ export interface StackOptions {
   console: boolean;
   /** Whether a clip of each event is stored. Left out: as EVENT_CLIPS says. */
   clips?: boolean | undefined;
+  /** Days for which pictures and clips are kept. Left out: for ever. */
+  keepDays?: number | undefined;
   /** Publishes this many frames, then ends. */
   frames?: number | undefined;
 }
@@ -75,9 +77,13 @@ export async function planKafka({ options, external, ports, launcher, note }: Co
 const BUCKET_NAME = /^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/;
 
 /** Address of the S3 API, and the function that starts it. */
-export async function planS3({ options: { dataDir }, external, ports, launcher, note }: Context) {
+export async function planS3({ options: { dataDir, keepDays }, external, ports, launcher, note }: Context) {
   const { S3_BUCKET, S3_PREFIX } = readConfig(['S3_BUCKET', 'S3_PREFIX']);
   if (external.s3) {
+    if (keepDays)
+      throw new StartError(
+        '--keep-days has no effect while AWS_ENDPOINT_URL is set: set a lifecycle rule there',
+      );
     const output = `${external.s3.replace(/\/$/, '')}/${S3_BUCKET}/${S3_PREFIX}`;
     return { url: external.s3, output, env: fallbackCredentials(), start: async () => {} };
   }

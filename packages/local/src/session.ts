@@ -5,6 +5,7 @@ import { writeWhole } from '@video-pipeline/assets/cache';
 import { HealthWatch, lowRateNote, type PartHealth } from '@video-pipeline/telemetry';
 import { stackProbes } from './health.ts';
 import { stateFile } from './lightweight.ts';
+import { watchDisk } from './retention.ts';
 import { Counts, type Latency, type StreamCounts, type StreamView } from './screen/counts.ts';
 import { type Usage, UsageMeter } from './screen/usage.ts';
 import { hasFrameLimit, type StackOptions } from './services.ts';
@@ -92,6 +93,7 @@ class Session {
     const stack = await startStack(this.#options, hooks, signal);
     const ended = new AbortController();
     const until = AbortSignal.any([signal, ended.signal]);
+    void watchDisk(this.#options, this.#hooks.note, until);
     try {
       await Promise.race([this.#work(stack, until), this.#watch(stack, until)]);
       await this.#usage.sample();

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
 import { endWithin, runCommand, whenNpmIsGone } from '@video-pipeline/lifecycle';
 import { Command, Option } from 'commander';
-import { DIRECTORY, frameRate, positiveInteger } from './command-line.ts';
+import { DIRECTORY, frameRate, keepDays, positiveInteger } from './command-line.ts';
 import { ROOT, stateFile } from './lightweight.ts';
 import { openBrowser } from './open.ts';
 import { Screen, summaryLines } from './screen/screen.ts';
@@ -24,6 +24,7 @@ interface Options {
   ingest: boolean;
   console: boolean;
   clips?: boolean;
+  keepDays?: number;
   open?: boolean;
   offline?: boolean;
   color: boolean;
@@ -67,6 +68,11 @@ const program = new Command('npm start --')
   .option('--no-ingest', "publish nothing: start all the rest, and wait for 'npm run local -- producer'")
   .option('--no-console', 'no web page')
   .option('--clips', 'store a short MP4 of each event, as EVENT_CLIPS=on does')
+  .option(
+    '--keep-days <n>',
+    'delete pictures and clips n days after they were stored, as a stage on AWS does (default: never)',
+    keepDays,
+  )
   .option('--open', 'open the web page in the browser, when started from a terminal')
   .option('--data-dir <folder>', 'where everything is written', join(ROOT, '.data'))
   .option('--offline', "fetch nothing: use what an earlier start or 'npm run local -- fetch' has fetched")
@@ -129,6 +135,7 @@ function checked(options: Options): StackOptions {
     ingest: options.ingest,
     console: options.console,
     clips: options.clips,
+    keepDays: options.keepDays,
   };
 }
 
