@@ -13,13 +13,8 @@ export function clusterOf(kafka: Kafka): Cluster {
     partitionAssigners: [
       (config) => {
         cluster = config.cluster;
-        const unused = async () => [];
-        return {
-          name: 'none',
-          version: 0,
-          assign: unused,
-          protocol: () => ({ name: 'none', metadata: Buffer.alloc(0) }),
-        };
+        const protocol = () => ({ name: 'none', metadata: Buffer.alloc(0) });
+        return { name: 'none', version: 0, assign: async () => [], protocol };
       },
     ],
   });

@@ -12,9 +12,6 @@ export class KafkaThrottledError extends Error {
   override readonly name = 'KafkaThrottledError';
   /** Read by kafkajs. */
   readonly retriable = true;
-  constructor(host: string, port: number, options: ErrorOptions) {
-    super(`KAFKA_AUTH=iam, broker ${host}:${port} takes no more connections for now`, options);
-  }
 }
 
 /**
@@ -55,8 +52,10 @@ export function oauthBearer(createToken: () => Promise<string>): Mechanism {
           // A connection that broke says nothing about the token.
           const { message, retriable } = error as Error & { retriable?: boolean };
           if (retriable) throw error;
-          if (TOO_MANY.test(message)) throw new KafkaThrottledError(host, port, { cause: error });
-          throw new KafkaAuthError(`KAFKA_AUTH=iam, broker ${host}:${port}: ${message}`, { cause: error });
+          const broker = `KAFKA_AUTH=iam, broker ${host}:${port}`;
+          if (TOO_MANY.test(message))
+            throw new KafkaThrottledError(`${broker} takes no more connections for now`, { cause: error });
+          throw new KafkaAuthError(`${broker}: ${message}`, { cause: error });
         }
       },
     }),

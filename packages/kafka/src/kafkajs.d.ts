@@ -101,22 +101,10 @@ declare module 'kafkajs/src/consumer/consumerGroup.js' {
   }
 }
 
-declare module 'kafkajs/src/consumer/offsetManager/index.js' {
-  export default class OffsetManager {
-    coordinator: object;
-    constructor(options: object);
-    commitOffsets(offsets: object): Promise<void>;
-  }
-}
-
 declare module 'kafkajs/src/cluster/index.js' {
   type Cluster = import('kafkajs').Cluster;
   const Cluster: { prototype: Cluster };
   export default Cluster;
-}
-
-declare module 'kafkajs/src/protocol/error.js' {
-  export function createErrorFromCode(code: number): Error;
 }
 
 declare module 'kafkajs/src/network/socketFactory.js' {
@@ -144,21 +132,6 @@ declare module 'kafkajs/src/protocol/encoder.js' {
     writeEncoderArray(values: Encoder[]): this;
     writeBufferInternal(value: Buffer): void;
   }
-}
-
-declare module 'kafkajs/src/protocol/decoder.js' {
-  export default class Decoder {
-    constructor(buffer: Buffer);
-    readInt16(): number;
-    readInt32(): number;
-    readString(): string | null;
-    readBytes(): Buffer;
-    readArray<T>(read: (decoder: Decoder) => T): T[];
-  }
-}
-
-declare module 'kafkajs/src/protocol/recordBatch/crc32C/index.js' {
-  export default function crc32C(bytes: Buffer): number;
 }
 
 declare module 'kafkajs/src/protocol/requests/metadata/index.js' {

@@ -71,11 +71,7 @@ const READ_COMMITTED = 1;
 const MAX_ATTEMPTS = 10;
 const RETRY_MS = 1_000;
 /** Errors of a topic that can never be read. Whoever writes to Kafka may name such a topic in a record. */
-const UNREADABLE = new Set([
-  'UNKNOWN_TOPIC_OR_PARTITION',
-  'INVALID_TOPIC_EXCEPTION',
-  'TOPIC_AUTHORIZATION_FAILED',
-]);
+const UNREADABLE = /^(UNKNOWN_TOPIC_OR_PARTITION|INVALID_TOPIC_EXCEPTION|TOPIC_AUTHORIZATION_FAILED)$/;
 
 /**
  * A tail reader. Nothing is connected before it is used.
@@ -93,7 +89,7 @@ export function createTail(kafka: Kafka): Tail {
     open(topic).then(
       () => true,
       (error) => {
-        if (!UNREADABLE.has(error.type)) throw error;
+        if (!UNREADABLE.test(error.type)) throw error;
         return false;
       },
     );
@@ -163,8 +159,8 @@ export function createTail(kafka: Kafka): Tail {
 async function* backwards(cluster: Cluster, { topic, partition, offset }: Position, limit: number) {
   const low = Math.max(await offsetOf(cluster, topic, partition, true), offset - limit);
   for (let end = offset; end > low; end -= STEP) {
-    const records = await fetchRange(cluster, topic, partition, Math.max(low, end - STEP), end);
-    yield* records.reverse();
+    const from = { topic, partition, offset: Math.max(low, end - STEP) };
+    yield* (await fetchRange(cluster, from, end)).reverse();
   }
 }
 
@@ -197,8 +193,8 @@ async function readSpan(
   const low = await offsetOf(cluster, topic, partition, true);
   const high = await offsetOf(cluster, topic, partition, false);
   const end = Math.min(high, (offsets.at(-1) ?? 0) + 1);
-  const records = await fetchRange(cluster, topic, partition, Math.max(low, offsets[0] ?? 0), end);
-  return records
+  const from = { topic, partition, offset: Math.max(low, offsets[0] ?? 0) };
+  return (await fetchRange(cluster, from, end))
     .filter(({ offset }) => offsets.includes(offset))
     .map((record) => ({ ...record, topic, partition }));
 }
@@ -220,7 +216,7 @@ type Fetched = StoredRecord & { isGap: boolean };
  */
 async function* fetched(cluster: Cluster, { topic, partition, offset }: Position, end: number) {
   for (let next = offset; next < end; ) {
-    const messages = await fetchFrom(cluster, topic, partition, next);
+    const messages = await fetchFrom(cluster, { topic, partition, offset: next });
     // A broker sends whole batches, which may begin before the requested offset.
     const fresh = messages.filter((message) => message.offset >= next);
     if (fresh.length === 0) return;
@@ -229,24 +225,13 @@ async function* fetched(cluster: Cluster, { topic, partition, offset }: Position
   }
 }
 
-/** Records from offset `from` up to before `end`; fewer where offsets are missing. */
-async function fetchRange(
-  cluster: Cluster,
-  topic: string,
-  partition: number,
-  from: number,
-  end: number,
-): Promise<TailRecord[]> {
-  const all = await Array.fromAsync(fetched(cluster, { topic, partition, offset: from }, end));
+/** Records from a position up to before offset `end`; fewer where offsets are missing. */
+async function fetchRange(cluster: Cluster, from: Position, end: number): Promise<TailRecord[]> {
+  const all = await Array.fromAsync(fetched(cluster, from, end));
   return all.filter(({ offset, isGap, refusal }) => offset < end && !isGap && !refusal);
 }
 
-async function fetchFrom(
-  cluster: Cluster,
-  topic: string,
-  partition: number,
-  offset: number,
-): Promise<Fetched[]> {
+async function fetchFrom(cluster: Cluster, { topic, partition, offset }: Position): Promise<Fetched[]> {
   const [nodeId = ''] = Object.keys(cluster.findLeaderForPartitions(topic, [partition]));
   const broker = await cluster.findBroker({ nodeId });
   const answer: { responses: { partitions: { messages: FetchedMessage[] }[] }[] } = await broker.fetch({

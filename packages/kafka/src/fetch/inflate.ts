@@ -19,7 +19,7 @@ interface Inflated {
 }
 
 /** Largest window of zstd, as log2 of its bytes: 32 MiB. zstd's default would let a few bytes take 128 MiB. */
-const ZSTD_WINDOW_LOG = 25;
+const ZSTD = { params: { [zlib.ZSTD_d_windowLogMax]: 25 } };
 
 /**
  * Inflates what a producer compressed, and stops at the limit: a few bytes may inflate to gigabytes.
@@ -31,17 +31,13 @@ export async function inflate(codec: Codec, bytes: Buffer, limit: number): Promi
   try {
     if (codec === 'none') output.append(bytes);
     else if (codec === 'gzip') await pump(createGunzip(), bytes, output);
-    else if (codec === 'zstd') await pump(zstd(), bytes, output);
+    else if (codec === 'zstd') await pump(createZstdDecompress(ZSTD), bytes, output);
     else if (codec === 'snappy') inflateSnappy(bytes, output);
     else inflateLz4(bytes, output);
   } catch (cause) {
     throw new CodecError(`${codec}: ${(cause as Error).message}`, { cause });
   }
   return { bytes: output.bytes(), isCut: output.isCut };
-}
-
-function zstd() {
-  return createZstdDecompress({ params: { [zlib.ZSTD_d_windowLogMax]: ZSTD_WINDOW_LOG } });
 }
 
 /** Runs one of Node's decompressors until all bytes are inflated or the output is full. */

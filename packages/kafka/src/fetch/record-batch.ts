@@ -70,7 +70,7 @@ interface Context {
   first: number;
   from: number;
   end: number;
-  isAborted: AbortedFilter;
+  isAborted: ReturnType<typeof abortedFilter>;
   budget: Budget;
 }
 
@@ -145,16 +145,10 @@ function decodeRecords(
   const messages: FetchedMessage[] = [];
   let used = bytes.length;
   let next = first;
-  const refuseRest = (code: Refusal['code'], reason: string) =>
-    messages.push(
-      refused({
-        code,
-        first: Math.min(Math.max(next, from), last),
-        last,
-        reason,
-        bytes: context.records.length,
-      }),
-    );
+  const refuseRest = (code: Refusal['code'], reason: string) => {
+    const first = Math.min(Math.max(next, from), last);
+    messages.push(refused({ code, first, last, reason, bytes: context.records.length }));
+  };
   try {
     for (let index = 0; index < Math.min(count, MAX_BATCH_RECORDS); index++) {
       const record = reader.varbytes();
@@ -178,21 +172,16 @@ function decodeRecords(
   return { messages, bytes: used };
 }
 
-interface AbortedFilter {
-  control(batch: BatchHeader): void;
-  holds(batch: BatchHeader, last: number): boolean;
-}
-
 /** Finds the batches of aborted transactions: from a transaction's first offset to its control record. */
-function abortedFilter(aborted: FetchedRecords['aborted']): AbortedFilter {
+function abortedFilter(aborted: FetchedRecords['aborted']) {
   const coming = aborted.toSorted((one, other) => one.firstOffset - other.firstOffset);
   const open = new Set<number>();
   return {
-    control({ producerId, records }) {
+    control({ producerId, records }: BatchHeader): void {
       const key = controlKey(records);
       if (key && key.length >= 4 && key.readInt16BE(2) === ABORT) open.delete(producerId);
     },
-    holds({ producerId, attributes }, last) {
+    holds({ producerId, attributes }: BatchHeader, last: number): boolean {
       while (coming[0] && coming[0].firstOffset <= last) open.add(coming.shift()?.producerId ?? -1);
       return (attributes & IN_TRANSACTION) !== 0 && open.has(producerId);
     },
