@@ -1,7 +1,8 @@
 import type { Detection } from '@video-pipeline/frame';
 import { expect, test } from 'vitest';
 import { scenes } from '../../../test/bench/scenes.ts';
-import { ByteTracker, DEFAULT_TRACKER } from './bytetrack.ts';
+import { ByteTracker } from './bytetrack.ts';
+import { DEFAULT_TRACKER } from './config.ts';
 
 const START = 1_800_000_000_000;
 const seen = (x: number, confidence = 0.9, class_name = 'person'): Detection => ({

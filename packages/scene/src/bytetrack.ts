@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { SceneConfig } from './config.ts';
 import { fromCorners, iou, overlappingPairs, type Pair, pairAtLeastCost } from './pairing.ts';
 import { recentlyRemoved, reidentified, removedFrom, removedSchema } from './reidentification.ts';
 import {
@@ -12,16 +13,7 @@ import {
   updateTrack,
 } from './track.ts';
 
-/** Confidences of the paper: 0.6, 0.1, 0.7. Two are lower here: small detectors are less confident than its YOLOX. */
-export const DEFAULT_TRACKER = {
-  high_confidence: 0.3,
-  low_confidence: 0.1,
-  new_confidence: 0.5,
-  lost_seconds: 2,
-  strict_classes: false,
-  appearance_seconds: 0,
-};
-type TrackerSettings = typeof DEFAULT_TRACKER;
+type TrackerSettings = NonNullable<SceneConfig['tracks']>;
 
 /** The whole state of a tracker, as JSON. Another tracker with this state continues where this one was. */
 export const trackerStateSchema = z.object({

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import { DEFAULT_TRACKER } from './bytetrack.ts';
 import { zoneProblem } from './zones.ts';
 
 const share = z.number().min(0).max(1);
@@ -66,24 +65,25 @@ const rule = z.discriminatedUnion('type', [
   }),
 ]);
 
+/** Confidences of the paper: 0.6, 0.1, 0.7. Two are lower here: small detectors are less confident than its YOLOX. */
 const tracks = z
   .strictObject({
     /** Detections with at least this confidence are paired first, and may begin a track. */
-    high_confidence: share.default(DEFAULT_TRACKER.high_confidence),
+    high_confidence: share.default(0.3),
     /** Detections with at least this confidence may continue a track. Weaker ones are never paired. */
-    low_confidence: share.default(DEFAULT_TRACKER.low_confidence),
+    low_confidence: share.default(0.1),
     /** Lowest confidence with which a track begins. */
-    new_confidence: share.default(DEFAULT_TRACKER.new_confidence),
+    new_confidence: share.default(0.5),
     /** How long an unseen object is remembered; at least the time of three frames. */
     lost_seconds: z
       .number()
       .gt(0, 'must be over 0: no object would be known in the next frame')
       .max(600)
-      .default(DEFAULT_TRACKER.lost_seconds),
+      .default(2),
     /** Whether a track only takes boxes of its own class. */
-    strict_classes: z.boolean().default(DEFAULT_TRACKER.strict_classes),
+    strict_classes: z.boolean().default(false),
     /** How long an object that left can be recognised by its colours. 0: never. */
-    appearance_seconds: seconds(DEFAULT_TRACKER.appearance_seconds, 600),
+    appearance_seconds: seconds(0, 600),
   })
   .superRefine(({ high_confidence, low_confidence, new_confidence }, context) => {
     const problem = (field: string, message: string) =>
@@ -92,6 +92,7 @@ const tracks = z
     // Only boxes over high_confidence may begin a track. A lower value would have no effect.
     if (new_confidence < high_confidence) problem('new_confidence', 'is under high_confidence');
   });
+export const DEFAULT_TRACKER = tracks.parse({});
 
 /** The section `scene` of a stream: the README explains each field. Absent fields have defaults that change nothing. */
 export const sceneConfigSchema = z
@@ -119,9 +120,11 @@ export const sceneConfigSchema = z
     events: z.array(rule).default([]),
   })
   .superRefine((scene, context) => {
+    const problem = (message: string, path: (string | number)[]) =>
+      context.addIssue({ code: 'custom', message, path });
     const known = (kind: 'zones' | 'lines', wanted: string | undefined, path: (string | number)[]) => {
       if (wanted === undefined || Object.hasOwn(scene[kind], wanted)) return;
-      context.addIssue({ code: 'custom', message: `names '${wanted}', which is not under ${kind}`, path });
+      problem(`names '${wanted}', which is not under ${kind}`, path);
     };
     for (const side of ['include', 'exclude'] as const) {
       for (const [index, one] of scene.filters[side].entries()) known('zones', one, ['filters', side, index]);
@@ -130,14 +133,10 @@ export const sceneConfigSchema = z
     for (const [index, one] of scene.events.entries()) {
       if ('zone' in one) known('zones', one.zone, ['events', index, 'zone']);
       if ('line' in one) known('lines', one.line, ['events', index, 'line']);
-      if (names.indexOf(one.name) < index) {
-        context.addIssue({ code: 'custom', message: 'is used twice', path: ['events', index, 'name'] });
-      }
+      if (names.indexOf(one.name) < index) problem('is used twice', ['events', index, 'name']);
     }
     const { min_area, max_area } = scene.filters;
-    if (min_area > max_area) {
-      context.addIssue({ code: 'custom', message: 'is over max_area', path: ['filters', 'min_area'] });
-    }
+    if (min_area > max_area) problem('is over max_area', ['filters', 'min_area']);
   });
 
 export type SceneConfig = z.output<typeof sceneConfigSchema>;

@@ -64,12 +64,10 @@ export function putShape(text: string, streamId: string, shape: Shape, where: st
     }
     if (kind === 'line') return;
     const given = (value: unknown) => (value === undefined ? undefined : value !== null);
-    const [stays, over] = [
-      { seconds, classes },
-      { count, classes },
-    ];
-    setRule(at, { type: 'stayed_longer', name: `${name}-stays`, zone: name }, given(seconds), stays);
-    setRule(at, { type: 'count_over', name: `${name}-count`, zone: name }, given(count), over);
+    const stays = { type: 'stayed_longer', name: `${name}-stays`, zone: name };
+    setRule(at, stays, given(seconds), { seconds, classes });
+    const over = { type: 'count_over', name: `${name}-count`, zone: name };
+    setRule(at, over, given(count), { count, classes });
     if (typeof exclude === 'boolean') setExcluded(at, name, exclude);
   });
   // A reserved name of JavaScript is missing in the result.

@@ -1,5 +1,6 @@
 import type { Detection } from '@video-pipeline/frame';
 import { munkres } from 'munkres';
+import { at } from './zones.ts';
 
 /** Centre x, centre y, width, height: all in one unit. */
 export type Box = [number, number, number, number];
@@ -115,8 +116,4 @@ function groups(pairs: readonly Priced[]): Iterable<Priced[]> {
     if (first !== second) parents.set(second, first);
   }
   return Map.groupBy(pairs, ({ column }) => rootOf(column)).values();
-}
-
-function at<Item>(list: { readonly [index: number]: Item }, index: number): Item {
-  return list[index] as Item;
 }

@@ -262,8 +262,7 @@ function distance(a: Point, b: Point): number {
   return Math.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2);
 }
 
-function at<Item>(items: readonly Item[], index: number): Item {
-  const item = items[index];
-  if (item === undefined) throw new RangeError(`no item ${index} of ${items.length}`);
-  return item;
+/** The item at an index that the list has. */
+export function at<Item>(list: { readonly [index: number]: Item }, index: number): Item {
+  return list[index] as Item;
 }
