@@ -26,8 +26,8 @@ export function camerasView(root: HTMLElement, { live }: Opened): () => void {
   const columns = ['Camera', 'State', 'Address', 'Frames a second', ''];
   const { table, body } = tableOf(columns, { className: 'wrap stack', hidden: true });
   const form = cameraForm(save);
-  const unwritable = h('p', { className: 'dim', hidden: true }, UNWRITABLE);
-  root.append(h('h1', {}, 'Cameras'), status, table, form.element, unwritable);
+  const unwritable = h('p.dim', { hidden: true }, UNWRITABLE);
+  root.append(h('h1', 'Cameras'), status, table, form.element, unwritable);
   let version: string | undefined;
   /** The element that shows each camera's state. */
   let states = new Map<string, HTMLElement>();
@@ -56,13 +56,9 @@ export function camerasView(root: HTMLElement, { live }: Opened): () => void {
           change(() => sendJson('DELETE', path), `${id} is removed.`);
       }),
     ];
-    return rowOf(
-      h('td', {}, h('a', { href: `#/stream/${id}` }, id), name ? ` (${name})` : ''),
-      states.get(id) ?? '',
-      url,
-      numbers(frame_rate === undefined ? 'as FRAME_RATE says' : String(frame_rate)),
-      h('div', { className: 'bar' }, ...(isWritable ? buttons : [])),
-    );
+    const title = h('td', h('a', { href: `#/stream/${id}` }, id), name ? ` (${name})` : '');
+    const fps = numbers(frame_rate === undefined ? 'as FRAME_RATE says' : String(frame_rate));
+    return rowOf(title, states.get(id) ?? '', url, fps, h('div.bar', ...(isWritable ? buttons : [])));
   }
   function showStates(): void {
     for (const [id, cell] of states) {
@@ -98,45 +94,29 @@ export function camerasView(root: HTMLElement, { live }: Opened): () => void {
 
 /** @param save resolves to whether the camera was saved */
 function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
-  const title = h('legend', {}, 'Add a camera');
+  const title = h('legend', 'Add a camera');
   const field = (text: string, properties: Record<string, unknown>) => {
     const input = h('input', { autocomplete: 'off', ...properties });
-    return { input, label: h('label', {}, text, input) };
+    return { input, label: h('label', text, input) };
   };
   const id = field('Name', { required: true, pattern: '[A-Za-z0-9][A-Za-z0-9._\\-]*', maxLength: 128 });
   const shown = field('Shown as', { maxLength: 100, placeholder: 'its name' });
   const url = field('Address', { required: true, placeholder: 'rtsp://camera/stream', maxLength: 2048 });
   const user = field('User', {});
   const password = field('Password', { type: 'password', autocomplete: 'new-password' });
-  const rate = field('Frames a second', {
-    type: 'number',
-    min: '0.01',
-    max: '240',
-    step: 'any',
-    placeholder: 'as set',
-  });
+  const fps = { type: 'number', min: '0.01', max: '240', step: 'any', placeholder: 'as set' };
+  const rate = field('Frames a second', fps);
   const transports = ['tcp', 'udp', 'udp_multicast', 'http', 'auto'];
   const transport = selectOf(transports.map((name) => [name, name.replace('_', ' ').toUpperCase()]));
   const submit = h('button', { type: 'submit' }, 'Save camera');
   const test = button('Test');
   const found = h('p', { role: 'status' });
-  const picture = h('img', { className: 'test', alt: '', hidden: true });
+  const picture = h('img.test', { alt: '', hidden: true });
   const cancel = button('Clear');
-  const note = h(
-    'p',
-    { className: 'dim' },
-    'User and password are kept in the list of streams, and never shown again.',
-  );
+  const note = h('p.dim', 'User and password are kept in the list of streams, and never shown again.');
   const fields = [id, shown, url, user, password, rate];
-  const form = h(
-    'form',
-    { className: 'filters' },
-    ...fields.map(({ label }) => label),
-    h('label', {}, 'RTSP over', transport),
-    submit,
-    test,
-    cancel,
-  );
+  const labels = [...fields.map(({ label }) => label), h('label', 'RTSP over', transport)];
+  const form = h('form.filters', ...labels, submit, test, cancel);
   const element = h('fieldset', { hidden: true }, title, note, form, found, picture);
   const draft = (): CameraDraft => ({
     id: id.input.value,

@@ -2,7 +2,8 @@ import uPlot from 'uplot';
 import type { Timeline } from '../src/api.ts';
 import { classColour } from './boxes.ts';
 
-const HEIGHT = 130;
+/** The size of a chart that fills the width of an element, pixels. */
+const sizeIn = ({ clientWidth }: HTMLElement) => ({ width: Math.max(clientWidth, 160), height: 130 });
 /** The text colour of the page's theme. */
 const INK = () => getComputedStyle(document.body).color;
 const GRID = 'rgb(128 128 128 / 0.25)';
@@ -18,26 +19,22 @@ const axis = (size: number): uPlot.Axis => ({
  * @param format a value as text, with its unit
  */
 export function lineChart(element: HTMLElement, label: string, format: (value: number | null) => string) {
-  const chart = new uPlot(
-    {
-      width: Math.max(element.clientWidth, 160),
-      height: HEIGHT,
-      scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1) * 1.1] } },
-      series: [
-        { label: 'Time', value: '{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}' },
-        { label, stroke: INK, width: 1.5, value: (_, value) => format(value) },
-      ],
-      axes: [axis(28), { ...axis(52), values: (_, values) => values.map(format) }],
-      cursor: { y: false, drag: { x: false, y: false } },
-    },
-    [[], []],
-    element,
-  );
+  const options: uPlot.Options = {
+    ...sizeIn(element),
+    scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1) * 1.1] } },
+    series: [
+      { label: 'Time', value: '{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}' },
+      { label, stroke: INK, width: 1.5, value: (_, value) => format(value) },
+    ],
+    axes: [axis(28), { ...axis(52), values: (_, values) => values.map(format) }],
+    cursor: { y: false, drag: { x: false, y: false } },
+  };
+  const chart = new uPlot(options, [[], []], element);
   return {
     /** @param times epoch ms */
     set(times: readonly number[], values: readonly (number | null)[]): void {
-      const width = Math.max(element.clientWidth, 160);
-      if (width !== chart.width) chart.setSize({ width, height: HEIGHT });
+      const size = sizeIn(element);
+      if (size.width !== chart.width) chart.setSize(size);
       chart.setData([times.map((time) => time / 1000), [...values]]);
     },
     end: () => chart.destroy(),
@@ -85,19 +82,15 @@ export function drawTimeline(
     };
   });
   element.replaceChildren();
-  new uPlot(
-    {
-      width: Math.max(element.clientWidth, 160),
-      height: HEIGHT,
-      scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1)] } },
-      series: [{ label: 'Time', value: '{HH}:{mm}:{ss}' }, ...series.toReversed()],
-      axes: [axis(28), axis(52)],
-      cursor: { y: false, drag: { x: pointer !== undefined, y: false, setScale: false } },
-      hooks: pointer ? hooksOf(pointer) : {},
-    },
-    [times, ...stacks.toReversed()],
-    element,
-  );
+  const options: uPlot.Options = {
+    ...sizeIn(element),
+    scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1)] } },
+    series: [{ label: 'Time', value: '{HH}:{mm}:{ss}' }, ...series.toReversed()],
+    axes: [axis(28), axis(52)],
+    cursor: { y: false, drag: { x: pointer !== undefined, y: false, setScale: false } },
+    hooks: pointer ? hooksOf(pointer) : {},
+  };
+  new uPlot(options, [times, ...stacks.toReversed()], element);
 }
 
 function hooksOf({ select, hover, pick }: ChartPointer): uPlot.Hooks.Arrays {

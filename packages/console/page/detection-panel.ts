@@ -15,24 +15,20 @@ const PATIENCE_MS = 20_000;
 export function detectionPanel(streamId: string) {
   const path = `${streamPath(streamId)}/detection`;
   const model = h('select', { id: 'detection-model' });
-  const classes = h('div', { className: 'choices', role: 'group', ariaLabel: 'Classes' });
+  const classes = h('div.choices', { role: 'group', ariaLabel: 'Classes' });
   const least = h('input', { type: 'number', id: 'detection-least', min: '0', max: '1', step: '0.01' });
   const status = h('p', { role: 'status' });
   const show = button('Show the change', { onclick: () => during(show, status, preview) });
-  const keep = h('button', {}, 'Save');
-  const form = h(
-    'form',
-    { hidden: true },
-    h('label', { for: model.id }, 'Model ', model),
-    h('label', { for: least.id }, 'Confidence of at least ', least),
-    h('p', { className: 'dim' }, 'Classes; none chosen: all'),
-    classes,
-    h('div', { className: 'bar' }, show, keep),
-  );
-  const element = h('fieldset', {}, h('legend', {}, 'Detection'), form, status);
+  const keep = h('button', 'Save');
+  const models = h('label', { for: model.id }, 'Model ', model);
+  const confidence = h('label', { for: least.id }, 'Confidence of at least ', least);
+  const note = h('p.dim', 'Classes; none chosen: all');
+  const bar = h('div.bar', show, keep);
+  const form = h('form', { hidden: true }, models, confidence, note, classes, bar);
+  const element = h('fieldset', h('legend', 'Detection'), form, status);
   const today = sideOf('Today');
   const changed = sideOf('With the change');
-  const comparison = h('div', { className: 'sides', hidden: true }, today.element, changed.element);
+  const comparison = h('div.sides', { hidden: true }, today.element, changed.element);
   let known: StreamDetection | undefined;
 
   model.onchange = () => listClasses(chosen());
@@ -64,7 +60,7 @@ export function detectionPanel(streamId: string) {
     const models = known?.models ?? [];
     const names = (models.find(({ name }) => name === model.value) ?? models[0])?.classes ?? [];
     const boxes = [...new Set([...names, ...on])].map((value) =>
-      h('label', {}, h('input', { type: 'checkbox', value, checked: on.has(value) }), ` ${value}`),
+      h('label', h('input', { type: 'checkbox', value, checked: on.has(value) }), ` ${value}`),
     );
     classes.replaceChildren(...boxes);
   }
@@ -99,10 +95,10 @@ export function detectionPanel(streamId: string) {
 /** A picture with its detections, and a summary of them as text. */
 function sideOf(title: string) {
   const canvas = h('canvas', { role: 'img', width: 640, height: 360, ariaLabel: title });
-  const caption = h('figcaption', {}, title);
+  const caption = h('figcaption', title);
   const picture = pictureOn(canvas, () => SHOW_ALL, true);
   return {
-    element: h('figure', {}, canvas, caption),
+    element: h('figure', canvas, caption),
     async show(frame: FrameFacts): Promise<void> {
       await picture.show(frame);
       setText(caption, `${title}: ${summary(frame.detections)}`);

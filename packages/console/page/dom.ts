@@ -1,4 +1,5 @@
 type Child = Node | string;
+type Properties = Record<string, unknown>;
 
 /** Path of the server's API, relative to the page's own path, since a proxy may add a prefix. */
 export const API = `${new URL('.', document.baseURI).pathname}api`;
@@ -7,30 +8,40 @@ export function streamPath(streamId: string): string {
   return `${API}/streams/${encodeURIComponent(streamId)}`;
 }
 
-/** Creates an element. Names that are not its properties are set as attributes. Text is never parsed as HTML. */
+/**
+ * Creates an element, `h('p.dim', { role: 'status' }, 'text')`; the properties may be left out. Names that are not its
+ * properties are set as attributes. Text is never parsed as HTML.
+ */
 export function h<Tag extends keyof HTMLElementTagNameMap>(
-  tag: Tag,
-  properties: Record<string, unknown> = {},
-  ...children: Child[]
+  named: Tag | `${Tag}.${string}`,
+  ...parts: Child[] | [Properties, ...Child[]]
 ): HTMLElementTagNameMap[Tag] {
-  const element = document.createElement(tag);
+  const [tag, ...classes] = named.split('.');
+  const element = document.createElement(tag as Tag);
+  element.classList.add(...classes);
+  for (const part of parts) {
+    if (typeof part === 'string' || part instanceof Node) element.append(part);
+    else setProperties(element, part);
+  }
+  return element;
+}
+
+function setProperties(element: HTMLElement, properties: Properties): void {
   for (const [name, value] of Object.entries(properties)) {
     if (value === undefined) continue;
     if (name in element) Object.assign(element, { [name]: value });
     else element.setAttribute(name, String(value));
   }
-  element.append(...children);
-  return element;
 }
 
 /** A button that does not submit a form. */
-export function button(text: string, properties: Record<string, unknown> = {}): HTMLButtonElement {
+export function button(text: string, properties: Properties = {}): HTMLButtonElement {
   return h('button', { type: 'button', ...properties }, text);
 }
 
 export function selectOf(
   options: readonly (readonly [value: string, text: string])[],
-  properties: Record<string, unknown> = {},
+  properties: Properties = {},
 ): HTMLSelectElement {
   return h('select', properties, ...options.map(([value, text]) => h('option', { value }, text)));
 }
@@ -49,7 +60,7 @@ export function choiceOf<Value>(
     };
     return element;
   });
-  return h('div', { className: 'bar' }, ...buttons);
+  return h('div.bar', ...buttons);
 }
 
 /** Disables a button until its work is done. An error of the work is shown as the status, after `said`. */
@@ -67,18 +78,18 @@ export async function during(
 /** A row of a table. A child that is not a cell is put into one. */
 export function rowOf(...cells: Child[]): HTMLTableRowElement {
   const isCell = (cell: Child) => cell instanceof HTMLTableCellElement;
-  return h('tr', {}, ...cells.map((cell) => (isCell(cell) ? cell : h('td', {}, cell))));
+  return h('tr', ...cells.map((cell) => (isCell(cell) ? cell : h('td', cell))));
 }
 
 /** A cell whose digits all have the same width. */
 export function numbers(text: string): HTMLTableCellElement {
-  return h('td', { className: 'num' }, text);
+  return h('td.num', text);
 }
 
-export function tableOf(columns: readonly string[], properties: Record<string, unknown> = {}) {
+export function tableOf(columns: readonly string[], properties: Properties = {}) {
   const body = h('tbody');
   const head = columns.map((text) => h('th', { scope: 'col' }, text));
-  return { table: h('table', properties, h('thead', {}, h('tr', {}, ...head)), body), body };
+  return { table: h('table', properties, h('thead', h('tr', ...head)), body), body };
 }
 
 /** Sets text only if it differs. So unchanged text is not laid out, or read aloud, again. */
@@ -126,11 +137,7 @@ export function sendJson<Value>(
   ms = DEADLINE_MS,
 ): Promise<Value> {
   const headers = { 'content-type': 'application/json' };
-  return getJson(
-    path,
-    { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) },
-    ms,
-  );
+  return getJson(path, { method, headers, body: body === undefined ? null : JSON.stringify(body) }, ms);
 }
 
 /** Runs `task` now, and again `ms` milliseconds after each end, even if it fails. @returns stops it */

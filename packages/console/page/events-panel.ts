@@ -4,13 +4,10 @@ import { timeOf } from './format.ts';
 import { storedImage } from './picture.ts';
 
 export function eventsPanel(streamId: string): { element: HTMLElement; refresh: () => Promise<void> } {
-  const list = h('ul', { className: 'events' });
-  const empty = h(
-    'p',
-    { className: 'dim' },
-    'Nothing has happened yet. Events come from zones and lines, which are drawn on the picture.',
-  );
-  const element = h('section', { ariaLabel: 'Events' }, h('h2', {}, 'Events'), empty, list);
+  const list = h('ul.events');
+  const none = 'Nothing has happened yet. Events come from zones and lines, which are drawn on the picture.';
+  const empty = h('p.dim', none);
+  const element = h('section', { ariaLabel: 'Events' }, h('h2', 'Events'), empty, list);
   const shown = new Map<string, HTMLElement>();
   return {
     element,
@@ -36,21 +33,13 @@ export function eventsPanel(streamId: string): { element: HTMLElement; refresh: 
 
 export function eventItem(event: SceneEvent): HTMLElement {
   const frames = event.frames.map((key, i) => {
-    const link = h('a', { href: annotatedUrl(event, key), target: '_blank' });
-    link.append(
-      storedImage({ src: link.href, loading: 'lazy', alt: `Frame ${i + 1} of ${event.frames.length}` }),
-    );
-    return link;
+    const src = annotatedUrl(event, key);
+    const alt = `Frame ${i + 1} of ${event.frames.length}`;
+    return h('a', { href: src, target: '_blank' }, storedImage({ src, loading: 'lazy', alt }));
   });
-  return h(
-    'li',
-    { className: 'facts' },
-    h('span', { className: 'dim' }, timeOf(event.at)),
-    h('span', { className: 'name' }, sentence(event)),
-    h('span', { className: 'dim' }, event.rule),
-    clipElement(event),
-    h('span', { className: 'proof' }, ...frames),
-  );
+  const [when, what] = [h('span.dim', timeOf(event.at)), h('span.name', sentence(event))];
+  const rule = h('span.dim', event.rule);
+  return h('li.facts', when, what, rule, clipElement(event), h('span.proof', ...frames));
 }
 
 /** Plays the stored clip here. Without one, it links to a clip that is made on request from that time's pictures. */
@@ -69,16 +58,8 @@ export function clipElement(event: SceneEvent): HTMLElement {
 }
 
 /** `person t-1 entered lawn` */
-export function sentence({
-  type,
-  class_name,
-  track_id,
-  zone,
-  line,
-  direction,
-  seconds,
-  count,
-}: SceneEvent): string {
+export function sentence(event: SceneEvent): string {
+  const { type, class_name, track_id, zone, line, direction, seconds, count } = event;
   const who = `${class_name ?? 'something'} ${track_id ?? ''}`.trim();
   switch (type) {
     case 'entered_zone':

@@ -29,7 +29,7 @@ interface Place {
 
 /** The events of all streams, to be reviewed. @param asked the filters in the address. @returns ends the view */
 export function eventsView(root: HTMLElement, { query: asked }: Opened): () => void {
-  const status = h('p', { role: 'status', className: 'dim' });
+  const status = h('p.dim', { role: 'status' });
   const fresh = h('button', { type: 'button', hidden: true });
   const query = queryOf(asked, 'stream', 'class', 'type', 'zone', 'reviewed');
   const ended = new AbortController();
@@ -45,13 +45,8 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
   const known = new Map<string, StoredEvent>();
   const list = virtualList<StoredEvent>('Events', ROW, rowOf, () => void more(), keepPlace);
   const { items } = list;
-  root.append(
-    h('h1', {}, 'Events'),
-    eventsForm(asked),
-    h('div', { className: 'bar' }, status, fresh),
-    list.element,
-    h('p', { className: 'dim' }, 'Keys: j and k go down and up, Enter opens, x marks as reviewed.'),
-  );
+  const keys = h('p.dim', 'Keys: j and k go down and up, Enter opens, x marks as reviewed.');
+  root.append(h('h1', 'Events'), eventsForm(asked), h('div.bar', status, fresh), list.element, keys);
 
   async function more(): Promise<void> {
     if (loading || cursor === undefined || signal.aborted) return;
@@ -147,7 +142,7 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
     list.focus(0);
   };
   function rowOf(event: StoredEvent): HTMLElement {
-    const open = h('a', { href: addressOf(event), className: 'name' }, sentence(event));
+    const open = h('a.name', { href: addressOf(event) }, sentence(event));
     open.onclick = (click) => {
       click.preventDefault();
       openEvent(items.indexOf(event));
@@ -156,13 +151,8 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
       'li',
       { className: event.reviewed ? 'event reviewed' : 'event' },
       restingImage(event, annotatedUrl(event, event.frames.at(-1) ?? '')),
-      h(
-        'span',
-        { className: 'what' },
-        open,
-        h('span', { className: 'dim' }, `${event.stream_id}, ${event.rule}`),
-      ),
-      h('span', { className: 'dim when' }, timeOf(event.at)),
+      h('span.what', open, h('span.dim', `${event.stream_id}, ${event.rule}`)),
+      h('span.dim.when', timeOf(event.at)),
       reviewButton(event),
     );
   }
@@ -188,20 +178,17 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
     }
   }
   function openEvent(index: number, events: readonly StoredEvent[] = items): void {
-    openLarge(
-      {
-        label: 'Event',
-        items: events,
-        address: (event) => `event=${event.at}-${event.event_id}`,
-        render: (event) => largeOf(event, reviewButton(event)),
-        shown: (now) => events === items && list.focus(now),
-        key(key, event) {
-          if (key === 'x') void review(event);
-          return key === 'x';
-        },
+    openLarge(index, {
+      label: 'Event',
+      items: events,
+      address: (event) => `event=${event.at}-${event.event_id}`,
+      render: (event) => largeOf(event, reviewButton(event)),
+      shown: (now) => events === items && list.focus(now),
+      key(key, event) {
+        if (key === 'x') void review(event);
+        return key === 'x';
       },
-      index,
-    );
+    });
   }
   function takeKey(event: KeyboardEvent): void {
     const isTyping = (event.target as Element).closest('input, select, textarea, dialog, video');
@@ -247,33 +234,21 @@ function largeOf(event: StoredEvent, review: HTMLElement): Node[] {
     src: annotatedUrl(event, key),
     name: `${event.stream_id}-${event.at}-${i + 1}.jpg`,
   }));
-  const last = pictures.at(-1);
   const clip = clipUrl(event);
+  const downloads = [
+    { src: clip, name: `${event.stream_id}-${event.at}.${clip.split('.').at(-1)}`, what: 'clip' },
+    ...pictures.map((picture, i) => ({ ...picture, what: `picture ${i + 1}` })),
+  ];
+  const links = downloads.map(({ src, name, what }) =>
+    h('a', { href: src, download: name }, `Download ${what}`),
+  );
+  const stream = h('a', { href: `#/stream/${event.stream_id}` }, event.stream_id);
+  const timeline = h('a', { href: timelineOf(event) }, 'Timeline');
   return [
-    h('h1', {}, sentence(event)),
-    h(
-      'p',
-      { className: 'facts' },
-      h('a', { href: `#/stream/${event.stream_id}` }, event.stream_id),
-      timeOf(event.at),
-      event.rule,
-    ),
-    storedImage({ className: 'frame', src: last?.src ?? '', alt: sentence(event) }),
-    h(
-      'div',
-      { className: 'bar' },
-      review,
-      clipElement(event),
-      h(
-        'a',
-        { href: clip, download: `${event.stream_id}-${event.at}.${clip.split('.').at(-1)}` },
-        'Download clip',
-      ),
-      ...pictures.map(({ src, name }, i) =>
-        h('a', { href: src, download: name }, `Download picture ${i + 1}`),
-      ),
-      h('a', { href: timelineOf(event) }, 'Timeline'),
-    ),
+    h('h1', sentence(event)),
+    h('p.facts', stream, timeOf(event.at), event.rule),
+    storedImage({ className: 'frame', src: pictures.at(-1)?.src ?? '', alt: sentence(event) }),
+    h('div.bar', review, clipElement(event), ...links, timeline),
   ];
 }
 
@@ -292,9 +267,7 @@ function eventsForm(asked: URLSearchParams): HTMLFormElement {
       ['no', 'not reviewed yet'],
       ['yes', 'reviewed'],
     ]),
-    fields.from(),
-    fields.to(),
-    h('button', { type: 'submit' }, 'Filter'),
-    h('span', { className: 'dim' }, 'Without From and To: the last 24 hours'),
+    ...fields.range('Filter'),
+    h('span.dim', 'Without From and To: the last 24 hours'),
   );
 }

@@ -16,7 +16,7 @@ const FILTERS = ['stage', 'stream', 'code'] as const;
  * @returns ends the view
  */
 export function failedView(root: HTMLElement, { query: asked }: Opened): () => void {
-  const status = h('p', { role: 'status', className: 'dim' });
+  const status = h('p.dim', { role: 'status' });
   const columns = ['Stage', 'Stream', 'Kind', 'Record', 'Reason', 'Since', ''];
   const { table, body } = tableOf(columns, { className: 'wrap stack', hidden: true });
   const more = button('More', { hidden: true });
@@ -25,20 +25,9 @@ export function failedView(root: HTMLElement, { query: asked }: Opened): () => v
     button('Put back all of these', { onclick: () => doAll('redrive') }),
     button('Delete all of these', { onclick: () => doAll('delete') }),
   ];
-  const forAll = h('div', { hidden: true }, h('p', { className: 'bar' }, ...buttons));
-  root.append(
-    h('h1', {}, 'Failed'),
-    h(
-      'p',
-      { className: 'dim' },
-      'Putting a record back sends it through its topic again, once the cause is gone.',
-    ),
-    filterForm(asked),
-    forAll,
-    status,
-    table,
-    h('p', {}, more),
-  );
+  const forAll = h('div', { hidden: true }, h('p.bar', ...buttons));
+  const note = 'Putting a record back sends it through its topic again, once the cause is gone.';
+  root.append(h('h1', 'Failed'), h('p.dim', note), filterForm(asked), forAll, status, table, h('p', more));
   const load = async (cursor?: string) => {
     try {
       const query = new URLSearchParams({ ...choice, ...(cursor ? { cursor } : {}) });
@@ -106,15 +95,9 @@ function filterForm(asked: URLSearchParams): HTMLElement {
 
 function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
   const again = button('Put back', { ariaLabel: `Put back ${entry.position}` });
-  const element = rowOf(
-    entry.stage,
-    entry.stream,
-    entry.code ?? '',
-    `${entry.position} (${entry.bytes.toLocaleString('en')} bytes)`,
-    entry.reason,
-    timeOf(Date.parse(entry.time)),
-    again,
-  );
+  const { stage, stream, code = '', position, bytes, reason, time } = entry;
+  const record = `${position} (${bytes.toLocaleString('en')} bytes)`;
+  const element = rowOf(stage, stream, code, record, reason, timeOf(Date.parse(time)), again);
   const putBack = async () => {
     await sendJson('POST', `${API}/failed/redrive`, { key: entry.key });
     element.remove();

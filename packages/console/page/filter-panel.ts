@@ -7,7 +7,7 @@ export function filterPanel(
   filter: BoxFilter & { hidden: Set<string> },
   changed: () => void,
 ): { element: HTMLElement; addClasses: (detections: readonly Detection[]) => void } {
-  const shown = h('output', { className: 'num' }, '0.00');
+  const shown = h('output.num', '0.00');
   const slider = h('input', {
     type: 'range',
     min: '0',
@@ -21,24 +21,17 @@ export function filterPanel(
     setText(shown, filter.confidence.toFixed(2));
     changed();
   };
-  const classes = h('fieldset', { hidden: true }, h('legend', {}, 'Classes'));
+  const classes = h('fieldset', { hidden: true }, h('legend', 'Classes'));
   const known = new Set<string>();
-  const element = h(
-    'div',
-    {},
-    h(
-      'fieldset',
-      {},
-      h('legend', {}, 'Show'),
-      toggleOf('Boxes', 'boxes'),
-      toggleOf('Labels', 'labels'),
-      toggleOf('Zones and lines', 'zones'),
-      toggleOf('Trails of tracks', 'tracks'),
-      h('label', { for: 'confidence' }, 'Minimum confidence ', shown, slider),
-    ),
-    classes,
-  );
-  return { element, addClasses };
+  const toggles = [
+    toggleOf('Boxes', 'boxes'),
+    toggleOf('Labels', 'labels'),
+    toggleOf('Zones and lines', 'zones'),
+    toggleOf('Trails of tracks', 'tracks'),
+  ];
+  const confidence = h('label', { for: 'confidence' }, 'Minimum confidence ', shown, slider);
+  const show = h('fieldset', h('legend', 'Show'), ...toggles, confidence);
+  return { element: h('div', show, classes), addClasses };
 
   function toggleOf(text: string, name: 'boxes' | 'labels' | 'zones' | 'tracks'): HTMLElement {
     return toggle(text, (on) => (filter[name] = on));
@@ -50,7 +43,7 @@ export function filterPanel(
       set(box.checked);
       changed();
     };
-    return h('label', {}, box, ...before, ` ${text}`);
+    return h('label', box, ...before, ` ${text}`);
   }
 
   function addClasses(detections: readonly Detection[]): void {
@@ -65,7 +58,7 @@ export function filterPanel(
 }
 
 export function swatch(classId: number): HTMLElement {
-  const element = h('span', { className: 'swatch', ariaHidden: 'true' });
+  const element = h('span.swatch', { ariaHidden: 'true' });
   element.style.background = classColour(classId);
   return element;
 }

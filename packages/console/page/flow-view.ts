@@ -46,7 +46,7 @@ const LATENCY: Metric = {
 
 /** The pipeline as a picture, from top to bottom. @returns ends the view */
 export function flowView(root: HTMLElement, { live }: Opened): () => void {
-  const list = h('ol', { className: 'flow' });
+  const list = h('ol.flow');
   const health = healthTable();
   const showHealth = () => health.update(live.health);
   let minutes = 10;
@@ -54,7 +54,7 @@ export function flowView(root: HTMLElement, { live }: Opened): () => void {
     minutes = span;
     showStages();
   });
-  root.append(h('h1', {}, 'Flow'), health.element, spans, list);
+  root.append(h('h1', 'Flow'), health.element, spans, list);
   showHealth();
   live.addEventListener('health', showHealth);
   let stages: Map<string, ReturnType<typeof createStage>> | undefined;
@@ -85,26 +85,22 @@ export function flowView(root: HTMLElement, { live }: Opened): () => void {
   };
 }
 
-const pipe = (where: string) => h('li', { className: 'pipe dim' }, `\u2193 ${where}`);
+const pipe = (where: string) => h('li.pipe.dim', `\u2193 ${where}`);
 
 function createStage({ name, does, reads, carriesFrames }: StageFlow) {
   const ofRecords = carriesFrames ? [RATE, LAG, LATENCY] : [{ ...RATE, text: 'Events a second' }, LAG];
   const metrics = reads ? ofRecords : [RATE];
   const charts = metrics.map((metric) => {
-    const value = h('span', { className: 'value num' });
+    const value = h('span.value.num');
     const plot = h('div', { ariaHidden: 'true' });
-    const element = h('div', {}, h('div', { className: 'dim' }, metric.text), value, plot);
+    const element = h('div', h('div.dim', metric.text), value, plot);
     return { metric, value, element, chart: lineChart(plot, metric.text, metric.unit) };
   });
-  const state = h('span', {});
+  const state = h('span');
   const failed = h('a', { href: '#/failed', hidden: true });
-  const element = h(
-    'li',
-    {},
-    h('div', { className: 'facts' }, h('h2', { className: 'name' }, name), state, failed),
-    h('div', { className: 'dim facts' }, does),
-    h('div', { className: 'charts' }, ...charts.map((chart) => chart.element)),
-  );
+  const title = h('div.facts', h('h2.name', name), state, failed);
+  const plots = h('div.charts', ...charts.map((chart) => chart.element));
+  const element = h('li', title, h('div.dim.facts', does), plots);
   return {
     element,
     end: () => {

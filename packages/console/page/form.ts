@@ -4,7 +4,7 @@ import { localTime, timeOfField } from './times.ts';
 
 /** Fields of a form whose values are kept in the address. Each field starts with the value from there. */
 export function fieldsOf(asked: URLSearchParams) {
-  const label = (text: string, input: HTMLElement) => h('label', {}, text, input);
+  const label = (text: string, input: HTMLElement) => h('label', text, input);
   const chosen = (name: string) => asked.getAll(name);
   const select = (
     text: string,
@@ -28,15 +28,16 @@ export function fieldsOf(asked: URLSearchParams) {
   return {
     select,
     input,
-    check: (text: string, name: string, value: string) =>
-      h(
-        'label',
-        { className: 'check' },
-        h('input', { type: 'checkbox', name, value, checked: asked.get(name) === value }),
-        ` ${text}`,
-      ),
-    from: () => time('From', 'from'),
-    to: () => time('To', 'to'),
+    check(text: string, name: string, value: string) {
+      const box = h('input', { type: 'checkbox', name, value, checked: asked.get(name) === value });
+      return h('label.check', box, ` ${text}`);
+    },
+    /** Fields of a time range, and the button below all fields. */
+    range: (submit: string) => [
+      time('From', 'from'),
+      time('To', 'to'),
+      h('button', { type: 'submit' }, submit),
+    ],
     /** Fields for streams and classes, several separated by commas. Suggestions are loaded later. */
     names(): HTMLElement[] {
       const streams = h('datalist', { id: 'streams' });
@@ -57,7 +58,7 @@ export function fieldsOf(asked: URLSearchParams) {
 
 /** The form of a view. Submitting it changes the address. Submitting the same values again repeats the query. */
 export function addressForm(view: string, ...fields: (HTMLElement | string)[]): HTMLFormElement {
-  const form = h('form', { className: 'filters', role: 'search' }, ...fields);
+  const form = h('form.filters', { role: 'search' }, ...fields);
   form.onsubmit = (event) => {
     event.preventDefault();
     const query = new URLSearchParams();

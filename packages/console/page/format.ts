@@ -23,11 +23,7 @@ const ZONED = new Intl.DateTimeFormat('en', { timeZoneName: 'short' });
 export function timeOf(epochMs: number): HTMLTimeElement {
   const iso = new Date(epochMs).toISOString();
   const zone = ZONED.formatToParts(epochMs).find(({ type }) => type === 'timeZoneName');
-  return h(
-    'time',
-    { dateTime: iso, title: iso, className: 'num' },
-    `${dateTime(epochMs)} ${zone?.value ?? ''}`,
-  );
+  return h('time.num', { dateTime: iso, title: iso }, `${dateTime(epochMs)} ${zone?.value ?? ''}`);
 }
 
 /** `17:05:09`, in the reader's time zone. */

@@ -19,13 +19,13 @@ interface Large<Item> {
 }
 
 /** Shows one of several items large. Arrow keys, j and k go to the others. It has an address, and Back closes it. */
-export function openLarge<Item>(large: Large<Item>, index: number): void {
+export function openLarge<Item>(index: number, large: Large<Item>): void {
   const { label, items, address, render, shown, key } = large;
   const body = h('div');
   const close = button('Close', { onclick: () => dialog.close() });
   const newer = button('Newer', { onclick: () => show(index - 1) });
   const older = button('Older', { onclick: () => show(index + 1) });
-  const bar = h('div', { className: 'bar' }, newer, older, close);
+  const bar = h('div.bar', newer, older, close);
   const dialog = h('dialog', { ariaLabel: label }, body, bar);
   const show = (next: number) => {
     const item = items[next];
@@ -74,48 +74,28 @@ export async function openNamed(name: string): Promise<void> {
 }
 
 export function openFrame(frames: readonly FrameFacts[], index: number): void {
-  openLarge(
-    {
-      label: 'Frame',
-      items: frames,
-      address: (frame) => `frame=${encodeURIComponent(`${frame.stream_id}/${frameId(frame)}`)}`,
-      render: (frame) => {
-        const picture = storedImage({
-          className: 'frame',
-          src: frameUrl(frame, 'annotated', 'jpg'),
-          alt: summary(frame.detections),
-        });
-        const boxes = storedBoxes(picture);
-        boxes.show(frame);
-        return [
-          h('h1', {}, `${frame.stream_id}, frame ${frame.frame_number}`),
-          boxes.element,
-          h('div', { className: 'bar' }, boxes.toggle, ...frameLinks(frame)),
-          h('ul', {}, ...frame.detections.map(detectionItem)),
-        ];
-      },
+  openLarge(index, {
+    label: 'Frame',
+    items: frames,
+    address: (frame) => `frame=${encodeURIComponent(`${frame.stream_id}/${frameId(frame)}`)}`,
+    render: (frame) => {
+      const src = frameUrl(frame, 'annotated', 'jpg');
+      const picture = storedImage({ className: 'frame', src, alt: summary(frame.detections) });
+      const boxes = storedBoxes(picture);
+      boxes.show(frame);
+      const title = h('h1', `${frame.stream_id}, frame ${frame.frame_number}`);
+      const bar = h('div.bar', boxes.toggle, ...frameLinks(frame));
+      return [title, boxes.element, bar, h('ul', ...frame.detections.map(detectionItem))];
     },
-    index,
-  );
+  });
 }
 
-function detectionItem({
-  class_name,
-  confidence,
-  bbox,
-  polygon,
-  keypoints,
-  track_id,
-  zones = [],
-}: FrameFacts['detections'][number]) {
+function detectionItem(detection: FrameFacts['detections'][number]) {
+  const { class_name, confidence, bbox, polygon, keypoints, track_id, zones = [] } = detection;
   const where = zones.length > 0 ? `, in ${zones.join(', ')}` : '';
   const track = track_id === undefined ? '' : `, track ${track_id}`;
   const box = bbox.map(Math.round).join(', ');
   const mask = polygon ? `, outline of ${polygon.length} points` : '';
   const pose = keypoints ? `, ${keypoints.length} key points` : '';
-  return h(
-    'li',
-    { className: 'num' },
-    `${class_name} ${confidence.toFixed(2)} at ${box}${mask}${pose}${where}${track}`,
-  );
+  return h('li.num', `${class_name} ${confidence.toFixed(2)} at ${box}${mask}${pose}${where}${track}`);
 }

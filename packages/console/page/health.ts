@@ -46,7 +46,7 @@ function row(name: string, { ok, since, error, note, before }: PartHealth): HTML
   const why = ok ? note : error;
   return rowOf(
     h('th', { scope: 'row' }, nameOf(name)),
-    h('td', {}, h('span', { className: `state ${state}` }, word), why ? `: ${why}` : ''),
+    h('td', h('span', { className: `state ${state}` }, word), why ? `: ${why}` : ''),
     numbers(clock(since)),
     numbers(was),
   );

@@ -62,14 +62,14 @@ function decoded(part: string): string | undefined {
 
 function nowhere(root: HTMLElement): undefined {
   root.append(
-    h('h1', {}, 'Not found'),
-    h('p', {}, 'There is nothing at this address. ', h('a', { href: '#/' }, 'All streams')),
+    h('h1', 'Not found'),
+    h('p', 'There is nothing at this address. ', h('a', { href: '#/' }, 'All streams')),
   );
 }
 
 /** A browser may not ask again for code that it could not load. */
 function unreachable(root: HTMLElement): undefined {
-  root.append(h('h1', {}, 'Not loaded'), h('p', {}, "The console's server did not answer: reload the page."));
+  root.append(h('h1', 'Not loaded'), h('p', "The console's server did not answer: reload the page."));
 }
 
 /** Shows which parts can't be reached, since when, and how many records failed. */
@@ -83,7 +83,7 @@ function showHealth(): void {
   const text = outages.join('\n');
   if (lines.dataset.text !== text) {
     lines.dataset.text = text;
-    lines.replaceChildren(...outages.map((outage) => h('p', {}, outage)));
+    lines.replaceChildren(...outages.map((outage) => h('p', outage)));
   }
   const failed = byId('failed-count');
   failed.hidden = !health?.failed;

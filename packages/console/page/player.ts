@@ -26,7 +26,7 @@ export function createPlayer(
   const back = button('Previous frame', { title: 'Left arrow', onclick: () => step(-1) });
   const forth = button('Next frame', { title: 'Right arrow', onclick: () => step(1) });
   return {
-    bar: h('span', { className: 'bar' }, pause, back, forth),
+    bar: h('span.bar', pause, back, forth),
     isPaused: () => isPaused,
     key(event: KeyboardEvent) {
       const { target, key, ctrlKey, metaKey, altKey } = event;

@@ -33,18 +33,18 @@ export function scenePanel(options: {
   const trails = new Trails();
   let scene: StreamScene = { zones: {}, lines: {}, rules: [], excluded: [], writable: false };
   let shown = '';
-  const problem = h('p', {});
+  const problem = h('p');
   const note = h('p', { role: 'status' });
-  const list = h('ul', { className: 'shapes' });
-  const unwritable = h('p', { className: 'dim', hidden: true }, UNWRITABLE);
+  const list = h('ul.shapes');
+  const unwritable = h('p.dim', { hidden: true }, UNWRITABLE);
   const editor = shapeEditor({ path, canvas, changed: redraw, saved: take });
   const drawers = {
     zone: button('Draw a zone', { onclick: () => begin('zone') }),
     line: button('Draw a line', { onclick: () => begin('line') }),
   };
-  const tools = h('div', { hidden: true }, h('div', { className: 'bar' }, ...Object.values(drawers)));
-  const legend = h('legend', {}, 'Zones and lines');
-  const element = h('fieldset', {}, legend, problem, tools, note, list, unwritable);
+  const tools = h('div', { hidden: true }, h('div.bar', ...Object.values(drawers)));
+  const legend = h('legend', 'Zones and lines');
+  const element = h('fieldset', legend, problem, tools, note, list, unwritable);
 
   function begin(kind: ShapeKind): void {
     let number = 1;
@@ -64,15 +64,15 @@ export function scenePanel(options: {
   }
   function item(shape: Known): HTMLElement {
     const { kind, name, points } = shape;
-    const title = h('span', { className: 'name' }, `${kind} ${name}`);
-    const rules = h('span', { className: 'dim' }, shape.rules.join(', '));
-    if (!scene.writable) return h('li', {}, title, ' ', rules);
+    const title = h('span.name', `${kind} ${name}`);
+    const rules = h('span.dim', shape.rules.join(', '));
+    if (!scene.writable) return h('li', title, ' ', rules);
     const change = () => editor.start(kind, name, points, drawers[kind], settingsOf(scene, kind, name));
     const buttons = [
       button('Change', { ariaLabel: `Change ${kind} ${name}`, onclick: change }),
       button('Remove', { ariaLabel: `Remove ${kind} ${name}`, onclick: () => removeShape(shape) }),
     ];
-    return h('li', {}, title, ' ', rules, h('span', { className: 'bar' }, ...buttons));
+    return h('li', title, ' ', rules, h('span.bar', ...buttons));
   }
   async function removeShape({ kind, name, rules }: Known): Promise<void> {
     const also = rules.length > 0 ? ` and its rules (${rules.join(', ')})` : '';

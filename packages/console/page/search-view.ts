@@ -13,12 +13,12 @@ const RETRY_MS = 3_000;
 /** Searches frames by their detections. @param asked the search in the address. @returns ends the view */
 export function searchView(root: HTMLElement, { query: asked }: Opened): () => void {
   const form = searchForm(asked);
-  const grid = h('ul', { className: 'grid' });
-  const status = h('p', { role: 'status', className: 'dim' });
+  const grid = h('ul.grid');
+  const status = h('p.dim', { role: 'status' });
   const more = button('More', { hidden: true });
   const chart = h('div', { role: 'img', ariaLabel: 'Frames over time' });
   const query = queryOf(asked, 'stream', 'class', 'confidence', 'zone', 'track', 'per');
-  root.append(h('h1', {}, 'Search'), form, status, chart, exportBar(query), grid, h('p', {}, more));
+  root.append(h('h1', 'Search'), form, status, chart, exportBar(query), grid, h('p', more));
 
   const found: FrameFacts[] = [];
   let total: number | undefined;
@@ -75,39 +75,27 @@ function thumbnail(frame: FrameFacts, open: () => void): HTMLElement {
     alt: '',
   });
   const card = h(
-    'button',
-    { type: 'button', className: 'card', onclick: open },
+    'button.card',
+    { type: 'button', onclick: open },
     picture,
-    h(
-      'span',
-      { className: 'facts' },
-      h('span', { className: 'name' }, frame.stream_id),
-      h('span', { className: 'dim' }, timeOf(frame.captured_at)),
-    ),
-    h('span', { className: 'facts dim' }, summary(frame.detections)),
+    h('span.facts', h('span.name', frame.stream_id), h('span.dim', timeOf(frame.captured_at))),
+    h('span.facts.dim', summary(frame.detections)),
   );
-  return h('li', {}, card);
+  return h('li', card);
 }
 
 function searchForm(asked: URLSearchParams): HTMLFormElement {
   const fields = fieldsOf(asked);
+  const share = { type: 'number', min: '0', max: '1', step: '0.01', placeholder: '0' };
   return addressForm(
     'search',
     ...fields.names(),
-    fields.input('Minimum confidence', 'confidence', {
-      type: 'number',
-      min: '0',
-      max: '1',
-      step: '0.01',
-      placeholder: '0',
-    }),
+    fields.input('Minimum confidence', 'confidence', share),
     fields.input('Zone', 'zone', { placeholder: 'any' }),
     fields.input('Track', 'track', { placeholder: 'any' }),
     fields.check('Only the best frame of each track', 'per', 'track'),
-    fields.from(),
-    fields.to(),
-    h('button', { type: 'submit' }, 'Search'),
-    h('span', { className: 'dim' }, 'Without From and To: the last 24 hours'),
+    ...fields.range('Search'),
+    h('span.dim', 'Without From and To: the last 24 hours'),
   );
 }
 
@@ -118,11 +106,8 @@ async function drawHistogram(
   query: URLSearchParams,
   signal: AbortSignal,
 ): Promise<void> {
-  const { from, bin_ms, counts } = await getJson<Histogram>(
-    `${API}/search/histogram?${query}`,
-    { signal },
-    20_000,
-  );
+  const path = `${API}/search/histogram?${query}`;
+  const { from, bin_ms, counts } = await getJson<Histogram>(path, { signal }, 20_000);
   const timeline = { from, bin_ms, bins: counts.length, classes: { frames: counts } };
   const select = (start: number, end: number) => {
     const next = new URLSearchParams(asked);
@@ -148,7 +133,7 @@ const FORMATS = [
 function exportBar(query: URLSearchParams): HTMLElement {
   const format = selectOf(FORMATS, { ariaLabel: 'Format of the export' });
   const link = h('a', { download: '' }, 'Download');
-  const size = h('span', { className: 'dim' });
+  const size = h('span.dim');
   format.onchange = async () => {
     const asked = new URLSearchParams(query);
     asked.set('format', format.value);
@@ -164,5 +149,5 @@ function exportBar(query: URLSearchParams): HTMLElement {
     }
   };
   format.dispatchEvent(new Event('change'));
-  return h('div', { className: 'bar' }, format, link, size);
+  return h('div.bar', format, link, size);
 }

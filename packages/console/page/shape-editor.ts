@@ -37,8 +37,8 @@ export function shapeEditor(options: {
   let opener: HTMLElement | undefined;
 
   const form = shapeForm();
-  const found = h('ul', { className: 'events', ariaLabel: 'Events that it would have given' });
-  const element = h('div', {}, form.element, form.status, found);
+  const found = h('ul.events', { ariaLabel: 'Events that it would have given' });
+  const element = h('div', form.element, form.status, found);
   form.preview.onclick = preview;
   form.undo.onclick = () => change(() => points.pop());
   form.cancel.onclick = end;

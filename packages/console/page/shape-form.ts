@@ -61,7 +61,7 @@ export function settingsOf({ rules, excluded }: StreamScene, kind: ShapeKind, na
 
 export function shapeForm() {
   let was: string | undefined;
-  const help = h('p', { className: 'dim' });
+  const help = h('p.dim');
   const nameLabel = h('span');
   const name = h('input', { required: true, pattern: '[A-Za-z0-9][A-Za-z0-9._\\-]*', maxLength: 64 });
   const eventsLabel = h('span');
@@ -75,30 +75,23 @@ export function shapeForm() {
   const exclude = h('input', { type: 'checkbox' });
   const direction = selectOf(Object.entries(DIRECTIONS));
   const ofZone = h(
-    'span',
-    { className: 'rules' },
-    h('label', {}, 'Event when something stays longer than, seconds ', seconds),
-    h('label', {}, 'Event when more are in it at once than ', count),
-    h('label', {}, exclude, ' Left out: detections in it are not kept'),
+    'span.rules',
+    h('label', 'Event when something stays longer than, seconds ', seconds),
+    h('label', 'Event when more are in it at once than ', count),
+    h('label', exclude, ' Left out: detections in it are not kept'),
   );
-  const ofLine = h('span', { className: 'rules' }, h('label', {}, 'Crossed ', direction));
-  const ofClasses = h('label', {}, 'Of these classes, separated by commas ', classes);
-  const summary = h('summary', {}, 'More: classes, how long, how many');
-  const more = h('details', { className: 'rules' }, summary, ofClasses, ofZone, ofLine);
+  const ofLine = h('span.rules', h('label', 'Crossed ', direction));
+  const ofClasses = h('label', 'Of these classes, separated by commas ', classes);
+  const summary = h('summary', 'More: classes, how long, how many');
+  const more = h('details.rules', summary, ofClasses, ofZone, ofLine);
   const preview = button('Try on the last 24 hours');
   const undo = button('Take point back');
   const save = h('button', { type: 'submit' });
   const cancel = button('Cancel');
   const status = h('p', { role: 'status' });
-  const element = h(
-    'form',
-    { hidden: true },
-    help,
-    h('label', {}, nameLabel, ' ', name),
-    h('label', {}, events, ' ', eventsLabel),
-    more,
-    h('div', { className: 'bar' }, save, preview, undo, cancel),
-  );
+  const labels = [h('label', nameLabel, ' ', name), h('label', events, ' ', eventsLabel)];
+  const bar = h('div.bar', save, preview, undo, cancel);
+  const element = h('form', { hidden: true }, help, ...labels, more, bar);
   return {
     element,
     preview,

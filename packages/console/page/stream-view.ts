@@ -14,22 +14,13 @@ import { timelinePanel } from './timeline-panel.ts';
 /** One stream, live or frame by frame. @returns ends the view */
 export function streamView(root: HTMLElement, { live, stream: streamId }: Opened): () => void {
   const filter: BoxFilter & { hidden: Set<string> } = { ...SHOW_ALL, hidden: new Set() };
-  const canvas = h('canvas', {
-    className: 'screen',
-    role: 'img',
-    width: 1280,
-    height: 720,
-    ariaLabel: streamId,
-  });
+  const canvas = h('canvas.screen', { role: 'img', width: 1280, height: 720, ariaLabel: streamId });
   const scene = scenePanel({ streamId, canvas, filter, redraw: () => picture.redraw() });
   const picture = pictureOn(canvas, () => filter, false, scene.draw);
-  const unknown = h(
-    'p',
-    { role: 'status', hidden: true },
-    `There is no stream '${streamId}': neither in the list of streams nor sending.`,
-  );
-  const state = h('span', { className: 'state' });
-  const facts = h('span', { className: 'num dim' });
+  const nowhere = `There is no stream '${streamId}': neither in the list of streams nor sending.`;
+  const unknown = h('p', { role: 'status', hidden: true }, nowhere);
+  const state = h('span.state');
+  const facts = h('span.num.dim');
   const columns = ['Class', 'Confidence', 'Box'];
   const { table, body } = tableOf(columns, { ariaLabel: 'Detections of this frame' });
   const refresh = () => {
@@ -40,44 +31,22 @@ export function streamView(root: HTMLElement, { live, stream: streamId }: Opened
   const detection = detectionPanel(streamId);
   const timeline = timelinePanel(streamId);
   const events = eventsPanel(streamId);
-  const links = h('span', { className: 'bar' });
+  const links = h('span.bar');
   const player = createPlayer(streamId, show, picture.frame);
 
-  const title = h('h1', {}, streamId);
-  const others = h('span', { className: 'bar' });
+  const title = h('h1', streamId);
+  const others = h('span.bar');
   const full = button('Full screen');
   full.onclick = () =>
     document.fullscreenElement ? document.exitFullscreen() : full.closest('.picture')?.requestFullscreen();
 
-  root.append(
-    title,
-    h('p', {}, h('a', { href: `#/timeline?stream=${encodeURIComponent(streamId)}` }, 'Timeline of the day')),
-    others,
-    unknown,
-    h(
-      'div',
-      { className: 'stream' },
-      h(
-        'div',
-        { className: 'picture' },
-        canvas,
-        scene.editor,
-        detection.comparison,
-        h('div', { className: 'bar' }, player.bar, full, state, facts),
-        links,
-        events.element,
-        timeline.element,
-      ),
-      h(
-        'aside',
-        { ariaLabel: 'Filters, zones and detections' },
-        panel.element,
-        detection.element,
-        scene.element,
-        table,
-      ),
-    ),
-  );
+  const day = h('a', { href: `#/timeline?stream=${encodeURIComponent(streamId)}` }, 'Timeline of the day');
+  const bar = h('div.bar', player.bar, full, state, facts);
+  const main = h('div.picture', canvas, scene.editor, detection.comparison, bar, links);
+  main.append(events.element, timeline.element);
+  const side = h('aside', { ariaLabel: 'Filters, zones and detections' });
+  side.append(panel.element, detection.element, scene.element, table);
+  root.append(title, h('p', day), others, unknown, h('div.stream', main, side));
 
   async function show(frame: FrameFacts): Promise<void> {
     panel.addClasses(frame.detections);
@@ -154,7 +123,7 @@ export function frameLinks(frame: FrameFacts): HTMLElement[] {
   const picture = frameUrl(frame, 'annotated', 'jpg');
   const facts = frameUrl(frame, 'frames', 'json');
   return [
-    h('span', { className: 'dim' }, timeOf(frame.captured_at)),
+    h('span.dim', timeOf(frame.captured_at)),
     h('a', { href: picture, target: '_blank' }, 'Annotated picture'),
     h('a', { href: picture, download: `${name}.jpg` }, 'Download picture'),
     h('a', { href: facts, target: '_blank' }, 'JSON'),

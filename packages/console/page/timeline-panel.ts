@@ -15,13 +15,13 @@ export function timelinePanel(streamId: string) {
   const ids = new Map<string, number>();
   let minutes: number = SPANS[0][0];
   const chart = h('div', { role: 'img', ariaLabel: 'Detections over time' });
-  const legend = h('div', { className: 'bar num' });
+  const legend = h('div.bar.num');
   let shown = '';
   const spans = choiceOf<number>(SPANS, minutes, (span) => {
     minutes = span;
     return refresh();
   });
-  const element = h('section', {}, h('h2', {}, 'Detections by class'), spans, chart, legend);
+  const element = h('section', h('h2', 'Detections by class'), spans, chart, legend);
 
   async function refresh(): Promise<void> {
     const path = `${streamPath(streamId)}/timeline?minutes=${minutes}`;
@@ -33,7 +33,7 @@ export function timelinePanel(streamId: string) {
     drawTimeline(chart, timeline, ids);
     const totals = Object.entries(timeline.classes).map(([name, counts]) => {
       const total = counts.reduce((sum, count) => sum + count, 0);
-      return h('span', {}, swatch(ids.get(name) ?? 0), `${name} ${total.toLocaleString('en')}`);
+      return h('span', swatch(ids.get(name) ?? 0), `${name} ${total.toLocaleString('en')}`);
     });
     legend.replaceChildren(...totals);
     chart.ariaLabel = `Detections since ${clock(timeline.from)}: ${legend.textContent || 'none'}`;

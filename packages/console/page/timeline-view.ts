@@ -17,9 +17,9 @@ export function timelineView(root: HTMLElement, { query: asked }: Opened): () =>
   const { from, to } = rangeOf(asked);
   const streams = asked.getAll('stream');
   const ended = new AbortController();
-  const status = h('p', { role: 'status', className: 'dim' }, 'Reading');
+  const status = h('p.dim', { role: 'status' }, 'Reading');
   const chart = h('div', { role: 'img', ariaLabel: 'Detections over time' });
-  const legend = h('div', { className: 'bar num' });
+  const legend = h('div.bar.num');
   const rest = h('div');
   const preview = previewOf(streams, { from, to }, ended.signal);
   const go = (start: number, end: number) => {
@@ -38,14 +38,9 @@ export function timelineView(root: HTMLElement, { query: asked }: Opened): () =>
     ['Whole day', '0', () => go(day.from, day.to)],
   ] as const;
   const buttons = moves.map(([text, key, move]) => button(text, { title: `Key ${key}`, onclick: move }));
-  root.append(
-    h('h1', {}, streams.length > 0 ? `Timeline of ${streams.join(', ')}` : 'Timeline of all streams'),
-    timelineForm(asked, from, to),
-    h('div', { className: 'bar' }, ...buttons),
-    status,
-    h('div', { className: 'charted' }, h('div', {}, chart, preview.playhead, legend), preview.element),
-    rest,
-  );
+  const title = h('h1', `Timeline of ${streams.join(', ') || 'all streams'}`);
+  const charted = h('div.charted', h('div', chart, preview.playhead, legend), preview.element);
+  root.append(title, timelineForm(asked, from, to), h('div.bar', ...buttons), status, charted, rest);
   const load = async () => {
     const query = queryOf(asked, 'stream');
     query.set('from', String(from));
@@ -99,26 +94,19 @@ function timelineForm(asked: URLSearchParams, from: number, to: number): HTMLFor
   shown.set('from', exactTime(from));
   shown.set('to', exactTime(to));
   const fields = fieldsOf(shown);
-  const [stream, , ...lists] = fields.names();
-  return addressForm(
-    'timeline',
-    ...(stream ? [stream] : []),
-    ...lists,
-    fields.from(),
-    fields.to(),
-    h('button', { type: 'submit' }, 'Show'),
-  );
+  const [stream = '', , ...lists] = fields.names();
+  return addressForm('timeline', stream, ...lists, ...fields.range('Show'));
 }
 
 /** A strip for each stream. It shows where frames are stored, where fewer than usual, and where none. */
 function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): HTMLElement[] {
   const names = Object.keys(stored).sort();
-  if (names.length === 0) return [h('p', {}, 'No frames are stored of that time.')];
+  if (names.length === 0) return [h('p', 'No frames are stored of that time.')];
   const rows = names.map((name) => {
     const counts = stored[name] ?? [];
     const some = counts.filter((count) => count > 0).sort((a, b) => a - b);
     const usual = some[Math.floor(some.length / 2)] ?? 0;
-    const strip = h('canvas', { width: bins, height: 1, className: 'strip', role: 'img' });
+    const strip = h('canvas.strip', { width: bins, height: 1, role: 'img' });
     const context = strip.getContext('2d');
     for (const [bin, count] of counts.entries()) {
       if (!context || count === 0) continue;
@@ -132,15 +120,9 @@ function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): 
   });
   const { table, body } = tableOf(['Stream', 'Over time', 'Frames'], { className: 'strips' });
   body.append(...rows);
-  return [
-    h('h2', {}, 'Stored frames'),
-    h(
-      'p',
-      { className: 'dim' },
-      'Green: as many frames as usual. Amber: less than half of that, because frames were thinned for example. Empty: none.',
-    ),
-    table,
-  ];
+  const colours =
+    'Green: as many frames as usual. Amber: less than half of that, because frames were thinned for example. Empty: none.';
+  return [h('h2', 'Stored frames'), h('p.dim', colours), table];
 }
 
 /** Why no frame of a time is stored, as far as the frames before and after it show. */
@@ -158,7 +140,7 @@ function gapsOf(gaps: readonly Gap[]): HTMLElement[] {
   );
   const { table, body } = tableOf(['From', 'How long', 'Why']);
   body.append(...rows);
-  return [h('h2', {}, 'Times without frames'), table];
+  return [h('h2', 'Times without frames'), table];
 }
 
 function eventsOf({ events, total_events }: History): HTMLElement[] {
@@ -166,12 +148,11 @@ function eventsOf({ events, total_events }: History): HTMLElement[] {
   const rest = total_events > events.length ? ` (the newest ${events.length} of ${total_events})` : '';
   const items = events.map((event) =>
     h(
-      'li',
-      { className: 'facts' },
+      'li.facts',
       timeOf(event.at),
       h('a', { href: addressOf(event) }, sentence(event)),
-      h('span', { className: 'dim' }, event.stream_id),
+      h('span.dim', event.stream_id),
     ),
   );
-  return [h('h2', {}, `Events${rest}`), h('ul', { className: 'events' }, ...items)];
+  return [h('h2', `Events${rest}`), h('ul.events', ...items)];
 }

@@ -17,8 +17,8 @@ export function virtualList<Item>(
   near: () => void,
   scrolled: () => void,
 ) {
-  const list = h('ul', { className: 'rows', ariaLabel: label });
-  const element = h('div', { className: 'virtual' }, list);
+  const list = h('ul.rows', { ariaLabel: label });
+  const element = h('div.virtual', list);
   const items: Item[] = [];
   const rows = new Map<Item, HTMLElement>();
 

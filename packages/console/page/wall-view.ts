@@ -14,10 +14,10 @@ type Tile = ReturnType<typeof createTile>;
 
 /** All streams, side by side. @returns ends the view */
 export function wallView(root: HTMLElement, { live }: Opened): () => void {
-  const grid = h('ul', { className: 'grid' });
-  const empty = h('p', { className: 'empty' }, 'No stream yet: waiting for the first frame with detections.');
-  const forgotten = h('p', { className: 'dim', hidden: true });
-  root.append(h('h1', {}, 'Live'), tileSize(grid), empty, grid, forgotten);
+  const grid = h('ul.grid');
+  const empty = h('p.empty', 'No stream yet: waiting for the first frame with detections.');
+  const forgotten = h('p.dim', { hidden: true });
+  root.append(h('h1', 'Live'), tileSize(grid), empty, grid, forgotten);
   const tiles = new Map<string, Tile>();
   const onScreen = new Set<Element>();
   const observer = new IntersectionObserver((entries) => {
@@ -75,7 +75,7 @@ export function wallView(root: HTMLElement, { live }: Opened): () => void {
 
 /** Minimum width of a tile. The browser remembers it. */
 function tileSize(grid: HTMLElement): HTMLElement {
-  const input = h('input', { type: 'number', min: '120', max: '3000', step: '20', className: 'num' });
+  const input = h('input.num', { type: 'number', min: '120', max: '3000', step: '20' });
   const set = () => {
     if (input.value === '' || !input.reportValidity()) return;
     localStorage.setItem('tile', input.value);
@@ -84,28 +84,22 @@ function tileSize(grid: HTMLElement): HTMLElement {
   input.value = localStorage.getItem('tile') ?? '300';
   input.onchange = set;
   set();
-  return h('label', { className: 'bar dim' }, 'Width of a tile, pixels ', input);
+  return h('label.bar.dim', 'Width of a tile, pixels ', input);
 }
 
 function createTile(streamId: string, frame: LiveFrame | undefined) {
   const canvas = h('canvas', { role: 'img', width: 320, height: 180, ariaLabel: streamId });
   /** The last stored picture, while there is no live one. */
   const stored = h('img', { alt: '', hidden: true });
-  const name = h('span', { className: 'name' }, streamId);
-  const state = h('span', { className: 'state' });
-  const fps = h('span', { className: 'num' });
-  const age = h('span', { className: 'num dim' });
-  const seen = h('span', { className: 'dim seen' });
-  const link = h(
-    'a',
-    { className: 'card', href: `#/stream/${streamId}` },
-    canvas,
-    stored,
-    h('div', { className: 'facts' }, name, state, fps, age),
-    h('div', { className: 'facts' }, seen),
-  );
+  const name = h('span.name', streamId);
+  const state = h('span.state');
+  const fps = h('span.num');
+  const age = h('span.num.dim');
+  const seen = h('span.dim.seen');
+  const link = h('a.card', { href: `#/stream/${streamId}` }, canvas, stored);
+  link.append(h('div.facts', name, state, fps, age), h('div.facts', seen));
   const picture = pictureOn(canvas, () => SHOW_ALL, true);
-  const tile = { item: h('li', {}, link), picture, stored, name, state, fps, age, seen };
+  const tile = { item: h('li', link), picture, stored, name, state, fps, age, seen };
   if (frame) tile.picture.show(frame);
   else setTimeout(() => showStored(tile, streamId), LIVE_WITHIN_MS);
   return tile;
