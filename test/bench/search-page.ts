@@ -56,7 +56,7 @@ for (let hour = 0; hour < hours; hour++) {
     const folder = hourFolder(begin);
     const path = join(writer.folder, 'table.parquet');
     for (const table of ['frames', 'detections'] as const) {
-      await writer.run(`COPY (${TABLES[table]}) TO '${path}' (${FORM})`, {
+      await writer.run(`COPY (${TABLES[table]}) TO '${path}' (${FORM})`, undefined, {
         stream,
         hour: folder,
         begin: String(begin),

@@ -135,6 +135,6 @@ async function load(
   for (const some of loadsOf(objects))
     await insertLines(bucket, database, { table: 'loaded', kind, objects: some }, signal);
   const rows = kind === 'events' ? 'SELECT DISTINCT ON (event_id) * FROM loaded' : newestOf('loaded');
-  await database.run(`CREATE OR REPLACE TEMP TABLE fresh AS ${rows}`, {}, signal);
+  await database.run(`CREATE OR REPLACE TEMP TABLE fresh AS ${rows}`, signal);
   await database.run('DROP TABLE loaded');
 }

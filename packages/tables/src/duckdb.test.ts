@@ -33,7 +33,7 @@ test.each([0, 1, 2, 5])('a statement is given up though it began %i ms ago', asy
   const endless = 'SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8';
   const database = await openDatabase();
   const stop = new AbortController();
-  const stopped = database.run(endless, {}, stop.signal);
+  const stopped = database.run(endless, stop.signal);
   await Promise.all([
     expect(stopped).rejects.toThrow('gone'),
     sleep(ms).then(() => stop.abort(new Error('gone'))),

@@ -7,6 +7,7 @@ import { signalProcess } from '@video-pipeline/lifecycle';
 import { inTurn } from '@video-pipeline/storage';
 
 export type Row = Record<string, unknown>;
+type Values = Record<string, DuckDBValue>;
 
 /** A database in memory, with its own folder on the disk. */
 export interface Database {
@@ -16,7 +17,7 @@ export interface Database {
    * Runs one statement. It binds the values that the statement names as `$name`. No value becomes part of the text.
    * @throws Error when `signal` aborts, at once
    */
-  run(sql: string, values?: Record<string, DuckDBValue>, signal?: AbortSignal): Promise<Row[]>;
+  run(sql: string, signal?: AbortSignal, values?: Values): Promise<Row[]>;
   /** Ends the statement that runs, and removes the folder. */
   close(): Promise<void>;
 }
@@ -83,9 +84,9 @@ export async function openDatabase({ eachFileIsNew = false } = {}): Promise<Data
   const closing = new AbortController();
   return {
     folder,
-    run(sql, values, signal) {
+    run(sql, signal, values = {}) {
       const stop = AbortSignal.any([closing.signal, ...(signal ? [signal] : [])]);
-      return next(() => runOne(connection, sql, values, stop));
+      return next(() => runOne(connection, sql, stop, values));
     },
     async close() {
       closing.abort(new Error('the database is closed'));
@@ -102,11 +103,11 @@ export async function openDatabase({ eachFileIsNew = false } = {}): Promise<Data
 async function runOne(
   connection: DuckDBConnection,
   sql: string,
-  values: Record<string, DuckDBValue> | undefined,
   signal: AbortSignal,
+  values: Values,
 ): Promise<Row[]> {
   signal.throwIfAborted();
-  const named = Object.entries(values ?? {}).filter(([name]) => new RegExp(`\\$${name}\\b`).test(sql));
+  const named = Object.entries(values).filter(([name]) => new RegExp(`\\$${name}\\b`).test(sql));
   let again: NodeJS.Timeout | undefined;
   const interrupt = () => {
     connection.interrupt();

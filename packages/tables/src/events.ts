@@ -34,40 +34,40 @@ function eventRows(paths: readonly string[], raw: string | undefined): string {
   return `SELECT DISTINCT ON (event_id) * FROM (${storedRows('events', paths)}${since})`;
 }
 
+interface Asked {
+  paths: readonly string[];
+  open: Pick<OpenRows, 'from' | 'sql'>;
+  cursor: Cursor | undefined;
+}
+
 /** @returns one event more than asked for, where there is one, and how many match in all */
 export async function eventsOf(
   database: Database,
   query: EventQuery,
-  {
-    paths,
-    open,
-    cursor,
-  }: { paths: readonly string[]; open: Pick<OpenRows, 'from' | 'sql'>; cursor: Cursor | undefined },
+  { paths, open, cursor }: Asked,
   signal: AbortSignal,
 ): Promise<{ events: SceneEvent[]; total: number }> {
-  const { streams, types, classes, zones, ids } = query;
+  const { ids } = query;
+  const lists = { stream_id: query.streams, type: query.types, class_name: query.classes, zone: query.zones };
+  const isListed = Object.entries(lists).map(([column, values]) => oneOf(column, column, values));
   const chosen = ids
     ? `event_id ${ids.only ? '' : 'NOT'} IN (SELECT unnest(from_json($ids, '["VARCHAR"]')))`
     : 'true';
   const rows = await database.run(
-    `WITH found AS (FROM (${eventRows(paths, open.sql)}) WHERE ${inRange('"at"')}
-       AND ${oneOf('stream_id', 'stream', streams)} AND ${oneOf('type', 'type', types)}
-       AND ${oneOf('class_name', 'class', classes)} AND ${oneOf('zone', 'zone', zones)} AND ${chosen})
+    `WITH found AS (FROM (${eventRows(paths, open.sql)})
+       WHERE ${inRange('"at"')} AND ${isListed.join(' AND ')} AND ${chosen})
      SELECT *, (SELECT count(*) FROM found) AS total FROM found
      WHERE $cursor_at IS NULL OR "at" < $cursor_at::BIGINT OR ("at" = $cursor_at::BIGINT AND event_id > $cursor_id)
      ORDER BY "at" DESC, event_id LIMIT ${Math.trunc(query.limit) + 1}`,
+    signal,
     {
       from: String(open.from),
       to: String(query.to),
-      ...named('stream', streams),
-      ...named('type', types),
-      ...named('class', classes),
-      ...named('zone', zones),
+      ...Object.assign({}, ...Object.entries(lists).map(([column, values]) => named(column, values))),
       ids: JSON.stringify(ids?.of ?? []),
       cursor_at: cursor ? String(cursor.captured_at) : null,
       cursor_id: cursor?.stream_id ?? null,
     },
-    signal,
   );
   return { events: rows.map(eventOf), total: Number(rows[0]?.total ?? 0) };
 }

@@ -110,7 +110,7 @@ export class FileCache {
         for (const [name, kept] of this.#kept) {
           if (!used.has(kept) || signal.aborted) continue;
           const each = ['count(*)', ...[...kept.columns].map((column) => `max(hash("${column}"))`)];
-          const read = database.run(`SELECT ${each} FROM read_parquet(${fileList([kept.path])})`, {}, signal);
+          const read = database.run(`SELECT ${each} FROM read_parquet(${fileList([kept.path])})`, signal);
           await read.catch(() => {
             signal.throwIfAborted();
             // The file takes space until no query uses it, and it is removed.

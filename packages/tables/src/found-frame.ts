@@ -13,9 +13,8 @@ export interface FoundFrame extends FrameFacts {
 }
 
 export async function detailsOf(
-  { database, rows }: Sources,
+  { database, rows, signal }: Sources,
   keys: readonly Row[],
-  signal: AbortSignal,
 ): Promise<FoundFrame[]> {
   if (keys.length === 0) return [];
   const ids = keys.map((key) => ({
@@ -38,8 +37,8 @@ export async function detailsOf(
     WHERE ${IN_RANGE}`;
   const [ofFrames, ofDetections] = await Promise.all([shown('frames'), shown('detections')]);
   const [frames, detections] = await Promise.all([
-    database.run(ofFrames, values, signal),
-    database.run(`${ofDetections} ORDER BY position`, values, signal),
+    database.run(ofFrames, signal, values),
+    database.run(`${ofDetections} ORDER BY position`, signal, values),
   ]);
   const byFrame = Map.groupBy(detections, idOf);
   const found = new Map(frames.map((row) => [idOf(row), row]));

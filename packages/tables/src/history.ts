@@ -33,26 +33,22 @@ const GAPS: Need = { table: 'frames', columns: [...FRAME_COLUMNS, 'session'] };
 export async function countBy(
   column: string,
   need: Need,
-  { database, rows }: Sources,
+  { database, rows, signal }: Sources,
   query: Binned,
-  signal: AbortSignal,
 ): Promise<Counts> {
   const found = await database.run(
     `SELECT ${BIN}, ${column} AS name, count(*) AS count FROM (${await rows(need)})
      WHERE ${whereOf(query)} GROUP BY ALL ORDER BY ALL`,
-    binned(query),
     signal,
+    binned(query),
   );
   return found.map((row) => ({ bin: Number(row.bin), name: String(row.name), count: Number(row.count) }));
 }
 
 /** Number of frames that a search finds in each bin. */
-export async function hitCounts(sources: Sources, query: Binned, signal: AbortSignal): Promise<number[]> {
-  const found = await sources.database.run(
-    `SELECT ${BIN}, count(*) AS count FROM (${await hitsOf(query, sources.rows)}) GROUP BY ALL`,
-    binned(query),
-    signal,
-  );
+export async function hitCounts({ database, rows, signal }: Sources, query: Binned): Promise<number[]> {
+  const sql = `SELECT ${BIN}, count(*) AS count FROM (${await hitsOf(query, rows)}) GROUP BY ALL`;
+  const found = await database.run(sql, signal, binned(query));
   const counts = new Array<number>(Math.ceil((query.to - query.from) / query.binMs)).fill(0);
   for (const { bin, count } of found) counts[Number(bin)] = Number(count);
   return counts;
@@ -60,10 +56,9 @@ export async function hitCounts(sources: Sources, query: Binned, signal: AbortSi
 
 /** @param longerMs only longer gaps are returned */
 export async function gapsOf(
-  { database, rows }: Sources,
+  { database, rows, signal }: Sources,
   query: Query,
   longerMs: number,
-  signal: AbortSignal,
 ): Promise<Gap[]> {
   const found = await database.run(
     `SELECT * FROM (
@@ -72,8 +67,8 @@ export async function gapsOf(
        FROM (${await rows(GAPS)}) WHERE ${whereOf(query)}
        WINDOW w AS (PARTITION BY stream_id ORDER BY captured_at, frame_number))
      WHERE until - since > $longer::BIGINT ORDER BY since LIMIT ${MAX_GAPS}`,
-    { ...valuesOf(query, query.from, query.to), longer: String(longerMs) },
     signal,
+    { ...valuesOf(query, query.from, query.to), longer: String(longerMs) },
   );
   return found.map(({ stream_id, since, until, missing, restarted }) => ({
     stream_id: String(stream_id),

@@ -59,7 +59,7 @@ export async function insertLines(
 ): Promise<void> {
   const path = join(database.folder, `${kind}.ndjson`);
   await writeFile(path, await linesOf(bucket, objects, signal));
-  await database.run(`INSERT INTO ${table} ${KINDS[kind].read(fileList([path]))}`, {}, signal);
+  await database.run(`INSERT INTO ${table} ${KINDS[kind].read(fileList([path]))}`, signal);
 }
 
 /** The text of a portion's objects, in their order, in the form that `readLines` and `readEvents` read. */

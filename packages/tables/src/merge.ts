@@ -54,11 +54,9 @@ const RETRY_MS = 500;
 /** Merges the rows of `fresh` into the files of their hours. @returns how many frames there were */
 export async function mergeHours(merging: Merging): Promise<number> {
   const { database, signal } = merging;
-  const hours = await database.run(
-    'SELECT line.captured_at // 3600000 AS hour, count(*) AS frames FROM fresh GROUP BY 1 ORDER BY 1',
-    {},
-    signal,
-  );
+  const sql =
+    'SELECT line.captured_at // 3600000 AS hour, count(*) AS frames FROM fresh GROUP BY 1 ORDER BY 1';
+  const hours = await database.run(sql, signal);
   for (const { hour } of hours) await untilWritten(merging, () => mergeHour(merging, Number(hour)));
   return hours.reduce((sum, { frames }) => sum + Number(frames), 0);
 }
@@ -67,7 +65,7 @@ export async function mergeHours(merging: Merging): Promise<number> {
 export async function mergeDays(merging: Merging): Promise<void> {
   const { database, signal } = merging;
   const sql = 'SELECT DISTINCT "at" // 86400000 AS day FROM fresh ORDER BY 1';
-  const days = await database.run(sql, {}, signal);
+  const days = await database.run(sql, signal);
   for (const { day } of days) await untilWritten(merging, () => mergeDay(merging, Number(day)));
 }
 
@@ -88,20 +86,13 @@ async function untilWritten({ part, signal }: Merging, merge: () => Promise<bool
  */
 async function mergeHour(merging: Merging, hour: number): Promise<boolean> {
   const { database, part, signal } = merging;
-  await database.run(
-    'CREATE OR REPLACE TEMP TABLE part AS FROM fresh WHERE line.captured_at // 3600000 = $hour::BIGINT',
-    { hour: String(hour) },
-    signal,
-  );
+  await choose(merging, 'line.captured_at // 3600000', hour);
   const { name, former } = await fileOf(merging, hourFolder(hour * HOUR_MS));
   // A batch that was stored before the rows that the tables hold of the same frames changes nothing.
   if (former.frames) {
-    await database.run(
-      `DELETE FROM part USING read_parquet(${former.frames.path}) AS old
-       WHERE ${sameFrame('part')} AND old.stored_at > part.stored_at`,
-      {},
-      signal,
-    );
+    const sql = `DELETE FROM part USING read_parquet(${former.frames.path}) AS old
+       WHERE ${sameFrame('part')} AND old.stored_at > part.stored_at`;
+    await database.run(sql, signal);
   }
   for (const table of ['frames', 'detections'] as const) {
     const [key, rows, same] = [tableKey(table, name, part), ROWS_OF[table]('part'), sameFrame('part')];
@@ -110,16 +101,17 @@ async function mergeHour(merging: Merging, hour: number): Promise<boolean> {
   return true;
 }
 
+/** Makes the table `part` of the rows of `fresh` for which this SQL has this value. */
+function choose({ database, signal }: Merging, sql: string, value: number): Promise<unknown> {
+  const statement = `CREATE OR REPLACE TEMP TABLE part AS FROM fresh WHERE ${sql} = $value::BIGINT`;
+  return database.run(statement, signal, { value: String(value) });
+}
+
 /** @param day since 1970 */
 async function mergeDay(merging: Merging, day: number): Promise<boolean> {
-  const { database, bucket, signal } = merging;
-  await database.run(
-    'CREATE OR REPLACE TEMP TABLE part AS FROM fresh WHERE "at" // 86400000 = $day::BIGINT',
-    { day: String(day) },
-    signal,
-  );
+  await choose(merging, '"at" // 86400000', day);
   const key = eventsKey(day * DAY_MS);
-  const { objects } = await bucket.page(key, { limit: 1 });
+  const { objects } = await merging.bucket.page(key, { limit: 1 });
   const object = objects.find((one) => one.key === key);
   const former = await fetchFormer(merging, 'events', object);
   const same = 'part.event_id = old.event_id';
@@ -157,11 +149,8 @@ async function fileOf(merging: Merging, hour: string) {
   };
   const bytes = (detections(name)?.size ?? 0) + (frames(name)?.size ?? 0);
   if (name === hour || bytes < fileBytes || !former.frames) return { name, former };
-  const [last] = await database.run(
-    `SELECT max(captured_at) // 3600000 * 3600000 AS hour FROM read_parquet(${former.frames.path})`,
-    {},
-    signal,
-  );
+  const sql = `SELECT max(captured_at) // 3600000 * 3600000 AS hour FROM read_parquet(${former.frames.path})`;
+  const [last] = await database.run(sql, signal);
   if (hourFolder(Number(last?.hour)) >= hour) return { name, former };
   return { name: hour, former: { detections: undefined, frames: undefined } };
 }
@@ -189,18 +178,15 @@ async function mergeFile(
     ? ` UNION ALL BY NAME SELECT * FROM read_parquet(${former.path}) AS old WHERE NOT EXISTS (FROM part WHERE ${same})`
     : '';
   const classes = table === 'detections' ? await classesIn(database, `${rows}${old}`, signal) : '';
-  await database.run(
-    `COPY (SELECT * FROM (${rows}${old}) ORDER BY ${ORDER[table]}) TO '${merged}' (${FORM}${classes})`,
-    {},
-    signal,
-  );
+  const sql = `COPY (SELECT * FROM (${rows}${old}) ORDER BY ${ORDER[table]}) TO '${merged}' (${FORM}${classes})`;
+  await database.run(sql, signal);
   const object = { key, body: await readFile(merged), contentType: 'application/vnd.apache.parquet' };
   return bucket.putOver(object, former?.etag);
 }
 
 /** SQL that writes the classes' names into the footer: a search for another class reads no more of the file. */
 async function classesIn(database: Database, rows: string, signal: AbortSignal | undefined): Promise<string> {
-  const found = await database.run(`SELECT DISTINCT class_name AS name FROM (${rows})`, {}, signal);
+  const found = await database.run(`SELECT DISTINCT class_name AS name FROM (${rows})`, signal);
   return `, KV_METADATA {'${CLASS_LIST}': '${classesText(found.map(({ name }) => String(name)))}'}`;
 }
 

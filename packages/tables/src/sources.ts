@@ -18,6 +18,8 @@ export interface Engine {
 /** What a query reads. */
 export interface Sources {
   database: Database;
+  /** Ends the query's statements. */
+  signal: AbortSignal;
   rows: Rows;
   /** Start of the range that was read. */
   from: number;
@@ -79,13 +81,14 @@ export async function openSources(
     return storedRows(need.table, await files.paths(spans, wantedOf(need, range), signal), need.columns);
   };
   const times = 'min(line.captured_at) AS first, max(line.captured_at) AS last';
-  const [raw] = open.sql ? await database.run(`SELECT ${times} FROM ${open.sql}`, {}, signal) : [];
+  const [raw] = open.sql ? await database.run(`SELECT ${times} FROM ${open.sql}`, signal) : [];
   const rawRange = { from: Number(raw?.first), to: Number(raw?.last) + 1 };
   /** Stored frames of the time of the raw lines, which the rows of either table are compared with. */
   let ids: Promise<string> | undefined;
   const read = stack.move();
   return {
     database,
+    signal,
     from,
     bytes: fitting.bytes,
     blame: (error) => files.blame(error, database, signal),

@@ -71,25 +71,21 @@ export class Tables {
   /** @throws QueryError, also after the longest time of a query; or whatever `signal` is aborted with */
   async search(query: Query, signal?: AbortSignal): Promise<Page> {
     const cursor = cursorOf(query);
-    const until = this.#bounded(signal);
     // The best frame of a track can only be chosen from the whole range.
     const to = query.perTrack ? query.to : endOf(query, cursor);
     const asked = { ...query, to };
-    return this.#asked(asked, [hitsNeed(query)], until, query.perTrack, async (sources) => {
-      const { database, rows, from } = sources;
+    return this.#asked(asked, [hitsNeed(query)], signal, query.perTrack, async (sources) => {
+      const { database, rows, from, signal: until } = sources;
       const complete = from <= query.from;
       if (query.perTrack && !complete) {
         const start = query.cursor ?? encodeCursor({ captured_at: query.to });
         return { frames: [], searched_to: from, cursor: start };
       }
       const counted = !cursor && complete;
-      const keys = await database.run(
-        pageOf(query, await hitsOf(query, rows), counted),
-        valuesOf(query, from, to, cursor),
-        until,
-      );
+      const sql = pageOf(query, await hitsOf(query, rows), counted);
+      const keys = await database.run(sql, until, valuesOf(query, from, to, cursor));
       const more = keys.length > query.limit;
-      const frames = await detailsOf(sources, keys.slice(0, query.limit), until);
+      const frames = await detailsOf(sources, keys.slice(0, query.limit));
       const last = frames.at(-1);
       const next: Cursor | undefined = more && last ? last : complete ? undefined : { captured_at: from };
       return {
@@ -102,24 +98,18 @@ export class Tables {
   }
 
   /** Detections by class, in bins of equal length from `from` on; whether the whole range was read. No streams: all. */
-  async counts(
-    streams: readonly string[],
-    range: Bins,
-    signal?: AbortSignal,
-  ): Promise<{ counts: Counts; complete: boolean }> {
-    const until = this.#bounded(signal);
+  async counts(streams: readonly string[], range: Bins): Promise<{ counts: Counts; complete: boolean }> {
     const query = { streams, confidence: 0, limit: 0, ...range };
-    return this.#asked(query, [COUNTED], until, false, async (sources) => ({
-      counts: await countBy('class_name', COUNTED, sources, query, until),
+    return this.#asked(query, [COUNTED], undefined, false, async (sources) => ({
+      counts: await countBy('class_name', COUNTED, sources, query),
       complete: sources.from <= range.from,
     }));
   }
 
   /** Number of frames that a search finds in each bin, all bins of equal length. */
   async histogram(query: Query, binMs: number, signal?: AbortSignal): Promise<number[]> {
-    const until = this.#bounded(signal);
-    return this.#whole(query, [hitsNeed(query)], until, (sources) =>
-      hitCounts(sources, { ...query, binMs }, until),
+    return this.#whole(query, [hitsNeed(query)], signal, (sources) =>
+      hitCounts(sources, { ...query, binMs }),
     );
   }
 
@@ -130,28 +120,27 @@ export class Tables {
     longerMs: number,
     signal?: AbortSignal,
   ): Promise<{ counts: Counts; frames: Counts; gaps: Gap[]; complete: boolean }> {
-    const until = this.#bounded(signal);
     const query = { streams, confidence: 0, limit: 0, ...range };
-    return this.#asked(query, [COUNTED, COUNTED_FRAMES], until, false, async (sources) => ({
-      counts: await countBy('class_name', COUNTED, sources, query, until),
-      frames: await countBy('stream_id', COUNTED_FRAMES, sources, query, until),
-      gaps: streams.length === 1 ? await gapsOf(sources, query, longerMs, until) : [],
+    return this.#asked(query, [COUNTED, COUNTED_FRAMES], signal, false, async (sources) => ({
+      counts: await countBy('class_name', COUNTED, sources, query),
+      frames: await countBy('stream_id', COUNTED_FRAMES, sources, query),
+      gaps: streams.length === 1 ? await gapsOf(sources, query, longerMs) : [],
       complete: sources.from <= range.from,
     }));
   }
 
   /** Writes a search's result as Parquet, with the detections' columns. @returns the file, which the caller removes */
   async parquet(query: Query, signal?: AbortSignal): Promise<string> {
-    const until = this.#bounded(signal);
     const all: Need = { table: 'detections', columns: Object.keys(COLUMNS.detections) };
-    return this.#whole(query, [hitsNeed(query), all], until, async ({ database, rows, from }) => {
+    return this.#whole(query, [hitsNeed(query), all], signal, async (sources) => {
+      const { database, rows, from, signal: until } = sources;
       const hits = `SELECT * FROM (${await hitsOf(query, rows)}) ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit)}`;
       const path = join(database.folder, `export-${randomUUID()}.parquet`);
       const copying = database.run(
         `COPY (FROM (${await rows(all)}) SEMI JOIN (${hits}) USING (${FRAME_ID}) ORDER BY ${ORDER.detections})
          TO '${path.replaceAll("'", "''")}' (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd)`,
-        valuesOf(query, from, query.to),
         until,
+        valuesOf(query, from, query.to),
       );
       await copying.catch(async (error) => {
         // A cancelled copy leaves a part of the file.
@@ -228,11 +217,12 @@ export class Tables {
   async #whole<Answer>(
     query: Query,
     needs: readonly Need[],
-    signal: AbortSignal,
+    signal: AbortSignal | undefined,
     work: (sources: Sources) => Promise<Answer>,
   ): Promise<Answer> {
+    const until = this.#bounded(signal);
     for (;;) {
-      const done = await this.#asked(query, needs, signal, true, async (sources) =>
+      const done = await this.#asked(query, needs, until, true, async (sources) =>
         sources.from <= query.from ? [await work(sources)] : [],
       );
       if (done.length > 0) return done[0] as Answer;
@@ -243,10 +233,11 @@ export class Tables {
   async #asked<Answer>(
     query: Query,
     needs: readonly Need[],
-    signal: AbortSignal,
+    signal: AbortSignal | undefined,
     whole: boolean | undefined,
     work: (sources: Sources) => Promise<Answer>,
   ): Promise<Answer> {
+    const until = this.#bounded(signal);
     return withRetries(async () => {
       const [engine, held, streams] = await Promise.all([
         this.#open(),
@@ -255,7 +246,7 @@ export class Tables {
       ]);
       const bucket = this.#bucket;
       const asked = { bucket, held, streams, query, needs, whole, limits: this.#limits };
-      using sources = await openSources(engine, asked, signal);
+      using sources = await openSources(engine, asked, until);
       return await this.#semaphore(sources.bytes, () => work(sources)).catch(sources.blame);
     });
   }
