@@ -4,22 +4,21 @@ import { z } from 'zod';
 const integer = (min: number, max: number) => z.coerce.number().int().min(min).max(max);
 const number = (min: number, max: number) => z.coerce.number().min(min).max(max);
 const port = integer(0, 65_535);
-const optional = z.string().min(1).optional();
+const text = z.string().min(1);
+const optional = text.optional();
+const oneOf = z.enum;
+const like = (form: RegExp, must: string) => z.string().regex(form, must);
 const httpUrl = z.url({ protocol: /^https?$/ }).optional();
 /** Any spelling of a URL is checked. `fetch` refuses a URL with a password by an error that shows the password. */
 const hasNoPassword = (url = '') => !/^\w+:\/\/[^/?#]*@/.test(URL.parse(url)?.href ?? '');
 const urlOutside = httpUrl.refine(hasNoPassword, 'must have no user or password in it');
 /** npm starts scripts in the repository's root. A relative path is relative to the folder in which npm was called. */
-const path = z
-  .string()
-  .min(1)
+const path = text
   .transform((file) => (/^[a-z0-9+.-]+:\/\//i.test(file) ? file : resolve(process.env.INIT_CWD ?? '.', file)))
   .optional();
 /** Items separated by commas, with one error for all of them: 100,000 errors for 100,000 commas would take seconds. */
 const list = (item: z.ZodType<string>, message: string) =>
-  z
-    .string()
-    .min(1)
+  text
     .transform((text) => text.split(',').map((one) => one.trim()))
     .refine((items) => items.every((one) => item.safeParse(one).success), message)
     .optional();
@@ -28,40 +27,34 @@ const classes = list(z.string().min(1), 'has an empty name');
 
 /** The only table of environment variables: form, default and purpose of each. */
 export const variables = {
-  KAFKA_BOOTSTRAP_SERVERS: z
-    .string()
-    .regex(/^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$/, 'must be host:port[,host:port...]')
+  KAFKA_BOOTSTRAP_SERVERS: like(/^[^\s,:]+:\d+(,[^\s,:]+:\d+)*$/, 'must be host:port[,host:port...]')
     .default('localhost:9092')
     .describe('Kafka brokers, `host:port[,host:port...]`'),
-  KAFKA_AUTH: z
-    .enum(['none', 'tls', 'iam'])
+  KAFKA_AUTH: oneOf(['none', 'tls', 'iam'])
     .default('none')
     .describe(
       '`none` plain text, `tls` TLS alone, `iam` TLS and MSK IAM (SASL/OAUTHBEARER); NODE_EXTRA_CA_CERTS adds a CA of your own',
     ),
-  KAFKA_RACK: z
-    .string()
-    .regex(/^[\w.-]+$|^[\w.-]+=[\w.-]+(,[\w.-]+=[\w.-]+)*$/, 'must be a rack, or zone=rack[,zone=rack...]')
+  KAFKA_RACK: like(
+    /^[\w.-]+$|^[\w.-]+=[\w.-]+(,[\w.-]+=[\w.-]+)*$/,
+    'must be a rack, or zone=rack[,zone=rack...]',
+  )
     .optional()
     .describe(
       'rack (`broker.rack`) of the nearest brokers: ingest sends to the partitions that they lead, and the poller reads from them. `zone=rack[,...]` names the rack of each zone; an ECS task finds its own zone',
     ),
-  KAFKA_TOPIC: z.string().min(1).default('video-frames').describe('topic of frames'),
-  KAFKA_DETECTIONS_TOPIC: z.string().min(1).default('detections').describe('topic of frames with detections'),
-  KAFKA_EVENTS_TOPIC: z.string().min(1).default('events').describe('topic of events in the scenes'),
-  PICTURES: z
-    .enum(['twice', 'once'])
+  KAFKA_TOPIC: text.default('video-frames').describe('topic of frames'),
+  KAFKA_DETECTIONS_TOPIC: text.default('detections').describe('topic of frames with detections'),
+  KAFKA_EVENTS_TOPIC: text.default('events').describe('topic of events in the scenes'),
+  PICTURES: oneOf(['twice', 'once'])
     .default('twice')
     .describe(
       'how often a picture travels over Kafka. `twice`: also to annotate. `once`: detect annotates, too, and `detections` names the place of the picture',
     ),
-  KAFKA_GROUP_ID: z
-    .string()
-    .min(1)
+  KAFKA_GROUP_ID: text
     .default('frame-consumer-group')
     .describe('consumer group of detect; other stages append `-<stage>`'),
-  INFERENCE_BACKEND: z
-    .enum(['http', 'sagemaker'])
+  INFERENCE_BACKEND: oneOf(['http', 'sagemaker'])
     .default('http')
     .describe('`http` calls INFERENCE_SERVICE_URL, `sagemaker` SAGEMAKER_ENDPOINT_NAME'),
   INFERENCE_SERVICE_URL: z
@@ -78,8 +71,7 @@ export const variables = {
   INFERENCE_CANARY_SHARE: number(0, 1)
     .default(0.1)
     .describe('detect: share of the batches that the second model server gets, 0..1'),
-  INFERENCE_CANARY_MODE: z
-    .enum(['canary', 'shadow'])
+  INFERENCE_CANARY_MODE: oneOf(['canary', 'shadow'])
     .default('canary')
     .describe('detect: `canary` uses its answers, `shadow` only compares them'),
   ALLOWED_CLASSES: classes.describe(
@@ -89,9 +81,7 @@ export const variables = {
   WEBHOOK_URL: urlOutside.describe(
     'notify: URL that events are posted to; with WEBHOOK_SECRET they are signed as in standardwebhooks.com',
   ),
-  WEBHOOK_SECRET: z
-    .string()
-    .regex(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, 'must be whsec_ and 24 to 64 bytes in base64')
+  WEBHOOK_SECRET: like(/^whsec_[A-Za-z0-9+/]{32,88}={0,2}$/, 'must be whsec_ and 24 to 64 bytes in base64')
     .optional()
     .describe('notify: the key of the signature, `whsec_<24 to 64 bytes in base64>`'),
   WEBHOOK_ATTEMPTS: integer(1, 20)
@@ -108,15 +98,12 @@ export const variables = {
     ),
   MQTT_USERNAME: optional.describe('notify, annotate: user name at the MQTT broker'),
   MQTT_PASSWORD: optional.describe('notify, annotate: password at the MQTT broker'),
-  MQTT_TOPIC_PREFIX: z
-    .string()
-    .regex(/^[^/+#\0][^+#\0]*$/, "must be a topic's name without + and #")
+  MQTT_TOPIC_PREFIX: like(/^[^/+#\0][^+#\0]*$/, "must be a topic's name without + and #")
     .refine((prefix) => !prefix.endsWith('/'), 'must not end with a slash')
     .default('video-pipeline')
     .describe('notify, annotate: prefix of each MQTT topic; `frigate` for clients of Frigate'),
   EVENT_BUS_NAME: optional.describe('notify: EventBridge bus that events are put on'),
-  EVENT_CLIPS: z
-    .enum(['on', 'off'])
+  EVENT_CLIPS: oneOf(['on', 'off'])
     .default('off')
     .describe('`on`: an MP4 of each event is stored under clips/, and the event names it'),
   CLIP_BEFORE_SECONDS: number(0, 30)
@@ -126,13 +113,10 @@ export const variables = {
     .default(3)
     .describe('seconds of a clip, and of frames with `STORE=events`, after the event'),
   S3_BUCKET: z.string().min(3).default('video-pipeline-output').describe('bucket for everything stored'),
-  S3_PREFIX: z
-    .string()
-    .regex(/^[^/].*[^/]$|^[^/]$/, 'must not begin or end with a slash')
+  S3_PREFIX: like(/^[^/].*[^/]$|^[^/]$/, 'must not begin or end with a slash')
     .default('annotated')
     .describe('top folder of annotated frames in the bucket'),
-  STORE: z
-    .enum(['frames', 'archive', 'video', 'events'])
+  STORE: oneOf(['frames', 'archive', 'video', 'events'])
     .default('frames')
     .describe(
       'how annotated frames are stored. `frames`: each as an object. `archive`: the frames of a stream in a batch as one TAR (WebDataset). `video`: these frames as H.264 (MP4). `events`: as `frames`, but only those around an event, or a detection of STORE_CLASSES',
@@ -140,19 +124,17 @@ export const variables = {
   STORE_CLASSES: classes.describe(
     '`STORE=events`: classes whose detection keeps the frames around it, as an event does; left out: all, `none`: events alone',
   ),
-  DRAW_BOXES: z
-    .enum(['on', 'off'])
+  DRAW_BOXES: oneOf(['on', 'off'])
     .default('on')
     .describe(
       '`off`: pictures are stored as they came, without boxes. The console draws boxes over them, which can be switched off; a video has them as a side track',
     ),
-  S3_STORAGE_CLASS: z
-    .enum(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR'])
+  S3_STORAGE_CLASS: oneOf(['STANDARD', 'STANDARD_IA', 'ONEZONE_IA', 'INTELLIGENT_TIERING', 'GLACIER_IR'])
     .optional()
     .describe(
       "S3's storage class of objects that hold many pictures, see docs/capacity.md; left out: the bucket's default",
     ),
-  AWS_REGION: z.string().min(1).default('us-east-1').describe('AWS region'),
+  AWS_REGION: text.default('us-east-1').describe('AWS region'),
   AWS_ENDPOINT_URL: z.url().optional().describe('an S3 API other than AWS, such as MinIO or S3Proxy'),
   BATCH_SIZE: integer(1, 10_000).default(25).describe('records in one Lambda invocation, at most'),
   BATCH_TIMEOUT_SECONDS: number(0, 300).default(5).describe('longest wait for a batch to fill'),
@@ -195,37 +177,33 @@ export const variables = {
   JPEG_QUALITY: integer(1, 100)
     .default(85)
     .describe('JPEG quality, 1..100; ingest lowers it for a frame over MAX_FRAME_BYTES'),
-  METRICS_NAMESPACE: z
-    .string()
-    .regex(/^[\w/.:#-]{1,255}$/, 'must be letters, digits and any of _/.:#-, at most 255')
+  METRICS_NAMESPACE: like(/^[\w/.:#-]{1,255}$/, 'must be letters, digits and any of _/.:#-, at most 255')
     .default('VideoPipeline')
     .describe('CloudWatch namespace of metrics; on AWS each stage has its own'),
   OTEL_EXPORTER_OTLP_ENDPOINT: urlOutside.describe(
     'base URL of an OpenTelemetry collector (OTLP over HTTP); with it, frames are traced',
   ),
   OTEL_TRACES_SAMPLER_ARG: number(0, 1).default(1).describe('share of the frames that are traced, 0..1'),
-  LOG_LEVEL: z
-    .enum(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])
+  LOG_LEVEL: oneOf(['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'CRITICAL', 'SILENT'])
     .default('INFO')
     .describe('lowest severity of log lines that are written'),
   PORT: port.default(8000).describe('port of the model server'),
   MODEL_PATH: path.describe('model server: the ONNX file; left out: NanoDet-g'),
   MODEL_DIR: path.describe('model server: a folder of ONNX files to serve; changes are picked up'),
-  INFERENCE_DEVICE: z
-    .enum(['auto', 'cpu', 'openvino', 'cuda', 'tensorrt'])
+  INFERENCE_DEVICE: oneOf(['auto', 'cpu', 'openvino', 'cuda', 'tensorrt'])
     .default('auto')
     .describe(
       'model server: device and runtime; `auto` is CUDA if it works, otherwise onnxruntime or OpenVINO on the CPU',
     ),
-  INFERENCE_PRECISION: z
-    .enum(['f32', 'bf16', 'int8'])
+  INFERENCE_PRECISION: oneOf(['f32', 'bf16', 'int8'])
     .default('f32')
     .describe(
       'model server: precision on a CPU; `bf16` is faster with OpenVINO on CPUs that support it, `int8` refuses models that are not quantised',
     ),
-  INFERENCE_BATCH_SIZES: z
-    .string()
-    .regex(/^[1-9]\d{0,3}(,[1-9]\d{0,3})*$/, 'must be whole numbers from 1 to 9999, separated by commas')
+  INFERENCE_BATCH_SIZES: like(
+    /^[1-9]\d{0,3}(,[1-9]\d{0,3})*$/,
+    'must be whole numbers from 1 to 9999, separated by commas',
+  )
     .transform((list) =>
       list
         .split(',')
@@ -262,9 +240,7 @@ export const variables = {
     .describe(
       'port on which ingest restreams RTSP cameras, `rtsp://host:port/<stream id>`; left out: no restream',
     ),
-  RESTREAM_USER: z
-    .string()
-    .regex(/^[^:]+:.+$/, 'must be name:password')
+  RESTREAM_USER: like(/^[^:]+:.+$/, 'must be name:password')
     .optional()
     .describe('`name:password` for clients of the restream; required unless HOST is loopback'),
   METRICS_PORT: port
@@ -272,7 +248,7 @@ export const variables = {
     .describe(
       'port for /metrics and /health of a stage that runs as a process or a task; left out: none. `npm start` gives this port to the first stage, the next port to the next',
     ),
-  HOST: z.string().min(1).default('127.0.0.1').describe('address that servers listen on'),
+  HOST: text.default('127.0.0.1').describe('address that servers listen on'),
   CONSOLE_PORT: port.default(8080).describe('port of the console'),
   CONSOLE_TOKEN: optional.describe('token that the console asks for; required unless HOST is loopback'),
   CONSOLE_TOKEN_FILE: path.describe('file with that token; the first start creates it, each start prints it'),
