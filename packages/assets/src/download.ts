@@ -87,13 +87,12 @@ async function fetchRest(file: RemoteFile, partial: string, progress: Progress):
 async function fetchOnce(file: RemoteFile, partial: string, progress: Progress): Promise<void> {
   const url = await file.address();
   const have = await sizeOf(partial);
-  const response = await request(file.repository, url, have ? { range: `bytes=${have}-` } : {}).catch(
-    async (error) => {
-      // 416: nothing follows the bytes that we have.
-      if (have) await rm(partial, { force: true });
-      throw error;
-    },
-  );
+  const range = have ? { range: `bytes=${have}-` } : {};
+  const response = await request(file.repository, url, range).catch(async (error) => {
+    // 416: nothing follows the bytes that we have.
+    if (have) await rm(partial, { force: true });
+    throw error;
+  });
   const from = response.statusCode === 206 ? have : 0;
   progress.add(from - have);
   const length = Number(response.headers['content-length'] ?? 0);
@@ -144,10 +143,7 @@ async function isInUse(path: string, owner: string): Promise<boolean> {
 }
 
 async function sizeOf(path: string): Promise<number> {
-  return stat(path).then(
-    ({ size }) => size,
-    () => 0,
-  );
+  return (await stat(path).catch(() => undefined))?.size ?? 0;
 }
 
 /** Hash of a file, by the algorithm of `like`. */

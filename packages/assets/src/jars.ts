@@ -54,11 +54,8 @@ async function fetchJar(jar: Jar, settings: MavenSettings, progress: Progress): 
     });
   }
   const { central: repository } = settings;
-  await download(
-    { name, repository, address: () => new URL(path, repository.url), integrity },
-    target,
-    progress,
-  );
+  const address = () => new URL(path, repository.url);
+  await download({ name, repository, address, integrity }, target, progress);
 }
 
 const PARALLEL = 8;

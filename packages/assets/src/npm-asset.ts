@@ -63,11 +63,8 @@ export async function fetchAsset(
 /** Address of the tarball, from the registry's index of the package. */
 async function tarballAddress(repository: Repository, name: string, version: string): Promise<URL> {
   const index = new URL(name.replace('/', '%2f'), repository.url);
-  const text = await requestText(
-    repository,
-    index,
-    'application/vnd.npm.install-v1+json, application/json;q=0.8',
-  );
+  const accept = 'application/vnd.npm.install-v1+json, application/json;q=0.8';
+  const text = await requestText(repository, index, accept);
   const tarball = JSON.parse(text).versions?.[version]?.dist?.tarball;
   if (!tarball)
     throw new RepositoryError(`it has no ${name}@${version}`, `check ${repository.remedy.address}`);

@@ -33,11 +33,7 @@ export function npmRegistry(packageName: string, project: string): Repository {
   return {
     url,
     headers: authorization(own),
-    proxy: {
-      http: proxy,
-      https: text('https-proxy') ?? proxy,
-      no: text('noproxy'),
-    },
+    proxy: { http: proxy, https: text('https-proxy') ?? proxy, no: text('noproxy') },
     tls: {
       ...(ca ? { ca } : {}),
       ...(cert && key ? { cert, key } : {}),

@@ -24,22 +24,20 @@ export function pipIndexes(): Repository[] {
   const { REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE } = process.env;
   const ca = settings.get('cert') || REQUESTS_CA_BUNDLE || CURL_CA_BUNDLE;
   const clientCertificate = settings.get('client-cert');
+  const client = clientCertificate && readFileSync(clientCertificate);
   return [main, ...words('extra-index-url')].map((address) => {
     const url = baseUrl(address);
     const headers = authorization(url);
     url.username = url.password = '';
+    const isTrusted = [url.hostname, url.host].some((host) => trusted.includes(host));
     return {
       url,
       headers,
       ...(proxies ? { proxy: { http: proxies, https: proxies } } : {}),
       tls: {
         ...(ca ? { ca: readFileSync(ca) } : {}),
-        ...(clientCertificate
-          ? { cert: readFileSync(clientCertificate), key: readFileSync(clientCertificate) }
-          : {}),
-        ...(trusted.includes(url.hostname) || trusted.includes(url.host)
-          ? { rejectUnauthorized: false }
-          : {}),
+        ...(client ? { cert: client, key: client } : {}),
+        ...(isTrusted ? { rejectUnauthorized: false } : {}),
       },
       remedy: REMEDY,
     };
@@ -64,16 +62,13 @@ function settingsFiles(): string[] {
   const { env, platform } = process;
   const home = homedir();
   if (env.PIP_CONFIG_FILE) return [env.PIP_CONFIG_FILE];
-  const macOS =
-    platform === 'darwin'
-      ? ['/', home].map((root) => join(root, 'Library/Application Support/pip/pip.conf'))
-      : [];
+  const rootsOfMacOS = platform === 'darwin' ? ['/', home] : [];
   return [
     '/etc/xdg/pip/pip.conf',
     '/etc/pip.conf',
     join(home, '.pip', 'pip.conf'),
     join(env.XDG_CONFIG_HOME || join(home, '.config'), 'pip', 'pip.conf'),
-    ...macOS,
+    ...rootsOfMacOS.map((root) => join(root, 'Library/Application Support/pip/pip.conf')),
     ...(env.VIRTUAL_ENV ? [join(env.VIRTUAL_ENV, 'pip.conf')] : []),
   ];
 }

@@ -95,11 +95,8 @@ async function requestOnce(
     return await new Promise((resolve, reject) => {
       const asked = get(url, { agent, headers: { 'user-agent': 'video-pipeline', ...headers } }, resolve);
       asked.on('error', reject);
-      asked.setTimeout(IDLE_MS, () =>
-        asked.destroy(
-          Object.assign(new Error(`nothing came for ${IDLE_MS / 1000} s`), { code: 'ETIMEDOUT' }),
-        ),
-      );
+      const silent = Object.assign(new Error(`nothing came for ${IDLE_MS / 1000} s`), { code: 'ETIMEDOUT' });
+      asked.setTimeout(IDLE_MS, () => asked.destroy(silent));
     });
   } catch (cause) {
     throw failure(repository, url, cause as NodeJS.ErrnoException);
@@ -122,10 +119,7 @@ function agents(repository: Repository): Agents {
   };
   // Node's certificates, and those of the machine: a company's own authority is often only on the machine.
   const ca = [...tls.getCACertificates('default'), ...tls.getCACertificates('system')];
-  const made = {
-    'http:': new http.Agent(shared),
-    'https:': new https.Agent({ ...shared, ca, ...own }),
-  };
+  const made = { 'http:': new http.Agent(shared), 'https:': new https.Agent({ ...shared, ca, ...own }) };
   agentsOf.set(repository, made);
   return made;
 }
@@ -183,20 +177,13 @@ function failure({ remedy }: Repository, url: URL, cause: NodeJS.ErrnoException)
     return new RepositoryError(`the proxy does not let us through to ${url.host}`, `check ${remedy.proxy}`);
   }
   if (/CERT|SIGNATURE|ISSUER|ALTNAME/.test(code)) {
-    return new RepositoryError(
-      `the certificate of ${url.host} is not trusted (${code})`,
-      `name the authority that signed it in ${remedy.certificate}`,
-      false,
-      { cause },
-    );
+    const said = `the certificate of ${url.host} is not trusted (${code})`;
+    const authority = `name the authority that signed it in ${remedy.certificate}`;
+    return new RepositoryError(said, authority, false, { cause });
   }
   const reason = code === 'ENOTFOUND' || code === 'EAI_AGAIN' ? `${url.host} is not known` : message;
-  return new RepositoryError(
-    reason || code,
-    `check the network, ${remedy.address}, and ${remedy.proxy}`,
-    code !== 'ENOTFOUND',
-    { cause },
-  );
+  const check = `check the network, ${remedy.address}, and ${remedy.proxy}`;
+  return new RepositoryError(reason || code, check, code !== 'ENOTFOUND', { cause });
 }
 
 /** Fetches a text of at most 32 MB, such as an index. @throws RepositoryError */

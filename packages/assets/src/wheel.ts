@@ -54,12 +54,9 @@ async function fetchFrom(
 ): Promise<void> {
   for (const [index, repository] of indexes.entries()) {
     const address = () => wheelAddress(repository, name, file);
+    const remote = { name: file, repository, address, integrity };
     try {
-      return await download(
-        { name: file, repository, address, integrity },
-        archive,
-        new Progress(file, note),
-      );
+      return await download(remote, archive, new Progress(file, note));
     } catch (error) {
       if (index === indexes.length - 1) throw error;
     }

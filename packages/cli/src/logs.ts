@@ -133,15 +133,8 @@ export function sentence(line: string): string {
   } catch {
     return line;
   }
-  const {
-    level,
-    message,
-    timestamp,
-    service: _service,
-    sampling_rate: _rate,
-    error,
-    ...facts
-  } = Object(entry);
+  const { level, message, timestamp, error, ...rest } = Object(entry);
+  const { service: _service, sampling_rate: _rate, ...facts } = rest;
   if (typeof level !== 'string' || typeof message !== 'string') return line;
   const reason = (error as { message?: unknown } | undefined)?.message;
   const named = Object.entries(facts).map(

@@ -101,24 +101,19 @@ interface CameraState {
   fallback?: number;
 }
 
+type Reported = Omit<CameraState, 'error'> & { lastError?: string };
+
 /** State of each camera, as ingest reports it. Empty when ingest does not answer: its service is unhealthy then. */
 async function camerasOf({ services, endpoints }: State): Promise<Record<string, CameraState>> {
   if (services.ingest?.state !== 'running') return {};
   try {
     const { text } = await getHttp(new URL('/health', endpoints.health), ANSWER_MS);
-    const { streams } = JSON.parse(text) as {
-      streams: Record<string, { state: string; lastError?: string; fallback?: number }>;
-    };
-    return Object.fromEntries(
-      Object.entries(streams).map(([id, { state, lastError, fallback }]) => [
-        id,
-        {
-          state,
-          ...(lastError && state !== 'flowing' ? { error: lastError } : {}),
-          ...(fallback ? { fallback } : {}),
-        },
-      ]),
-    );
+    const { streams } = JSON.parse(text) as { streams: Record<string, Reported> };
+    const states = Object.entries(streams).map(([id, { state, lastError, fallback }]) => {
+      const error = lastError && state !== 'flowing' ? { error: lastError } : {};
+      return [id, { state, ...error, ...(fallback ? { fallback } : {}) }] as const;
+    });
+    return Object.fromEntries(states);
   } catch {
     return {};
   }

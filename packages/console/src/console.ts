@@ -91,14 +91,11 @@ export async function startConsole(options: {
   const list = isObjectUrl(config.STREAMS_FILE) ? followStreams(config.STREAMS_FILE, config, log) : undefined;
   const streamsFile = new StreamsFile(list ? list.config : config);
   const live = new LiveFrames({ isListed: (streamId) => streamsFile.ids()?.has(streamId) === true });
-  const lowRates = () =>
-    Object.fromEntries(
-      streamsFile
-        .tracked()
-        .map((id) => [id, live.intervalMs(id)] as const)
-        .filter(([, interval]) => interval >= SPARSE_FRAMES_MS)
-        .map(([id, interval]) => [id, rateOf(interval)]),
-    );
+  const lowRates = () => {
+    const intervals = streamsFile.tracked().map((id) => [id, live.intervalMs(id)] as const);
+    const low = intervals.filter(([, interval]) => interval >= SPARSE_FRAMES_MS);
+    return Object.fromEntries(low.map(([id, interval]) => [id, rateOf(interval)]));
+  };
   const monitor = startMonitor({ kafka, bucket, live, lowRates, config, log, env: options.env });
   const tail = createTail(kafka);
   const stopFeed = followDetections({

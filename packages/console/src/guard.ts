@@ -10,6 +10,7 @@ const OPEN_FILES = ['style.css', 'icon.svg', 'login.ts'];
 /** A proxy adds one of them, unless it is told not to. */
 const OF_PROXIES = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'];
 
+const NOT_OURS = 'the console does not answer to this name: set CONSOLE_URL to the address that browsers use';
 const SECURITY_HEADERS = {
   // Pictures are drawn from blobs. The page loads nothing from other hosts, and sends nothing to them.
   'content-security-policy':
@@ -30,12 +31,7 @@ export function addGuard(app: FastifyInstance, access: Access, origin: Origin, p
     reply.headers(SECURITY_HEADERS);
     const route = request.routeOptions.url;
     if (route === '/health') return undefined;
-    if (!origin.isOurs(request)) {
-      throw new HttpError(
-        403,
-        'the console does not answer to this name: set CONSOLE_URL to the address that browsers use',
-      );
-    }
+    if (!origin.isOurs(request)) throw new HttpError(403, NOT_OURS);
     if (!access.hasLogin && OF_PROXIES.some((name) => name in request.headers))
       throw new HttpError(403, 'without a token the console answers no proxy: set CONSOLE_TOKEN_FILE');
     // No web page can send a bearer token that it does not know.

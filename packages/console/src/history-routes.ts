@@ -40,24 +40,20 @@ export function addHistoryRoutes(
     const range = rangeOf(query);
     const which = query.get('reviewed');
     const ids = which ? { only: which === 'yes', of: await reviews.marked(range) } : undefined;
-    const page = await tables.events(
-      {
-        ...range,
-        streams: severalOf(query, 'stream').map(streamId),
-        types: severalOf(query, 'type'),
-        classes: severalOf(query, 'class'),
-        zones: severalOf(query, 'zone'),
-        ids,
-        limit: Math.trunc(number(query, 'limit', PAGE, 1, MOST)),
-        cursor: query.get('cursor') ?? undefined,
-      },
-      goneOf(reply),
-    );
-    const known = new Set(ids?.of ?? (await reviews.markedOf(page.events)));
-    return {
-      ...page,
-      events: page.events.map((event) => ({ ...event, reviewed: known.has(event.event_id) })),
+    const asked = {
+      ...range,
+      streams: severalOf(query, 'stream').map(streamId),
+      types: severalOf(query, 'type'),
+      classes: severalOf(query, 'class'),
+      zones: severalOf(query, 'zone'),
+      ids,
+      limit: Math.trunc(number(query, 'limit', PAGE, 1, MOST)),
+      cursor: query.get('cursor') ?? undefined,
     };
+    const page = await tables.events(asked, goneOf(reply));
+    const known = new Set(ids?.of ?? (await reviews.markedOf(page.events)));
+    const events = page.events.map((event) => ({ ...event, reviewed: known.has(event.event_id) }));
+    return { ...page, events };
   });
   app.get<Asked>(
     '/api/events/:time(^\\d{1,16})-:id(^[0-9a-f]{32})',
@@ -74,16 +70,12 @@ export function addHistoryRoutes(
   app.post<Asked>('/api/events/reviewed', async (request) => {
     const { events, reviewed } = draftOf<ReviewDraft>(request);
     const refs = Array.isArray(events) ? events.map(refOf) : [];
+    const form = `{"events": [{"at", "event_id"}, ...], "reviewed": true}, of at most ${MOST_MARKS} events`;
     if (refs.length === 0 || refs.length > MOST_MARKS || typeof reviewed !== 'boolean')
-      throw new HttpError(
-        400,
-        `body must be {"events": [{"at", "event_id"}, ...], "reviewed": true}, of at most ${MOST_MARKS} events`,
-      );
+      throw new HttpError(400, `body must be ${form}`);
     await reviews.mark(refs, reviewed);
-    log.info(reviewed ? 'events are reviewed' : 'events are not reviewed any more', {
-      count: refs.length,
-      by: request.ip,
-    });
+    const said = reviewed ? 'events are reviewed' : 'events are not reviewed any more';
+    log.info(said, { count: refs.length, by: request.ip });
     return { events: refs.length };
   });
   app.get<Asked>('/api/history', async ({ query }, reply): Promise<History> => {
@@ -125,12 +117,8 @@ function byName(counts: Counts, bins: number): Record<string, number[]> {
 /** @throws HttpError */
 function refOf(value: unknown): EventRef {
   const { at, event_id } = Object(value) as Partial<EventRef>;
-  if (
-    !Number.isSafeInteger(at) ||
-    Number(at) < 0 ||
-    Number(at) > MAX_TIME ||
-    !/^[0-9a-f]{32}$/.test(String(event_id))
-  )
+  const isTime = Number.isSafeInteger(at) && Number(at) >= 0 && Number(at) <= MAX_TIME;
+  if (!isTime || !/^[0-9a-f]{32}$/.test(String(event_id)))
     throw new HttpError(400, 'an event is {"at": <epoch ms>, "event_id": <32 hexadecimal digits>}');
   return { at: Number(at), event_id: String(event_id) };
 }

@@ -3,7 +3,7 @@ import type { Admin, Kafka } from '@video-pipeline/kafka';
 import { askGroup } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, STAGE_VARIABLES } from '@video-pipeline/stages';
 import type { Bucket } from '@video-pipeline/storage';
-import { checkHttp, HealthWatch, type Logger, lowRateNote, type Probe } from '@video-pipeline/telemetry';
+import { checkHttp, HealthWatch, type Logger, type Probe, withLowRates } from '@video-pipeline/telemetry';
 import type { Flow, Health, Percentiles } from './api.ts';
 import { watchCameras } from './cameras.ts';
 import { failedCounts } from './failed.ts';
@@ -103,9 +103,7 @@ export function startMonitor(options: {
   return {
     cameras,
     get parts(): Health['parts'] {
-      const note = lowRateNote(lowRates());
-      const { parts } = health;
-      return parts.detect && note ? { ...parts, detect: { ...parts.detect, note } } : parts;
+      return withLowRates(health.parts, lowRates());
     },
     get failed() {
       return failed;

@@ -49,11 +49,9 @@ export function keepReviews(bucket: Pick<Reader, 'page' | 'read'>, store: Pick<M
     const hours: { key: string; etag: string }[] = [];
     for await (const { key, etag } of objectsOfHours(bucket, 'reviews/', { from, to: to + 1 })) {
       if (isWanted(key)) hours.push({ key, etag });
+      const many = `events were reviewed in more than ${MAX_HOURS} hours of that time`;
       if (hours.length > MAX_HOURS)
-        throw new HttpError(
-          400,
-          `events were reviewed in more than ${MAX_HOURS} hours of that time: ask for a shorter time, or for all events`,
-        );
+        throw new HttpError(400, `${many}: ask for a shorter time, or for all events`);
     }
     const ids = await inParallel(hours, READS, ({ key, etag }) => read(key, etag));
     return ids.flat();

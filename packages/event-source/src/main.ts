@@ -98,23 +98,14 @@ async function main(): Promise<void> {
 }
 
 function readOptions(defaults: Config<'BATCH_SIZE' | 'BATCH_TIMEOUT_SECONDS'>): Options {
+  const { BATCH_SIZE, BATCH_TIMEOUT_SECONDS: window } = defaults;
   return new Command(POLLER)
     .description('Runs a Lambda handler on a Kafka topic as an Amazon MSK event-source mapping does.')
     .requiredOption('--handler <file>', 'module that exports `handler`')
     .requiredOption('--topic <name>', 'topic to read')
     .requiredOption('--group <id>', 'consumer group')
-    .option(
-      '--batch-size <records>',
-      'records in one invocation, at most',
-      number(1, 10_000),
-      defaults.BATCH_SIZE,
-    )
-    .option(
-      '--window <seconds>',
-      'longest wait for a batch to fill',
-      number(0, 300),
-      defaults.BATCH_TIMEOUT_SECONDS,
-    )
+    .option('--batch-size <records>', 'records in one invocation, at most', number(1, 10_000), BATCH_SIZE)
+    .option('--window <seconds>', 'longest wait for a batch to fill', number(0, 300), window)
     .option('--concurrency <invocations>', 'invocations at the same time, at most', number(1, 100), 2)
     .option('--timeout <seconds>', 'longest time of an invocation', number(0.1, 840), 120)
     .option('--on-failure <s3 url>', 's3://bucket/prefix for batches that fail again and again', s3Url)

@@ -17,19 +17,9 @@ export function encodeRequest(frames: readonly Frame[], threshold: number) {
     return [length, jpeg];
   });
   const size = elements.reduce((sum, element) => sum + element.length, 0);
-  const header = Buffer.from(
-    JSON.stringify({
-      inputs: [
-        {
-          name: 'image',
-          shape: [frames.length],
-          datatype: 'BYTES',
-          parameters: { binary_data_size: size },
-        },
-      ],
-      parameters: { threshold },
-    }),
-  );
+  const parameters = { binary_data_size: size };
+  const input = { name: 'image', shape: [frames.length], datatype: 'BYTES', parameters };
+  const header = Buffer.from(JSON.stringify({ inputs: [input], parameters: { threshold } }));
   return { headerLength: header.length, body: Buffer.concat([header, ...elements]) };
 }
 

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { writeWhole } from '@video-pipeline/assets/cache';
-import { HealthWatch, lowRateNote, type PartHealth } from '@video-pipeline/telemetry';
+import { HealthWatch, type PartHealth, withLowRates } from '@video-pipeline/telemetry';
 import { stackProbes } from './health.ts';
 import { stateFile } from './lightweight.ts';
 import { watchDisk } from './retention.ts';
@@ -152,7 +152,7 @@ class Session {
       await this.#usage.sample();
       if (signal.aborted) return;
       if (health.isAway('kafka')) this.#lag = null;
-      const state = this.#state(stack, withNote(health.parts, lowRateNote(this.#counts.lowRates.current())));
+      const state = this.#state(stack, withLowRates(health.parts, this.#counts.lowRates.current()));
       this.#hooks.show(state);
       // A full disk must not end the pipeline, which may go on, or recover once there is room.
       await saveState(this.#options.dataDir, state).catch(() => {});
@@ -180,18 +180,16 @@ class Session {
   }
 
   #state(stack: Stack, health: State['health']): State {
+    const services = stack.services.map(
+      ({ name, state, pid, restarts }) => [name, { state, ...(pid ? { pid } : {}), restarts }] as const,
+    );
     return {
       pid: process.pid,
       started_at: this.#startedAt,
       updated_at: Date.now(),
       endpoints: stack.endpoints,
       cameras: stack.isDemo ? [...stack.sources] : [],
-      services: Object.fromEntries(
-        stack.services.map(({ name, state, pid, restarts }) => [
-          name,
-          { state, ...(pid ? { pid } : {}), restarts },
-        ]),
-      ),
+      services: Object.fromEntries(services),
       streams: this.#counts.streams(),
       lag: this.#lag,
       latency_ms: this.#counts.latency(),
@@ -216,11 +214,6 @@ class Session {
       ...(this.#failure ? { error: this.#failure } : {}),
     };
   }
-}
-
-/** The state of each part, with a note that only detect can give. */
-function withNote(parts: State['health'], note: string | undefined): State['health'] {
-  return parts.detect && note ? { ...parts, detect: { ...parts.detect, note } } : parts;
 }
 
 async function saveState(dataDir: string, state: State): Promise<void> {

@@ -93,17 +93,15 @@ async function begin(
   await endOrphans(join(options.dataDir, 'run'));
   const named = options.sources ?? (await listedSources(note));
   const external = await findExternalServers(note);
-  const ports = await choosePorts(
-    {
-      kafka: !external.kafka,
-      s3: !external.s3,
-      model: !external.inference,
-      cameras: !named,
-      health: true,
-      console: options.console,
-    },
-    options.autoPorts,
-  );
+  const needed = {
+    kafka: !external.kafka,
+    s3: !external.s3,
+    model: !external.inference,
+    cameras: !named,
+    health: true,
+    console: options.console,
+  };
+  const ports = await choosePorts(needed, options.autoPorts);
   return startAll({ options, external, ports, launcher, note, named });
 }
 

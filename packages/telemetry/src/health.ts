@@ -38,10 +38,8 @@ export function messageOf(error: Error): string {
   const said = ({ message, code = '' }: NodeJS.ErrnoException) => message || code;
   const message = said(error);
   const reason = cause instanceof Error && said(cause);
-  return `${message}${reason && !message.includes(reason) ? `: ${reason}` : ''}${status ? ` (${status})` : ''}`.replaceAll(
-    /\s+/g,
-    ' ',
-  );
+  const why = reason && !message.includes(reason) ? `: ${reason}` : '';
+  return `${message}${why}${status ? ` (${status})` : ''}`.replaceAll(/\s+/g, ' ');
 }
 
 /** @throws TimeoutError when the work takes longer than `ms` */

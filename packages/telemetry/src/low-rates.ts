@@ -1,3 +1,7 @@
+import type { PartHealth } from './health.ts';
+
+type Parts = Readonly<Record<string, PartHealth>>;
+
 /**
  * How long a stream is reported after its last frames that were too far apart: this many ms, or intervals if longer.
  */
@@ -9,10 +13,8 @@ export class LowRates {
 
   /** @param intervalMs usual time between two frames */
   add(stream: string, intervalMs: number, now = performance.now()): void {
-    this.#streams.set(stream, {
-      intervalMs,
-      until: now + Math.max(REPORTED.ms, REPORTED.intervals * intervalMs),
-    });
+    const until = now + Math.max(REPORTED.ms, REPORTED.intervals * intervalMs);
+    this.#streams.set(stream, { intervalMs, until });
   }
 
   /** Frames a second of each such stream. */
@@ -29,6 +31,12 @@ export function rateOf(intervalMs: number): number {
 
 /** Streams named in {@link lowRateNote}. */
 const MAX_NAMED = 5;
+
+/** The state of each part, detect's with a note on the streams of low rates. */
+export function withLowRates(parts: Parts, rates: Readonly<Record<string, number>>): Parts {
+  const note = lowRateNote(rates);
+  return parts.detect && note ? { ...parts, detect: { ...parts.detect, note } } : parts;
+}
 
 /** One line about streams of low rates; `undefined` without any. */
 export function lowRateNote(rates: Readonly<Record<string, number>>): string | undefined {

@@ -82,13 +82,10 @@ function listens(port: number): Promise<boolean> {
 }
 
 /** Runs a program that ends with this process, without waiting until it is ready. */
-export async function spawnGuard({
-  command,
-  env,
-  cwd,
-  pidFile,
-  logFile,
-}: Pick<GuardedProgram, 'command' | 'env' | 'cwd' | 'pidFile' | 'logFile'>): Promise<ChildProcess> {
+export async function spawnGuard(
+  program: Pick<GuardedProgram, 'command' | 'env' | 'cwd' | 'pidFile' | 'logFile'>,
+): Promise<ChildProcess> {
+  const { command, env, cwd, pidFile, logFile } = program;
   await writeFile(logFile, '');
   // In append mode, since the program may write and rotate the same file.
   const log = openSync(logFile, 'a');

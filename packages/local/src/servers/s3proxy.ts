@@ -4,10 +4,10 @@ import { getHttp } from '@video-pipeline/telemetry';
 import { freePort, type LocalServer } from '../supervisor/processes.ts';
 import { localCredentials, type S3Credentials } from './credentials.ts';
 import { startGuarded } from './guarded.ts';
-import { installJava, JARS, propertiesText } from './java.ts';
+import { installJava, JARS, propertiesText, SMALL_JVM } from './java.ts';
 import { sharedClasses } from './shared-classes.ts';
 
-const JVM = ['-Xms32m', '-Xmx256m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
+const JVM = ['-Xms32m', '-Xmx256m', ...SMALL_JVM];
 
 export interface S3Server extends LocalServer {
   /** `http://127.0.0.1:<port>` */
