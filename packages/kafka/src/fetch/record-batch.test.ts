@@ -84,6 +84,9 @@ test('of a transaction that was given up nothing is delivered, of others all', a
   ]);
   const aborted = [{ producerId: 1, firstOffset: 0 }];
   expect(await outcome(set, { aborted })).toEqual({ delivered: [2, 3, 4, 5, 8, 9], refused: [], next: 11 });
+  // The broker names a transaction also in an answer that begins with its end.
+  const rest = Buffer.concat([mark(0, 6, 1), mark(1, 7, 2), inside(8, 1), mark(1, 10, 1)]);
+  expect(await outcome(rest, { from: 6, aborted })).toMatchObject({ delivered: [8, 9], next: 11 });
 });
 
 describe('what can`t be read is refused by offset, and its neighbours are delivered', () => {

@@ -90,11 +90,7 @@ async function decodeBatch(batch: Buffer, context: Context): Promise<FetchedMess
   if (crc32c(header.checked) !== header.crc) return [refuse('the record batch fails its checksum', last)];
   const codec = CODECS[header.attributes & 7];
   if (!codec) return [refuse(`the record batch has the unknown codec ${header.attributes & 7}`, last)];
-  if (header.attributes & IS_CONTROL) {
-    isAborted.control(header);
-    return [gap(last)];
-  }
-  if (isAborted.holds(header, last)) return [gap(last)];
+  if (isAborted(header, last) || header.attributes & IS_CONTROL) return [gap(last)];
   try {
     const { bytes, isCut } = await inflate(codec, header.records, MAX_BATCH_BYTES);
     const decoded = decodeRecords(bytes, { ...header, first, last, from, isCut });
@@ -176,27 +172,25 @@ function decodeRecords(
 function abortedFilter(aborted: FetchedRecords['aborted']) {
   const coming = aborted.toSorted((one, other) => one.firstOffset - other.firstOffset);
   const open = new Set<number>();
-  return {
-    control({ producerId, records }: BatchHeader): void {
-      const key = controlKey(records);
-      if (key && key.length >= 4 && key.readInt16BE(2) === ABORT) open.delete(producerId);
-    },
-    holds({ producerId, attributes }: BatchHeader, last: number): boolean {
-      while (coming[0] && coming[0].firstOffset <= last) open.add(coming.shift()?.producerId ?? -1);
-      return (attributes & IN_TRANSACTION) !== 0 && open.has(producerId);
-    },
+  return ({ producerId, attributes, records }: BatchHeader, last: number): boolean => {
+    // Also before a control record: an answer may begin with the end of a transaction.
+    while (coming[0] && coming[0].firstOffset <= last) open.add(coming.shift()?.producerId ?? -1);
+    if (attributes & IS_CONTROL && isAbort(records)) open.delete(producerId);
+    return (attributes & IN_TRANSACTION) !== 0 && open.has(producerId);
   };
 }
 
-function controlKey(records: Buffer): Buffer | null {
+function isAbort(records: Buffer): boolean {
   try {
     const record = new Reader(new Reader(records).varbytes() ?? Buffer.alloc(0));
     record.int8();
     record.varint();
     record.varint();
-    return record.varbytes();
+    const key = new Reader(record.varbytes() ?? Buffer.alloc(0));
+    key.int16();
+    return key.int16() === ABORT;
   } catch (error) {
     if (!(error instanceof FormatError)) throw error;
-    return null;
+    return false;
   }
 }
