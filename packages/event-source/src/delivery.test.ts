@@ -179,6 +179,21 @@ describe('what can not be processed', () => {
     });
   });
 
+  test('a record without a time is not too old, and one with a time that no date has goes there like others', async () => {
+    const { objects, store } = destination();
+    const handler = failing();
+    const afterRetries = { maxRetries: 1, maxAgeMs: 60_000, onFailure: toStore(store, 'dead') };
+    const records = [-1, 1.7e18].map((timestamp) => ({ ...(batch.records[0] as MSKRecord), timestamp }));
+    let turns = 0;
+    const isOurs = () => turns++ < 5;
+    expect(await deliver({ ...batch, records }, optionsOf(handler, { afterRetries }), isOurs)).toBe(true);
+    expect(handler).toHaveBeenCalledTimes(2);
+    expect(JSON.parse(String(objects[0]?.body)).KafkaBatchInfo.recordsInfo['frames-0']).toMatchObject({
+      firstRecordTimestamp: '1969-12-31T23:59:59.999Z',
+      lastRecordTimestamp: '+275760-09-13T00:00:00.000Z',
+    });
+  });
+
   test('is not done before the destination has it; the handler is not asked again', async () => {
     const { objects, store } = destination(2);
     const handler = failing();

@@ -223,7 +223,8 @@ async function attemptOnce(batch: Batch, attempt: number, options: DeliveryOptio
   if (onFailure && attempt > maxRetries + 1) {
     return putAway(onFailure, 'RetryAttemptsExhausted', maxRetries + 1);
   }
-  const oldest = Math.min(...batch.records.map(({ timestamp }) => timestamp));
+  // A record may have no time, which is -1. Its age is not known.
+  const oldest = Math.min(...batch.records.map(({ timestamp }) => timestamp).filter((time) => time >= 0));
   if (onFailure && maxAgeMs !== undefined && Date.now() - oldest > maxAgeMs) {
     return putAway(onFailure, 'RecordAgeExceeded', attempt - 1);
   }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { type MSKEvent, type MSKRecord, positionOf } from '@video-pipeline/frame';
+import { MAX_TIME, type MSKEvent, type MSKRecord, positionOf } from '@video-pipeline/frame';
 import type { PutFailed, Store } from '@video-pipeline/storage';
 import type { Batch } from './batcher.ts';
 
@@ -72,7 +72,9 @@ function invocationRecord({ event, batch, condition, invocations, functionName }
 
 function recordsInfo(records: readonly MSKRecord[]) {
   const [first, last] = [records.at(0), records.at(-1)];
-  const time = (record: MSKRecord | undefined) => record && new Date(record.timestamp).toISOString();
+  // A producer may give any number as the time, such as nanoseconds.
+  const time = (record: MSKRecord | undefined) =>
+    record && new Date(Math.min(MAX_TIME, Math.max(-MAX_TIME, record.timestamp))).toISOString();
   return {
     firstRecordOffset: String(first?.offset),
     lastRecordOffset: String(last?.offset),
