@@ -39,7 +39,8 @@ export class InvalidRecordError extends Error {
 const MAX_SIDE = 65_535;
 /** The latest time a JavaScript Date can hold, epoch milliseconds. */
 export const MAX_TIME = 8.64e15;
-const MAX_HEADER_BYTES = 1024;
+/** The longest header of a record, bytes, except for the detections. */
+export const MAX_HEADER_BYTES = 1024;
 /** The value of a record whose picture is elsewhere. */
 const NO_PICTURE = Buffer.alloc(0);
 /** The longest JSON of a picture's position, bytes. It holds an S3 key of up to 1,024 bytes. */

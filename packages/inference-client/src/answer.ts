@@ -1,4 +1,4 @@
-import { type Detection, isDetection } from '@video-pipeline/frame';
+import { type Detection, isDetection, MAX_HEADER_BYTES } from '@video-pipeline/frame';
 import { type FrameResult, InferenceClientError } from './client.ts';
 
 export function badAnswer(problem: string, cause?: unknown): InferenceClientError {
@@ -7,6 +7,11 @@ export function badAnswer(problem: string, cause?: unknown): InferenceClientErro
 
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Whether it is a name that a record of `detections` carries: in a header, not empty. */
+export function isModelName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && Buffer.byteLength(value) <= MAX_HEADER_BYTES;
 }
 
 export function parseJson(text: string): unknown {

@@ -8,6 +8,7 @@ import {
   readBinaryRequest,
   startFakeServer,
 } from '../../../test/support/fake-server.ts';
+import { bisecting } from './bisect.ts';
 import { InferenceClientError } from './client.ts';
 import { createHttpClient } from './http.ts';
 
@@ -199,6 +200,11 @@ describe('no answer that can be trusted is an error that time can cure', () => {
     ['no JSON', { body: '<html>' }],
     ['an empty object', { body: {} }],
     ['no outputs', { body: { model_name: 'm' } }],
+    ['a model without a name', { body: { ...oip(seen(), seen()).body, model_name: '' } }],
+    [
+      'a name that no record carries',
+      { body: { ...oip(seen(), seen()).body, model_name: 'm'.repeat(1025) } },
+    ],
     ['one result for two frames', oip(seen())],
     ['three results for two frames', oip(seen(), seen(), seen())],
     ['a result that is no object', oip(seen(), null)],
@@ -230,6 +236,11 @@ describe('no answer that can be trusted is an error that time can cure', () => {
     });
     status = 200;
     await expect(detector.detect([frame(0)])).resolves.toHaveLength(1);
+  });
+
+  test('a proxy that refuses the question for the model: the frames, which it never saw, are not refused', async () => {
+    const { detector } = await detectorOn(({ path }) => (path === '/health' ? { status: 400 } : oip(seen())));
+    await expect(bisecting(detector).detect([frame(0), frame(1)])).rejects.toThrow(/health answered 400/);
   });
 
   test('a server that takes too long', async () => {

@@ -3,7 +3,7 @@ import { urlBelow } from '@video-pipeline/config';
 import type { Frame } from '@video-pipeline/frame';
 import request from 'undici/lib/api/api-request.js';
 import Agent from 'undici/lib/dispatcher/agent.js';
-import { isRecord } from './answer.ts';
+import { isModelName, isRecord } from './answer.ts';
 import { type FrameResult, type InferenceClient, InferenceClientError } from './client.ts';
 import { decodeAnswer, encodeRequest } from './open-inference.ts';
 import { decodePredict, encodePredict } from './predict.ts';
@@ -93,7 +93,7 @@ export function createHttpClient(options: HttpClientOptions): InferenceClient {
 function modelName(health: string | undefined): string | undefined {
   try {
     const answer: unknown = JSON.parse(health ?? '');
-    return isRecord(answer) && typeof answer.model === 'string' && answer.model ? answer.model : undefined;
+    return isRecord(answer) && isModelName(answer.model) ? answer.model : undefined;
   } catch {
     return undefined;
   }
@@ -146,7 +146,9 @@ function caller({
       });
     if (NOT_THERE.has(status)) return undefined;
     if (status !== 200) {
-      throw new InferenceClientError(`${target} answered ${status}: ${text.slice(0, 200)}`, { status });
+      // A status of a request without frames says nothing of the frames.
+      const about = post ? { status } : {};
+      throw new InferenceClientError(`${target} answered ${status}: ${text.slice(0, 200)}`, about);
     }
     return text;
   };

@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import type { Frame } from '@video-pipeline/frame';
-import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
+import { badAnswer, isModelName, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './client.ts';
 
 /**
@@ -31,7 +31,7 @@ export function encodeRequest(frames: readonly Frame[], threshold: number) {
  */
 export function decodeAnswer(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {
   const answer = parseJson(json);
-  if (!isRecord(answer) || typeof answer.model_name !== 'string') throw badAnswer('has no model_name');
+  if (!isRecord(answer) || !isModelName(answer.model_name)) throw badAnswer('has no model_name');
   const model = answer.model_name;
   const outputs = Array.isArray(answer.outputs) ? answer.outputs : [];
   const output = outputs.find((one) => isRecord(one) && one.name === 'detections');

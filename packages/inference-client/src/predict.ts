@@ -1,5 +1,5 @@
 import type { Frame } from '@video-pipeline/frame';
-import { badAnswer, isRecord, parseJson, parseResult } from './answer.ts';
+import { badAnswer, isModelName, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './client.ts';
 
 /** The body of `POST /predict`, which accepts one stream at a time. */
@@ -20,7 +20,7 @@ export function encodePredict(streamId: string, frames: readonly Frame[]): strin
  */
 export function decodePredict(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {
   const answer = parseJson(json);
-  if (!isRecord(answer) || typeof answer.model !== 'string') throw badAnswer('has no model');
+  if (!isRecord(answer) || !isModelName(answer.model)) throw badAnswer('has no model');
   const { model, results } = answer;
   if (!Array.isArray(results) || results.length !== frames.length) {
     throw badAnswer(`does not have ${frames.length} results`);

@@ -34,10 +34,12 @@ export function createSageMakerClient(options: SageMakerClientOptions): Inferenc
       const answer = await client
         .send(command, { abortSignal: AbortSignal.timeout(timeoutMs) })
         .catch((cause) => {
+          const own = cause.$metadata?.httpStatusCode;
           throw new InferenceClientError(`SageMaker endpoint '${endpointName}' failed: ${cause.message}`, {
             cause,
-            // The container's own status, if it answered. SageMaker's status is 424 then.
-            status: cause.OriginalStatusCode ?? cause.$metadata?.httpStatusCode,
+            // The container's status, if it answered. SageMaker's own 400 says nothing of the frames: it throttles, or
+            // has no such endpoint now.
+            status: cause.OriginalStatusCode ?? (own === 400 ? undefined : own),
           });
         });
       return decodeAnswer(Buffer.from(answer.Body).toString(), frames, threshold);
