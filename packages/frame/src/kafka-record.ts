@@ -165,7 +165,9 @@ function detectionsHeader(record: ReceivedRecord): Detection[] {
 function json(record: ReceivedRecord, name: string, maxBytes: number): unknown {
   const value = text(record, name, maxBytes);
   try {
-    return JSON.parse(value);
+    // Half of a character, which JSON may escape, would make readers of our own JSON refuse the whole line.
+    const mend = (_key: string, part: unknown) => (typeof part === 'string' ? part.toWellFormed() : part);
+    return JSON.parse(value, /\\ud/i.test(value) ? mend : undefined);
   } catch (cause) {
     throw new InvalidRecordError(name, 'is not JSON', { cause });
   }

@@ -176,6 +176,21 @@ test('headers named after what every object has are no headers of ours', () => {
   expect(refusal({ ...record, headers: undefined })).toBe('stream_id');
 });
 
+test('half a character in a detection is replaced, as whole lines with it are refused as JSON; what looks like one is kept', () => {
+  const { detections: _former, ...frame } = good;
+  const [{ class_name: _name, ...one }] = good.detections as [(typeof good.detections)[0]];
+  const names = [String.raw`dog \ud83d`, String.raw`a\\ud83d`, String.raw`\ud83d\udc36`, 'dog'];
+  const text = `[${names.map((name) => `{"class_name":"${name}",${JSON.stringify(one).slice(1)}`)}]`;
+  const record = throughKafka(encodeDetectedFrame({ ...frame, detections: [] }));
+  const headers = { ...record.headers, detections: Buffer.from(text) };
+  expect(decodeSeenFrame({ ...record, headers }).detections.map(({ class_name }) => class_name)).toEqual([
+    'dog \ufffd',
+    String.raw`a\ud83d`,
+    '🐶',
+    'dog',
+  ]);
+});
+
 test('whatever a record holds, it decodes to a frame or is refused with InvalidRecordError', () => {
   const bytes = fc.uint8Array({ maxLength: 30 }).map((array) => Buffer.from(array));
   const value = fc.oneof(bytes, fc.string(), fc.array(bytes), fc.constant(undefined));
