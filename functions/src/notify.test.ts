@@ -134,10 +134,12 @@ test.each(['http://169.254.169.254/latest/meta-data', 'http://[::ffff:a9fe:a9fe]
 test('an event that no bus would take goes to failed/ and holds up nobody', async () => {
   const { url, posts } = await receiver();
   const { notify, failedRecords } = setUp(url);
-  const poison = [{ at: 9e15 }, { rule: 'x'.repeat(20_000) }, { stream_id: '../etc' }];
+  const times = [{ at: 9e15 }, { at: 8.64e15 }, { at: 9 }];
+  const poison = [...times, { rule: 'x'.repeat(20_000) }, { stream_id: '../etc' }];
   const values = poison.map((one) => JSON.stringify({ ...eventOf(1), ...one }));
   await notify(batchOf([...values, JSON.stringify(eventOf(2))]));
-  expect(failedRecords.map(({ offset }) => offset)).toEqual([0, 1, 2]);
+  expect(failedRecords.map(({ offset }) => offset)).toEqual([0, 1, 2, 3, 4]);
+  expect(failedRecords[2]?.reason).toBe('has a time that is not from 2000-01-01 to a day from now');
   expect(posts.map(({ body }) => JSON.parse(body))).toEqual([eventOf(2)]);
 });
 

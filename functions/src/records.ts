@@ -1,9 +1,9 @@
 import {
   claimedStream,
-  DAY_MS,
   type Frame,
   fromLambdaRecord,
   InvalidRecordError,
+  isPossibleTime,
   type MSKEvent,
   type MSKRecord,
   positionOf,
@@ -58,10 +58,8 @@ const OTHER_PICTURES = [
   ['PNG', /^\x89PNG\r\n/],
   ['WebP', /^RIFF.{4}WEBP/s],
 ] as const;
-/** Earliest valid time of capture, epoch milliseconds. A time in seconds by mistake would be in January 1970. */
-const EARLIEST = Date.UTC(2000, 0, 1);
-/** How far a camera's clock may be ahead, milliseconds. */
-const AHEAD_MS = DAY_MS;
+/** Times that {@link isPossibleTime} accepts. */
+const POSSIBLE = 'from 2000-01-01 to a day from now';
 
 /**
  * Refuses a frame whose picture is a PNG or a WebP, or whose time is impossible.
@@ -71,12 +69,11 @@ function checkFrame({ jpeg, capturedAt }: Pick<Frame, 'capturedAt'> & Partial<Fr
   const start = jpeg?.toString('latin1', 0, 16) ?? '';
   const other = OTHER_PICTURES.find(([, begins]) => begins.test(start));
   if (other) throw new InvalidRecordError('value', `is a ${other[0]}, not a JPEG`);
-  if (capturedAt < EARLIEST || capturedAt > Date.now() + AHEAD_MS) {
+  if (!isPossibleTime(capturedAt)) {
     const time = new Date(capturedAt).toISOString();
-    const range = 'from 2000-01-01 to a day from now';
     throw new InvalidRecordError(
       'captured_at',
-      `is ${time}, not ${range}; it counts milliseconds since 1970`,
+      `is ${time}, not ${POSSIBLE}; it counts milliseconds since 1970`,
     );
   }
 }
@@ -92,8 +89,13 @@ export function decodeEvents(batch: MSKEvent): { events: ReceivedEvent[]; failur
   const failures: Failure[] = [];
   for (const record of recordsOf(batch)) {
     const event = parseSceneEvent(fromLambdaRecord(record).value);
-    if (event) events.push({ record, event });
-    else failures.push({ record, code: 'EVENT_INVALID', reason: 'is no event' });
+    if (event && isPossibleTime(event.at)) events.push({ record, event });
+    else
+      failures.push({
+        record,
+        code: 'EVENT_INVALID',
+        reason: event ? `has a time that is not ${POSSIBLE}` : 'is no event',
+      });
   }
   return { events, failures };
 }

@@ -1,3 +1,5 @@
+import { isPossibleTime } from '@video-pipeline/frame';
+
 /** A camera's clock that is off by more, milliseconds, counts as not set: the time of arrival is more accurate. */
 const MAX_DELAY_MS = 10_000;
 const MAX_AHEAD_MS = 500;
@@ -53,9 +55,10 @@ export class CaptureClock {
   /**
    * Reports that the camera captured the picture of presentation time `time` at `wallClock`.
    * @param time presentation time, milliseconds
-   * @param wallClock epoch milliseconds
+   * @param wallClock epoch milliseconds; ignored if it is that of a clock that was not set
    */
   report(time: number, wallClock: number): void {
+    if (!isPossibleTime(wallClock)) return;
     const offset = wallClock - time;
     // After a clock was set, slewing begins with the next picture.
     if (Math.abs(offset - (this.#offset ?? offset)) > 1 || this.#wentBack(time)) this.#lastTime = time;

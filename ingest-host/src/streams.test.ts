@@ -64,6 +64,10 @@ test.each([
   ['- id: yard\n  url: x\n  active_hours: 8-18\n', "line 3: 'active_hours' must be HH:MM-HH:MM"],
   ['- id: yard\n  url: x\n  time_zone: Nowhere\n', "line 3: 'time_zone' must be a time zone"],
   ['- id: yard\n  url: x\n  max_width: 0\n', "line 3: 'max_width' "],
+  [
+    '- id: yard\n  url: x\n  file_start: 1970-01-01T00:00:09Z\n',
+    "line 3: 'file_start' must be from 2000 to a day from now",
+  ],
   ['- id: "a b"\n  url: y\n', "streams.yaml: line 1: 'id' must be letters"],
   ['- id: yard\n', "streams.yaml: line 1: 'url' is invalid"],
   ['- id: yard\n  url: file://yard.mp4?loop\n', "line 2: 'url' must be file:///folder/name"],

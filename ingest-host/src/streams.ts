@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { expandVariables } from '@video-pipeline/config';
-import { isStreamId } from '@video-pipeline/frame';
+import { isPossibleTime, isStreamId } from '@video-pipeline/frame';
 import {
   readStreamList,
   SPARSE_FRAMES_MS,
@@ -80,6 +80,7 @@ export const streamEntrySchema = z.strictObject({
   track: z.int().min(0).max(31).optional(),
   file_start: z.iso
     .datetime({ offset: true, error: 'must be a time such as 2026-11-25T07:00:00Z' })
+    .refine((time) => isPossibleTime(Date.parse(time)), 'must be from 2000 to a day from now')
     .optional(),
   active_hours: z.string().regex(HOURS_PATTERN, 'must be HH:MM-HH:MM').optional(),
   time_zone: z.string().refine(isTimeZone, 'must be a time zone such as Europe/Paris').optional(),

@@ -174,6 +174,24 @@ test('HLS with dates, through TLS: frames have them, over a gap too, and it ends
   expect(frames.filter(({ streamId }) => streamId === 'plain')).toHaveLength(25);
 });
 
+test('a packager that counts dates from 1970 does not say when frames were captured: they have the time of reading', async () => {
+  const segment = await readFile(await makeVideo(folder.path('e.ts'), { times: evenTimes(25, 25), gop: 25 }));
+  const address = await serve(({ url }, response) => {
+    const list =
+      '#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n' +
+      `#EXT-X-PROGRAM-DATE-TIME:${new Date(10_000).toISOString()}\n#EXTINF:1.0,\na.ts\n#EXT-X-ENDLIST\n`;
+    response.end(url?.endsWith('.ts') ? segment : list);
+  });
+  const began = Date.now();
+  const { ingest, frames } = collectingIngest();
+  await ingest.run([stream('yard', `http://${address}/live.m3u8`, 25)]);
+  const [first = 0, ...later] = frames.map(({ capturedAt }) => capturedAt);
+  expect(first).toBeGreaterThanOrEqual(began);
+  expect(first).toBeLessThanOrEqual(Date.now());
+  expect(later).toEqual(later.map((_, index) => first + 40 * (index + 1)));
+  expect(later).toHaveLength(24);
+});
+
 test('live HLS with dates: frames have them, also those of half a minute ago', async () => {
   const segment = await readFile(await makeVideo(folder.path('l.ts'), { times: evenTimes(25, 25), gop: 25 }));
   const began = Date.now() - 30_000;

@@ -1,3 +1,4 @@
+import { isPossibleTime } from '@video-pipeline/frame';
 import {
   AV_CODEC_ID_NONE,
   AVDISCARD_ALL,
@@ -55,8 +56,6 @@ export interface InputProxy {
 
 /** FFmpeg's demuxer of JPEGs pushed over HTTP. They have no times: the demuxer assumes 25 a second. */
 const UNTIMED = 'mpjpeg';
-/** Recordings are not older than this. */
-const FIRST_YEAR = Date.UTC(2000);
 /** A longer step in the times of MPEG-TS, MPEG-PS and HLS is a break, as in FFmpeg's `dts_delta_threshold`; seconds. */
 const MAX_STEP = 10;
 /** Frames a second of an elementary stream without a stated rate. */
@@ -255,10 +254,10 @@ export class FFmpegSource implements Source {
 
   get recordedAt(): number | undefined {
     const known = this.#from.recordedAt ?? this.#from.proxy?.recordedAt;
-    if (known !== undefined) return known;
+    // A camera, a packager or an editor whose clock was not set gives the epoch of that clock.
+    if (known !== undefined && isPossibleTime(known)) return known;
     const at = Date.parse(this.#input.metadata?.getAll().creation_time ?? '');
-    // A camera or an editor whose clock was not set writes the epoch of that clock.
-    return at > FIRST_YEAR && at <= Date.now() ? at : undefined;
+    return isPossibleTime(at) && at <= Date.now() ? at : undefined;
   }
 
   get device(): string {

@@ -1,3 +1,5 @@
+import { DAY_MS } from './hours.ts';
+
 /** One object that a model saw, in pixels of its frame. */
 export interface Detection {
   /** Index into the model's class list, 0-based. */
@@ -94,6 +96,14 @@ export function factsOf(frame: Omit<DetectedFrame, 'jpeg'>): FrameFacts {
     model,
     detections,
   };
+}
+
+/** Earliest possible time of capture, epoch milliseconds. A time in seconds by mistake would be in January 1970. */
+const EARLIEST = Date.UTC(2000);
+
+/** Whether a frame may have been captured then: from 2000 to a day from now. A camera's clock may be that far ahead. */
+export function isPossibleTime(epochMs: number): boolean {
+  return epochMs >= EARLIEST && epochMs <= Date.now() + DAY_MS;
 }
 
 /** The longest stream id, in characters. It becomes part of S3 keys, metrics and logs. */
