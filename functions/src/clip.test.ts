@@ -12,7 +12,7 @@ import { createClip } from './clip.ts';
 Log.setLevel(AV_LOG_QUIET);
 const metrics = collectMetrics();
 beforeEach(() => {
-  vi.useFakeTimers({ toFake: ['Date'], now: NOW });
+  vi.useFakeTimers({ toFake: ['Date', 'performance'], now: NOW });
 });
 
 const NOW = Date.UTC(2026, 10, 25, 12);
@@ -61,7 +61,7 @@ function setUp(BATCH_TIMEOUT_SECONDS = 5) {
     settings: { CLIP_BEFORE_SECONDS: 1, CLIP_AFTER_SECONDS: 1, BATCH_TIMEOUT_SECONDS },
     sleep: async (ms) => {
       waits.push(ms);
-      vi.setSystemTime(Date.now() + ms);
+      vi.advanceTimersByTime(ms);
       onWait();
     },
     putFailed: async (_record, reason) => void failedRecords.push(reason),
@@ -116,6 +116,17 @@ test('what is stored within the grace is taken; an event told long ago is not wa
   expect(waits).toHaveLength(42);
 });
 
+test('a host whose clock is set back meanwhile waits no longer', async () => {
+  const { clip, stored, waits, fill, whileWaiting } = setUp();
+  fill('yard', -500, 300);
+  whileWaiting(() => {
+    if (waits.length === 3) vi.setSystemTime(Date.now() - 3_600_000);
+  });
+  await clip(batchOf([JSON.stringify(eventOf('yard'))]));
+  expect(waits).toHaveLength(21);
+  expect(stored).toHaveLength(1);
+});
+
 test.each([
   [30, 71],
   [300, 181],
@@ -145,7 +156,8 @@ test('what is no event, and an event whose frames are no pictures, goes to faile
   const events = [eventOf('gate'), { ...eventOf('yard'), at: 8.64e15 }, eventOf('yard')];
   await clip(batchOf(['{}', ...events.map((one) => JSON.stringify(one))]));
   expect(stored.map(({ key }) => key)).toEqual([clipKey(eventOf('yard'))]);
-  expect(failedRecords).toEqual(['is no event', expect.stringMatching(/^a frame is no JPEG: /)]);
+  const late = 'has a time that is not from 2000-01-01 to a day from now';
+  expect(failedRecords).toEqual(['is no event', late, expect.stringMatching(/^a frame is no JPEG: /)]);
 });
 
 test('an object that is named like an archive, and is none or cut short, fails the events around it, by its name, and holds up no other', async () => {

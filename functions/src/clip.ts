@@ -97,8 +97,9 @@ async function untilStored(
 ): Promise<void> {
   // From capture to storage a frame needs two batch windows and the work. The function itself has 300 s.
   const grace = Math.min(180_000, Math.max(20_000, 10_000 + 2_000 * settings.BATCH_TIMEOUT_SECONDS));
-  const deadline = publishedAt + settings.CLIP_AFTER_SECONDS * 1000 + grace;
-  while (Date.now() < deadline) {
+  const left = publishedAt + settings.CLIP_AFTER_SECONDS * 1000 + grace - Date.now();
+  // Not the time of day, which may be set back.
+  for (const end = performance.now() + left; performance.now() < end; ) {
     if (await hasPictureSince(reader, prefix, streamId, to)) {
       await sleep(SETTLE_MS);
       return;
