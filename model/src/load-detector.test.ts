@@ -184,6 +184,9 @@ test('names come from a file when the model has none', async () => {
   await writeFile(names, 'rouge\nvert\nbleu\n');
   const [first] = await detect({ names: '{}' }, { names, head: 'yolov8' });
   expect(first).toMatchObject({ detections: [{ class_name: 'rouge' }] });
+  await writeFile(names, '\ufeffrouge\r\n\r\n bleu\r\n\r\n');
+  const results = await detect({ names: '{}' }, { names, head: 'yolov8' });
+  expect(results.slice(0, 2)).toEqual([seen('rouge', 0), seen('class 1', 1)]);
 });
 
 test('a file that is no model is refused by its name', async () => {

@@ -135,6 +135,7 @@ async function readNames(path: string): Promise<string[]> {
   const text = await readFile(path, 'utf8').catch((cause) => {
     throw new UnsupportedModelError(`can't read the names in ${path}: ${cause.message}`, { cause });
   });
-  // `trim` also removes a byte order mark.
-  return text.trim().split(/\s*\r?\n\s*/);
+  const lines = text.trimEnd().split('\n');
+  // An empty line is a class without a name: later names keep their numbers. `trim` also removes a byte order mark.
+  return lines.map((line, id) => line.trim() || `class ${id}`);
 }
