@@ -26,6 +26,8 @@ test.each<[VariableName, string]>([
   ['BATCH_SIZE', '0'],
   ['INFERENCE_CONFIDENCE_THRESHOLD', '1.01'],
   ['S3_PREFIX', '/secret-7'],
+  ['S3_PREFIX', 'detections'],
+  ['S3_PREFIX', 'tables/secret-7'],
   ['LOG_LEVEL', 'secret-7'],
   ['DEPLOY_CIDRS', '300.0.113.7/32'],
   ['DEPLOY_CIDRS', '203.0.113.7'],
@@ -56,6 +58,16 @@ test('sizes of batches come sorted, and without a zero, a fraction or a gap', ()
   for (const wrong of ['0', '8,', '8,,25', '2.5', '-1', '10000', '8 25']) {
     expect(() => read(wrong), wrong).toThrow(/^INFERENCE_BATCH_SIZES must be whole numbers from 1 to 9999/);
   }
+});
+
+test('topics of different records are different: a stage would read what it writes', () => {
+  const names = ['KAFKA_TOPIC', 'KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'] as const;
+  expect(() => readConfig(names, { KAFKA_DETECTIONS_TOPIC: 'video-frames' })).toThrow(
+    /^KAFKA_DETECTIONS_TOPIC must not be the topic of other records, too$/,
+  );
+  expect(readConfig(names, { KAFKA_TOPIC: 'a', KAFKA_DETECTIONS_TOPIC: 'b' }).KAFKA_EVENTS_TOPIC).toBe(
+    'events',
+  );
 });
 
 test('one error names every wrong variable', () => {

@@ -30,6 +30,11 @@ export function readConfig<Name extends VariableName>(
     if (issues.size > 0) problems.push(`${name} ${[...issues].join(', ')}`);
     return [name, parsed.data];
   });
+  // A stage that reads what it writes never comes to an end.
+  const topics = entries.filter(([name]) => String(name).endsWith('_TOPIC'));
+  for (const [index, [name, topic]] of topics.entries())
+    if (topics.slice(0, index).some(([, other]) => other === topic))
+      problems.push(`${name} must not be the topic of other records, too`);
   if (problems.length > 0) throw new ConfigError(problems.join('; '));
   return Object.fromEntries(entries);
 }

@@ -24,6 +24,8 @@ const list = (item: z.ZodType<string>, message: string) =>
     .optional();
 const roles = list(z.string().regex(/^arn:[\w-]+:iam::\d{12}:role\/\S+$/), 'must be ARNs of IAM roles');
 const classes = list(z.string().min(1), 'has an empty name');
+/** Top folders of the bucket for other objects than pictures. Each has its own rules and readers. */
+const OTHER_FOLDERS = /^(aws|clips|config|detections|events|failed|late|replay|reviews|tables)(\/|$)/;
 
 /** The only table of environment variables: form, default and purpose of each. */
 export const variables = {
@@ -114,6 +116,7 @@ export const variables = {
     .describe('seconds of a clip, and of frames with `STORE=events`, after the event'),
   S3_BUCKET: z.string().min(3).default('video-pipeline-output').describe('bucket for everything stored'),
   S3_PREFIX: like(/^[^/].*[^/]$|^[^/]$/, 'must not begin or end with a slash')
+    .refine((folder) => !OTHER_FOLDERS.test(folder), 'must not be a folder of other objects of the pipeline')
     .default('annotated')
     .describe('top folder of annotated frames in the bucket'),
   STORE: oneOf(['frames', 'archive', 'video', 'events'])
