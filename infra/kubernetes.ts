@@ -14,7 +14,7 @@ import {
   ours,
   SERVICE,
 } from './kubernetes-object.ts';
-import { GPU_NODE, GPU_POD, horizontalPodAutoscaler, keda } from './scaling.ts';
+import { GPU_POD, gpuTypes, horizontalPodAutoscaler, keda } from './scaling.ts';
 import { environmentOf, MODEL_VARIABLES } from './settings.ts';
 
 const selector = (name: string) => ({ 'app.kubernetes.io/name': name });
@@ -87,8 +87,10 @@ function networkPolicySwitch(): KubernetesObject {
 
 /**
  * GPU nodes start when a pod needs one, and end after it. Auto Mode installs NVIDIA's device plugin and driver, version
- * 580 as the image needs it.
+ * 580 as the image needs it. Before 1.14 Karpenter takes from a node what any DaemonSet requests that these requirements
+ * do not exclude. Container Insights has some for Windows and for AWS's Neuron chips. With them no pod would fit a node.
  * @see https://github.com/bottlerocket-os/bottlerocket-kernel-kit/issues/254
+ * @see https://github.com/kubernetes-sigs/karpenter/issues/1009 and 2838
  */
 function nodePool(input: Manifests): KubernetesObject {
   const { gpu } = input.inference;
@@ -99,13 +101,13 @@ function nodePool(input: Manifests): KubernetesObject {
     metadata: { name: NODE_POOL, labels: LABELS },
     spec: {
       template: {
-        metadata: { labels: LABELS },
+        // No labels: before 1.9 Karpenter refuses those of `app.kubernetes.io` for nodes.
         spec: {
           nodeClassRef: { group: 'eks.amazonaws.com', kind: 'NodeClass', name: 'default' },
           requirements: [
-            requirement('eks.amazonaws.com/instance-family', gpu.families),
             // Larger sizes have one GPU, too: they would cost more, and use more of the vCPU quota than is planned.
-            requirement('eks.amazonaws.com/instance-size', [GPU_NODE.size]),
+            requirement('node.kubernetes.io/instance-type', gpuTypes(gpu)),
+            requirement('kubernetes.io/os', ['linux']),
             requirement('karpenter.sh/capacity-type', gpu.capacity),
             requirement('kubernetes.io/arch', ['amd64']),
           ],

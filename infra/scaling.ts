@@ -11,6 +11,9 @@ import { CPU_TARGET } from './stages.ts';
  * @see https://github.com/aws-observability/helm-charts, values.yaml
  */
 export const GPU_NODE = { size: 'xlarge', vcpus: 4, reserved: 0.24, agents: 0.55 };
+/** Instance types of the GPU nodes. */
+export const gpuTypes = ({ families }: Manifests['inference']['gpu']) =>
+  families.map((family) => `${family}.${GPU_NODE.size}`);
 /**
  * Limits of a GPU pod. `vcpus` is what it requests, whole vCPUs: a pod that does not fit a node would start one twice
  * as large. `cpuMs` is the CPU time of a frame: decoding and scaling of 720p JPEGs (`npm run bench:pictures`), and 2 ms

@@ -41,6 +41,23 @@ function validate(object: KubernetesObject): void {
   new Kind(object as never).validate();
 }
 
+const OS = 'kubernetes.io/os';
+const TYPE = 'node.kubernetes.io/instance-type';
+/**
+ * The DaemonSets of Container Insights 6.3.0: name, CPU request, and the labels of the nodes that they run on. Karpenter
+ * before 1.14 takes the CPU of each from a node, unless a requirement of the NodePool excludes it (`isDaemonPodCompatible`).
+ * @see https://github.com/aws-observability/helm-charts, charts/amazon-cloudwatch-observability
+ */
+const AGENTS: [string, number, Record<string, string[]>][] = [
+  ['cloudwatch-agent', 0.25, { [OS]: ['linux'] }],
+  ['cloudwatch-agent-windows', 0.25, { [OS]: ['windows'] }],
+  ['cloudwatch-agent-windows-container-insights', 0.25, { [OS]: ['windows'] }],
+  ['fluent-bit', 0.05, { [OS]: ['linux'] }],
+  ['fluent-bit-windows', 0.05, { [OS]: ['windows'] }],
+  ['dcgm-exporter', 0.25, { [OS]: ['linux'], [TYPE]: ['g4dn.xlarge', 'g5.xlarge', 'g6.xlarge'] }],
+  ['neuron-monitor', 0.256, { [OS]: ['linux'], [TYPE]: ['inf1.xlarge', 'inf2.xlarge', 'trn1.2xlarge'] }],
+];
+
 type Eks = Extract<Stage['inference'], { backend: 'eks' }>;
 
 function render(change: Partial<Eks> = {}): KubernetesObject[] {
@@ -73,8 +90,21 @@ describe.each(VARIANTS)('the Kubernetes objects with %s', (_, change) => {
 
   test('take GPU nodes of one size, that of the quotas, the prices and the capacity', () => {
     const pool = objects.find(({ kind }) => kind === 'NodePool') as any;
-    const size = { key: 'eks.amazonaws.com/instance-size', operator: 'In', values: ['xlarge'] };
-    expect(pool.spec.template.spec.requirements).toContainEqual(size);
+    const types = {
+      key: 'node.kubernetes.io/instance-type',
+      operator: 'In',
+      values: ['g6.xlarge', 'g5.xlarge'],
+    };
+    expect(pool.spec.template.spec.requirements).toContainEqual(types);
+  });
+
+  test('give nodes no label that Karpenter keeps for itself, in any of its versions', () => {
+    const { metadata, spec } = (objects.find(({ kind }) => kind === 'NodePool') as any).spec.template;
+    const required = spec.requirements.map(({ key }: { key: string }) => key);
+    // Before 1.9 the whole of kubernetes.io is restricted, but for these (karpenter.sh_nodepools.yaml).
+    const known = /^(kubernetes\.io\/(arch|os)|node\.kubernetes\.io\/.*|karpenter\.sh\/capacity-type)$/;
+    for (const key of [...Object.keys(metadata?.labels ?? {}), ...required])
+      expect(known.test(key) || !/^[^/]*(kubernetes\.io|karpenter\.sh)\//.test(key), key).toBe(true);
   });
 
   test('leave one autoscaler to own the deployment', () => {
@@ -160,6 +190,19 @@ describe('the model server and its objects agree', () => {
     expect(requested + reserved + agents).toBeLessThanOrEqual(vcpus);
     // Pods are added by the request, so a much smaller one would add more of them than were planned.
     expect(requested).toBeGreaterThan(0.7 * vcpus);
+  });
+
+  test('on what Karpenter leaves of a node: no DaemonSet counts that can not run on it', () => {
+    const { requirements } = find('NodePool', 'inference-gpu').spec.template.spec;
+    const counted = AGENTS.filter(([, , wanted]) =>
+      Object.entries(wanted).every(([key, values]) => {
+        const required = requirements.find((one: { key: string }) => one.key === key);
+        return !required || required.values.some((value: string) => values.includes(value));
+      }),
+    );
+    expect(counted.map(([name]) => name)).toEqual(['cloudwatch-agent', 'fluent-bit', 'dcgm-exporter']);
+    const cpu = counted.reduce((sum, [, one]) => sum + one, 0);
+    expect(cpu).toBeCloseTo(GPU_NODE.agents);
   });
 
   test('on who may call: a group that Auto Mode makes lets in what the pods let in', () => {
