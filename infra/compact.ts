@@ -8,6 +8,7 @@ import type { Parts } from './stage-function.ts';
 import { COMPACTING, COMPACTOR_MB } from './stages.ts';
 import { objects } from './storage.ts';
 
+const duckdb = tablesPackage.dependencies['@duckdb/node-api'];
 /** Most targets of an EventBridge rule. */
 const TARGETS = 5;
 /** Three minutes after each full hour. By then the hour's last batches are stored. */
@@ -42,8 +43,8 @@ export function createCompactor({ stage, network, store }: Pick<Parts, 'stage' |
       { actions: ['s3:ListBucket'], resources: [store.arn] },
     ],
     concurrency: { reserved: COMPACTING },
-    // DuckDB's native code, 70 MB, is installed for the architecture of the function.
-    install: { '@duckdb/node-api': tablesPackage.dependencies['@duckdb/node-api'] },
+    // Both by name: on macOS npm leaves out what is optional and for glibc. SST names the libc only beside sharp.
+    install: { '@duckdb/node-api': duckdb, '@duckdb/node-bindings-linux-arm64': duckdb },
   });
   // The next hour's run repeats what failed. Two concurrent runs of a part would do its work twice: so a run that waits
   // for a free place is dropped before the next hour.

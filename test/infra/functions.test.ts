@@ -192,9 +192,15 @@ test.each([
     100,
   ],
   ['Clip', 'hosted', ['@seydx/node-av-linux-arm64'], '@seydx/node-av-linux-arm64/node-av.node', 200],
-  ['Compact', 'production', ['@duckdb/node-api'], '@duckdb/node-bindings-linux-arm64/libduckdb.so', 100],
+  [
+    'Compact',
+    'production',
+    ['@duckdb/node-api', '@duckdb/node-bindings-linux-arm64'],
+    '@duckdb/node-bindings-linux-arm64/libduckdb.so',
+    100,
+  ],
 ] as const)(
-  "the packages beside %s have their arm64 binary, for Lambda's glibc, and fit into its 250 MB",
+  "the packages beside %s have their arm64 binary, for Lambda's glibc, on macOS too, and fit into its 250 MB",
   { timeout: 120_000 },
   async (name, deployed, packages, binary, maxMb) => {
     const { install, architecture, bytes } = buildOf(await graphOf(deployed), name);
@@ -228,17 +234,33 @@ function buildOf({ builds }: Graph, name: string): Build {
   return build;
 }
 
-/** Installs packages as SST does for a function's platform, once; `*` is the version that functions/package.json pins. */
+/**
+ * Hides the C library of this machine, as npm finds none on macOS either: by a command, then by Node's report.
+ * @see https://github.com/npm/npm-install-checks/blob/main/lib/current-env.js
+ */
+const WITHOUT_LIBC = `const { readFileSync } = fs;
+fs.readFileSync = (file, ...more) => readFileSync(file === '/usr/bin/ldd' ? '/nowhere' : file, ...more);
+process.report.getReport = () => ({ header: {}, sharedObjects: [] });`;
+
+/**
+ * Installs packages as SST does for a function's platform, once; `*` is the version that functions/package.json pins.
+ * SST names the C library only beside sharp (`pkg/runtime/node/build.go`). Then npm asks the deploying machine.
+ */
 async function installed(packages: Record<string, string>, architecture: string): Promise<string> {
   const { dependencies } = JSON.parse(readFileSync(join(ROOT, 'functions/package.json'), 'utf8'));
   const specs = Object.entries(packages).map(
     ([name, version]) => `${name}@${version === '*' ? dependencies[name] : version}`,
   );
-  const folder = join(cacheDir(), 'lambda', [architecture, ...specs].join('-').replaceAll('/', '_'));
+  const platform = ['--os=linux', `--cpu=${architecture}`, ...('sharp' in packages ? ['--libc=glibc'] : [])];
+  const folder = join(cacheDir(), 'lambda', ['sst', architecture, ...specs].join('-').replaceAll('/', '_'));
   if (existsSync(join(folder, 'node_modules'))) return folder;
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{}');
-  const platform = ['--os=linux', `--cpu=${architecture}`, '--libc=glibc'];
-  await run('npm', ['install', '--force', '--no-audit', '--no-fund', ...platform, ...specs], { cwd: folder });
+  const hide = join(folder, 'hide.cjs');
+  writeFileSync(hide, `const fs = require('node:fs');\n${WITHOUT_LIBC}`);
+  await run('npm', ['install', '--force', '--no-audit', '--no-fund', ...platform, ...specs], {
+    cwd: folder,
+    env: { ...process.env, NODE_OPTIONS: `--require ${hide}` },
+  });
   return folder;
 }
