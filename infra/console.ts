@@ -40,14 +40,9 @@ const IDLE = 60;
 /** How long a browser's event stream may delay the end of an old task, seconds. The browser reconnects by itself. */
 const DRAIN = 15;
 
-/** The console would be open to everyone. */
-export class OpenConsoleError extends Error {
-  override readonly name = 'OpenConsoleError';
-}
-
 /**
  * The console on ECS, in private subnets, behind a load balancer with TLS and sign-in by Cognito.
- * @throws OpenConsoleError when the stage allows every address
+ * @throws Error when the stage allows every address
  */
 export function createConsole(parts: Parts) {
   const { stage, network, kafka } = parts;
@@ -81,7 +76,7 @@ function createBalancerGroup(
   group: Group,
 ): Group {
   if (allowedCidrs.some((cidr) => cidr.endsWith('/0'))) {
-    throw new OpenConsoleError('console.allowedCidrs must name who may reach the console, not everyone');
+    throw new Error('console.allowedCidrs must name who may reach the console, not everyone');
   }
   const balancerGroup = createGroup(network.vpc, 'ConsoleBalancer');
   for (const cidr of allowedCidrs) acceptFrom(cidr, balancerGroup, HTTPS);

@@ -96,11 +96,6 @@ function harden(args: aws.ecs.TaskDefinitionArgs, tmp = false): void {
   );
 }
 
-/** New tasks did not become healthy, and ECS returned to the old ones. */
-export class RolledBackError extends Error {
-  override readonly name = 'RolledBackError';
-}
-
 /**
  * Fails a deploy when ECS rolled a service back. AWS's provider would report a success: it waits for a steady state,
  * and the old tasks reach one.
@@ -111,7 +106,7 @@ function refuseRollback(name: string, service: sst.aws.Service): void {
   const { nodes } = service;
   $resolve([nodes.service.taskDefinition, nodes.taskDefinition.arn]).apply(([runs, wanted]) => {
     if (runs !== wanted)
-      throw new RolledBackError(
+      throw new Error(
         `${name} runs ${runs}, as tasks of ${wanted} did not become healthy: see its log, and its events in ECS`,
       );
   });

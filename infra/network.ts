@@ -150,40 +150,33 @@ export function createGroup(vpc: sst.aws.Vpc, name: string): Group {
   return { name, id: group.id };
 }
 
-/** The other side of a rule: a group, addresses, or the prefix list of an AWS service. */
+/** The other side of a rule: a group, addresses, or the prefix list of an AWS service. TCP unless it says otherwise. */
 type Peer = Pick<
   aws.vpc.SecurityGroupEgressRuleArgs,
   'referencedSecurityGroupId' | 'cidrIpv4' | 'prefixListId'
->;
-
-const onPort = (port: number, ipProtocol = 'tcp') => ({ ipProtocol, fromPort: port, toPort: port });
+> & { ipProtocol?: string };
 
 /** Names of existing rules: two parts of a stage may need the same rule, and AWS refuses a duplicate. */
-const rules = { out: new Set<string>(), in: new Set<string>() };
+const rules = new Set<string>();
 
-function letOut(name: string, { id }: Group, on: ReturnType<typeof onPort>, to: Peer): void {
-  if (rules.out.has(name)) return;
-  rules.out.add(name);
-  new aws.vpc.SecurityGroupEgressRule(name, { ...on, securityGroupId: id, ...to });
-}
-
-function allowIn(name: string, { id }: Group, port: number, from: Peer): void {
-  if (rules.in.has(name)) return;
-  rules.in.add(name);
-  new aws.vpc.SecurityGroupIngressRule(name, { ...onPort(port), securityGroupId: id, ...from });
+function addRule(kind: 'Egress' | 'Ingress', name: string, { id }: Group, port: number, peer: Peer): void {
+  if (rules.has(kind + name)) return;
+  rules.add(kind + name);
+  const onPort = { ipProtocol: 'tcp', fromPort: port, toPort: port, securityGroupId: id };
+  new aws.vpc[`SecurityGroup${kind}Rule`](name, { ...onPort, ...peer });
 }
 
 /** Allows `from` to open TCP connections to `to` on one port, by one rule on each side. */
 export function connect(from: Group, to: Group, port: number): void {
   const name = `${from.name}To${to.name}${port}`;
-  letOut(name, from, onPort(port), { referencedSecurityGroupId: to.id });
-  allowIn(name, to, port, { referencedSecurityGroupId: from.id });
+  addRule('Egress', name, from, port, { referencedSecurityGroupId: to.id });
+  addRule('Ingress', name, to, port, { referencedSecurityGroupId: from.id });
 }
 
 /** Allows `from` to open connections to the addresses of `cidr`. */
 export function connectOut(from: Group, cidr: string, port: number, protocol: 'tcp' | 'udp' = 'tcp'): void {
   const name = `${from.name}To${cidr.replaceAll(/[./]/g, 'x')}p${port}${protocol === 'udp' ? 'udp' : ''}`;
-  letOut(name, from, onPort(port, protocol), { cidrIpv4: cidr });
+  addRule('Egress', name, from, port, { cidrIpv4: cidr, ipProtocol: protocol });
 }
 
 /** Allows `from` to send traces, if the stage has a collector. */
@@ -194,12 +187,12 @@ export function reachCollector({ settings }: Stage, from: Group): void {
 
 /** Allows addresses outside the VPC to open TCP connections to `to`. */
 export function acceptFrom(cidr: string, to: Group, port: number): void {
-  allowIn(`${cidr.replaceAll(/[./]/g, 'x')}To${to.name}${port}`, to, port, { cidrIpv4: cidr });
+  addRule('Ingress', `${cidr.replaceAll(/[./]/g, 'x')}To${to.name}${port}`, to, port, { cidrIpv4: cidr });
 }
 
 /** Allows `from` to call S3, over the gateway endpoint within AWS's network. */
 export function reachS3(network: Network, from: Group): void {
-  letOut(`${from.name}ToS3`, from, onPort(HTTPS), { prefixListId: network.s3PrefixList });
+  addRule('Egress', `${from.name}ToS3`, from, HTTPS, { prefixListId: network.s3PrefixList });
 }
 
 /** Allows `from` to call the other AWS APIs: over interface endpoints, or over the NAT in a stage without them. */
@@ -212,5 +205,5 @@ export function reachAws(network: Network, from: Group): void {
 export function acceptTunnel(network: Network, stage: Stage, to: Group, port: number): void {
   if (!stage.network.tunnel) return;
   const bastion = network.vpc.nodes.bastionSecurityGroup.apply((group) => $output(group?.id ?? ''));
-  allowIn(`TunnelTo${to.name}${port}`, to, port, { referencedSecurityGroupId: bastion });
+  addRule('Ingress', `TunnelTo${to.name}${port}`, to, port, { referencedSecurityGroupId: bastion });
 }

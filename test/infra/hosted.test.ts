@@ -137,7 +137,9 @@ describe('the console on the web', () => {
     const env = { DEPLOY_CIDRS: DEPLOY_CIDR, CAMERAS_FILE: 'test/infra/cameras.yaml' };
     const opened = evaluate({ stage: 'opened', row, env });
     await expect(opened).rejects.toThrow(EvaluationError);
-    await expect(opened).rejects.toThrow(/OpenConsoleError/);
+    await expect(opened).rejects.toThrow(
+      /console\.allowedCidrs must name who may reach the console, not everyone/,
+    );
   });
 
   test('is there by option alone', async () => {

@@ -225,7 +225,7 @@ describe('a rollout of tasks on ECS', () => {
     await prepare();
     const answers = { [SERVICE]: { taskDefinition: 'arn:aws:ecs:us-east-1:123456789012:old:1' } };
     const rolledBack = evaluate({ stage: 'staging', env: { DEPLOY_CIDRS: DEPLOY_CIDR }, answers });
-    await expect(rolledBack).rejects.toThrow(/RolledBackError.*Ingest1 runs .*old:1/s);
+    await expect(rolledBack).rejects.toThrow(/Ingest1 runs .*old:1, as tasks of .* did not become healthy/s);
   });
 
   test('takes the console away from nobody: the new task serves before the old one ends', async () => {
