@@ -1,7 +1,7 @@
 import { camerasOf } from './cameras.ts';
 import { REFUSED_ZONES } from './network.ts';
 import { type Quota, quotasOf } from './quotas.ts';
-import { GPU_NODE } from './scaling.ts';
+import { gpuTypes } from './scaling.ts';
 import { deployment } from './settings.ts';
 import type { Inference, Stage } from './stages.ts';
 import { INSIGHTS, KUBERNETES_VERSION, kafkaVersionOf } from './versions.ts';
@@ -31,10 +31,11 @@ const SPOT_SERVICE = 'spot.amazonaws.com';
  * @throws Error with the quotas to request
  */
 export function check(stage: Stage, region: string, ask: Ask): void {
-  const cameras = camerasOf(stage).length + (stage.ingest.testCamera ? 1 : 0);
+  const cameras = camerasOf(stage);
   ask('sts', 'get-caller-identity');
   const held = heldBy(stage.name);
-  const rows = quotasOf(stage, Math.max(1, cameras)).map((quota) => {
+  const count = Math.max(1, cameras.length + Number(stage.ingest.testCamera));
+  const rows = quotasOf(stage, count, cameras).map((quota) => {
     const { all, own, limit } = held[quota.name]?.(ask) ?? { all: 0, own: 0 };
     const others = all - own;
     const wants = others + quota.need + (quota.besides ?? 0);
@@ -109,14 +110,14 @@ function* leftProblems(stage: string, region: string, ask: Ask): Generator<strin
 }
 
 /** Why the account can't start the GPU instances. Prints the command that helps. */
-function* gpuProblems({ families, capacity }: Gpu, zones: string[], ask: Ask): Generator<string> {
-  const types = families.map((family) => `${family}.${GPU_NODE.size}`).join();
+function* gpuProblems(gpu: Gpu, zones: string[], ask: Ask): Generator<string> {
+  const types = gpuTypes(gpu).join();
   const offered = ['availability-zone', ...filters({ 'instance-type': types, location: zones.join() })];
   if (
     !ask('ec2', 'describe-instance-type-offerings', '--location-type', ...offered).includes('"InstanceType"')
   )
     yield `${zones.join()} have none of ${types}: name other families in infra/stages.ts, or set AWS_REGION`;
-  if (!capacity.includes('spot')) return;
+  if (!gpu.capacity.includes('spot')) return;
   const roles = ask('iam', 'list-roles', '--path-prefix', `/aws-service-role/${SPOT_SERVICE}/`);
   if (JSON.parse(roles).Roles.length > 0) return;
   console.log(`aws iam create-service-linked-role --aws-service-name ${SPOT_SERVICE}`);

@@ -70,3 +70,6 @@ export function awsMetric<Namespace extends AwsNamespace>(
   const dimensions: Record<string, string> = Object.fromEntries(values.map((value, at) => [keys[at], value]));
   return { namespace, name, dimensions };
 }
+
+/** The first of these log groups: as many as a query of Logs Insights searches. */
+export const searched = <Name>(groups: Name[]): Name[] => groups.slice(0, 50);

@@ -7,6 +7,7 @@ import { dashboardBody } from './dashboard.ts';
 import type { Functions } from './functions.ts';
 import type { createIngest } from './ingest.ts';
 import { createLambda } from './lambda.ts';
+import { searched } from './metrics.ts';
 import { deployment } from './settings.ts';
 import type { Parts as Inputs } from './stage-function.ts';
 import type { Stage } from './stages.ts';
@@ -77,18 +78,18 @@ export function createObservation(parts: Parts): $util.Output<string> {
     const all = alarms({ ...known, stage, hasCanary, fallsBack, streams: ingest.streams });
     for (const alarm of all) createAlarm(alarm, topic.arn, stopsCanary(alarm) ? stop : undefined);
   });
-  for (const [title, queryString] of Object.entries(QUERIES)) {
+  const logGroupNames = searched([
+    ...Object.values(functions).map(({ logs }) => logs.name),
+    compactor.logs.name,
+    ...(page ? [page.logs] : []),
+    ...ingest.logGroups,
+  ]);
+  for (const [title, queryString] of Object.entries(QUERIES))
     new aws.cloudwatch.QueryDefinition(`Query${title}`, {
       name: `${name}/${title}`,
-      logGroupNames: [
-        ...Object.values(functions).map(({ logs }) => logs.name),
-        compactor.logs.name,
-        ...ingest.logGroups,
-        ...(page ? [page.logs] : []),
-      ],
+      logGroupNames,
       queryString,
     });
-  }
   return $interpolate`https://${region}.console.aws.amazon.com/cloudwatch/home?region=${region}#dashboards/dashboard/${name}`;
 }
 

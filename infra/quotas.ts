@@ -1,3 +1,4 @@
+import { type Camera, cameraConnections } from './cameras.ts';
 import { mostNodes } from './kubernetes.ts';
 import { canaryOf, GPU_NODE } from './scaling.ts';
 import {
@@ -34,8 +35,11 @@ const ENDPOINT_CODES = { 'ml.g5.xlarge': 'L-1928E07B', 'ml.g6.xlarge': 'L-D470D9
 /** Concurrency that Lambda keeps for functions without a reservation. */
 const UNRESERVED = 100;
 
-/** What a stage needs of the quotas that could stop its first deploy, computed from its row. */
-export function quotasOf(stage: Stage, cameras: number): Quota[] {
+/** Outbound rules of ingest's group beside those to cameras: Kafka, AWS's APIs, S3, the collector, the test camera. */
+const OTHER_RULES = 5;
+
+/** What a stage needs of the quotas that could stop its first deploy, computed from its row and its cameras. */
+export function quotasOf(stage: Stage, cameras: number, list: readonly Camera[] = []): Quota[] {
   const { network, kafka, inference, ingest } = stage;
   const tasks = Math.ceil(cameras / ingest.streamsPerTask);
   // A deploy ends an old task before it starts the new one; two of the test camera may run.
@@ -58,10 +62,12 @@ export function quotasOf(stage: Stage, cameras: number): Quota[] {
     hostsVcpu;
   // Each function reserves one invocation for each partition.
   const invocations = functionsOf(stage).length * kafka.partitions + COMPACTING;
+  const rules = cameraConnections(stage, list).length + OTHER_RULES;
   const quotas: Quota[] = [
     ec2('EC2-VPC Elastic IPs', 'L-0263D0A3', 5, network.zones),
     // A region has one VPC by default: it counts as in use.
     quota('vpc', 'VPCs per Region', 'L-F678F1CE', 5, 1),
+    quota('vpc', 'Inbound or outbound rules per security group', 'L-0EA8095F', 60, rules),
     { ...quota('lambda', 'Concurrent executions', 'L-B99A9384', 1000, invocations), besides: UNRESERVED },
     ec2('Running On-Demand Standard instances', 'L-1216C47A', 5, otherVcpu),
     ec2('Running On-Demand G and VT instances', 'L-DB2E81BA', 0, gpuVcpu('on-demand')),

@@ -148,6 +148,7 @@ const OF_OTHERS = [
   'PROBLEM: Connection error. Please check your event source connection configuration',
   'PROBLEM: ... SASL authentication failed',
   'no instance type satisfied',
+  'no instance type has enough resources',
   'unexpected EOF',
   'context deadline exceeded',
 ];

@@ -24,6 +24,7 @@ const VALUES: Record<string, string> = {
   name: 'staging',
   stage: 'staging',
   bucket: 'store',
+  arn: 'arn:aws:kafka:us-east-1:123456789012:cluster/video-pipeline-staging/1',
   image: 'registry.example/model@sha256:1',
   reference: 'registry.example/model@sha256:1',
   brokers: 'b-1.example:9098',

@@ -10,6 +10,18 @@ const quotas = (name: (typeof NAMES)[number]) => quotasOf(stageOf(name), CAMERAS
 const need = (name: (typeof NAMES)[number], quota: string) =>
   quotas(name).find((one) => one.name === quota)?.need ?? 0;
 
+const RULES = 'Inbound or outbound rules per security group';
+
+test('cameras of many sites are more rules than a security group has by default, and are counted', () => {
+  const stage = stageOf('production');
+  const cameraCidrs = Array.from({ length: 30 }, (_, site) => `10.${64 + site}.0.0/16`);
+  const sites = { ...stage, ingest: { ...stage.ingest, cameraCidrs } };
+  const camera = { id: 'gate', url: 'rtsp://10.64.0.1:5540/' };
+  const rules = (list: (typeof camera)[]) => quotasOf(sites, 1000, list).find(({ name }) => name === RULES);
+  expect(rules([])).toMatchObject({ code: 'L-0EA8095F', usual: 60, need: 2 * 30 + 5 });
+  expect(rules([camera])).toMatchObject({ need: 3 * 30 + 5 });
+});
+
 test.each(NAMES)('what %s takes of the quotas is what its resources take', async (name) => {
   const graph = await graphOf(name);
   expect(need(name, 'EC2-VPC Elastic IPs')).toBe(ofType(graph, 'aws:ec2/eip:Eip').length);
@@ -18,6 +30,10 @@ test.each(NAMES)('what %s takes of the quotas is what its resources take', async
     ({ inputs }) => inputs.reservedConcurrentExecutions,
   );
   expect(need(name, 'Concurrent executions')).toBe(reserved.reduce((sum, one) => sum + one, 0));
+  const outbound = ofType(graph, 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule');
+  const ofGroups = Map.groupBy(outbound, ({ inputs }) => inputs.securityGroupId).values();
+  const most = Math.max(...Array.from(ofGroups, (rules) => rules.length));
+  expect(most).toBeLessThanOrEqual(need(name, RULES));
   const pools = ofType(graph, 'kubernetes:karpenter.sh/v1:NodePool');
   const gpus = pools.reduce((sum, { inputs }) => sum + Number(inputs.spec.limits['nvidia.com/gpu']), 0);
   const vcpus = ['Running On-Demand G and VT instances', 'All G and VT Spot Instance Requests'].map((quota) =>

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest';
 import { followScenes } from '../../functions/src/scene-configs.ts';
 import { camerasOf, readCameras } from '../../infra/cameras.ts';
+import { searched } from '../../infra/metrics.ts';
 import { stageOf } from '../../infra/stages.ts';
 import { DEPLOY_CIDR, ofType, one } from './graphs.ts';
 import { evaluate, type Graph, prepare } from './offline/evaluate.ts';
@@ -42,7 +43,7 @@ const ODD: Record<string, unknown>[] = [
 ];
 const CAMERAS = Array.from({ length: 200 }, (_, index) => ({
   id: `camera-${index}`,
-  url: `rtsp://viewer:secret-${index}@10.64.0.${index}/stream`,
+  url: `rtsp://viewer:secret-${index}@10.64.${index >> 8}.${index & 255}/stream`,
   disabled: index === DISABLED,
   scene,
   ...ODD[index],
@@ -55,7 +56,7 @@ beforeAll(async () => {
   graph = await evaluate({ stage: 'production', env });
 });
 
-test('two hundred cameras with scenes fit: every environment, task and secret is within what AWS takes', () => {
+test('two hundred cameras with scenes fit: every environment, task, secret, policy and query is within what AWS takes', () => {
   for (const { inputs, name } of ofType(graph, 'aws:lambda/function:Function'))
     expect(JSON.stringify(inputs.environment.variables).length, name).toBeLessThan(4096);
   const tasks = ofType(graph, 'aws:ecs/taskDefinition:TaskDefinition');
@@ -63,6 +64,23 @@ test('two hundred cameras with scenes fit: every environment, task and secret is
   for (const { inputs, name } of tasks) expect(JSON.stringify(inputs).length, name).toBeLessThan(65_536);
   for (const { inputs, name } of ofType(graph, 'aws:secretsmanager/secretVersion:SecretVersion'))
     expect(inputs.secretString.length, name).toBeLessThan(65_536);
+  for (const { inputs, name } of ofType(graph, 'aws:cloudwatch/queryDefinition:QueryDefinition')) {
+    expect(inputs.logGroupNames, name).toEqual(searched(inputs.logGroupNames));
+    // Those of which there is one come before those of the tasks: more than fifty are not searched.
+    const first = ['detect', 'annotate', 'notify', 'compact', 'ingest1'];
+    const names = first.map((part) => `/video-pipeline/production/${part}`);
+    expect(inputs.logGroupNames.slice(0, names.length), name).toEqual(names);
+  }
+  expect(searched(Array.from({ length: 105 }, (_, group) => `/group/${group}`))).toHaveLength(50);
+  const roles = ofType(graph, 'aws:iam/role:Role');
+  // A thousand cameras are five times as many.
+  expect(5 * roles.length).toBeLessThan(1000);
+  for (const { inputs, name } of roles)
+    expect(JSON.stringify(inputs.inlinePolicies ?? []).length, name).toBeLessThan(10_240);
+  expect(5 * ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm').length).toBeLessThan(5000);
+  const [dashboard] = ofType(graph, 'aws:cloudwatch/dashboard:Dashboard');
+  const { widgets } = JSON.parse(dashboard?.inputs.dashboardBody);
+  expect(widgets.flatMap(({ properties }: any) => properties.metrics).length).toBeLessThan(500);
 });
 
 test('detect reads the scenes of all of them from where it is told, and no password lies there', async () => {
