@@ -1,58 +1,42 @@
 import type { Damage } from './source/source.ts';
 
-/** Counters of one stream since the start of the process, and its current state. */
-export interface StreamStats {
-  state: 'connecting' | 'flowing' | 'waiting' | 'inactive' | 'ended' | 'failed';
-  /** Why the stream waits or has failed; without credentials. */
-  lastError: string | undefined;
-  /** Number of the fallback URL that is read, from 1; undefined while the first URL is read. */
-  fallback: number | undefined;
-  /** The decoder: `software`, `cuda` or `vaapi`; with the reason if the wanted device is missing. */
-  decoder: string | undefined;
-  /** Epoch milliseconds of the last frame captured. */
-  lastFrameAt: number | undefined;
-  /** Decoded pictures, sampled or not. */
-  decoded: number;
-  /** Time of decoding, including the wait for a thread. */
-  decodeSeconds: number;
-  /** Sampled frames; also the number of the next frame. */
-  captured: number;
-  published: number;
-  /** Dropped frames, for any reason. */
-  dropped: number;
-  /** Dropped because no JPEG within MAX_FRAME_BYTES was possible. Kafka did not accept the others in time. */
-  unfit: number;
-  /** Coded pictures that were left out, by the kind of damage to them or to pictures that they refer to. */
-  damaged: Damage;
-  /** Sampled frames that were not sent because nothing moved. */
-  still: number;
-  /** Sampled frames that were not sent because the pipeline was too slow. */
-  thinned: number;
-  /** Current limit of frames a second by thinning. */
-  thinnedTo: number | undefined;
-  reconnects: number;
-  /** JPEG bytes acknowledged by Kafka. */
-  bytes: number;
-}
+type State = 'connecting' | 'flowing' | 'waiting' | 'inactive' | 'ended' | 'failed';
 
-export function createStats(): StreamStats {
+export type StreamStats = ReturnType<typeof createStats>;
+
+/** Counters of one stream since the start of the process, and its current state. */
+export function createStats() {
   return {
-    state: 'connecting',
-    lastError: undefined,
-    fallback: undefined,
-    decoder: undefined,
-    lastFrameAt: undefined,
+    state: 'connecting' as State,
+    /** Why the stream waits or has failed; without credentials. */
+    lastError: undefined as string | undefined,
+    /** Number of the fallback URL that is read, from 1; undefined while the first URL is read. */
+    fallback: undefined as number | undefined,
+    /** The decoder: `software`, `cuda` or `vaapi`; with the reason if the wanted device is missing. */
+    decoder: undefined as string | undefined,
+    /** Epoch milliseconds of the last frame captured. */
+    lastFrameAt: undefined as number | undefined,
+    /** Decoded pictures, sampled or not. */
     decoded: 0,
+    /** Time of decoding, including the wait for a thread. */
     decodeSeconds: 0,
+    /** Sampled frames; also the number of the next frame. */
     captured: 0,
     published: 0,
+    /** Dropped frames, for any reason. */
     dropped: 0,
+    /** Dropped because no JPEG within MAX_FRAME_BYTES was possible. Kafka did not accept the others in time. */
     unfit: 0,
-    damaged: { lost: 0, corrupt: 0, undecodable: 0 },
+    /** Coded pictures that were left out, by the kind of damage to them or to pictures that they refer to. */
+    damaged: { lost: 0, corrupt: 0, undecodable: 0 } satisfies Damage,
+    /** Sampled frames that were not sent because nothing moved. */
     still: 0,
+    /** Sampled frames that were not sent because the pipeline was too slow. */
     thinned: 0,
-    thinnedTo: undefined,
+    /** Current limit of frames a second by thinning. */
+    thinnedTo: undefined as number | undefined,
     reconnects: 0,
+    /** JPEG bytes acknowledged by Kafka. */
     bytes: 0,
   };
 }

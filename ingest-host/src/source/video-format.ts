@@ -8,41 +8,30 @@ import {
   type Stream,
 } from 'node-av/lib';
 
-/** Format of a video, from its container and decoder. Values from the pictures are known once one is decoded. */
-export interface VideoFormat {
-  /** FFmpeg's name of the demuxer: `rtsp`, `mpjpeg`, `hls`, `mov,mp4,...`. */
-  container: string;
-  /** FFmpeg's name: `h264`, `hevc`, `mjpeg`. */
-  codec: string;
-  /** `High`, `Main 10`. */
-  profile?: string | undefined;
-  /** `4.1` */
-  level?: string | undefined;
-  /** Width and height, pixels. */
-  width: number;
-  height: number;
-  /** `yuv420p` */
-  pixelFormat?: string | undefined;
-  /** Frames a second stated by the container or the codec's headers. */
-  announcedFps?: number | undefined;
-  /** Codecs of the audio beside it. */
-  audio: string[];
-}
+export type VideoFormat = ReturnType<typeof videoFormat>;
 
-export function videoFormat(input: FormatContext, stream: Stream, decoder: CodecContext): VideoFormat {
+/** Format of a video, from its container and decoder. Values from the pictures are known once one is decoded. */
+export function videoFormat(input: FormatContext, stream: Stream, decoder: CodecContext) {
   const { codecId } = stream.codecpar;
+  const profiles = Codec.findDecoder(codecId)?.profiles;
   const audio = input.streams.filter(({ codecpar }) => codecpar.codecType === AVMEDIA_TYPE_AUDIO);
   return {
+    /** FFmpeg's name of the demuxer: `rtsp`, `mpjpeg`, `hls`, `mov,mp4,...`. */
     container: input.iformat?.name ?? 'unknown',
+    /** FFmpeg's name: `h264`, `hevc`, `mjpeg`. */
     codec: avGetCodecName(codecId) ?? 'unknown',
-    profile:
-      Codec.findDecoder(codecId)?.profiles?.find(({ profile }) => profile === decoder.profile)?.name ??
-      undefined,
+    /** `High`, `Main 10`. */
+    profile: profiles?.find(({ profile }) => profile === decoder.profile)?.name ?? undefined,
+    /** `4.1` */
     level: levelName(codecId, decoder.level),
+    /** `yuv420p` */
     pixelFormat: avGetPixFmtName(decoder.pixelFormat) ?? undefined,
+    /** Frames a second stated by the container or the codec's headers. */
     announcedFps: ratio(stream.avgFrameRate) ?? ratio(decoder.framerate),
+    /** Width and height, pixels. */
     width: decoder.width,
     height: decoder.height,
+    /** Codecs of the audio beside it. */
     audio: audio.map(({ codecpar }) => avGetCodecName(codecpar.codecId) ?? 'unknown'),
   };
 }
