@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { createSocket, type Socket } from 'node:dgram';
-import { once } from 'node:events';
+import type { Socket } from 'node:dgram';
 import { networkInterfaces } from 'node:os';
 import { setTimeout as delay } from 'node:timers/promises';
 import { refuseHost, withoutBrackets } from '@video-pipeline/outbound';
 import onvif, { type CamProfile } from 'onvif';
 import { decoded } from './source/authorization.ts';
+import { bound } from './source/rtp-udp.ts';
 
 /** Multicast address of all devices (WS-Discovery 1.1, 2.4). */
 const EVERYONE = { host: '239.255.255.250', port: 3702 };
@@ -43,7 +43,18 @@ export async function discover(seconds: number, at?: string): Promise<Device[]> 
   const sockets: Socket[] = [];
   try {
     // A machine in two networks has to send to both.
-    for (const address of at === undefined ? own : ['']) sockets.push(await open(address, found));
+    for (const address of at === undefined ? own : ['']) {
+      const socket = await bound(
+        address,
+        0,
+        address ? (one) => one.setMulticastInterface(address) : undefined,
+      );
+      sockets.push(socket);
+      socket.on('message', (answer, { address: from }) => {
+        const device = deviceOf(String(answer), from);
+        if (device) found.set(device.address, device);
+      });
+    }
     // Sent twice, since a datagram may be lost.
     for (const wait of [0.3, 0.7]) {
       for (const socket of sockets) socket.send(probeMessage(), Number(port), host, () => {});
@@ -53,24 +64,6 @@ export async function discover(seconds: number, at?: string): Promise<Device[]> 
     for (const socket of sockets) socket.close();
   }
   return [...found.values()];
-}
-
-async function open(address: string, found: Map<string, Device>): Promise<Socket> {
-  const socket = createSocket('udp4');
-  socket.on('error', () => {});
-  socket.on('message', (answer, { address: from }) => {
-    const device = deviceOf(String(answer), from);
-    if (device) found.set(device.address, device);
-  });
-  socket.bind(0, address || undefined);
-  try {
-    await once(socket, 'listening');
-    if (address) socket.setMulticastInterface(address);
-    return socket;
-  } catch (error) {
-    socket.close();
-    throw error;
-  }
 }
 
 function probeMessage(): string {

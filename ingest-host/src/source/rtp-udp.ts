@@ -153,15 +153,16 @@ async function joined(group: string, port: number, network: string | undefined):
 }
 
 /**
- * @param peer an address of the wanted family; that of the group, if there is one
- * @param join makes the socket a member of the group
+ * Opens a UDP socket.
+ * @param address of the wanted family; with `join` the address that it listens on
+ * @param join called once it listens, to join a multicast group
  */
-async function bound(peer: string, port: number, join?: (socket: Socket) => void) {
-  const type = peer.includes(':') ? 'udp6' : 'udp4';
+export async function bound(address: string, port: number, join?: (socket: Socket) => void) {
+  const type = address.includes(':') ? 'udp6' : 'udp4';
   const socket = createSocket({ type, reuseAddr: join !== undefined });
   try {
     // To the group's address, so that other packets to this port are not received.
-    socket.bind(port, join && peer);
+    socket.bind(port, join && address);
     await once(socket, 'listening');
     socket.on('error', () => {});
     join?.(socket);
