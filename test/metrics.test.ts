@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { metricUnits, variantUnits } from '@video-pipeline/telemetry';
 import type { Registry } from 'prom-client';
 import { expect, test } from 'vitest';
-import { IngestMetrics } from '../ingest-host/src/health.ts';
+import { createMetrics as ingestMetrics } from '../ingest-host/src/health.ts';
 import { createMetrics } from '../model/src/server/metrics.ts';
 import { consoleMetrics } from '../packages/console/src/metrics.ts';
 import { createStageMetrics } from '../packages/event-source/src/metrics.ts';
@@ -39,10 +39,13 @@ async function prometheusRows(registry: Registry): Promise<string[]> {
 const GPU = { index: '0', memoryUsedBytes: 1, memoryTotalBytes: 2, utilisation: 0.5 };
 
 test('docs/metrics.md has every metric', async () => {
-  const model = createMetrics(() => new Map(), { read: async () => [GPU] } as never);
+  const model = createMetrics(
+    () => new Map(),
+    async () => [GPU],
+  );
   const live = { streams: () => [], subscribe() {} } as never;
   const console = consoleMetrics({ parts: {}, lags: () => [], failed: new Map() }, live, () => 0);
-  const ingest = new IngestMetrics({ stats: new Map(), waitingBytes: 0 });
+  const ingest = ingestMetrics({ stats: new Map(), waitingBytes: 0 });
   const made = [
     '## CloudWatch',
     '',

@@ -1,10 +1,10 @@
 import { expect, onTestFinished, test } from 'vitest';
-import { IngestMetrics, startHealthServer } from './health.ts';
+import { createMetrics, startHealthServer } from './health.ts';
 import { createStats } from './stats.ts';
 
 test('metrics are the counters of the moment, by stream, times in seconds', async () => {
   const ingest = { stats: new Map([['yard', createStats()]]), waitingBytes: 0 };
-  const { registry } = new IngestMetrics(ingest);
+  const { registry } = createMetrics(ingest);
   await registry.metrics();
   ingest.waitingBytes = 1234;
   const changes = {
@@ -42,7 +42,7 @@ test.each([
   ['none flows', ['failed', 'inactive'], 503],
 ] as const)('/health, where %s', async (_, states, status) => {
   const stats = new Map(states.map((state) => [state, { ...createStats(), state }]));
-  const { registry } = new IngestMetrics({ stats, waitingBytes: 0 });
+  const { registry } = createMetrics({ stats, waitingBytes: 0 });
   const { url, close } = await startHealthServer({ host: '127.0.0.1', port: 0 }, stats, registry);
   onTestFinished(close);
   expect((await fetch(`${url}/health`)).status).toBe(status);

@@ -53,50 +53,51 @@ const COUNTERS_BY_REASON: readonly Row<Record<string, number>>[] = [
   ],
 ];
 
-/** Prometheus metrics of the ingest host. They are read from the streams' counters at each scrape. */
-export class IngestMetrics {
-  readonly registry = new Registry();
-  readonly #publish = new Histogram({
+/**
+ * Prometheus metrics of the ingest host. They are read from the streams' counters at each scrape.
+ * @param ingest source of the metrics: the streams' counters, and the JPEG bytes that wait for Kafka
+ */
+export function createMetrics(ingest: {
+  readonly stats: ReadonlyMap<string, StreamStats>;
+  readonly waitingBytes: number;
+}) {
+  const registry = new Registry();
+  const publish = new Histogram({
     name: 'ingest_publish_seconds',
     help: 'time until Kafka acknowledged a send',
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
-    registers: [this.registry],
+    registers: [registry],
   });
-  readonly #latency = new Histogram({
+  const latency = new Histogram({
     name: 'ingest_capture_to_publish_seconds',
     help: 'from capture until Kafka acknowledged the frame',
     labelNames: ['stream'],
     buckets: [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
-    registers: [this.registry],
+    registers: [registry],
   });
-
-  /** @param ingest source of the metrics: the streams' counters, and the JPEG bytes that wait for Kafka */
-  constructor(ingest: { readonly stats: ReadonlyMap<string, StreamStats>; readonly waitingBytes: number }) {
-    const { registry } = this;
-    const { stats } = ingest;
-    const samples = (read: (one: StreamStats) => number) =>
-      Array.from(stats, ([stream, one]): Sample => [{ stream }, read(one)]);
-    for (const [name, help, read] of COUNTERS)
-      addCounter(registry, name, help, ['stream'], () => samples(read));
-    for (const [name, help, read] of COUNTERS_BY_REASON)
-      addCounter(registry, name, help, ['stream', 'reason'], () =>
-        [...stats].flatMap(([stream, one]) =>
-          Object.entries(read(one)).map(([reason, count]): Sample => [{ stream, reason }, count]),
-        ),
-      );
-    addGauge(registry, 'ingest_waiting_bytes', 'JPEG bytes of all streams that wait for Kafka', [], () => [
-      [{}, ingest.waitingBytes],
-    ]);
-    for (const [name, help, read] of GAUGES) addGauge(registry, name, help, ['stream'], () => samples(read));
-  }
-
-  observe(frames: { streamId: string; capturedAt: number }[], milliseconds: number): void {
-    this.#publish.observe(milliseconds / 1000);
-    const now = Date.now();
-    for (const { streamId, capturedAt } of frames) {
-      this.#latency.observe({ stream: streamId }, (now - capturedAt) / 1000);
-    }
-  }
+  const samples = (read: (one: StreamStats) => number) =>
+    Array.from(ingest.stats, ([stream, one]): Sample => [{ stream }, read(one)]);
+  for (const [name, help, read] of COUNTERS)
+    addCounter(registry, name, help, ['stream'], () => samples(read));
+  for (const [name, help, read] of COUNTERS_BY_REASON)
+    addCounter(registry, name, help, ['stream', 'reason'], () =>
+      [...ingest.stats].flatMap(([stream, one]) =>
+        Object.entries(read(one)).map(([reason, count]): Sample => [{ stream, reason }, count]),
+      ),
+    );
+  addGauge(registry, 'ingest_waiting_bytes', 'JPEG bytes of all streams that wait for Kafka', [], () => [
+    [{}, ingest.waitingBytes],
+  ]);
+  for (const [name, help, read] of GAUGES) addGauge(registry, name, help, ['stream'], () => samples(read));
+  return {
+    registry,
+    observe(frames: { streamId: string; capturedAt: number }[], milliseconds: number): void {
+      publish.observe(milliseconds / 1000);
+      const now = Date.now();
+      for (const { streamId, capturedAt } of frames)
+        latency.observe({ stream: streamId }, (now - capturedAt) / 1000);
+    },
+  };
 }
 
 /**

@@ -7,9 +7,9 @@ import { CaptureClock } from './clock.ts';
 import { Failover } from './failover.ts';
 import { JpegEncoder } from './jpeg.ts';
 import type { FrameLimit } from './limit.ts';
-import { MotionGate } from './motion-gate.ts';
+import { type MotionGate, motionGate } from './motion-gate.ts';
 import { JpegError } from './picture-filter.ts';
-import { PictureWatch } from './picture-watch.ts';
+import { watchPictures } from './picture-watch.ts';
 import type { Publisher } from './publisher.ts';
 import { Sampler } from './sampler.ts';
 import type { Semaphore } from './semaphore.ts';
@@ -20,7 +20,7 @@ import { SourceError } from './source/source-error.ts';
 import type { StreamStats } from './stats.ts';
 import type { StreamSpec } from './streams.ts';
 import type { ThinningGate } from './thinning.ts';
-import { Watchdog } from './watchdog.ts';
+import { startWatchdog, type Watchdog } from './watchdog.ts';
 
 export interface StreamContext {
   maxFrameBytes: number;
@@ -144,11 +144,11 @@ export class IngestStream {
     const { stats, maxFrameBytes } = this.#context;
     const { spec } = this;
     const stallSeconds = this.#stallSeconds;
-    const stall = new Watchdog(stallSeconds * 1000);
+    const stall = startWatchdog(stallSeconds * 1000);
     const back = new AbortController();
     const signal = AbortSignal.any([this.#abort.signal, stall.signal, back.signal]);
-    const encoder = new JpegEncoder(maxFrameBytes, spec.quality, spec);
-    const gate = spec.motion && new MotionGate(spec.motion);
+    using encoder = new JpegEncoder(maxFrameBytes, spec.quality, spec);
+    using gate = spec.motion && motionGate(spec.motion);
     const endWatch = this.#failover.watch(
       (url, signal) => this.#open(url, stallSeconds, signal),
       () => back.abort(),
@@ -177,8 +177,6 @@ export class IngestStream {
       endWatch();
       stall.stop();
       await source?.close();
-      encoder.close();
-      gate?.close();
     }
   }
 
@@ -208,7 +206,7 @@ export class IngestStream {
     stall: Watchdog,
   ): Promise<number> {
     const { stats, limit, publisher, log } = this.#context;
-    const pictureWatch = new PictureWatch(this.#stallSeconds, (reason) => this.#report('waits', reason));
+    const pictureWatch = watchPictures(this.#stallSeconds, (reason) => this.#report('waits', reason));
     const sampler = new Sampler(this.spec.frameRate);
     let [sampled, unfit] = [0, 0];
     const mayWant = (time: number) => {

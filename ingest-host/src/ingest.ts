@@ -7,7 +7,7 @@ import type { StreamProblem } from '@video-pipeline/scene';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import { IngestStream, type StreamContext } from './ingest-stream.ts';
-import { FrameLimit } from './limit.ts';
+import { type FrameLimit, frameLimit } from './limit.ts';
 import { Publisher, type PublisherOptions, type Send } from './publisher.ts';
 import type { Restream } from './restream.ts';
 import { Semaphore } from './semaphore.ts';
@@ -59,7 +59,7 @@ export class Ingest {
     // FFmpeg's log would show URLs with their passwords. Its error codes say the same as its messages.
     Log.setLevel(AV_LOG_QUIET);
     this.#options = options;
-    this.#limit = new FrameLimit(options.maxFrames ?? Number.POSITIVE_INFINITY);
+    this.#limit = frameLimit(options.maxFrames ?? Number.POSITIVE_INFINITY);
     this.#publisher = new Publisher(
       send,
       {

@@ -16,7 +16,7 @@ import { JpegEncoder } from './jpeg.ts';
 
 const encoders: JpegEncoder[] = [];
 afterEach(() => {
-  for (const encoder of encoders.splice(0)) encoder.close();
+  for (const encoder of encoders.splice(0)) encoder[Symbol.dispose]();
 });
 
 function createEncoder(maxBytes = 160_000, quality = 85): JpegEncoder {

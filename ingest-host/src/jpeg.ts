@@ -9,7 +9,7 @@ import { Codec, CodecContext, Packet, Rational } from 'node-av/lib';
 import { JpegBudget, scaledSize } from './jpeg-budget.ts';
 import { type Crop, check, JpegError, PictureFilter } from './picture-filter.ts';
 import { type View, type ViewOptions, viewOf } from './picture-view.ts';
-import { type Polygon, PrivacyMask } from './privacy-mask.ts';
+import { maskPainter, type Polygon } from './privacy-mask.ts';
 import type { RawFrame } from './raw-frame.ts';
 
 export interface Jpeg {
@@ -35,7 +35,7 @@ export class JpegEncoder {
   readonly #filter = new PictureFilter();
   readonly #packet = new Packet();
   readonly #shape: JpegShape;
-  readonly #mask: PrivacyMask | undefined;
+  readonly #paintMasks: ReturnType<typeof maskPainter> | undefined;
   #encoder: CodecContext | undefined;
   #pts = 0n;
 
@@ -46,7 +46,7 @@ export class JpegEncoder {
   constructor(maxBytes: number, quality: number, shape: JpegShape = {}) {
     this.#budget = new JpegBudget(maxBytes, quality);
     this.#shape = shape;
-    if (shape.masks?.length) this.#mask = new PrivacyMask(shape.masks);
+    if (shape.masks?.length) this.#paintMasks = maskPainter(shape.masks);
     this.#packet.alloc();
   }
 
@@ -63,8 +63,8 @@ export class JpegEncoder {
       if (converted?.width !== width || converted.height !== height) {
         converted = await this.#filter.apply(picture, width, height, view, crop);
         // Copied before painting: without a conversion the decoder still uses the same pixels.
-        if (this.#mask) check(converted.makeWritable(), 'mask');
-        this.#mask?.paint(converted);
+        if (this.#paintMasks) check(converted.makeWritable(), 'mask');
+        this.#paintMasks?.(converted);
       }
       const jpeg = await this.#encodeAt(converted, quantizer);
       const verdict = this.#budget.check(jpeg.length);
@@ -105,7 +105,7 @@ export class JpegEncoder {
     return encoder;
   }
 
-  close(): void {
+  [Symbol.dispose](): void {
     this.#encoder?.freeContext();
     this.#filter.close();
     this.#packet.free();

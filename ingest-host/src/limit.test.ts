@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { FrameLimit } from './limit.ts';
+import { frameLimit } from './limit.ts';
 
 test('so many frames are published, and a dropped one is made up for', async () => {
-  const limit = new FrameLimit(3);
+  const limit = frameLimit(3);
   expect([limit.take(), limit.take(), limit.take(), limit.take()]).toEqual([true, true, true, false]);
   limit.dropped(1);
   expect([limit.take(), limit.take()]).toEqual([true, false]);

@@ -1,31 +1,25 @@
-/** Enforces MAX_FRAMES: each frame needs one of a limited number of places. */
-export class FrameLimit {
-  #free: number;
-  #left: number;
-  readonly #reached = Promise.withResolvers<void>();
-  /** Resolves once `max` frames are published. */
-  readonly reached: Promise<void> = this.#reached.promise;
+export type FrameLimit = ReturnType<typeof frameLimit>;
 
-  /** @param max `Infinity` for no limit */
-  constructor(max: number) {
-    this.#free = max;
-    this.#left = max;
-  }
-
-  /** Reserves a place for one frame; false when none is left. */
-  take(): boolean {
-    if (this.#free <= 0) return false;
-    this.#free -= 1;
-    return true;
-  }
-
-  published(frames: number): void {
-    this.#left -= frames;
-    if (this.#left <= 0) this.#reached.resolve();
-  }
-
-  /** Frees the places of frames that will never be published: dropped ones, and pictures that make no JPEG. */
-  dropped(frames: number): void {
-    this.#free += frames;
-  }
+/** Enforces MAX_FRAMES: each frame needs one of `max` places. @param max `Infinity` for no limit */
+export function frameLimit(max: number) {
+  let [free, left] = [max, max];
+  const { promise: reached, resolve } = Promise.withResolvers<void>();
+  return {
+    /** Resolves once `max` frames are published. */
+    reached,
+    /** Reserves a place for one frame; false when none is left. */
+    take(): boolean {
+      if (free <= 0) return false;
+      free -= 1;
+      return true;
+    },
+    published(frames: number): void {
+      left -= frames;
+      if (left <= 0) resolve();
+    },
+    /** Frees the places of frames that will never be published: dropped ones, and pictures that make no JPEG. */
+    dropped(frames: number): void {
+      free += frames;
+    },
+  };
 }

@@ -1,7 +1,7 @@
 import { AV_PIX_FMT_YUV420P, AVCOL_RANGE_MPEG } from 'node-av/constants';
 import { Frame } from 'node-av/lib';
 import { expect, test } from 'vitest';
-import { MotionGate } from './motion-gate.ts';
+import { motionGate } from './motion-gate.ts';
 
 const WIDTH = 640;
 const HEIGHT = 360;
@@ -21,13 +21,12 @@ function scene(size: number, seed: number, brightness = 110): Frame {
 
 /** Which of the scenes pass, ten a second. */
 async function passing(scenes: [size: number, brightness?: number][], threshold: number | 'safe' = 0.01) {
-  const gate = new MotionGate({ threshold, keepaliveSeconds: 2 });
+  using gate = motionGate({ threshold, keepaliveSeconds: 2 });
   const passed: number[] = [];
   for (const [index, [size, brightness]] of scenes.entries()) {
     using picture = scene(size, index + 1, brightness);
     if (await gate.passes(picture, index / 10)) passed.push(index);
   }
-  gate.close();
   return passed;
 }
 
@@ -44,14 +43,13 @@ test.each([
   [1 / 2304, [0]],
   ['safe', [0, 2]],
 ] as const)('a change of one cell by little is sent with `safe` alone (%s)', async (threshold, expected) => {
-  const gate = new MotionGate({ threshold, keepaliveSeconds: 10 });
+  using gate = motionGate({ threshold, keepaliveSeconds: 10 });
   const passed: number[] = [];
   // Four pixels of one cell of a hundred. The noise is the same each time.
   for (const [index, size] of [0, 0, 2, 2].entries()) {
     using picture = scene(size, 1);
     if (await gate.passes(picture, index / 10)) passed.push(index);
   }
-  gate.close();
   expect(passed).toEqual(expected);
 });
 
@@ -62,12 +60,11 @@ test('a slow change adds up, since pictures are compared with the last one sent'
 });
 
 test('time that jumps back opens the gate', async () => {
-  const gate = new MotionGate({ threshold: 0.01, keepaliveSeconds: 2 });
+  using gate = motionGate({ threshold: 0.01, keepaliveSeconds: 2 });
   using picture = scene(0, 1);
   expect([
     await gate.passes(picture, 100),
     await gate.passes(picture, 100.1),
     await gate.passes(picture, 3),
   ]).toEqual([true, false, true]);
-  gate.close();
 });

@@ -1,6 +1,8 @@
 import { PictureFilter } from './picture-filter.ts';
 import type { RawFrame } from './raw-frame.ts';
 
+export type MotionGate = ReturnType<typeof motionGate>;
+
 /** When a picture of a still scene is sent. */
 export interface MotionSettings {
   /** Share of the picture that must differ from the last one sent, 0..1; `safe`: a small change of one cell. */
@@ -20,41 +22,31 @@ const CELL_CHANGE = 8;
  */
 const SAFE_CHANGE = 1;
 
-/** Detects whether a picture differs from the last one sent. One instance for each stream. */
-export class MotionGate {
-  readonly #settings: MotionSettings;
-  readonly #filter = new PictureFilter();
-  #sent: Buffer | undefined;
-  #sentAt = Number.NEGATIVE_INFINITY;
-
-  constructor(settings: MotionSettings) {
-    this.#settings = settings;
-  }
-
-  /**
-   * @param time presentation time, seconds
-   * @returns whether to send the picture; if so, later pictures are compared with it
-   * @throws JpegError
-   */
-  async passes(picture: RawFrame, time: number): Promise<boolean> {
-    const small = await this.#filter.apply(picture, COLUMNS, ROWS);
-    const luma = small.toBuffer().subarray(0, COLUMNS * ROWS);
-    const isDue = Math.abs(time - this.#sentAt) >= this.#settings.keepaliveSeconds;
-    if (!isDue && this.#sent && !this.#differs(this.#sent, luma)) return false;
-    this.#sent = luma;
-    this.#sentAt = time;
-    return true;
-  }
-
-  #differs(before: Buffer, after: Buffer): boolean {
-    const { threshold } = this.#settings;
-    if (threshold === 'safe') return changedCells(before, after, SAFE_CHANGE) > 0;
-    return changedCells(before, after, CELL_CHANGE) >= threshold * after.length;
-  }
-
-  close(): void {
-    this.#filter.close();
-  }
+/** Detects whether a picture differs from the last one sent. One for each stream. */
+export function motionGate({ threshold, keepaliveSeconds }: MotionSettings) {
+  const filter = new PictureFilter();
+  let sent: Buffer | undefined;
+  let sentAt = Number.NEGATIVE_INFINITY;
+  const differs = (before: Buffer, after: Buffer) =>
+    threshold === 'safe'
+      ? changedCells(before, after, SAFE_CHANGE) > 0
+      : changedCells(before, after, CELL_CHANGE) >= threshold * after.length;
+  return {
+    /**
+     * @param time presentation time, seconds
+     * @returns whether to send the picture; if so, later pictures are compared with it
+     * @throws JpegError
+     */
+    async passes(picture: RawFrame, time: number): Promise<boolean> {
+      const small = await filter.apply(picture, COLUMNS, ROWS);
+      const luma = small.toBuffer().subarray(0, COLUMNS * ROWS);
+      const isDue = Math.abs(time - sentAt) >= keepaliveSeconds;
+      if (!isDue && sent && !differs(sent, luma)) return false;
+      [sent, sentAt] = [luma, time];
+      return true;
+    },
+    [Symbol.dispose]: () => filter.close(),
+  };
 }
 
 function changedCells(before: Buffer, after: Buffer, most: number): number {

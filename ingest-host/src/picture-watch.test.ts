@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from 'vitest';
-import { PictureWatch } from './picture-watch.ts';
+import { watchPictures } from './picture-watch.ts';
 
 afterEach(() => void vi.useRealTimers());
 
@@ -7,7 +7,7 @@ afterEach(() => void vi.useRealTimers());
 function watch(seconds: number, picture: (index: number) => number | undefined): string[] {
   vi.useFakeTimers({ toFake: ['performance'] });
   const told: string[] = [];
-  const watch = new PictureWatch(10, (reason) => told.push(reason));
+  const watch = watchPictures(10, (reason) => told.push(reason));
   for (let index = 0; index < seconds * 25; index += 1) {
     watch.packet('a key frame');
     const time = picture(index);
@@ -35,7 +35,7 @@ test('pictures that come say nothing', () => {
 
 test('a pause of the pipeline, in which no packet is read, is no wait for a picture', () => {
   const told: string[] = [];
-  const watch = new PictureWatch(10, (reason) => told.push(reason));
+  const watch = watchPictures(10, (reason) => told.push(reason));
   vi.useFakeTimers({ toFake: ['performance'] });
   for (let index = 0; index < 3; index += 1) {
     watch.packet('a key frame');

@@ -21,87 +21,60 @@ interface Sample {
 /**
  * Computes the pipeline's delay from offsets of topics and consumer groups, sampled regularly. A record was written
  * between the samples before and after its offset. So no record has to be read, whatever Kafka's version is.
+ * @param windowMs span for mean rates, milliseconds; several batches, as a stage finishes a batch as a whole
+ * @returns a function that takes the lags of each stage's partitions, and the time of the sample by `performance.now`
  */
-export class PipelineDelay {
-  readonly #stages = new Map<string, StageDelay>();
-  readonly #windowMs: number;
-
-  /** @param windowMs span for mean rates, milliseconds; several batches, as a stage finishes a batch as a whole */
-  constructor(windowMs: number) {
-    this.#windowMs = windowMs;
-  }
-
-  /**
-   * @param lags the lags of each stage's partitions
-   * @param at time of the sample, by `performance.now`
-   */
-  add(lags: ReadonlyMap<string, readonly PartitionLag[]>, at: number): PipelineState {
-    let delaySeconds = 0;
-    let progress = 1;
+export function pipelineDelay(windowMs: number) {
+  const stages = new Map<string, ReturnType<typeof stageDelay>>();
+  return (lags: ReadonlyMap<string, readonly PartitionLag[]>, at: number): PipelineState => {
+    const state = { at, delaySeconds: 0, progress: 1 };
     for (const [name, partitions] of lags) {
-      const stage = this.#stages.get(name) ?? new StageDelay(this.#windowMs);
-      this.#stages.set(name, stage);
-      stage.add(partitions, at);
-      delaySeconds += stage.delayMs(at) / 1000;
-      progress *= stage.progress();
+      const stage = stages.get(name) ?? stageDelay(windowMs);
+      stages.set(name, stage);
+      const { delayMs, progress } = stage(partitions, at);
+      state.delaySeconds += delayMs / 1000;
+      state.progress *= progress;
     }
-    return { at, delaySeconds, progress };
-  }
+    return state;
+  };
 }
 
-class StageDelay {
-  readonly #ends = new Map<number, Sample[]>();
-  readonly #written: Sample[] = [];
-  readonly #finished: Sample[] = [];
-  readonly #windowMs: number;
-  #partitions: readonly PartitionLag[] = [];
+function stageDelay(windowMs: number) {
+  const endsOf = new Map<number, Sample[]>();
+  const written: Sample[] = [];
+  const finished: Sample[] = [];
 
-  constructor(windowMs: number) {
-    this.#windowMs = windowMs;
-  }
-
-  add(partitions: readonly PartitionLag[], at: number): void {
-    this.#partitions = partitions;
-    for (const { partition, end, committed } of partitions) {
-      const ends = this.#ends.get(partition) ?? [];
-      // A recreated topic counts from 0 again.
-      if (end < (ends.at(-1)?.value ?? 0)) ends.length = 0;
-      ends.push({ at, value: end });
-      while (ends.length > MAX_HISTORY || (ends[1] && ends[1].value <= committed)) ends.shift();
-      this.#ends.set(partition, ends);
-    }
-    this.#remember(this.#written, { at, value: sum(partitions.map(({ end }) => end)) });
-    this.#remember(this.#finished, { at, value: sum(partitions.map(({ committed }) => committed)) });
-  }
-
-  /** Age of the oldest waiting record. A record from before the first sample counts from that sample. */
-  delayMs(at: number): number {
-    const waiting = this.#partitions.filter(({ lag }) => lag > 0);
-    return Math.max(
-      0,
-      ...waiting.map(({ partition, committed }) => at - this.#writtenAt(partition, committed, at)),
-    );
-  }
-
-  #writtenAt(partition: number, offset: number, now: number): number {
-    const [before, after] = this.#ends.get(partition) ?? [];
-    if (!before || !after) return before && before.value > offset ? before.at : now;
-    if (before.value > offset) return before.at;
-    const part = (offset - before.value) / Math.max(1, after.value - before.value);
-    return before.at + part * (after.at - before.at);
-  }
-
-  progress(): number {
-    const [written, finished] = [rateOf(this.#written), rateOf(this.#finished)];
-    return written > 0 ? finished / written : 1;
-  }
-
-  #remember(samples: Sample[], sample: Sample): void {
+  function remember(samples: Sample[], sample: Sample): void {
     // A recreated topic counts from 0 again.
     if (sample.value < (samples.at(-1)?.value ?? 0)) samples.length = 0;
     samples.push(sample);
-    while ((samples[0]?.at ?? sample.at) < sample.at - this.#windowMs) samples.shift();
   }
+
+  return (partitions: readonly PartitionLag[], at: number) => {
+    for (const { partition, end, committed } of partitions) {
+      const ends = endsOf.get(partition) ?? [];
+      remember(ends, { at, value: end });
+      while (ends.length > MAX_HISTORY || (ends[1] && ends[1].value <= committed)) ends.shift();
+      endsOf.set(partition, ends);
+    }
+    remember(written, { at, value: sum(partitions.map(({ end }) => end)) });
+    remember(finished, { at, value: sum(partitions.map(({ committed }) => committed)) });
+    for (const samples of [written, finished]) while ((samples[0]?.at ?? at) < at - windowMs) samples.shift();
+    // Age of the oldest waiting record. A record from before the first sample counts from that sample.
+    const ages = partitions
+      .filter(({ lag }) => lag > 0)
+      .map(({ partition, committed }) => at - writtenAt(endsOf.get(partition), committed, at));
+    const [arriving, leaving] = [rateOf(written), rateOf(finished)];
+    return { delayMs: Math.max(0, ...ages), progress: arriving > 0 ? leaving / arriving : 1 };
+  };
+}
+
+/** When the record of an offset was written, by the samples of its partition's end. */
+function writtenAt([before, after]: readonly Sample[] = [], offset: number, now: number): number {
+  if (before && before.value > offset) return before.at;
+  if (!before || !after) return now;
+  const part = (offset - before.value) / Math.max(1, after.value - before.value);
+  return before.at + part * (after.at - before.at);
 }
 
 /** Records a millisecond. With two or more changes it counts from the first to the last one: whole batches. */

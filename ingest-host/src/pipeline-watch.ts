@@ -3,7 +3,7 @@ import type { Config } from '@video-pipeline/config';
 import { type Admin, consumerLag, type Kafka } from '@video-pipeline/kafka';
 import { frameStagesOf, groupOf, type STAGE_VARIABLES, topicOf } from '@video-pipeline/stages';
 import type { StreamContext } from './ingest-stream.ts';
-import { PipelineDelay } from './pipeline-delay.ts';
+import { pipelineDelay } from './pipeline-delay.ts';
 import { type Thinning, windowOf } from './thinning.ts';
 
 const LOOK_MS = 1_000;
@@ -22,7 +22,7 @@ export async function watchPipeline(
   thinning: Thinning,
   { config, log, signal }: { config: WatchConfig; log: Log; signal: AbortSignal },
 ): Promise<void> {
-  const pipeline = new PipelineDelay(windowOf({ maxLatencySeconds: config.MAX_LATENCY_SECONDS }));
+  const delayOf = pipelineDelay(windowOf({ maxLatencySeconds: config.MAX_LATENCY_SECONDS }));
   const admin = kafka.admin();
   const logChange = thinningLogger(thinning, log);
   for (let isKnown = true; !signal.aborted; await delay(LOOK_MS, undefined, { signal }).catch(() => {})) {
@@ -30,7 +30,7 @@ export async function watchPipeline(
       await admin.connect();
       // Not the time of day, which may be set back.
       const at = performance.now();
-      thinning.update(pipeline.add(await readLags(admin, config), at));
+      thinning.update(delayOf(await readLags(admin, config), at));
       logChange(at);
       isKnown = true;
     } catch (error) {

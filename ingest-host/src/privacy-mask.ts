@@ -13,27 +13,21 @@ interface Run {
   to: number;
 }
 
-/** Paints polygons over pictures to hide parts of them. Every pixel that a polygon touches is painted. */
-export class PrivacyMask {
-  readonly #polygons: readonly Polygon[];
-  #runs: Run[] = [];
-  #size = '';
-
-  constructor(polygons: readonly Polygon[]) {
-    this.#polygons = polygons;
-  }
-
-  /** @param frame 4:2:0 with even sides; it must not share its pixels with another frame */
-  paint(frame: RawFrame): void {
-    const { width, height } = frame;
+/**
+ * Paints polygons over pictures to hide parts of them. Every pixel that a polygon touches is painted.
+ * @returns paints a frame in 4:2:0 with even sides. The frame must not share its pixels with another one
+ */
+export function maskPainter(polygons: readonly Polygon[]): (frame: RawFrame) => void {
+  let runs: Run[] = [];
+  let size = '';
+  return ({ width, height, data, linesize }) => {
     // Runs count in chroma samples: each stands for two by two pixels.
-    if (this.#size !== `${width}x${height}`) {
-      this.#runs = this.#polygons.flatMap((polygon) => runsOf(polygon, width / 2, height / 2));
-      this.#size = `${width}x${height}`;
+    if (size !== `${width}x${height}`) {
+      runs = polygons.flatMap((polygon) => runsOf(polygon, width / 2, height / 2));
+      size = `${width}x${height}`;
     }
-    const { data, linesize } = frame;
     if (!data || data.length < 3) throw new RangeError('a picture without planes');
-    for (const { row, from, to } of this.#runs) {
+    for (const { row, from, to } of runs) {
       for (const [plane, value] of BLACK.entries()) {
         const scale = plane === 0 ? 2 : 1;
         for (let line = row * scale; line < (row + 1) * scale; line += 1) {
@@ -42,7 +36,7 @@ export class PrivacyMask {
         }
       }
     }
-  }
+  };
 }
 
 /** Runs of a grid of `columns` x `rows` cells that a polygon touches; they may overlap. */

@@ -5,7 +5,7 @@ import { openSource } from './source/open.ts';
 import type { Picture, Source, Transport } from './source/source.ts';
 import { SourceError } from './source/source-error.ts';
 import type { VideoFormat } from './source/video-format.ts';
-import { Watchdog } from './watchdog.ts';
+import { startWatchdog, type Watchdog } from './watchdog.ts';
 
 interface ProbeOptions {
   transport: Transport;
@@ -60,7 +60,7 @@ interface Coded {
  */
 export async function probe(url: string, options: ProbeOptions): Promise<ProbeReport> {
   const { transport, timeoutSeconds } = options;
-  const watchdog = new Watchdog(timeoutSeconds * 1000);
+  const watchdog = startWatchdog(timeoutSeconds * 1000);
   let source: Source | undefined;
   try {
     source = await openSource(url, { transport, timeoutSeconds, audio: true }, watchdog.signal);
@@ -80,6 +80,7 @@ export async function probe(url: string, options: ProbeOptions): Promise<ProbeRe
 async function watch(source: Source, options: ProbeOptions, watchdog: Watchdog): Promise<ProbeReport> {
   const coded: Coded[] = [];
   const times: number[] = [];
+  using encoder = new JpegEncoder(options.maxFrameBytes, options.quality);
   const started = performance.now();
   const isEnough = ({ time }: Picture) =>
     time - (times[0] ?? time) >= options.seconds || performance.now() - started >= options.seconds * 1000;
@@ -93,7 +94,7 @@ async function watch(source: Source, options: ProbeOptions, watchdog: Watchdog):
     watchdog.feed();
     times.push(picture.time);
     if (picture.wallClock !== undefined) offsetMs = Math.round(picture.wallClock - Date.now());
-    jpeg ??= await encode(picture, options);
+    jpeg ??= await encoder.encode(picture.frame);
     if (isEnough(picture)) break;
   }
   if (!jpeg) throw new SourceError('no picture in it');
@@ -105,15 +106,6 @@ async function watch(source: Source, options: ProbeOptions, watchdog: Watchdog):
     clock: clockOf(offsetMs, source),
     jpeg,
   };
-}
-
-async function encode(picture: Picture, { maxFrameBytes, quality }: ProbeOptions): Promise<Jpeg> {
-  const encoder = new JpegEncoder(maxFrameBytes, quality);
-  try {
-    return await encoder.encode(picture.frame);
-  } finally {
-    encoder.close();
-  }
 }
 
 function clockOf(offsetMs: number | undefined, { maxDelayMs, format }: Source): ProbeClock {

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest';
-import { Restream } from './restream.ts';
+import { startRestream } from './restream.ts';
 
 test('cameras are not offered to other machines without a password', async () => {
-  await expect(Restream.start('0.0.0.0', 0, undefined)).rejects.toThrow('RESTREAM_USER must be set');
+  await expect(startRestream('0.0.0.0', 0, undefined)).rejects.toThrow('RESTREAM_USER must be set');
 });
 
 test('a stream with masks is not offered, nor is it any more once it has some', async () => {
-  const restream = await Restream.start('127.0.0.1', 0, undefined);
+  const restream = await startRestream('127.0.0.1', 0, undefined);
   expect(restream.relayOf({ id: 'yard' })).toBe(restream.relayOf({ id: 'yard' }));
   const corner = [
     [0, 0],

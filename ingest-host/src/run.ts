@@ -4,12 +4,12 @@ import { connectKafka, KAFKA_VARIABLES, orderedProducer, ownRack } from '@video-
 import { expectLargeBuffers, onShutdown, reportFinished, reportReady } from '@video-pipeline/lifecycle';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import { createLogger, flushTraces, lowRateNote } from '@video-pipeline/telemetry';
-import { IngestMetrics, startHealthServer } from './health.ts';
+import { createMetrics, startHealthServer } from './health.ts';
 import { Ingest } from './ingest.ts';
 import { kafkaSend } from './kafka-send.ts';
 import { watchPipeline } from './pipeline-watch.ts';
 import { metricsReporter } from './report.ts';
-import { Restream } from './restream.ts';
+import { startRestream } from './restream.ts';
 import { parseStreams, type StreamSpecs } from './streams.ts';
 import { Thinning } from './thinning.ts';
 
@@ -71,7 +71,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
   const thinning = thinningOf(config);
   const { HOST, RESTREAM_PORT, RESTREAM_USER } = config;
   const restream =
-    RESTREAM_PORT === undefined ? undefined : await Restream.start(HOST, RESTREAM_PORT, RESTREAM_USER);
+    RESTREAM_PORT === undefined ? undefined : await startRestream(HOST, RESTREAM_PORT, RESTREAM_USER);
   const ingest = new Ingest(send, {
     laneOf,
     maxFrameBytes: config.MAX_FRAME_BYTES,
@@ -85,7 +85,7 @@ export async function runIngest(env: NodeJS.ProcessEnv = process.env): Promise<v
     log,
     onPublished: (frames, milliseconds) => metrics.observe(frames, milliseconds),
   });
-  const metrics = new IngestMetrics(ingest);
+  const metrics = createMetrics(ingest);
   const address = { host: HOST, port: config.HEALTH_PORT };
   const health = await startHealthServer(address, ingest.stats, metrics.registry);
   const report = metricsReporter(ingest.stats, ingest.session);

@@ -3,7 +3,7 @@ import { readConfig } from '@video-pipeline/config';
 import type { Kafka } from '@video-pipeline/kafka';
 import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import { expect, test, vi } from 'vitest';
-import { PipelineDelay } from './pipeline-delay.ts';
+import { pipelineDelay } from './pipeline-delay.ts';
 import { watchPipeline } from './pipeline-watch.ts';
 import { Thinning, windowOf } from './thinning.ts';
 
@@ -66,7 +66,7 @@ interface Stream {
 /** A pipeline of fixed capacity behind streams of fixed rates. */
 class Simulation {
   readonly thinning: Thinning;
-  readonly #delay = new PipelineDelay(windowOf(DEFAULTS));
+  readonly #delayOf = pipelineDelay(windowOf(DEFAULTS));
   readonly #streams: Record<string, Stream>;
   readonly #detect = new Stage();
   readonly #annotate = new Stage();
@@ -97,7 +97,7 @@ class Simulation {
         this.stored.push({ stream, at: now, seconds: (now - capturedAt) / 1000 });
       if (now % 1000 < STEP_MS) {
         const lags = { detect: this.#detect.lag(), annotate: this.#annotate.lag() };
-        this.thinning.update(this.#delay.add(new Map(Object.entries(lags)), now));
+        this.thinning.update(this.#delayOf(new Map(Object.entries(lags)), now));
       }
     }
     return this;

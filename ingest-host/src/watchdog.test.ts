@@ -1,15 +1,15 @@
 import { expect, test } from 'vitest';
-import { Watchdog } from './watchdog.ts';
+import { startWatchdog } from './watchdog.ts';
 
 test('a watchdog that was stopped aborts again once it is fed and then is not', async () => {
-  const watchdog = new Watchdog(20);
+  const watchdog = startWatchdog(20);
   watchdog.stop();
   watchdog.feed();
   await expect.poll(() => watchdog.signal.aborted).toBe(true);
 });
 
 test('a watchdog that was stopped does not abort', async () => {
-  const watchdog = new Watchdog(1);
+  const watchdog = startWatchdog(1);
   watchdog.feed();
   watchdog.stop();
   await new Promise((done) => setTimeout(done, 20));

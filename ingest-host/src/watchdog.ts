@@ -1,23 +1,15 @@
-/** Aborts its signal when it is not fed for a while. */
-export class Watchdog {
-  readonly #controller = new AbortController();
-  readonly #milliseconds: number;
-  #timer: NodeJS.Timeout | undefined;
-  readonly signal: AbortSignal = this.#controller.signal;
+export type Watchdog = ReturnType<typeof startWatchdog>;
 
-  constructor(milliseconds: number) {
-    this.#milliseconds = milliseconds;
-    this.feed();
-  }
-
-  feed(): void {
+/** Aborts its signal when it is not fed for this long. `stop` stops it until it is fed again. */
+export function startWatchdog(milliseconds: number) {
+  const controller = new AbortController();
+  let timer: NodeJS.Timeout | undefined;
+  const stop = () => clearTimeout(timer);
+  const feed = () => {
     // Not refreshed: a timer that was cleared never fires again.
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#controller.abort(), this.#milliseconds);
-  }
-
-  /** Stops it until it is fed again. */
-  stop(): void {
-    clearTimeout(this.#timer);
-  }
+    stop();
+    timer = setTimeout(() => controller.abort(), milliseconds);
+  };
+  feed();
+  return { signal: controller.signal, feed, stop };
 }

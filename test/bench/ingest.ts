@@ -77,7 +77,7 @@ function summarize(pictures: { bytes: number; squaredError: number }[]): Quality
 /** Our JPEGs against the same pictures before the JPEG. */
 async function ourQuality(file: string, quality: number): Promise<Quality> {
   const source = await openSource(file, { transport: 'tcp', timeoutSeconds: 10 });
-  const encoder = new JpegEncoder(MAX_BYTES, quality);
+  using encoder = new JpegEncoder(MAX_BYTES, quality);
   const filter = new PictureFilter();
   const pictures: { bytes: number; squaredError: number }[] = [];
   let index = 0;
@@ -92,7 +92,6 @@ async function ourQuality(file: string, quality: number): Promise<Quality> {
     pictures.push({ bytes: jpeg.length, squaredError: sum / before.length });
   }
   filter.close();
-  encoder.close();
   await source.close();
   return summarize(pictures);
 }

@@ -4,7 +4,7 @@ import { basename } from 'node:path';
 import { CLIPS, defaultModelPath, fetchAsset } from '@video-pipeline/assets';
 import { readConfig } from '@video-pipeline/config';
 import { JpegEncoder } from '../../ingest-host/src/jpeg.ts';
-import { MotionGate } from '../../ingest-host/src/motion-gate.ts';
+import { motionGate } from '../../ingest-host/src/motion-gate.ts';
 import { Sampler } from '../../ingest-host/src/sampler.ts';
 import { openSource } from '../../ingest-host/src/source/open.ts';
 import { loadDetector, optionsForTool } from '../../model/src/load-detector.ts';
@@ -41,10 +41,10 @@ try {
 async function measure(path: string): Promise<void> {
   const source = await openSource(path, { transport: 'tcp', timeoutSeconds: 10 });
   const sampler = new Sampler(fps);
-  const encoder = new JpegEncoder(MAX_FRAME_BYTES, JPEG_QUALITY);
+  using encoder = new JpegEncoder(MAX_FRAME_BYTES, JPEG_QUALITY);
   const gates = THRESHOLDS.map((threshold) => ({
     threshold,
-    gate: new MotionGate({ threshold, keepaliveSeconds: KEEPALIVE_SECONDS }),
+    gate: motionGate({ threshold, keepaliveSeconds: KEEPALIVE_SECONDS }),
     sent: 0,
     missed: 0,
   }));
@@ -68,11 +68,10 @@ async function measure(path: string): Promise<void> {
       else if (isWanted) one.missed++;
     }
   }
-  encoder.close();
   await source.close();
   console.log(`${basename(path)}: ${sampled} frames at ${fps} fps, ${wanted} with a person or a vehicle`);
   for (const { threshold, gate, sent, missed } of gates) {
-    gate.close();
+    gate[Symbol.dispose]();
     const percent = (part: number, of: number) => `${((100 * part) / Math.max(1, of)).toFixed(1)} %`;
     console.log(
       `  ${String(threshold).slice(0, 6).padEnd(6)}  ${percent(sampled - sent, sampled).padStart(7)} of the frames spared, ` +

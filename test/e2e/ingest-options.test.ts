@@ -2,7 +2,7 @@ import { startCameras } from '@video-pipeline/camera';
 import { AVMEDIA_TYPE_VIDEO } from 'node-av/constants';
 import { Dictionary, FormatContext, Packet } from 'node-av/lib';
 import { afterAll, afterEach, expect, test } from 'vitest';
-import { Restream } from '../../ingest-host/src/restream.ts';
+import { startRestream } from '../../ingest-host/src/restream.ts';
 import { collectingIngest, stream } from '../support/collect.ts';
 import { startProxy } from '../support/proxy.ts';
 import { evenTimes, makeVideo, videoFolder } from '../support/video.ts';
@@ -70,7 +70,7 @@ test('who watches gets the camera’s own packets, and the camera has one client
   const path = await makeVideo(folder.path('loop.mp4'), { times: evenTimes(50, 25), bFrames: 2 });
   const camera = await startCameras({ clips: { yard: path }, maxClients: 1 });
   const between = await startProxy(camera.url);
-  const restream = await Restream.start('127.0.0.1', 0, 'viewer:secret');
+  const restream = await startRestream('127.0.0.1', 0, 'viewer:secret');
   const collecting = collectingIngest({ restream });
   undo.push(
     () => camera.close(),
