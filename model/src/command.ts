@@ -7,7 +7,7 @@ import { createLogger } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import type { Detector } from './detector.ts';
 import { devices, selects } from './device-use.ts';
-import { GpuReader } from './gpu.ts';
+import { findGpus } from './gpu.ts';
 import { heads } from './heads/index.ts';
 import type { InspectOptions } from './inspect.ts';
 import { type LoadOptions, loadDetector } from './load-detector.ts';
@@ -46,7 +46,7 @@ async function main(mode: string | undefined, options: Options): Promise<void> {
     'SHUTDOWN_GRACE_SECONDS',
   ]);
   let models: Pick<ModelSet, 'detectors' | 'close'> = { detectors: new Map(), close: async () => {} };
-  const metrics = createMetrics(() => models.detectors, await GpuReader.find());
+  const metrics = createMetrics(() => models.detectors, await findGpus());
   let isReady = false;
   // SageMaker starts its containers with the argument `serve` and calls this port.
   const { host, port } = mode === 'serve' ? { host: '0.0.0.0', port: SAGEMAKER_PORT } : options;
@@ -138,6 +138,9 @@ function batchSizes(text: string): number[] {
   return data;
 }
 
+const oneOf = (flags: string, description: string, values: readonly string[], usual?: string) =>
+  new Option(flags, description).choices(values).default(usual);
+
 /** `person=0.6` */
 function classThreshold(text: string, before: Map<string, number>): Map<string, number> {
   const [, name = '', value = ''] = /^(.+)=(.+)$/.exec(text) ?? [];
@@ -158,9 +161,7 @@ async function commandLine(): Promise<void> {
     'MAX_FRAME_PIXELS',
   ]);
 
-  const family = new Option('--head <family>', 'family of the model (default: recognised)').choices(
-    Object.keys(heads),
-  );
+  const family = oneOf('--head <family>', 'family of the model (default: recognised)', Object.keys(heads));
   const names = [
     '--names <file>',
     'names of the classes, one a line, for a model that does not name them',
@@ -232,16 +233,14 @@ async function commandLine(): Promise<void> {
     )
     .addOption(family)
     .option(...names)
+    .addOption(oneOf('--device <device>', 'where it runs', devices, defaults.INFERENCE_DEVICE))
     .addOption(
-      new Option('--device <device>', 'where it runs').choices(devices).default(defaults.INFERENCE_DEVICE),
-    )
-    .addOption(
-      new Option(
+      oneOf(
         '--precision <numbers>',
         'number format on a CPU: bf16 is faster by OpenVINO where supported, and less exact; int8 refuses other models',
-      )
-        .choices(precisions)
-        .default(defaults.INFERENCE_PRECISION),
+        precisions,
+        defaults.INFERENCE_PRECISION,
+      ),
     )
     .option(
       '--threads <n>',
@@ -269,20 +268,20 @@ async function commandLine(): Promise<void> {
       new Map(),
     )
     .addOption(
-      new Option(
+      oneOf(
         '--resize <how>',
         'how frames are scaled: `opencv` as the Python tools do it, to the bit; `fast` shrinks large JPEGs first: boxes move',
-      )
-        .choices(['fast', 'opencv'])
-        .default('opencv'),
+        ['fast', 'opencv'],
+        'opencv',
+      ),
     )
     .addOption(
-      new Option(
+      oneOf(
         '--select <where>',
         'where the best candidates are chosen: in the graph, which spares copies from a GPU, or on the host',
-      )
-        .choices(selects)
-        .default('auto'),
+        selects,
+        'auto',
+      ),
     )
     .option('--candidates <n>', 'most candidates of a frame that the graph chooses', number, 1000)
     .option('--max-detections <n>', 'most objects in a frame', number, 300)

@@ -2,7 +2,7 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest';
-import { GpuReader } from './gpu.ts';
+import { findGpus } from './gpu.ts';
 import { createMetrics } from './server/metrics.ts';
 
 // There is no GPU where tests run: a script stands in for nvidia-smi.
@@ -26,7 +26,7 @@ async function nvidiaSmi(script: string): Promise<void> {
 test('memory and utilisation of each GPU are metrics, what the driver does not know is left out', async () => {
   await nvidiaSmi(`test "$*" = "--query-gpu=index,memory.used,memory.total,utilization.gpu --format=csv,noheader,nounits" &&
     printf '0, 1024, 16384, 35\\n1, 2, 16384, [N/A]\\n'`);
-  const { registry } = createMetrics(() => new Map(), await GpuReader.find());
+  const { registry } = createMetrics(() => new Map(), await findGpus());
   const text = await registry.metrics();
   expect(text).toContain(`inference_gpu_memory_used_bytes{gpu="0"} ${1024 * 2 ** 20}`);
   expect(text).toContain(`inference_gpu_memory_total_bytes{gpu="1"} ${16384 * 2 ** 20}`);
@@ -37,33 +37,33 @@ test('memory and utilisation of each GPU are metrics, what the driver does not k
 test('without a GPU there are no such metrics', async () => {
   for (const script of [undefined, 'echo "NVIDIA-SMI has failed"; exit 9']) {
     if (script) await nvidiaSmi(script);
-    const reader = await GpuReader.find();
-    expect(reader).toBeUndefined();
-    expect(await createMetrics(() => new Map(), reader).registry.metrics()).not.toContain('inference_gpu');
+    const read = await findGpus();
+    expect(read).toBeUndefined();
+    expect(await createMetrics(() => new Map(), read).registry.metrics()).not.toContain('inference_gpu');
   }
 });
 
 test('a scrape waits for no slow nvidia-smi, and starts no second one', async () => {
   await nvidiaSmi("echo '0, 1, 100, 50'");
-  const reader = await GpuReader.find();
+  const read = await findGpus();
   const calls = join(folder, 'calls');
   await nvidiaSmi(`echo called >>${calls}; sleep 1; echo '0, 2, 100, 60'`);
   const later = performance.now() + 60_000;
   const clock = vi.spyOn(performance, 'now').mockImplementation(() => later);
-  const readings = await Promise.all([reader?.read(), reader?.read()]);
+  const readings = await Promise.all([read?.(), read?.()]);
   // What it told before: the new reading is not there yet.
   expect(readings.map((one) => one?.[0]?.utilisation)).toEqual([0.5, 0.5]);
-  await vi.waitFor(async () => expect((await reader?.read())?.[0]?.utilisation).toBe(0.6), 5_000);
+  await vi.waitFor(async () => expect((await read?.())?.[0]?.utilisation).toBe(0.6), 5_000);
   clock.mockRestore();
   expect(await readFile(calls, 'utf8')).toBe('called\n');
 });
 
 test('a GPU that can no longer be read is not shown as it was', async () => {
   await nvidiaSmi("echo '0, 1, 100, 50'");
-  const reader = await GpuReader.find();
+  const read = await findGpus();
   await nvidiaSmi('exit 15');
   const later = performance.now() + 60_000;
   const clock = vi.spyOn(performance, 'now').mockImplementation(() => later);
-  await vi.waitFor(async () => expect(await reader?.read()).toEqual([]), 5_000);
+  await vi.waitFor(async () => expect(await read?.()).toEqual([]), 5_000);
   clock.mockRestore();
 });

@@ -1,13 +1,13 @@
 import { addGauge, processRegistry, type Sample } from '@video-pipeline/http';
 import { Counter, Histogram, type Registry } from 'prom-client';
 import type { Detector, DetectorOptions } from '../detector.ts';
-import type { GpuReader, GpuReading } from '../gpu.ts';
+import type { GpuReading, ReadGpus } from '../gpu.ts';
 
 /**
  * The server's metrics for Prometheus.
  * @param gpus without it, there are no metrics of GPUs
  */
-export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gpus?: GpuReader) {
+export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gpus?: ReadGpus) {
   const registry = processRegistry();
   const registers = [registry];
   const steps = new Histogram({
@@ -94,10 +94,10 @@ export function createMetrics(detectors: () => ReadonlyMap<string, Detector>, gp
   return { registry, requests, frames, errors, observers };
 }
 
-function addGpuMetrics(gpus: GpuReader, registry: Registry): void {
+function addGpuMetrics(gpus: ReadGpus, registry: Registry): void {
   const gauge = (name: string, help: string, value: (reading: GpuReading) => number | undefined) =>
     addGauge(registry, name, help, ['gpu'], async () =>
-      (await gpus.read()).flatMap((reading) => {
+      (await gpus()).flatMap((reading) => {
         const known = value(reading);
         return known === undefined ? [] : [[{ gpu: reading.index }, known] as const];
       }),
