@@ -1,7 +1,7 @@
 import { addDetectionOutput } from '../onnx/detection-output.ts';
 import { GraphBuilder } from '../onnx/graph-builder.ts';
 import { COCO_CLASSES } from './coco.ts';
-import { TfGraph, type TfModelJson, type TfNode } from './tfjs-graph.ts';
+import { readGraph, type TfGraph, type TfModelJson, type TfNode } from './tfjs-graph.ts';
 
 /** Side of the square that the source's graph was traced with, pixels. */
 const TRACED_SIZE = 416;
@@ -31,12 +31,12 @@ interface Activation {
  * @throws Error when the graph is not NanoDet-g's
  */
 export function convertNanodet(model: TfModelJson, weights: Uint8Array): Uint8Array {
-  const graph = new TfGraph(model, weights);
+  const graph = readGraph(model, weights);
   const g = new GraphBuilder();
-  const converter = new Converter(graph, g, g.input('images', 'float32', ['batch', 3, 'height', 'width']));
+  const activation = converter(graph, g, g.input('images', 'float32', ['batch', 3, 'height', 'width']));
   const levels = LEVELS.map(({ output, stride }) => {
     const split = findSplit(graph, output);
-    const features = converter.activation(graph.inputOf(split)).name;
+    const features = activation(graph.inputOf(split)).name;
     const sizes = g.constant([COCO_CLASSES.length, 4 * BINS]);
     const [scores = '', boxes = ''] = g.nodeOf('Split', [features, sizes], { axis: 1 }, 2);
     return { scores, boxes, stride };
@@ -65,91 +65,70 @@ function findSplit(graph: TfGraph, name: string): TfNode {
   return node.op === 'SplitV' ? node : findSplit(graph, graph.inputOf(node));
 }
 
-class Converter {
-  readonly #graph: TfGraph;
-  readonly #g: GraphBuilder;
-  readonly #input: string;
-  readonly #done = new Map<string, Activation>();
+/** @returns a function that converts a tensor of the source, with all that it depends on */
+function converter(graph: TfGraph, g: GraphBuilder, input: string): (name: string) => Activation {
+  const done = new Map<string, Activation>();
 
-  constructor(graph: TfGraph, g: GraphBuilder, input: string) {
-    this.#graph = graph;
-    this.#g = g;
-    this.#input = input;
-  }
-
-  /** @returns tensor `name` of the source, converted with all that it depends on */
-  activation(name: string): Activation {
-    const known = this.#done.get(name);
+  function activation(name: string): Activation {
+    const known = done.get(name);
     if (known) return known;
-    const made = this.#convert(this.#graph.node(name));
-    this.#done.set(name, made);
+    const made = convert(graph.node(name));
+    done.set(name, made);
     return made;
   }
 
-  #convert(node: TfNode): Activation {
+  function convert(node: TfNode): Activation {
     switch (node.op) {
       case 'Placeholder':
-        return this.#centred();
+        return centred();
       case 'Transpose':
-        return this.activation(this.#graph.inputOf(node));
+        return activation(graph.inputOf(node));
       case 'Add':
-        return this.#add(node);
+        return add(node);
       case 'LeakyRelu':
-        return this.#leakyRelu(node);
+        return leakyRelu(node);
       case 'MaxPool':
-        return this.#maxPool(node);
+        return slide('MaxPool', node, Number(node.attr?.ksize?.list?.i?.[1]));
       case 'ConcatV2':
-        return this.#concat(node);
+        return concat(node);
       case 'ResizeBilinear':
-        return this.#resize(node);
+        return resize(node);
       default:
         throw new Error(`${node.op} '${node.name}' is not supported`);
     }
   }
 
   /** The input minus its mean. The first convolution's weights do the division by the deviation and the swap to BGR. */
-  #centred(): Activation {
+  function centred(): Activation {
     const mean = Float32Array.from(MEAN_BGR.toReversed(), (value) => value / 255);
-    const name = this.#g.node('Sub', [this.#input, this.#g.constant(mean, [1, 3, 1, 1])]);
-    return { name, side: TRACED_SIZE };
+    return { name: g.node('Sub', [input, g.constant(mean, [1, 3, 1, 1])]), side: TRACED_SIZE };
   }
 
-  #add(node: TfNode): Activation {
-    const [left, right] = [this.#graph.inputOf(node, 0), this.#graph.inputOf(node, 1)];
-    if (this.#graph.isConstant(right)) return this.#convolution(this.#graph.node(left), right);
-    const [a, b] = [this.activation(left), this.activation(right)];
-    return { name: this.#g.node('Add', [a.name, b.name]), side: a.side };
+  function add(node: TfNode): Activation {
+    const [left, right] = [graph.inputOf(node, 0), graph.inputOf(node, 1)];
+    if (graph.isConstant(right)) return convolution(graph.node(left), right);
+    const [a, b] = [activation(left), activation(right)];
+    return { name: g.node('Add', [a.name, b.name]), side: a.side };
   }
 
-  #convolution(node: TfNode, bias: string): Activation {
+  function convolution(node: TfNode, bias: string): Activation {
     if (node.op !== 'Conv2D') throw new Error(`bias '${bias}' follows ${node.op} '${node.name}'`);
-    const { from, pad } = this.#padded(node);
-    const kernel = this.#graph.constant(this.#graph.inputOf(node, 1));
+    const kernel = graph.constant(graph.inputOf(node, 1));
     const [side = 0, , inputs = 0, outputs = 0] = kernel.shape;
-    const isFirst = this.#graph.node(from).op === 'Placeholder';
+    const isFirst = graph.node(padded(node).from).op === 'Placeholder';
     const weights = toOihw(kernel.values, side * side, inputs, outputs, isFirst);
-    const constants = [
-      this.#g.constant(weights, [outputs, inputs, side, side]),
-      this.#g.constant(Float32Array.from(this.#graph.constant(bias).values)),
-    ];
-    return this.#slide('Conv', node, { from, pad, side }, constants);
-  }
-
-  #maxPool(node: TfNode): Activation {
-    const side = Number(node.attr?.ksize?.list?.i?.[1]);
-    return this.#slide('MaxPool', node, { ...this.#padded(node), side });
+    return slide('Conv', node, side, [
+      g.constant(weights, [outputs, inputs, side, side]),
+      g.constant(Float32Array.from(graph.constant(bias).values)),
+    ]);
   }
 
   /** Slides a square window over an activation. */
-  #slide(
-    type: 'Conv' | 'MaxPool',
-    node: TfNode,
-    { from, pad, side }: { from: string; pad: number; side: number },
-    constants: string[] = [],
-  ): Activation {
-    const source = this.activation(from);
+  function slide(type: 'Conv' | 'MaxPool', node: TfNode, side: number, constants: string[] = []): Activation {
+    const { from, pad } = padded(node);
+    const source = activation(from);
     const stride = Number(node.attr?.strides?.list?.i?.[1]);
-    const name = this.#g.node(type, [source.name, ...constants], {
+    const name = g.node(type, [source.name, ...constants], {
       kernel_shape: [side, side],
       strides: [stride, stride],
       pads: [pad, pad, pad, pad],
@@ -158,54 +137,49 @@ class Converter {
   }
 
   /** The source has separate padding operations; ONNX pads in Conv and MaxPool. */
-  #padded(node: TfNode): { from: string; pad: number } {
-    let from = this.#graph.inputOf(node);
+  function padded(node: TfNode): { from: string; pad: number } {
+    let from = graph.inputOf(node);
     let pad = 0;
-    for (let before = this.#graph.node(from); /^(Transpose|Pad|PadV2)$/.test(before.op); ) {
-      if (before.op !== 'Transpose') pad = this.#symmetricPad(before);
-      from = this.#graph.inputOf(before);
-      before = this.#graph.node(from);
+    for (let before = graph.node(from); /^(Transpose|Pad|PadV2)$/.test(before.op); ) {
+      if (before.op !== 'Transpose') pad = symmetricPad(before);
+      from = graph.inputOf(before);
+      before = graph.node(from);
     }
     return { from, pad };
   }
 
-  #symmetricPad(node: TfNode): number {
-    const pads = [...this.#graph.constant(this.#graph.inputOf(node, 1)).values];
+  function symmetricPad(node: TfNode): number {
+    const pads = [...graph.constant(graph.inputOf(node, 1)).values];
     const pad = pads[4] ?? 0;
-    if (pads.join() !== [0, 0, 0, 0, pad, pad, pad, pad].join()) {
+    if (pads.join() !== [0, 0, 0, 0, pad, pad, pad, pad].join())
       throw new Error(`'${node.name}' pads by ${pads}`);
-    }
     return pad;
   }
 
-  #leakyRelu(node: TfNode): Activation {
-    const { name, side } = this.activation(this.#graph.inputOf(node));
+  function leakyRelu(node: TfNode): Activation {
+    const { name, side } = activation(graph.inputOf(node));
     const alpha = { float: node.attr?.alpha?.f ?? 0.2 };
-    return { name: this.#g.node('LeakyRelu', [name], { alpha }), side };
+    return { name: g.node('LeakyRelu', [name], { alpha }), side };
   }
 
-  #concat(node: TfNode): Activation {
-    const inputs = (node.input ?? []).slice(0, -1).map((input) => this.activation(input));
-    const axis = this.#graph.constant(this.#graph.inputOf(node, inputs.length)).values[0];
+  function concat(node: TfNode): Activation {
+    const inputs = (node.input ?? []).slice(0, -1).map(activation);
+    const axis = graph.constant(graph.inputOf(node, inputs.length)).values[0];
     if (axis !== 1) throw new Error(`'${node.name}' joins along axis ${axis}`);
-    return {
-      name: this.#g.node(
-        'Concat',
-        inputs.map(({ name }) => name),
-        { axis },
-      ),
-      side: inputs[0]?.side ?? 0,
-    };
+    const names = inputs.map(({ name }) => name);
+    return { name: g.node('Concat', names, { axis }), side: inputs[0]?.side ?? 0 };
   }
 
-  #resize(node: TfNode): Activation {
-    const source = this.activation(this.#graph.inputOf(node));
-    const side = this.#graph.constant(this.#graph.inputOf(node, 1)).values[0] ?? 0;
+  function resize(node: TfNode): Activation {
+    const source = activation(graph.inputOf(node));
+    const side = graph.constant(graph.inputOf(node, 1)).values[0] ?? 0;
     const scale = side / source.side;
-    const scales = this.#g.constant(Float32Array.of(1, 1, scale, scale));
+    const scales = g.constant(Float32Array.of(1, 1, scale, scale));
     const attributes = { mode: 'linear', coordinate_transformation_mode: 'half_pixel' };
-    return { name: this.#g.node('Resize', [source.name, '', scales], attributes), side };
+    return { name: g.node('Resize', [source.name, '', scales], attributes), side };
   }
+
+  return activation;
 }
 
 /**

@@ -22,40 +22,35 @@ interface TfConstant {
   values: Float32Array | Int32Array;
 }
 
-/** A TensorFlow.js graph model: its operations and constants by name. */
-export class TfGraph {
-  readonly #nodes: Map<string, TfNode>;
-  readonly #constants: Map<string, TfConstant>;
+export type TfGraph = ReturnType<typeof readGraph>;
 
-  /** @throws Error when `weights` has another length than `model` says */
-  constructor(model: TfModelJson, weights: Uint8Array) {
-    this.#nodes = new Map(model.modelTopology.node.map((node) => [node.name, node]));
-    this.#constants = readConstants(model, weights);
-  }
-
-  /** @returns the operation that makes tensor `name` */
-  node(name: string): TfNode {
-    const node = this.#nodes.get(name.replace(/:\d+$/, ''));
-    if (!node) throw new Error(`no operation makes '${name}'`);
-    return node;
-  }
-
-  /** @returns name of the `index`-th input of `node` */
-  inputOf(node: TfNode, index = 0): string {
-    const input = node.input?.[index];
-    if (input === undefined) throw new Error(`${node.op} '${node.name}' has no input ${index}`);
-    return input;
-  }
-
-  isConstant(name: string): boolean {
-    return this.#constants.has(name);
-  }
-
-  constant(name: string): TfConstant {
-    const constant = this.#constants.get(name);
-    if (!constant) throw new Error(`no constant is called '${name}'`);
-    return constant;
-  }
+/**
+ * A TensorFlow.js graph model: its operations and constants by name.
+ * @throws Error when `weights` has another length than `model` says
+ */
+export function readGraph(model: TfModelJson, weights: Uint8Array) {
+  const nodes = new Map(model.modelTopology.node.map((node) => [node.name, node]));
+  const constants = readConstants(model, weights);
+  return {
+    /** @returns the operation that makes tensor `name` */
+    node(name: string): TfNode {
+      const node = nodes.get(name.replace(/:\d+$/, ''));
+      if (!node) throw new Error(`no operation makes '${name}'`);
+      return node;
+    },
+    /** @returns name of the `index`-th input of `node` */
+    inputOf(node: TfNode, index = 0): string {
+      const input = node.input?.[index];
+      if (input === undefined) throw new Error(`${node.op} '${node.name}' has no input ${index}`);
+      return input;
+    },
+    isConstant: (name: string) => constants.has(name),
+    constant(name: string): TfConstant {
+      const constant = constants.get(name);
+      if (!constant) throw new Error(`no constant is called '${name}'`);
+      return constant;
+    },
+  };
 }
 
 /** @see https://github.com/tensorflow/tfjs: weights follow each other in manifest order, float32 here as float16 */
