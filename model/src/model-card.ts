@@ -75,13 +75,10 @@ export async function readCard(modelPath: string): Promise<ModelCard> {
 }
 
 async function readText(path: string): Promise<string> {
-  const { file, size } = await openFile(path);
-  try {
-    if (size > MAX_BYTES) throw new Error(`it is larger than ${MAX_BYTES} bytes`);
-    return await file.readFile('utf8');
-  } finally {
-    await file.close();
-  }
+  await using file = await openFile(path);
+  const { size } = await file.stat();
+  if (size > MAX_BYTES) throw new Error(`it is larger than ${MAX_BYTES} bytes`);
+  return await file.readFile('utf8');
 }
 
 function valuesOf(document: Document, path: string): unknown {

@@ -9,7 +9,7 @@ import { type ModelMetadata, readMetadata, TASK_NAMES, taskOf } from './model-me
 import { giveUsualForm, type OutputForm } from './onnx/output-form.ts';
 import { DataType, type ModelProto, type ValueInfoProto } from './onnx/schema.ts';
 import { selectCandidates } from './onnx/select-candidates.ts';
-import { StoredModel } from './onnx/stored-model.ts';
+import { type StoredModel, storeModel } from './onnx/stored-model.ts';
 import { giveFloat32, imageInput, layoutOf, sizeOf, takeUint8Frames } from './onnx/uint8-input.ts';
 import { probe } from './probe.ts';
 
@@ -270,7 +270,7 @@ const FED_TYPES: readonly number[] = [
 ];
 
 function read(path: string, { onWeights }: ReadOptions): Promise<StoredModel> {
-  return StoredModel.read(path, onWeights).catch((cause) => {
+  return storeModel(path, onWeights).catch((cause) => {
     // Errors with a code come from the file system: the model's file, or the disk for its weights.
     const isReadable = !cause.code && !cause.message.startsWith('weights ');
     const why = isReadable ? `${path} is not an ONNX file: ` : `can't read model ${path}: `;

@@ -6,13 +6,11 @@ const READ = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 
 /**
  * Opens a file to read it. The caller closes it.
- * @returns the file, and its size in bytes
  * @throws Error for a folder, a pipe or a device; the errors of the file system, which have a `code`
  */
-export async function openFile(path: string): Promise<{ file: FileHandle; size: number }> {
+export async function openFile(path: string): Promise<FileHandle> {
   const file = await open(path, READ);
-  const stats = await file.stat();
-  if (stats.isFile()) return { file, size: stats.size };
+  if ((await file.stat()).isFile()) return file;
   await file.close();
   throw new Error('it is a folder or a device, and no file');
 }

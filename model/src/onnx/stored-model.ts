@@ -20,76 +20,56 @@ const WEIGHTS = 'weights';
 
 type OnWeights = (file: string) => Promise<void>;
 
+export type StoredModel = Awaited<ReturnType<typeof storeModel>>;
+
 /**
- * A parsed ONNX file: its graph is in memory, and its weights are in a temporary file. Changed graphs are written
+ * Parses an ONNX file: its graph is in memory, and its weights are in a temporary file. Changed graphs are written
  * beside that file. Runtimes map the file: JavaScript never copies the weights, and later changes of the original have
  * no effect. Weights in other files beside the original, as torch writes them since 2.9, are copied too.
+ * @param onWeights called with each file of external weights, before it is read
+ * @throws Error when the file is not ONNX, or when external weights are missing or not beside the file
  */
-export class StoredModel {
-  /** Changes with the content of the file and of its external weights. */
-  readonly version: string;
-  /** Bytes of the weights in the temporary file. */
-  readonly weights: number;
-  readonly #graph: Uint8Array;
-  readonly #folder: string;
-  #written = 0;
-
-  private constructor(graph: Uint8Array, folder: string, version: string, weights: number) {
-    this.#graph = graph;
-    this.#folder = folder;
-    this.version = version;
-    this.weights = weights;
-  }
-
-  /**
-   * @param onWeights called with each file of external weights, before it is read
-   * @throws Error when the file is not ONNX, or when external weights are missing or not beside the file
-   */
-  static async read(path: string, onWeights: OnWeights = async () => {}): Promise<StoredModel> {
-    const file = await readWhole(path);
-    const model = parse(file);
-    const folder = await scratchFolder();
-    const target = await open(join(folder, WEIGHTS), 'wx');
-    try {
-      const hash = createHash('sha256');
-      for (const block of blocksOf(file)) {
-        hash.update(block);
-        await turn();
-      }
-      const weights = await moveWeights(
-        model,
-        (tensor) => readExternal(tensor, dirname(path), onWeights),
-        target,
-        hash,
-      );
-      const graph = encodeModel(model);
-      // Frees the buffer at once. It is outside V8's heap, so that the garbage collector could free it too late.
-      if (file.buffer instanceof ArrayBuffer) file.buffer.transfer(0);
-      return new StoredModel(graph, folder, hash.digest('hex').slice(0, 12), weights);
-    } catch (error) {
-      await rm(folder, { recursive: true, force: true });
-      throw error;
-    } finally {
-      await target.close();
+export async function storeModel(path: string, onWeights: OnWeights = async () => {}) {
+  const file = await readWhole(path);
+  const model = parse(file);
+  const folder = await scratchFolder();
+  await using target = await open(join(folder, WEIGHTS), 'wx');
+  try {
+    const hash = createHash('sha256');
+    for (const block of blocksOf(file)) {
+      hash.update(block);
+      await turn();
     }
-  }
-
-  /** A copy of the graph that may be changed; without the large weights. */
-  get graph(): ModelProto {
-    return decodeModel(this.#graph);
-  }
-
-  /** Writes a graph beside its weights. @returns its path, valid until {@link close} */
-  async write(graph: ModelProto): Promise<string> {
-    const path = join(this.#folder, `model-${this.#written++}.onnx`);
-    await writeFile(path, encodeModel(graph));
-    return path;
-  }
-
-  /** Removes the files. Runtimes that have loaded them keep their mappings. */
-  async close(): Promise<void> {
-    // Windows can't remove a mapped file.
-    await rm(this.#folder, { recursive: true, force: true }).catch(() => {});
+    const read = (tensor: TensorProto) => readExternal(tensor, dirname(path), onWeights);
+    const weights = await moveWeights(model, read, target, hash);
+    const stored = encodeModel(model);
+    // Frees the buffer at once. It is outside V8's heap, so that the garbage collector could free it too late.
+    if (file.buffer instanceof ArrayBuffer) file.buffer.transfer(0);
+    let written = 0;
+    return {
+      /** Changes with the content of the file and of its external weights. */
+      version: hash.digest('hex').slice(0, 12),
+      /** Bytes of the weights in the temporary file. */
+      weights,
+      /** A copy of the graph that may be changed; without the large weights. */
+      get graph(): ModelProto {
+        return decodeModel(stored);
+      },
+      /** Writes a graph beside its weights. @returns its path, valid until `close` */
+      async write(graph: ModelProto): Promise<string> {
+        const path = join(folder, `model-${written++}.onnx`);
+        await writeFile(path, encodeModel(graph));
+        return path;
+      },
+      /** Removes the files. Runtimes that have loaded them keep their mappings. */
+      async close(): Promise<void> {
+        // Windows can't remove a mapped file.
+        await rm(folder, { recursive: true, force: true }).catch(() => {});
+      },
+    };
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true });
+    throw error;
   }
 }
 
@@ -110,15 +90,12 @@ function parse(file: Buffer): ModelProto {
 const MAX_BYTES = 2 ** 31 - 1;
 
 async function readWhole(path: string): Promise<Buffer> {
-  const { file, size } = await openFile(path);
-  try {
-    if (size > MAX_BYTES) throw new Error('it is larger than 2 GB: export its weights as external data');
-    const bytes = Buffer.allocUnsafeSlow(size);
-    const { bytesRead } = await file.read(bytes, 0, size, 0);
-    return bytes.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
+  await using file = await openFile(path);
+  const { size } = await file.stat();
+  if (size > MAX_BYTES) throw new Error('it is larger than 2 GB: export its weights as external data');
+  const bytes = Buffer.allocUnsafeSlow(size);
+  const { bytesRead } = await file.read(bytes, 0, size, 0);
+  return bytes.subarray(0, bytesRead);
 }
 
 /** @returns a new folder in the first writable place: a container may have a read-only root */
@@ -172,22 +149,18 @@ async function* readExternal({ name, externalData = [] }: TensorProto, folder: s
     throw new Error(`weights '${name}' lie in '${location}', which is no file beside it`);
   }
   await onWeights(join(folder, location));
-  const { file, size } = await openFile(join(folder, location)).catch((cause) => {
+  await using file = await openFile(join(folder, location)).catch((cause) => {
     throw new Error(`weights '${name}' lie in '${location}', which can't be read: ${cause.message}`);
   });
-  try {
-    const offset = Number(facts.get('offset') ?? 0);
-    const end = offset + Number(facts.get('length') ?? size - offset);
-    if (!(offset >= 0 && end >= offset && end <= size)) {
-      throw new Error(`weights '${name}' end beyond '${location}'`);
-    }
-    for (let at = offset; at < end; at += BLOCK) {
-      const block = Buffer.alloc(Math.min(BLOCK, end - at));
-      await file.read(block, 0, block.length, at);
-      yield block;
-    }
-  } finally {
-    await file.close();
+  const { size } = await file.stat();
+  const offset = Number(facts.get('offset') ?? 0);
+  const end = offset + Number(facts.get('length') ?? size - offset);
+  if (!(offset >= 0 && end >= offset && end <= size))
+    throw new Error(`weights '${name}' end beyond '${location}'`);
+  for (let at = offset; at < end; at += BLOCK) {
+    const block = Buffer.alloc(Math.min(BLOCK, end - at));
+    await file.read(block, 0, block.length, at);
+    yield block;
   }
 }
 
