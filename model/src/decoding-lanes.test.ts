@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { DecodingLanes } from './decoding-lanes.ts';
+import { createDecodingLanes } from './decoding-lanes.ts';
 
 const LARGE = 200_000_000;
 const SMALL = 1_000_000;
@@ -8,7 +8,7 @@ const SMALL = 1_000_000;
 function start(places: number) {
   const begun: string[] = [];
   const finish = new Map<string, () => void>();
-  const lanes = new DecodingLanes<string>(
+  const lanes = createDecodingLanes<string>(
     places,
     (item) =>
       new Promise((resolve) => {

@@ -1,12 +1,21 @@
+import type { Detection } from '@video-pipeline/frame';
 import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipeline/picture';
 import { giveBack } from '@video-pipeline/picture/codec';
 import { Batcher, bucketFor, bucketsUpTo } from './batcher.ts';
-import { DecodingLanes, Lane } from './decoding-lanes.ts';
-import type { DetectorOptions, DetectRequest, PictureResult, TensorRequest } from './detector-options.ts';
+import { createDecodingLanes, createLane, type DecodingLanes, type Lane } from './decoding-lanes.ts';
+import type { DeviceUse } from './device-use.ts';
 import type { Candidate, OutputTensor } from './heads/index.ts';
+import type { Runtime, WorkerJob } from './inference-pool.ts';
 import { InputSizes } from './input-sizes.ts';
 import type { ModelFile } from './model-file.ts';
-import { decodePicture, frameBytes, layOut, type Picture, pictureError } from './picture.ts';
+import {
+  type DecodeOptions,
+  decodePicture,
+  frameBytes,
+  layOut,
+  type Picture,
+  pictureError,
+} from './picture.ts';
 import { resizeLinear } from './resize.ts';
 import { resizeInWorker } from './resize-pool.ts';
 import { ServiceRate } from './service-rate.ts';
@@ -14,7 +23,38 @@ import type { Precision } from './session.ts';
 import { toDetection } from './to-detection.ts';
 import { untilAborted } from './until-aborted.ts';
 
-export type * from './detector-options.ts';
+/** The detections of one picture, or the reason why there are none. `width` and `height` in pixels. */
+export type PictureResult = { width: number; height: number; detections: Detection[] } | { error: string };
+
+interface DetectRequest {
+  pictures: readonly Uint8Array[];
+  /** 0..1 */
+  threshold: number;
+  /** Id of the client: clients are served in turn. */
+  client: string;
+  /** Ends the request. Its pictures that have not begun are dropped. */
+  signal: AbortSignal;
+}
+
+/** Frames in the size of the model's input, for which the raw outputs are wanted. */
+type TensorRequest = Pick<WorkerJob, 'dims' | 'frames'> & Pick<DetectRequest, 'client' | 'signal'>;
+
+/** A model on its runtime, and what limits and observes its detector. */
+export interface DetectorOptions extends Omit<DeviceUse, 'device' | 'pool'>, Pick<DecodeOptions, 'resize'> {
+  model: ModelFile;
+  pool: Runtime;
+  device: string;
+  /** Pictures with more pixels are refused before they are decoded. */
+  maxPixels: number;
+  /** Most pictures that may wait. A request that would exceed it is refused. */
+  maxQueue: number;
+  observe(step: 'queue' | 'picture' | 'batch' | 'inference' | 'head', seconds: number): void;
+  observeBatch(size: number): void;
+  /** Called with the number of pictures of a batch that may have had more candidates than the model's graph returns. */
+  observeCut(pictures: number): void;
+  /** Called when the runtime could not be made ready for another size of input. */
+  onWarmUpError(error: Error): void;
+}
 
 /** More pictures wait than the queue may hold; try again later. */
 export class OverloadedError extends Error {
@@ -75,8 +115,8 @@ export class Detector {
     // Two batches for each thread: it starts the second at once, without waiting for the main thread.
     const concurrency = 2 * pool.size;
     const places = (concurrency + 1) * Math.max(...batchSizes) + 1;
-    this.#lanes = new DecodingLanes(places, (job) => this.#begin(job));
-    this.#tensors = new Lane(pool.size, ({ request: { frames, dims }, result }) =>
+    this.#lanes = createDecodingLanes(places, (job) => this.#begin(job));
+    this.#tensors = createLane(pool.size, ({ request: { frames, dims }, result }) =>
       pool.ask(frames, dims).then(result.resolve, result.reject),
     );
     this.#batcher = new Batcher({

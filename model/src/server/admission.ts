@@ -30,7 +30,7 @@ interface Claim {
  * model. Under overload that work would be wasted on requests that are refused.
  */
 export function admitAtHeaders(app: FastifyInstance, service: Service): void {
-  const admission = new Admission(service);
+  const { refusal, enter } = createAdmission(service);
   /** Time of the last refusal, by socket. */
   const refusedAt = new WeakMap<object, number>();
   app.addHook('onRequest', async (request, reply) => {
@@ -38,91 +38,80 @@ export function admitAtHeaders(app: FastifyInstance, service: Service): void {
     const { socket } = request.raw;
     // A client that ignores Retry-After has to wait here for the rest of that time, with its body unread.
     const left = (refusedAt.get(socket) ?? -Infinity) + RETRY_AFTER_SECONDS * 1000 - performance.now();
-    if (left > 0 && admission.refusal(request)) await sleep(left);
+    if (left > 0 && refusal(request)) await sleep(left);
     // A client that has disconnected meanwhile would hold its place for ever.
     if (socket.destroyed) throw new HttpError(499, 'the client has gone');
-    const refusal = admission.refusal(request);
-    if (!refusal) return admission.enter(request, reply);
+    const refused = refusal(request);
+    if (!refused) return enter(request, reply);
     refusedAt.set(socket, performance.now());
-    throw refusal;
+    throw refused;
   });
 }
 
-class Admission {
-  readonly #service: Service;
+function createAdmission({ limits: { maxRequests, maxBodyBytes }, detectors: current }: Service) {
   /** Requests in progress, the bytes of their bodies, and the frames expected in bodies that are still being read. */
-  #requests = 0;
-  #bytes = 0;
-  #expected = 0;
+  const serving = { requests: 0, bytes: 0, expected: 0 };
   /** Bytes of the largest recent frame. */
-  #seenBytes: number | undefined;
-
-  constructor(service: Service) {
-    this.#service = service;
-  }
+  let seenBytes: number | undefined;
 
   /** @returns why the request must be refused; undefined if it is admitted */
-  refusal(request: FastifyRequest): HttpError | undefined {
-    const { maxRequests, maxBodyBytes } = this.#service.limits;
-    const claim = this.#claimOf(request);
-    if (this.#requests >= maxRequests) {
-      return new HttpError(429, `${this.#requests} requests are being served`, 'MAX_CONCURRENT_REQUESTS');
-    }
-    if (this.#bytes > 0 && this.#bytes + claim.bytes > LARGEST_BODIES * maxBodyBytes) {
-      return new HttpError(429, `bodies of ${this.#bytes} bytes are being served`, 'MAX_BODY_BYTES');
-    }
-    return this.#refusalByQueue(request, claim);
+  function refusal(request: FastifyRequest): HttpError | undefined {
+    const { requests, bytes } = serving;
+    const claim = claimOf(request);
+    if (requests >= maxRequests)
+      return new HttpError(429, `${requests} requests are being served`, 'MAX_CONCURRENT_REQUESTS');
+    if (bytes > 0 && bytes + claim.bytes > LARGEST_BODIES * maxBodyBytes)
+      return new HttpError(429, `bodies of ${bytes} bytes are being served`, 'MAX_BODY_BYTES');
+    return refusalByQueue(request, claim);
   }
 
-  enter(request: FastifyRequest, reply: FastifyReply): void {
-    const { bytes, frames } = this.#claimOf(request);
+  function enter(request: FastifyRequest, reply: FastifyReply): void {
+    const { bytes, frames } = claimOf(request);
     let expected = frames;
-    this.#requests++;
-    this.#bytes += bytes;
-    this.#expected += expected;
+    serving.requests++;
+    serving.bytes += bytes;
+    serving.expected += expected;
     const hasArrived = () => {
-      this.#expected -= expected;
+      serving.expected -= expected;
       expected = 0;
     };
     request.hasArrived = (pictures) => {
       hasArrived();
       // The largest size makes the estimated number of frames low: a number too high would refuse requests without
       // need.
-      if (pictures > 0) this.#seenBytes = Math.max(bytes / pictures, FORGETTING * (this.#seenBytes ?? 0));
+      if (pictures > 0) seenBytes = Math.max(bytes / pictures, FORGETTING * (seenBytes ?? 0));
     };
     reply.raw.once('close', () => {
       hasArrived();
-      this.#requests--;
-      this.#bytes -= bytes;
+      serving.requests--;
+      serving.bytes -= bytes;
     });
   }
 
-  #refusalByQueue(request: FastifyRequest, { frames }: Claim): HttpError | undefined {
-    const detectors = [...this.#service.detectors().values()];
+  function refusalByQueue(request: FastifyRequest, { frames }: Claim): HttpError | undefined {
+    const detectors = [...current().values()];
     if (detectors.length === 0) return new HttpError(503, LOADING);
+    const { expected } = serving;
     const queued = Math.min(...detectors.map((detector) => detector.queued));
     const room = Math.max(...detectors.map((detector) => detector.maxQueue)) - queued;
-    const before = queued + this.#expected;
-    if (before > 0 && this.#expected + frames > room) {
+    const before = queued + expected;
+    if (before > 0 && expected + frames > room)
       return new HttpError(429, `${before} pictures wait already`, 'MAX_QUEUED_FRAMES');
-    }
     const waitMs = (1000 * before) / Math.max(...detectors.map((detector) => detector.framesPerSecond));
     const most = deadlineOf(request) ?? MAX_WAIT_MS;
     if (waitMs <= most || Number.isNaN(waitMs)) return undefined;
     const seconds = (ms: number) => (ms / 1000).toFixed(1);
-    return new HttpError(
-      429,
-      `the ${before} pictures that wait already take ${seconds(waitMs)} s, over ${seconds(most)}`,
-      'MAX_QUEUED_FRAMES',
-    );
+    const why = `the ${before} pictures that wait already take ${seconds(waitMs)} s, over ${seconds(most)}`;
+    return new HttpError(429, why, 'MAX_QUEUED_FRAMES');
   }
 
-  #claimOf(request: FastifyRequest): Claim {
-    const { maxBodyBytes } = this.#service.limits;
+  function claimOf(request: FastifyRequest): Claim {
     const stated = request.headers['content-length'];
     // A body without a stated length counts with the largest size, and as one picture.
     if (stated === undefined) return { bytes: maxBodyBytes, frames: 1 };
     const bytes = Math.min(Number(stated), maxBodyBytes);
-    return { bytes, frames: Math.max(1, Math.floor(bytes / (this.#seenBytes ?? FIRST_FRAME_BYTES))) };
+    return { bytes, frames: Math.max(1, Math.floor(bytes / (seenBytes ?? FIRST_FRAME_BYTES))) };
   }
+
+  return { refusal, enter };
 }
