@@ -67,24 +67,20 @@ export function letterbox(
 ): Letterbox {
   const [boundWidth, boundHeight] =
     size.kind === 'fixed' ? [size.width, size.height] : [size.longest, size.longest];
-  if (fit === 'crop')
-    return { ...stretched(pictureWidth, pictureHeight, boundWidth, boundHeight), isCropped: true };
-  if (fit === 'stretch') return stretched(pictureWidth, pictureHeight, boundWidth, boundHeight);
+  const isStretched = fit === 'stretch' || fit === 'crop';
   const scale = Math.min(boundWidth / pictureWidth, boundHeight / pictureHeight);
-  const width = Math.min(boundWidth, Math.max(1, roundHalfEven(pictureWidth * scale)));
-  const height = Math.min(boundHeight, Math.max(1, roundHalfEven(pictureHeight * scale)));
-  const inputWidth = size.kind === 'fixed' ? size.width : roundUp(width, size.stride);
-  const inputHeight = size.kind === 'fixed' ? size.height : roundUp(height, size.stride);
+  const scaled = (side: number, bound: number) =>
+    isStretched ? bound : Math.min(bound, Math.max(1, roundHalfEven(side * scale)));
+  const [width, height] = [scaled(pictureWidth, boundWidth), scaled(pictureHeight, boundHeight)];
+  const padded = (side: number, bound: number) =>
+    isStretched || size.kind === 'fixed' ? bound : roundUp(side, size.stride);
+  const [inputWidth, inputHeight] = [padded(width, boundWidth), padded(height, boundHeight)];
   const left = fit === 'corner' ? 0 : Math.floor((inputWidth - width) / 2);
   const top = fit === 'corner' ? 0 : Math.floor((inputHeight - height) / 2);
   // Each side by its own scale, since each is rounded to whole pixels.
   const scales = { scaleX: width / pictureWidth, scaleY: height / pictureHeight };
-  return { inputWidth, inputHeight, width, height, left, top, ...scales };
-}
-
-function stretched(pictureWidth: number, pictureHeight: number, width: number, height: number): Letterbox {
-  const scales = { scaleX: width / pictureWidth, scaleY: height / pictureHeight };
-  return { inputWidth: width, inputHeight: height, width, height, left: 0, top: 0, ...scales };
+  const place = { inputWidth, inputHeight, width, height, left, top, ...scales };
+  return fit === 'crop' ? { ...place, isCropped: true } : place;
 }
 
 /** Converts a box `[x1, y1, x2, y2]` from pixels of the model's input to pixels of the picture, cut at its edges. */

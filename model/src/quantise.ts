@@ -23,21 +23,7 @@ export interface QuantiseOptions extends ToolOptions {
   note(line: string): void;
 }
 
-/** Comparison of the original and the int8 model on the same pictures. */
-interface QuantiseCost {
-  output: string;
-  pictures: number;
-  /** Objects of the original, of the int8 model, and of both: same class, and an overlap above 0.5. */
-  before: number;
-  after: number;
-  both: number;
-  /** How far the sides of boxes moved, pixels of the picture. */
-  boxes: { median: number; most: number };
-  /** How much confidences changed. */
-  scores: { median: number; most: number };
-  /** Time for one picture on one thread, milliseconds. */
-  ms: { before: number; after: number };
-}
+type QuantiseCost = Awaited<ReturnType<typeof quantise>>;
 
 /** onnxruntime's own quantisation (MIT), which needs ONNX's Python package (Apache-2.0). */
 const PACKAGES = ['onnxruntime==1.30.0', 'onnx==1.23.2', 'numpy==2.4.6'];
@@ -49,7 +35,7 @@ const run = promisify(execFile);
  * Writes a model with its convolutions in int8 and compares it with the original. The new model accepts uint8 frames.
  * @throws Error when the folder has no pictures, or Python is missing
  */
-export async function quantise(file: string, options: QuantiseOptions): Promise<QuantiseCost> {
+export async function quantise(file: string, options: QuantiseOptions) {
   const { pictures: folder, note, maxPixels, output = file.replace(/(\.onnx)?$/, '-int8.onnx') } = options;
   const names = (await readdir(folder)).filter((name) => /\.(jpe?g|png|webp)$/i.test(name)).sort();
   if (names.length === 0) throw new Error(`${folder} holds no picture (JPEG, PNG, WebP)`);
@@ -84,6 +70,7 @@ export async function quantise(file: string, options: QuantiseOptions): Promise<
     output,
     pictures: pictures.length,
     ...compare(before.seen, after.seen),
+    /** Time for one picture on one thread, milliseconds. */
     ms: { before: before.ms, after: after.ms },
   };
 }
@@ -183,8 +170,14 @@ export function compare(before: readonly PictureResult[], after: readonly Pictur
     Math.max(...a.bbox.map((side, at) => Math.abs(side - (b.bbox[at] ?? 0)))),
   );
   const changed = pairs.map(([a, b]) => Math.abs(a.confidence - b.confidence));
-  const numbers = { before: count(before), after: count(after), both: pairs.length };
-  return { ...numbers, boxes: spread(moved), scores: spread(changed) };
+  return {
+    /** Objects of each model, and of both: same class, and an overlap above 0.5. */
+    ...{ before: count(before), after: count(after), both: pairs.length },
+    /** How far the sides of boxes moved, pixels of the picture. */
+    boxes: spread(moved),
+    /** How much confidences changed. */
+    scores: spread(changed),
+  };
 }
 
 function spread(values: readonly number[]): { median: number; most: number } {

@@ -3,6 +3,8 @@ import { fromBase64 } from './base64.ts';
 import { checkFrames } from './service.ts';
 import type { TensorInput } from './tensors.ts';
 
+const badRequest = (why: string) => new HttpError(400, why);
+
 /** Name of the only input and of the only output. */
 export const INPUT_NAME = 'image';
 export const OUTPUT_NAME = 'detections';
@@ -22,7 +24,7 @@ export function readInferRequest(
 ): { pictures: Buffer[]; id: string | undefined; threshold?: number | undefined; tensor?: TensorInput } {
   const end = headerLength ?? body.length;
   if (!Number.isInteger(end) || end < 0 || end > body.length) {
-    throw new HttpError(400, `the JSON header can't have ${headerLength} of the body's ${body.length} bytes`);
+    throw badRequest(`the JSON header can't have ${headerLength} of the body's ${body.length} bytes`);
   }
   const { inputs, outputs, parameters, ...header } = parseHeader(body.subarray(0, end));
   const id = typeof header.id === 'string' ? header.id : undefined;
@@ -32,7 +34,7 @@ export function readInferRequest(
   }
   checkOutputs(outputs);
   if (!isRecord(input) || input.name !== INPUT_NAME || input.datatype !== 'BYTES') {
-    throw new HttpError(400, `there must be one input, '${INPUT_NAME}' of type BYTES`);
+    throw badRequest(`there must be one input, '${INPUT_NAME}' of type BYTES`);
   }
   const pictures =
     input.data === undefined
@@ -40,14 +42,11 @@ export function readInferRequest(
       : picturesIn(input.data);
   const { shape } = input;
   if (!Array.isArray(shape) || shape.length !== 1 || shape[0] !== pictures.length) {
-    throw new HttpError(
-      400,
-      `shape ${JSON.stringify(shape)?.slice(0, 60)} does not fit ${pictures.length} elements`,
-    );
+    throw badRequest(`shape ${JSON.stringify(shape)?.slice(0, 60)} does not fit ${pictures.length} elements`);
   }
   const threshold = isRecord(parameters) ? parameters.threshold : undefined;
   if (threshold !== undefined && !(typeof threshold === 'number' && threshold >= 0 && threshold <= 1)) {
-    throw new HttpError(400, 'parameter threshold must be a number from 0 to 1');
+    throw badRequest('parameter threshold must be a number from 0 to 1');
   }
   return { pictures, id, threshold };
 }
@@ -61,21 +60,18 @@ function tensorOf(
 ): TensorInput {
   const isSize = (size: unknown) => Number.isInteger(size) && Number(size) > 0;
   if (typeof name !== 'string' || !Array.isArray(shape) || shape.length > 8 || !shape.every(isSize))
-    throw new HttpError(400, 'an input of FP32 needs a name and a shape');
+    throw badRequest('an input of FP32 needs a name and a shape');
   checkSize(binary, parameters);
-  if (binary.length % 4 > 0) throw new HttpError(400, 'FP32 values have 4 bytes each');
+  if (binary.length % 4 > 0) throw badRequest('FP32 values have 4 bytes each');
   const wanted = Array.isArray(outputs) ? outputs : [];
   const isBinary = (of: unknown, key: string) =>
     isRecord(of) && isRecord(of.parameters) && of.parameters[key] === true;
   const areBinary = wanted.every((output) => isBinary(output, 'binary_data'));
   if (wanted.length > 0 ? !areBinary : !isBinary({ parameters: about }, 'binary_data_output'))
-    throw new HttpError(
-      400,
-      'outputs of FP32 are given as binary data: set binary_data, or binary_data_output',
-    );
+    throw badRequest('outputs of FP32 are given as binary data: set binary_data, or binary_data_output');
   const names = wanted.map((one) => String(one.name));
   // Each costs its tensor's bytes.
-  if (new Set(names).size < names.length) throw new HttpError(400, 'an output is asked for twice');
+  if (new Set(names).size < names.length) throw badRequest('an output is asked for twice');
   // Copied to an address that is aligned for floats.
   const values = new Float32Array(new Uint8Array(binary).buffer);
   return { name, shape, values, ...(names.length > 0 && { outputs: names }) };
@@ -90,7 +86,7 @@ function checkOutputs(outputs: unknown): void {
   const unknown = names.findIndex((name) => name !== OUTPUT_NAME);
   if (unknown < 0 && Array.isArray(outputs)) return;
   const named = JSON.stringify(names[unknown])?.slice(0, 60);
-  throw new HttpError(400, `there is no output ${named}; there is '${OUTPUT_NAME}'`);
+  throw badRequest(`there is no output ${named}; there is '${OUTPUT_NAME}'`);
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -105,14 +101,14 @@ function parseHeader(json: Buffer): Record<string, unknown> {
   } catch {
     // The error below is enough.
   }
-  throw new HttpError(400, 'the header is not a JSON object');
+  throw badRequest('the header is not a JSON object');
 }
 
 function picturesIn(data: unknown): Buffer[] {
-  if (!Array.isArray(data)) throw new HttpError(400, 'data is not a list');
+  if (!Array.isArray(data)) throw badRequest('data is not a list');
   return data.map((text, index) => {
     const bytes = typeof text === 'string' ? fromBase64(text) : undefined;
-    if (!bytes) throw new HttpError(400, `data[${index}] is not text in base64`);
+    if (!bytes) throw badRequest(`data[${index}] is not text in base64`);
     return bytes;
   });
 }
@@ -121,13 +117,9 @@ function picturesIn(data: unknown): Buffer[] {
 function checkSize(binary: Buffer, parameters: unknown): void {
   const size = isRecord(parameters) ? parameters.binary_data_size : undefined;
   if (size === undefined && binary.length === 0)
-    throw new HttpError(
-      400,
-      'its values must follow as binary data, and binary_data_size say how many bytes',
-    );
+    throw badRequest('its values must follow as binary data, and binary_data_size say how many bytes');
   if (size !== binary.length) {
-    throw new HttpError(
-      400,
+    throw badRequest(
       `binary_data_size is ${JSON.stringify(size)?.slice(0, 60)}, but ${binary.length} bytes follow the header`,
     );
   }
@@ -139,8 +131,7 @@ function elements(binary: Buffer, parameters: unknown, maxFrames: number): Buffe
   for (let at = 0; at < binary.length; ) {
     const start = at + 4;
     const end = start <= binary.length ? start + binary.readUInt32LE(at) : Number.POSITIVE_INFINITY;
-    if (end > binary.length)
-      throw new HttpError(400, `element ${found.length} is longer than the binary data`);
+    if (end > binary.length) throw badRequest(`element ${found.length} is longer than the binary data`);
     found.push(binary.subarray(start, end));
     // At once: a body of zeros would be millions of empty elements.
     checkFrames(found.length, maxFrames);
