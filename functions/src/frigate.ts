@@ -4,22 +4,7 @@ import type { MqttConnection } from './mqtt.ts';
 
 // Topics and payloads of Frigate, for the facts that this pipeline knows: https://docs.frigate.video/integrations/mqtt/
 
-/** Frigate's description of an object; times in epoch seconds. Fields that are not known here are left out. */
-interface TrackedObject {
-  id: string;
-  camera: string;
-  label: string;
-  sub_label: null;
-  frame_time: number;
-  start_time: number;
-  end_time: number | null;
-  false_positive: false;
-  stationary: boolean;
-  current_zones: string[];
-  entered_zones: string[];
-  has_snapshot: boolean;
-  has_clip: boolean;
-}
+type TrackedObject = ReturnType<typeof firstOf>;
 
 interface FrigateMessage {
   type: 'new' | 'update' | 'end';
@@ -53,20 +38,24 @@ export function createFrigateMessages(): (event: SceneEvent) => FrigateMessage {
   };
 }
 
-function firstOf(id: string, event: SceneEvent): TrackedObject {
-  const time = event.at / 1000;
+/**
+ * Frigate's description of an object, as it was before its first event; times in epoch seconds. Fields that are not
+ * known here are left out.
+ */
+function firstOf(id: string, { at, stream_id, class_name, type, zone }: SceneEvent) {
+  const time = at / 1000;
   return {
     id,
-    camera: event.stream_id,
-    label: event.class_name ?? 'object',
+    camera: stream_id,
+    label: class_name ?? 'object',
     sub_label: null,
     frame_time: time,
     start_time: time,
-    end_time: null,
+    end_time: null as number | null,
     false_positive: false,
     stationary: false,
-    current_zones: event.type === 'left_zone' && event.zone !== undefined ? [event.zone] : [],
-    entered_zones: [],
+    current_zones: type === 'left_zone' && zone !== undefined ? [zone] : [],
+    entered_zones: [] as string[],
     has_snapshot: false,
     has_clip: false,
   };

@@ -29,6 +29,10 @@ import {
 
 export { PictureError };
 
+/** A JPEG, and the upright size that its record gives, pixels. */
+type Recorded = Pick<Frame, 'jpeg' | 'width' | 'height'>;
+type Size = Pick<Frame, 'width' | 'height'>;
+
 /** A picture of another size than its record says. */
 export class SizeMismatchError extends PictureError {}
 
@@ -57,15 +61,14 @@ const SLICE_MS = 10;
 
 /**
  * Draws a label and a box, or the outline of the mask, for each {@link drawable} detection. The event loop stays free.
- * @param frame a JPEG, and the upright size that its record gives, pixels
  * @param how encoding of the result; default: quality 85. With `boxes: false` nothing is drawn
- * @returns an upright JPEG of that size without metadata: a new one in 4:2:0. With `boxes: false`, a fitting one itself
- * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of that size
+ * @returns an upright JPEG of the recorded size without metadata: a new one in 4:2:0. With `boxes: false`, a fitting one
+ * @throws PictureError when it is no JPEG, broken, over 50 million pixels, or not of the recorded size
  * @example
  * const annotated = await annotateJpeg({ jpeg, width: 1280, height: 720 }, detections, { quality: 70 });
  */
 export async function annotateJpeg(
-  frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
+  frame: Recorded,
   detections: readonly Detection[],
   { boxes = true, ...how }: Partial<EncodeOptions> & { boxes?: boolean } = {},
 ): Promise<Buffer> {
@@ -76,7 +79,7 @@ export async function annotateJpeg(
 }
 
 /** Whether a JPEG has no metadata, and by its header the size that its record gives. */
-function isAsRecorded({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): boolean {
+function isAsRecorded({ jpeg, width, height }: Recorded): boolean {
   try {
     const header = readPictureHeader(jpeg, { maxPixels: Math.min(width * height, MAX_PIXELS) });
     return header.jpeg?.isPlain === true && header.width === width && header.height === height;
@@ -85,15 +88,11 @@ function isAsRecorded({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
   }
 }
 
-export function pixelsOf({ width, height }: Pick<Frame, 'width' | 'height'>): number {
+export function pixelsOf({ width, height }: Size): number {
   return width * height;
 }
 
-async function draw(
-  frame: Pick<Frame, 'jpeg' | 'width' | 'height'>,
-  detections: readonly Detection[],
-  how: EncodeOptions,
-): Promise<Buffer> {
+async function draw(frame: Recorded, detections: readonly Detection[], how: EncodeOptions): Promise<Buffer> {
   const picture = await decode(frame);
   const pixels = pixelsIn(picture);
   const glyphs = await loadGlyphs(textSize(pixels));
@@ -118,10 +117,7 @@ async function draw(
  * paint ({@link MIN_PAINTED_PIXELS}). The result depends on the arguments alone.
  * @param picture size, pixels
  */
-export function drawable(
-  picture: Pick<Frame, 'width' | 'height'>,
-  detections: readonly Detection[],
-): Detection[] {
+export function drawable(picture: Size, detections: readonly Detection[]): Detection[] {
   const surest = detections.toSorted((one, other) => other.confidence - one.confidence).slice(0, MAX_BOXES);
   let left = Math.max(MIN_PAINTED_PIXELS, picture.width * picture.height);
   const tooMuch = surest.findIndex((detection) => {
@@ -135,7 +131,7 @@ export function drawable(
  * Estimate of the pixels that a detection paints: the edges of its box, or its outline with the area in it; the part of
  * its label in the picture; and its key points.
  */
-function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection): number {
+function workOf(picture: Size, detection: Detection): number {
   const [x1, y1, x2, y2] = detection.bbox;
   const width = Math.min(picture.width, Math.max(0, x2) - Math.max(0, x1));
   const height = Math.min(picture.height, Math.max(0, y2) - Math.max(0, y1));
@@ -150,7 +146,7 @@ function workOf(picture: Pick<Frame, 'width' | 'height'>, detection: Detection):
 }
 
 /** The area of the smallest box around a polygon, and its outline. */
-function areaOf(picture: Pick<Frame, 'width' | 'height'>, polygon: Points): number {
+function areaOf(picture: Size, polygon: Points): number {
   const points = near(picture, polygon);
   const [columns, rows] = [0, 1].map((axis) => {
     const places = points.map((point) => point[axis] as number);
@@ -166,12 +162,12 @@ function areaOf(picture: Pick<Frame, 'width' | 'height'>, polygon: Points): numb
 }
 
 /** Points no farther outside of the picture than its size, so that a line to them is not endless. */
-function near({ width, height }: Pick<Frame, 'width' | 'height'>, points: Points): Points {
+function near({ width, height }: Size, points: Points): Points {
   const clamp = (value: number, side: number) => Math.min(Math.max(value, -side), 2 * side);
   return points.map(([x, y]) => [clamp(x, width), clamp(y, height)]);
 }
 
-async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'height'>): Promise<Raster> {
+async function decode({ jpeg, width, height }: Recorded): Promise<Raster> {
   if (!jpeg.subarray(0, JPEG_START.length).equals(JPEG_START)) throw new PictureError('is not a JPEG');
   if (width * height > MAX_PIXELS) throw new PictureError(`is over ${MAX_PIXELS} pixels: ${width}x${height}`);
   // The limit keeps a small file that unpacks to a huge picture out of memory.
@@ -184,11 +180,10 @@ async function decode({ jpeg, width, height }: Pick<Frame, 'jpeg' | 'width' | 'h
     if (!(cause instanceof PictureError)) throw cause;
     throw new PictureError(`can't be decoded: ${cause.message}`, { cause });
   }
-  if (picture.width !== width || picture.height !== height) {
+  if (picture.width !== width || picture.height !== height)
     throw new SizeMismatchError(
       `is ${picture.width}x${picture.height} pixels, its record says ${width}x${height}`,
     );
-  }
   return picture;
 }
 
@@ -205,7 +200,7 @@ function drawKeypoints(pixels: Pixels, keypoints: readonly (readonly number[])[]
 /** Share of the colour in a mask: what is under it must stay visible. */
 const TINT = 0.35;
 
-function isWhole({ width, height }: Pick<Frame, 'width' | 'height'>, { bbox }: Detection): boolean {
+function isWhole({ width, height }: Size, { bbox }: Detection): boolean {
   return bbox[0] <= 0 && bbox[1] <= 0 && bbox[2] >= width && bbox[3] >= height;
 }
 
@@ -250,10 +245,10 @@ function labelPlace(
   return { left, top, right: left + width, bottom: top + height };
 }
 
-function lineWidth({ width, height }: Pick<Pixels, 'width' | 'height'>): number {
+function lineWidth({ width, height }: Size): number {
   return Math.max(2, Math.round(Math.min(width, height) / 300));
 }
 
-function textSize({ width, height }: Pick<Pixels, 'width' | 'height'>): number {
+function textSize({ width, height }: Size): number {
   return Math.max(11, Math.round(Math.min(width, height) / 40));
 }

@@ -49,18 +49,17 @@ export function pixelsIn({ data, width, height, form }: Raster): Pixels {
   return { width, height, planes: [luma, ...parts], isYuv: true };
 }
 
-/** The colour's value for each plane, 0..255 (JFIF: BT.601 with full range). */
-function valuesOf([red, green, blue]: Colour, isYuv: boolean): readonly number[] {
+/** The planes, each with the colour's value in it, 0..255 (JFIF: BT.601 with full range). */
+function coloured({ planes, isYuv }: Pixels, [red, green, blue]: Colour): [Plane, number][] {
   const luma = 0.299 * red + 0.587 * green + 0.114 * blue;
   const values = isYuv ? [luma, 128 + (blue - luma) / 1.772, 128 + (red - luma) / 1.402] : [red, green, blue];
   // Whole numbers, which are written faster.
-  return values.map((value) => Math.min(255, Math.round(value)));
+  return planes.map((plane, index) => [plane, Math.min(255, Math.round(values[index] ?? 0))]);
 }
 
 /** Fills the part of the rectangle that lies in the picture. */
-export function fillRectangle({ planes, isYuv }: Pixels, rectangle: Rectangle, colour: Colour): void {
-  const values = valuesOf(colour, isYuv);
-  for (const [index, plane] of planes.entries()) fillPlane(plane, rectangle, values[index] ?? 0);
+export function fillRectangle(pixels: Pixels, rectangle: Rectangle, colour: Colour): void {
+  for (const [plane, value] of coloured(pixels, colour)) fillPlane(plane, rectangle, value);
 }
 
 function fillPlane(plane: Plane, rectangle: Rectangle, value: number): void {
@@ -119,9 +118,8 @@ export function strokeRectangle(pixels: Pixels, rectangle: Rectangle, line: numb
 export type Points = readonly (readonly [x: number, y: number])[];
 
 /** Mixes `colour` into the part of a polygon that lies in the picture. @param share of the colour, 0..1 */
-export function tintPolygon({ planes, isYuv }: Pixels, points: Points, colour: Colour, share: number): void {
-  const values = valuesOf(colour, isYuv);
-  for (const [index, plane] of planes.entries()) tintPlane(plane, points, values[index] ?? 0, share);
+export function tintPolygon(pixels: Pixels, points: Points, colour: Colour, share: number): void {
+  for (const [plane, value] of coloured(pixels, colour)) tintPlane(plane, points, value, share);
 }
 
 function tintPlane(plane: Plane, points: Points, value: number, share: number): void {
@@ -174,17 +172,17 @@ export function textWidth(text: string, glyphs: Glyphs): number {
 
 /** Blends `text` into the picture, with its upper left corner at `x`, `y`. Parts outside the picture are not drawn. */
 export function drawText(
-  { planes, isYuv }: Pixels,
+  pixels: Pixels,
   text: string,
   x: number,
   y: number,
   glyphs: Glyphs,
   colour: Colour,
 ): void {
-  const values = valuesOf(colour, isYuv);
+  const planes = coloured(pixels, colour);
   let left = x;
   for (const cell of cellsOf(text, glyphs)) {
-    for (const [index, plane] of planes.entries()) blend(plane, cell, left, y, glyphs, values[index] ?? 0);
+    for (const [plane, value] of planes) blend(plane, cell, left, y, glyphs, value);
     left += cell.width;
   }
 }
