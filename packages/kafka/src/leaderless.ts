@@ -5,8 +5,8 @@ import Metadata from 'kafkajs/src/protocol/requests/metadata/index.js';
 
 /** How soon metadata are fetched again where a partition has no leader, milliseconds. */
 const REFETCH_MS = 1_000;
-/** How long, and how often, the first and last offsets of partitions are asked for, milliseconds. */
-const OFFSETS = { withinMs: 5_000, retryMs: 250 };
+/** How long, and how often, brokers are asked again, milliseconds. */
+const AGAIN = { withinMs: 5_000, retryMs: 250 };
 /** kafkajs' errors when a partition's leader moved, or was not yet elected. */
 const MOVED = /^(NOT_LEADER_FOR_PARTITION|LEADER_NOT_AVAILABLE|KafkaJSBrokerNotFound|KafkaJSConnection.*)$/;
 
@@ -44,17 +44,29 @@ export function allowLeaderlessPartitions(): void {
  */
 export function lookUpMovedLeaders(): void {
   const { fetchTopicsOffset } = Cluster.prototype;
-  Cluster.prototype.fetchTopicsOffset = async function (topics) {
-    const end = performance.now() + OFFSETS.withinMs;
-    while (true) {
-      try {
-        return await fetchTopicsOffset.call(this, topics);
-      } catch (error) {
-        const { name, type } = error as Error & { type?: string };
-        if (performance.now() > end || !MOVED.test(type ?? name)) throw error;
-      }
-      await sleep(OFFSETS.retryMs);
-      await this.refreshMetadata();
-    }
+  Cluster.prototype.fetchTopicsOffset = function (topics) {
+    return untilLed(this, () => fetchTopicsOffset.call(this, topics));
   };
+}
+
+/**
+ * Asks brokers again, for some seconds, while a leader moves or connections break. After a Lambda function was frozen,
+ * every connection may be dead, and each is noticed only when it is used.
+ */
+export async function untilLed<Answer>(
+  cluster: Pick<typeof Cluster.prototype, 'refreshMetadata'>,
+  ask: () => Promise<Answer>,
+): Promise<Answer> {
+  let end: number | undefined;
+  while (true) {
+    try {
+      if (end !== undefined) await cluster.refreshMetadata();
+      return await ask();
+    } catch (error) {
+      const { name, type } = error as Error & { type?: string };
+      end ??= performance.now() + AGAIN.withinMs;
+      if (performance.now() > end || !MOVED.test(type ?? name)) throw error;
+    }
+    await sleep(AGAIN.retryMs);
+  }
 }

@@ -1,10 +1,13 @@
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
+import { startFakeCluster } from '../test/fake-cluster.ts';
 import { connectKafka } from './connect.ts';
+import { orderedProducer } from './producer.ts';
 import { createTail, TailError } from './tail.ts';
+
+const silent = { warn() {}, error() {} };
 
 test('kafkajs hands out its view of the brokers, and an absent broker is a named error', async () => {
   const settings = { KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1', KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
-  const silent = { warn() {}, error() {} };
   const tail = createTail(connectKafka('test', silent, settings, { retry: { retries: 0 } }));
   const error = await tail
     .newest('detections', 'yard', 10)
@@ -12,4 +15,37 @@ test('kafkajs hands out its view of the brokers, and an absent broker is a named
     .catch((thrown) => thrown);
   expect(error).toBeInstanceOf(TailError);
   expect(error.message).toMatch(/^can't read the end of detections for 'yard': .*127\.0\.0\.1:1/);
+});
+
+test.each([
+  ['seconds', 0],
+  ['minutes', 400_000],
+])('connections that died while a Lambda was frozen for %s fail no read and no send', async (_, ms) => {
+  const cluster = await startFakeCluster({ topic: 't', brokers: 3, leaders: [0, 1, 2], answer: () => 0 });
+  const settings = {
+    KAFKA_BOOTSTRAP_SERVERS: cluster.bootstrap,
+    KAFKA_AUTH: 'none',
+    AWS_REGION: '',
+  } as const;
+  const kafka = connectKafka('test', silent, settings);
+  const [tail, producer] = [createTail(kafka), orderedProducer(kafka)];
+  const use = async () => {
+    const keys = Array.from('abcdefgh');
+    for (const key of keys) expect(await Array.fromAsync(tail.newest('t', key, 9))).toEqual([]);
+    await producer.send({ topic: 't', messages: keys.map((key) => ({ key, value: 'v' })) });
+  };
+  await use();
+  expect(new Set(cluster.stored.map(({ broker }) => broker)).size).toBe(3);
+  // What is sent over a dead connection is answered by a reset.
+  for (const socket of cluster.sockets)
+    socket.removeAllListeners('data').on('data', () => socket.resetAndDestroy());
+  const [epoch, since] = [Date.now, performance.now.bind(performance)];
+  vi.spyOn(Date, 'now').mockImplementation(() => epoch() + ms);
+  vi.spyOn(performance, 'now').mockImplementation(() => since() + ms);
+  try {
+    await use();
+  } finally {
+    vi.restoreAllMocks();
+    await Promise.all([tail.close(), producer.disconnect(), cluster.close()]);
+  }
 });

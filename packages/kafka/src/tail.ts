@@ -3,6 +3,7 @@ import { type Cluster, Partitioners } from 'kafkajs';
 import { clusterOf } from './cluster.ts';
 import type { Kafka } from './connect.ts';
 import type { FetchedMessage, Refusal } from './fetch/index.ts';
+import { untilLed } from './leaderless.ts';
 
 /** A record of a partition. */
 export interface TailRecord {
@@ -80,11 +81,12 @@ const UNREADABLE = /^(UNKNOWN_TOPIC_OR_PARTITION|INVALID_TOPIC_EXCEPTION|TOPIC_A
  */
 export function createTail(kafka: Kafka): Tail {
   const cluster = clusterOf(kafka);
-  const open = async (topic: string) => {
-    await cluster.connect();
-    await cluster.addTargetTopic(topic);
-    await cluster.refreshMetadataIfNecessary();
-  };
+  const open = (topic: string) =>
+    untilLed(cluster, async () => {
+      await cluster.connect();
+      await cluster.addTargetTopic(topic);
+      await cluster.refreshMetadataIfNecessary();
+    });
   const isReadable = (topic: string) =>
     open(topic).then(
       () => true,
@@ -216,7 +218,8 @@ type Fetched = StoredRecord & { isGap: boolean };
  */
 async function* fetched(cluster: Cluster, { topic, partition, offset }: Position, end: number) {
   for (let next = offset; next < end; ) {
-    const messages = await fetchFrom(cluster, { topic, partition, offset: next });
+    const position = { topic, partition, offset: next };
+    const messages = await untilLed(cluster, () => fetchFrom(cluster, position));
     // A broker sends whole batches, which may begin before the requested offset.
     const fresh = messages.filter((message) => message.offset >= next);
     if (fresh.length === 0) return;

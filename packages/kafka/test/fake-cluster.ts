@@ -13,10 +13,16 @@ export interface Received {
   batch: Buffer;
 }
 
-const API = { PRODUCE: 0, METADATA: 3, API_VERSIONS: 18, INIT_PRODUCER_ID: 22 };
+const API = { PRODUCE: 0, LIST_OFFSETS: 2, METADATA: 3, API_VERSIONS: 18, INIT_PRODUCER_ID: 22 };
 const LEADER_NOT_AVAILABLE = 5;
 /** The one version of each request that the brokers speak. */
-const VERSIONS = { [API.PRODUCE]: 3, [API.METADATA]: 1, [API.API_VERSIONS]: 2, [API.INIT_PRODUCER_ID]: 0 };
+const VERSIONS = {
+  [API.PRODUCE]: 3,
+  [API.LIST_OFFSETS]: 1,
+  [API.METADATA]: 1,
+  [API.API_VERSIONS]: 2,
+  [API.INIT_PRODUCER_ID]: 0,
+};
 
 /**
  * Brokers of one topic that speak only the parts of Kafka's protocol that a producer needs. They play faults that a
@@ -107,21 +113,35 @@ export async function startFakeCluster(options: {
     return new Encoder().writeArray(topics).writeInt32(0);
   };
 
+  /** List offsets v1: every partition is empty. */
+  const offsets = (request: Decoder) => {
+    request.readInt32(); // replica
+    const topics = request.readArray(() => {
+      const name = request.readString();
+      const partitions = request.readArray(() => {
+        const partition = new Encoder().writeInt32(request.readInt32());
+        request.readInt32();
+        request.readInt32(); // the lower half of the time
+        return partition.writeInt16(0).writeInt64(-1).writeInt64(0);
+      });
+      return new Encoder().writeString(name).writeArray(partitions);
+    });
+    return new Encoder().writeArray(topics);
+  };
+
   const respond = (request: Decoder, broker: number, reset: () => void): Buffer | undefined => {
     const api = request.readInt16();
     request.readInt16(); // version
     const correlation = request.readInt32();
     request.readString(); // client id
-    const body =
-      api === API.PRODUCE
-        ? produce(request, broker, reset)
-        : api === API.METADATA
-          ? metadata()
-          : api === API.API_VERSIONS
-            ? apiVersions()
-            : api === API.INIT_PRODUCER_ID
-              ? producerId()
-              : undefined;
+    const answers: Record<number, () => Encoder | undefined> = {
+      [API.PRODUCE]: () => produce(request, broker, reset),
+      [API.LIST_OFFSETS]: () => offsets(request),
+      [API.METADATA]: metadata,
+      [API.API_VERSIONS]: apiVersions,
+      [API.INIT_PRODUCER_ID]: producerId,
+    };
+    const body = answers[api]?.();
     if (!body) return undefined;
     const response = new Encoder().writeInt32(correlation).writeEncoder(body);
     return new Encoder().writeInt32(response.size()).writeEncoder(response).buffer;
@@ -162,7 +182,7 @@ export async function startFakeCluster(options: {
     /** Batches that were answered with error code 0, in order of arrival. */
     stored,
     /** Connections that are open. */
-    connections: () => sockets.size,
+    sockets: sockets as ReadonlySet<Socket>,
     async close() {
       for (const socket of sockets) socket.destroy();
       for (const server of servers) server.close();
