@@ -4,6 +4,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { GetObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { MSKRecord } from '@video-pipeline/frame';
 import { type FauxqsServer, startFauxqs } from 'fauxqs';
@@ -135,6 +136,67 @@ test('an answer that stops midway is an error, and not waited for without end', 
   server.closeAllConnections();
   server.close();
 }, 15_000);
+
+test('a large object has the time that a slow network needs, and an answer that never comes is not waited for', async () => {
+  const puts: string[] = [];
+  const server = createServer(async (request, response) => {
+    puts.push(request.url ?? '');
+    if (request.url?.startsWith('/bucket/never')) return;
+    await sleep(1_500);
+    request.resume().on('end', () => response.end());
+  });
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const store = createStore({ ...settings(), AWS_ENDPOINT_URL: url });
+  // Limits of 10 s and more pass in a twentieth of their time.
+  const real = setTimeout;
+  const timers = vi
+    .spyOn(globalThis, 'setTimeout')
+    .mockImplementation(((then: () => void, ms = 0) =>
+      real(then, ms < 10_000 ? ms : ms / 20)) as typeof setTimeout);
+  try {
+    // 134 s at 250 kB/s.
+    await store.put({ key: 'large', body: Buffer.alloc(32 * 1024 ** 2), contentType: 'x/y' });
+    expect(puts).toHaveLength(1);
+    await expect(store.put({ key: 'never', body: 'x', contentType: 'x/y' })).rejects.toThrow(
+      'requestTimeout',
+    );
+  } finally {
+    timers.mockRestore();
+    server.closeAllConnections();
+    server.close();
+  }
+}, 60_000);
+
+test('connections that died while a Lambda was frozen fail no upload', async () => {
+  let died = false;
+  const sockets = new Set<Socket>();
+  const server = createServer((request, response) => {
+    request.resume().on('end', () => sleep(20).then(() => response.end()));
+  }).on('connection', (socket) => {
+    // What is sent over a dead connection is answered by a reset.
+    if (!died) sockets.add(socket.on('error', () => {}));
+  });
+  server.keepAliveTimeout = 0;
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const store = createStore({ ...settings(), AWS_ENDPOINT_URL: url });
+  const puts = (count: number) =>
+    Promise.all(
+      Array.from({ length: count }, (_, index) =>
+        store.put({ key: `${index}`, body: 'x', contentType: 'x/y' }),
+      ),
+    );
+  await puts(16);
+  expect(sockets.size).toBe(16);
+  died = true;
+  for (const socket of sockets) socket.prependListener('data', () => socket.resetAndDestroy());
+  // The process stands still, as a frozen one does: its timers are late.
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 4_200);
+  await puts(1);
+  server.closeAllConnections();
+  server.close();
+}, 60_000);
 
 test('failed/ keeps the whole record, with the reason, the stage and the time', async () => {
   const record: MSKRecord = {

@@ -67,6 +67,22 @@ const OTHER_THAN_AWS = {
   useDualstackEndpoint: false,
 } as const;
 
+/** Longest wait for an answer, or for the rest of it, milliseconds. An upload has more time: SLOWEST is added. */
+const ANSWER_MS = 20_000;
+/** Slowest upload, bytes a millisecond. */
+const SLOWEST = 250;
+/** How long idle connections are kept, ms. When a frozen Lambda goes on, all may be dead. The SDK tries only three. */
+const IDLE_MS = 4_000;
+const REQUESTS = {
+  connectionTimeout: 3_000,
+  requestTimeout: ANSWER_MS,
+  throwOnRequestTimeout: true,
+  // For an answer that stops midway.
+  socketTimeout: ANSWER_MS,
+  httpAgent: { timeout: IDLE_MS },
+  httpsAgent: { timeout: IDLE_MS },
+};
+
 /** How the AWS SDK reaches the S3 API that the environment names; connections are kept open. */
 export function s3Config({ AWS_REGION, AWS_ENDPOINT_URL }: StorageSettings): S3ClientConfig {
   return {
@@ -74,13 +90,7 @@ export function s3Config({ AWS_REGION, AWS_ENDPOINT_URL }: StorageSettings): S3C
     // The middleware never changes after the first request, so the SDK need not resolve it for each one.
     cacheMiddleware: true,
     ...(AWS_ENDPOINT_URL ? { endpoint: AWS_ENDPOINT_URL, ...OTHER_THAN_AWS } : {}),
-    requestHandler: {
-      connectionTimeout: 3_000,
-      requestTimeout: 20_000,
-      throwOnRequestTimeout: true,
-      // For an answer that stops midway.
-      socketTimeout: 20_000,
-    },
+    requestHandler: REQUESTS,
   };
 }
 
@@ -107,7 +117,10 @@ export async function removeObjects(
  * await createStore().put({ key: 'people/gate.json', body: '{}', contentType: 'application/json' });
  */
 export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIABLES)): VersionedStore {
-  const client = new S3Client(s3Config(settings));
+  const config = s3Config(settings);
+  const client = new S3Client(config);
+  // While a large body is sent by TLS, Node's sockets seem to be inactive.
+  const uploads = new S3Client({ ...config, requestHandler: { ...REQUESTS, socketTimeout: 0 } });
   const Bucket = settings.S3_BUCKET;
   const put = async (
     { key, body, contentType, metadata, storageClass }: StoredObject,
@@ -116,8 +129,9 @@ export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIA
     // The SDK takes an empty string for a stream of unknown length, and prints a warning for each.
     const Body = body || Buffer.alloc(0);
     const object = { Bucket, Key: key, Body, ContentType: contentType, StorageClass: storageClass };
-    await client.send(
+    await uploads.send(
       new PutObjectCommand({ ...object, ...(metadata ? { Metadata: metadata } : {}), ...condition }),
+      { requestTimeout: ANSWER_MS + Buffer.byteLength(body) / SLOWEST },
     );
   };
   const putOver = async (object: StoredObject, etag: string | undefined): Promise<boolean> => {
