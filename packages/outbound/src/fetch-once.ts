@@ -2,6 +2,8 @@ import type { Agent, RequestInit, Response } from 'undici';
 import { lookupAllowed, withoutBrackets } from './address.ts';
 import { refuseForbidden } from './connect.ts';
 
+/** Life of a connection, milliseconds. undici's own limit does not count the time for which a Lambda was frozen. */
+const CONNECTION_MS = 4_000;
 let agent: Agent | undefined;
 
 /**
@@ -14,6 +16,6 @@ export async function fetchOnce(url: string, init: RequestInit): Promise<Respons
   refuseForbidden(withoutBrackets(new URL(url).hostname));
   // Loaded on demand: most modules that import this package only open sockets.
   const { Agent, fetch } = await import('undici');
-  agent ??= new Agent({ connect: { lookup: lookupAllowed } });
+  agent ??= new Agent({ connect: { lookup: lookupAllowed }, clientTtl: CONNECTION_MS });
   return await fetch(url, { ...init, redirect: 'manual', dispatcher: agent });
 }

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { expect, test } from 'vitest';
+import type { AddressInfo, Socket } from 'node:net';
+import { expect, test, vi } from 'vitest';
 import { AllowedHosts, connectTo, fetchOnce, isForbidden } from './index.ts';
 
 test.each([
@@ -81,6 +81,29 @@ test('fetchOnce follows no redirect', async () => {
   const answer = await fetchOnce(`http://127.0.0.1:${(server.address() as AddressInfo).port}/outer`, {});
   await answer.body?.cancel();
   expect([answer.status, asked]).toEqual([302, ['/outer']]);
+  server.closeAllConnections();
+  server.close();
+});
+
+test('connections that died while a Lambda was frozen are not used', async () => {
+  const sockets = new Set<Socket>();
+  const server = createServer((_, response) => void setTimeout(() => response.end('done'), 20));
+  server.on('connection', (socket) => void sockets.add(socket.on('error', () => {})));
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const ask = async () => {
+    const answer = await fetchOnce(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, {
+      method: 'POST',
+      body: 'x',
+    });
+    return answer.text();
+  };
+  await Promise.all(Array.from({ length: 4 }, ask));
+  expect(sockets.size).toBe(4);
+  // What is sent over a dead connection is answered by a reset.
+  for (const socket of sockets) socket.prependListener('data', () => socket.resetAndDestroy());
+  const later = Date.now() + 60_000;
+  const now = vi.spyOn(Date, 'now').mockReturnValue(later);
+  expect(await ask().finally(() => now.mockRestore())).toBe('done');
   server.closeAllConnections();
   server.close();
 });
