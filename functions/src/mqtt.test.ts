@@ -10,6 +10,7 @@ import { afterEach, expect, test, vi } from 'vitest';
 import { makeCertificate } from '../../test/support/certificate.ts';
 import { startMqttBroker } from '../../test/support/mqtt-broker.ts';
 import { A_MINUTE, mskEvent } from '../../test/support/msk-event.ts';
+import { startProxy } from '../../test/support/proxy.ts';
 import { createFrigateMessages, createMqttReceiver, createObjectCounts } from './frigate.ts';
 import { connectMqtt, type MqttConnection } from './mqtt.ts';
 import { createNotify } from './notify.ts';
@@ -151,6 +152,35 @@ test('what a broker that is away or refuses does not take goes to failed/, soon,
   expect(failed).toHaveLength(100);
   await expect.poll(() => second.got).toHaveLength(3);
 });
+
+test('after minutes in which a Lambda was frozen, the first events wait for the reconnection', async () => {
+  const { got, sockets, url } = await startBroker();
+  const broker = connected({ url });
+  const { notify, failed } = notifyBy(broker);
+  await notify(batchOf([eventOf(1)]));
+  for (const socket of sockets) socket.destroy();
+  await expect.poll(() => broker.isConnected()).toBe(false);
+  const since = performance.now.bind(performance);
+  const now = vi.spyOn(performance, 'now').mockImplementation(() => since() + 300_000);
+  closers.push(() => now.mockRestore());
+  await notify(batchOf([eventOf(2), eventOf(3)]));
+  expect(failed).toEqual([]);
+  await expect.poll(() => got).toHaveLength(3);
+});
+
+test('events that were sent over a connection which had died unseen are sent over a new one', async () => {
+  const { got, url } = await startBroker();
+  const network = await startProxy(url);
+  closers.push(network.close);
+  const broker = connected({ url: network.url.replace('rtsp', 'mqtt'), timeoutMs: 4_000 });
+  const { notify, failed } = notifyBy(broker);
+  await notify(batchOf([eventOf(1)]));
+  network.freeze();
+  await notify(batchOf([eventOf(2), eventOf(3)]));
+  expect(failed).toEqual([]);
+  const texts = () => got.map(([, text]) => JSON.parse(text).event.at - AT).sort();
+  await expect.poll(texts).toEqual([1, 2, 3]);
+}, 10_000);
 
 test('a clock that is set back by an hour makes nobody wait for a broker that is away', async () => {
   const { url, stop } = await startBroker();

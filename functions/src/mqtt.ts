@@ -50,6 +50,8 @@ export function connectMqtt(settings: MqttSettings): MqttConnection {
   const available = { topic: `${prefix}/available`, qos: 1, retain: true } as const;
   let problem = 'it has not answered';
   let awaySince: number | undefined;
+  let triedAt = performance.now();
+  let failedAt = Number.NEGATIVE_INFINITY;
   const openSocket = () =>
     socketTo(url).on('error', ({ message }) => {
       problem = message;
@@ -72,16 +74,28 @@ export function connectMqtt(settings: MqttSettings): MqttConnection {
   client.on('error', ({ message }) => {
     problem = message;
   });
+  client.on('reconnect', () => {
+    triedAt = performance.now();
+  });
   client.on('close', () => {
     if (awaySince === undefined)
       logger.warn('no connection to the MQTT broker', { broker: url.host, problem });
-    awaySince ??= performance.now();
+    const now = performance.now();
+    awaySince ??= now;
+    // An attempt that lasted longer was interrupted, as when a Lambda is frozen, and says nothing of the broker.
+    if (now - triedAt < timeoutMs + RECONNECT_MS) failedAt = now;
   });
 
-  /** Waits for the connection. Does not wait if there has been none for `timeoutMs` already. */
+  /** Whether there has been no connection for `timeoutMs`, and the last attempt has just failed. */
+  function isAway(): boolean {
+    const now = performance.now();
+    return now - (awaySince ?? now) > timeoutMs && now - failedAt < 2 * RECONNECT_MS;
+  }
+
+  /** Waits for the connection. Does not wait if the broker is known to be away. */
   async function waitForConnection(): Promise<boolean> {
-    const until = (awaySince ?? performance.now()) + timeoutMs;
-    while (!client.connected && performance.now() < until) await sleep(20);
+    const until = performance.now() + timeoutMs;
+    while (!client.connected && !isAway() && performance.now() < until) await sleep(20);
     return client.connected;
   }
   return {
@@ -90,11 +104,14 @@ export function connectMqtt(settings: MqttSettings): MqttConnection {
       const late = sleep(timeoutMs, `the MQTT broker has not answered for ${timeoutMs / 1000} s`, {
         ref: false,
       });
+      // The connection may have died while a Lambda was frozen. The client sends the message again over a new one.
+      const { stream } = client;
+      const renewal = setTimeout(() => stream.destroy(), timeoutMs / 2).unref();
       const acknowledged = client.publishAsync(topic, text, { qos: 1 }).then(
         () => undefined,
         ({ message }: Error) => `the MQTT broker did not accept it: ${message}`,
       );
-      return Promise.race([acknowledged, late]);
+      return Promise.race([acknowledged.finally(() => clearTimeout(renewal)), late]);
     },
     isConnected: () => client.connected,
     retain: (topic, text) => void (client.connected && client.publish(topic, text, { retain: true })),
