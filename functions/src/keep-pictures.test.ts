@@ -160,6 +160,25 @@ describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) 
     expect(readBack()).toBeLessThan(100);
   });
 
+  test('are kept although a handler that timed out ends after a later batch', async () => {
+    const frames = Array.from({ length: 60 }, (_, n) => frameOf('gate', n, n === 35 ? 'person' : undefined));
+    const { received, earlier, publish } = kafkaOf(frames, pictures);
+    const keeping = createPictureChooser(RULE, earlier);
+    const [first, second, third] = [0, 20, 40].map((begin) => received.slice(begin, begin + 20));
+    const chosen = async (batch: typeof received = []) => {
+      publish(batch);
+      return keeping(batch);
+    };
+    const late = await chosen(first);
+    (await chosen(first)).commit();
+    (await chosen(second)).commit();
+    late.commit();
+    const { kept } = await chosen(third);
+    expect([...kept].map(({ frameNumber }) => frameNumber)).toEqual(
+      Array.from({ length: 16 }, (_, n) => 40 + n),
+    );
+  });
+
   test('that Kafka has no more, and dead letters among the earlier ones, stop nothing', async () => {
     const frames = Array.from({ length: 20 }, (_, n) => frameOf('gate', n, n === 10 ? 'person' : undefined));
     const { received, publish } = kafkaOf(frames, pictures);

@@ -141,17 +141,19 @@ function createMemory() {
         for (const [streamId, one] of timesBy) if (one.source === source) timesBy.delete(streamId);
       }
     },
-    /** @param times of interest, by stream */
+    /**
+     * Leaves out a batch that is older than what is known: a handler that timed out goes on in the background.
+     * @param times of interest, by stream
+     */
     commit(received: readonly Received[], times: ReadonlyMap<string, number[]>): void {
       for (const { source, first, last } of spansIn(received)) {
         const { from, next } = ranges.get(source) ?? { from: first, next: first };
-        ranges.set(source, { from, next: Math.max(next, last + 1) });
+        if (last < next - 1) continue;
+        ranges.set(source, { from, next: last + 1 });
+        for (const { record, frame } of received)
+          if (topicPartition(record) === source)
+            timesBy.set(frame.streamId, { source, times: times.get(frame.streamId) ?? [] });
       }
-      for (const { record, frame } of received)
-        timesBy.set(frame.streamId, {
-          source: topicPartition(record),
-          times: times.get(frame.streamId) ?? [],
-        });
     },
     /** Undefined if this process does not know all of them. */
     timesOf({ record, frame }: Received): number[] | undefined {

@@ -82,6 +82,8 @@ class Topics {
   readonly events: SceneEvent[] = [];
   /** Those that lie in the bucket, by key. */
   readonly kept = new Map<string, SceneEvent>();
+  /** What a read of the configuration waits for. */
+  beforeConfigs: (() => Promise<void> | undefined) | undefined;
   readonly tail: Pick<Tail, 'newest'> = {
     newest: (topic, _key, limit) =>
       topic === 'events' ? newest(this.events, limit, eventRecord) : newest(this.frames, limit, frameRecord),
@@ -129,7 +131,10 @@ function startProcess(
   };
   const scenes = createScenes({
     logger: { warn: (message, ...extra) => warn(String(message), extra[0] as object) },
-    configs: () => configs,
+    configs: async () => {
+      await topics.beforeConfigs?.();
+      return configs;
+    },
     allowedClasses: undefined,
     prefix: 'annotated',
     detectionsTopic: 'detections',
@@ -302,6 +307,27 @@ test('a redriven record with an old checkpoint does not lead back to it', async 
   const expected = idsByFrame((await undisturbed()).frames);
   const last = idsByFrame(topics.frames.slice(-25));
   expect([...last]).toEqual([...last.keys()].map((key) => [key, expected.get(key)]));
+});
+
+test('a handler that timed out, and goes on beside the next batch, changes nothing for those after it', async () => {
+  const topics = new Topics();
+  const invoke = startProcess(topics);
+  await invoke(eventOf(0, 25));
+  const slow = Promise.withResolvers<void>();
+  let asked = 0;
+  // First for the models, then once for each stream.
+  topics.beforeConfigs = () => (asked++ === 0 ? undefined : slow.promise);
+  const late = invoke(eventOf(0, 25));
+  await vi.waitFor(() => expect(asked).toBe(1 + STREAMS.length));
+  topics.beforeConfigs = undefined;
+  // Longer than a lost object is remembered.
+  await invoke(eventOf(25, 100));
+  slow.resolve();
+  await late;
+  await invoke(eventOf(100, 160));
+  const expected = await undisturbed();
+  expect(idsByFrame(topics.frames)).toEqual(idsByFrame(expected.frames));
+  expect(byId(topics.events)).toEqual(byId(expected.events));
 });
 
 test('a clock that was set back, and a rate too low to follow what moves, are told once', async () => {

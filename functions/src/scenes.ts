@@ -101,10 +101,10 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     const config = (await configs()).get(streamId) ?? PLAIN;
     const options = { prefix, allowedClasses };
     if (!tracksObjects(config)) return new Scene(streamId, config, options);
-    let state = checkpoints.newest(streamId, span.source);
+    let state = checkpoints.newest(streamId, span);
     if (state === undefined) {
       state = await lastState(dependencies, streamId, span);
-      checkpoints.add(streamId, { source: span.source, offset: span.first - 1, state });
+      checkpoints.add(streamId, { source: span.source, offset: span.first - 1, state }, span);
     }
     return new Scene(streamId, config, { ...options, state });
   }
@@ -133,7 +133,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
     if (!last) return { frames: [], events };
     if (scene.state !== undefined) {
       last.frame.checkpoint = { source: span.source, offset: span.last, state: scene.state };
-      checkpoints.add(last.frame.streamId, last.frame.checkpoint);
+      checkpoints.add(last.frame.streamId, last.frame.checkpoint, span);
     }
     if (interval >= SPARSE_FRAMES_MS)
       emitMetrics('detect', last.frame.streamId, { SparseInterval: interval });
@@ -160,6 +160,7 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
           return watch(await open(streamId, span), frames, span);
         }),
       );
+      for (const span of spans.values()) checkpoints.endBatch(span);
       const frames = new Map(processed.flatMap((one) => one.frames.map((frame) => [frame.record, frame])));
       return {
         frames: detected.flatMap(({ record }) => frames.get(record) ?? []),
