@@ -264,7 +264,85 @@ test('hours of a day lie in one file while it is small, and a late batch finds t
     return files.map((key) => key.split('/')[3]).sort();
   };
   expect(await filesOf(1024 ** 2)).toEqual(['hour=00']);
-  expect(await filesOf(1)).toEqual(['hour=00', 'hour=01', 'hour=02', 'hour=04']);
+  // What comes later, of the time between two files, lies in the first of them.
+  expect(await filesOf(1)).toEqual(['hour=00', 'hour=01', 'hour=04']);
+});
+
+test('where two runs at once fill a file, its next hour is in one file', async () => {
+  const at = (hour: number, number: number, objects = 1): Shot => ({
+    ...{ stream: 'yard', minute: 30 + 60 * hour, number },
+    seen: seenAs('cat').flatMap((one) =>
+      Array.from({ length: objects }, (_, i) => ({ ...one, confidence: ((7 * i + number) % 97) / 100 })),
+    ),
+  });
+  const begin = async () => {
+    const bucket = new MemoryBucket();
+    await store(bucket, [at(0, 0)], 0);
+    await compact(bucket, { now });
+    return bucket;
+  };
+  const now = START + 30 * HOUR_MS;
+  const sizeOf = (bucket: MemoryBucket, table: string) =>
+    bucket.objects.get(`tables/${table}/date=2026-10-25/hour=00/part-${partOf('yard')}.parquet`)?.body
+      .length ?? 0;
+  const fill = (bucket: MemoryBucket) =>
+    store(
+      bucket,
+      Array.from({ length: 30 }, (_, number) => at(2, number, 20)),
+      2,
+    );
+  const alone = await begin();
+  const before = sizeOf(alone, 'detections');
+  await fill(alone);
+  await compact(alone, { now });
+  // Small by the old list of detections with the new one of frames, and full by both new ones.
+  const fileBytes = before + sizeOf(alone, 'frames') + 1;
+  expect(before + sizeOf(alone, 'detections')).toBeGreaterThan(2 * before);
+
+  const bucket = await begin();
+  await store(bucket, [at(3, 0), at(3, 1)], 3);
+  const [listed, filled, begins, written] = Array.from({ length: 4 }, () => Promise.withResolvers<void>());
+  const plain = seenBy(bucket, async () => {});
+  const isFrames = (key: string) => key.startsWith('tables/frames/');
+  const slow = compact(
+    {
+      ...plain,
+      async page(prefix, options) {
+        if (isFrames(prefix)) {
+          listed?.resolve();
+          await filled?.promise;
+        }
+        return plain.page(prefix, options);
+      },
+      async putOver(object, etag) {
+        if (isFrames(object.key)) await begins?.promise;
+        const done = await plain.putOver(object, etag);
+        if (isFrames(object.key)) written?.resolve();
+        return done;
+      },
+    },
+    { now, fileBytes },
+  );
+  await listed?.promise;
+  await fill(bucket);
+  let puts = 0;
+  const filling = compact(
+    {
+      ...plain,
+      async putOver(object, etag) {
+        if (isFrames(object.key) && ++puts === 2) {
+          begins?.resolve();
+          await written?.promise;
+        }
+        const done = await plain.putOver(object, etag);
+        if (isFrames(object.key)) filled?.resolve();
+        return done;
+      },
+    },
+    { now, fileBytes },
+  );
+  await Promise.all([slow, filling]);
+  expect(await everything(tablesAlone(bucket))).toEqual(plainScan(bucket, allOf));
 });
 
 test('NDJSON expires once the tables hold it and it is old enough, never before', async () => {
@@ -346,11 +424,15 @@ test('an hour without end stops growing, is named, and keeps no other hour from 
   const before = await everything(tablesAlone(bucket));
   await redrive(2, 1);
   await redrive(61, 2);
-  await expect(run()).rejects.toThrow(/frames\/date=2026-10-24\/hour=23.* does a clock stand still/);
+  await expect(run()).rejects.toThrow(/frames\/date=2026-10-24\/hour=00.* does a clock stand still/);
   expect(await everything(tablesAlone(bucket))).toHaveLength(before.length + 1);
   expect(size()).toBe(2);
   const notes = [...bucket.objects.keys()].filter((key) => key.startsWith('late/'));
   expect(notes).toEqual([expect.stringContaining('hour=23/')]);
+  // A file of that size takes no more, and the hours after it go on.
+  await redrive(121, 3);
+  await expect(run()).rejects.toThrow('does a clock stand still');
+  expect(await everything(tablesAlone(bucket))).toHaveLength(before.length + 2);
 });
 
 test('loads are cut by bytes, and by objects where these are small', () => {

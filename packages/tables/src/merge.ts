@@ -87,7 +87,10 @@ async function untilWritten({ part, signal }: Merging, merge: () => Promise<bool
 async function mergeHour(merging: Merging, hour: number): Promise<boolean> {
   const { database, part, signal } = merging;
   await choose(merging, 'line.captured_at // 3600000', hour);
-  const { name, former } = await fileOf(merging, hourFolder(hour * HOUR_MS));
+  const folder = hourFolder(hour * HOUR_MS);
+  const file = (await fileOf(merging, folder)) ?? (await fileOf(merging, folder));
+  if (!file) return false;
+  const { name, former, next } = file;
   // A batch that was stored before the rows that the tables hold of the same frames changes nothing.
   if (former.frames) {
     const sql = `DELETE FROM part USING read_parquet(${former.frames.path}) AS old
@@ -96,7 +99,7 @@ async function mergeHour(merging: Merging, hour: number): Promise<boolean> {
   }
   for (const table of ['frames', 'detections'] as const) {
     const [key, rows, same] = [tableKey(table, name, part), ROWS_OF[table]('part'), sameFrame('part')];
-    if (!(await mergeFile(merging, { table, key, rows, former: former[table], same }))) return false;
+    if (!(await mergeFile(merging, { table, key, rows, former: former[table], same, next }))) return false;
   }
   return true;
 }
@@ -125,11 +128,17 @@ interface Former {
   path: string;
 }
 
+/** In the footer of a file of frames: the hour at which the next file of its day begins. */
+const NEXT = 'video-pipeline.next';
+
 /**
- * Chooses the file for an hour's rows: the one with the latest start that is not after this hour. A new file begins
- * when that one is full and holds nothing of this hour or later. So each hour is in one file, in whatever order the
- * hours come.
- * @param hour `date=.../hour=..` @returns the hour that the file is named after, and its content
+ * Chooses the file for an hour's rows: the one with the latest start that is not after this hour. When that one is full
+ * and holds nothing of this hour or later, it is written again, and names this hour as the start of the next file. So
+ * each hour is in one file, in whatever order the hours come, and however many runs there are: a run that would add the
+ * hour to the full file had to write over another version.
+ * @param hour `date=.../hour=..`
+ * @returns the hour that the file is named after, its content, and the start of the next file; undefined for a file
+ *   that has just become full: the next attempt finds the next file
  */
 async function fileOf(merging: Merging, hour: string) {
   const { bucket, database, part, fileBytes, signal } = merging;
@@ -141,18 +150,28 @@ async function fileOf(merging: Merging, hour: string) {
   // In this order, see mergeHour.
   const detections = await listed('detections');
   const frames = await listed('frames');
-  const begun = HOURS.map((of) => `${date}/${of}`).findLast((of) => of <= hour && frames(of) !== undefined);
-  const name = begun ?? hour;
+  const names = HOURS.map((of) => `${date}/${of}`);
+  // The first file of a day begins with the day, so that all runs agree on it.
+  const name = names.findLast((of) => of <= hour && frames(of) !== undefined) ?? `${date}/${HOURS[0]}`;
   const former = {
     detections: await fetchFormer(merging, 'detections', detections(name)),
     frames: await fetchFormer(merging, 'frames', frames(name)),
   };
+  if (!former.frames) return { name, former };
+  const { path } = former.frames;
+  const sql = `SELECT max(captured_at) // 3600000 * 3600000 AS last, (SELECT any_value(decode(value))
+     FROM parquet_kv_metadata(${path}) WHERE decode(key) = '${NEXT}') AS next FROM read_parquet(${path})`;
+  const [{ next, last } = {}] = await database.run(sql, signal);
+  if (typeof next === 'string')
+    return next > hour
+      ? { name, former, next }
+      : { name: next, former: { detections: undefined, frames: undefined } };
   const bytes = (detections(name)?.size ?? 0) + (frames(name)?.size ?? 0);
-  if (name === hour || bytes < fileBytes || !former.frames) return { name, former };
-  const sql = `SELECT max(captured_at) // 3600000 * 3600000 AS hour FROM read_parquet(${former.frames.path})`;
-  const [last] = await database.run(sql, signal);
-  if (hourFolder(Number(last?.hour)) >= hour) return { name, former };
-  return { name: hour, former: { detections: undefined, frames: undefined } };
+  if (bytes < fileBytes || hourFolder(Number(last)) >= hour) return { name, former };
+  const [key, rows] = [tableKey('frames', name, part), `${ROWS_OF.frames('part')} WHERE false`];
+  const closing = { ...merging, maxFileBytes: Number.POSITIVE_INFINITY };
+  await mergeFile(closing, { table: 'frames', key, rows, former: former.frames, same: 'false', next: hour });
+  return undefined;
 }
 
 interface Merge {
@@ -162,12 +181,14 @@ interface Merge {
   former: Former | undefined;
   /** SQL of the condition that a row of `part` replaces a row of `old`. */
   same: string;
+  /** Of frames: the hour at which the next file begins. */
+  next?: string | undefined;
 }
 
 /** @returns whether the file was still the one that was read. @throws Error if that one is too large to be rewritten */
 async function mergeFile(
   { bucket, database, maxFileBytes, signal }: Merging,
-  { table, key, rows, former, same }: Merge,
+  { table, key, rows, former, same, next }: Merge,
 ): Promise<boolean> {
   if (former && former.bytes > maxFileBytes)
     throw new Error(
@@ -177,8 +198,9 @@ async function mergeFile(
   const old = former
     ? ` UNION ALL BY NAME SELECT * FROM read_parquet(${former.path}) AS old WHERE NOT EXISTS (FROM part WHERE ${same})`
     : '';
-  const classes = table === 'detections' ? await classesIn(database, `${rows}${old}`, signal) : '';
-  const sql = `COPY (SELECT * FROM (${rows}${old}) ORDER BY ${ORDER[table]}) TO '${merged}' (${FORM}${classes})`;
+  const kept = table === 'frames' && next ? `, KV_METADATA {'${NEXT}': '${next}'}` : '';
+  const facts = table === 'detections' ? await classesIn(database, `${rows}${old}`, signal) : kept;
+  const sql = `COPY (SELECT * FROM (${rows}${old}) ORDER BY ${ORDER[table]}) TO '${merged}' (${FORM}${facts})`;
   await database.run(sql, signal);
   const object = { key, body: await readFile(merged), contentType: 'application/vnd.apache.parquet' };
   return bucket.putOver(object, former?.etag);
