@@ -34,13 +34,29 @@ describeInChromium('the page of a stream', () => {
     });
   }
 
-  test('the timeline counts what was seen, by class', async () => {
+  test('the timeline counts what was seen, by class, and keeps no chart that it has replaced', async () => {
     const page = await tabs.open(YARD);
     const timeline = page.getByRole('img', { name: /^Detections since .*person \d+/ });
     await timeline.waitFor();
     expect(await timeline.getAttribute('aria-label')).toMatch(/cat \d+/);
     await page.getByRole('button', { name: '6 hours' }).click();
     expect(await page.getByRole('button', { name: '6 hours' }).getAttribute('aria-pressed')).toBe('true');
+    const cdp = await page.context().newCDPSession(page);
+    /** Elements and texts in memory, whether they are on the page or not. */
+    const nodes = async () => {
+      await cdp.send('HeapProfiler.collectGarbage');
+      return (await cdp.send('Memory.getDOMCounters')).nodes;
+    };
+    const redraw = async (name: string) => {
+      const answer = page.waitForResponse(/\/timeline\?minutes=/);
+      await page.getByRole('button', { name }).click();
+      await answer;
+    };
+    await redraw('1 hour');
+    const before = await nodes();
+    for (let i = 0; i < 10; i += 1) for (const span of ['15 minutes', '1 hour']) await redraw(span);
+    // A chart has over thirty, with its legend.
+    expect(await nodes()).toBeLessThan(before + 200);
   });
 
   test('a box is where the detection says, and filters filter', async () => {

@@ -51,6 +51,9 @@ interface ChartPointer {
   pick?: (time: number) => void;
 }
 
+/** The charts of {@link drawTimeline}. uPlot keeps each chart, with its canvas, until it is destroyed. */
+const timelines = new Set<uPlot>();
+
 /** Detections by class over time, bins stacked. @param ids class name -> class id, for its colour */
 export function drawTimeline(
   element: HTMLElement,
@@ -90,7 +93,12 @@ export function drawTimeline(
     cursor: { y: false, drag: { x: pointer !== undefined, y: false, setScale: false } },
     hooks: pointer ? hooksOf(pointer) : {},
   };
-  new uPlot(options, [times, ...stacks.toReversed()], element);
+  for (const old of timelines) {
+    if (old.root.isConnected) continue;
+    old.destroy();
+    timelines.delete(old);
+  }
+  timelines.add(new uPlot(options, [times, ...stacks.toReversed()], element));
 }
 
 function hooksOf({ select, hover, pick }: ChartPointer): uPlot.Hooks.Arrays {

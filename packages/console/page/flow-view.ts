@@ -61,6 +61,7 @@ export function flowView(root: HTMLElement, { live }: Opened): () => void {
   let now: Flow | undefined;
   const stop = repeat(async () => {
     const flow = await getJson<Flow>(`${API}/flow`);
+    if (!list.isConnected) return;
     if (!stages) {
       stages = new Map(flow.stages.map((stage) => [stage.name, createStage(stage)]));
       const frames = flow.stages.filter(({ carriesFrames }) => carriesFrames);
