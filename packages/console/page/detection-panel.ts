@@ -51,10 +51,8 @@ export function detectionPanel(streamId: string) {
     least.value = now.min_confidence ? String(now.min_confidence) : '';
     listClasses(new Set(now.classes ?? []));
     form.hidden = !now.writable;
-    setText(
-      status,
-      now.writable ? (now.problem ?? '') : 'To change it here, start the console with STREAMS_FILE.',
-    );
+    const unwritable = 'To change it here, start the console with STREAMS_FILE.';
+    setText(status, now.writable ? (now.problem ?? '') : unwritable);
   }
   function listClasses(on: ReadonlySet<string>): void {
     const models = known?.models ?? [];

@@ -61,10 +61,8 @@ function decoded(part: string): string | undefined {
 }
 
 function nowhere(root: HTMLElement): undefined {
-  root.append(
-    h('h1', 'Not found'),
-    h('p', 'There is nothing at this address. ', h('a', { href: '#/' }, 'All streams')),
-  );
+  const all = h('a', { href: '#/' }, 'All streams');
+  root.append(h('h1', 'Not found'), h('p', 'There is nothing at this address. ', all));
 }
 
 /** A browser may not ask again for code that it could not load. */

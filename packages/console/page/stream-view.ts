@@ -77,10 +77,8 @@ export function streamView(root: HTMLElement, { live, stream: streamId }: Opened
     unknown.hidden = !isUnknown;
     if (!newest || !frame) return;
     const fps = rate(is === 'live' || is === 'late' ? newest.fps : 0);
-    setText(
-      facts,
-      `${fps} fps, frame ${frame.frame_number}, ${duration(now - frame.captured_at)} ago, ${frame.model}`,
-    );
+    const ago = duration(now - frame.captured_at);
+    setText(facts, `${fps} fps, frame ${frame.frame_number}, ${ago} ago, ${frame.model}`);
   }
 
   const newest = live.streams.get(streamId)?.newest;

@@ -54,10 +54,8 @@ export function timelineView(root: HTMLElement, { query: asked }: Opened): () =>
     chart.ariaLabel = `Detections: ${totals.join(', ') || 'none'}`;
     const frames = sumOf(Object.values(past.stored).flat());
     const open = past.complete ? '' : '; not all of this time has been read yet, reload to see the rest';
-    setText(
-      status,
-      `${frames.toLocaleString('en')} frames, ${past.total_events.toLocaleString('en')} events${open}`,
-    );
+    const events = past.total_events.toLocaleString('en');
+    setText(status, `${frames.toLocaleString('en')} frames, ${events} events${open}`);
     if (Number(asked.get('around')) > 0) preview.show(Number(asked.get('around')));
     rest.replaceChildren(...stripsOf(past, from, to), ...gapsOf(past.gaps), ...eventsOf(past));
   };

@@ -24,10 +24,8 @@ export function virtualList<Item>(
 
   function draw(): void {
     const first = Math.max(0, Math.floor(element.scrollTop / height) - MARGIN);
-    const end = Math.min(
-      items.length,
-      Math.ceil((element.scrollTop + element.clientHeight) / height) + MARGIN,
-    );
+    const bottom = element.scrollTop + element.clientHeight;
+    const end = Math.min(items.length, Math.ceil(bottom / height) + MARGIN);
     const wanted = new Set(items.slice(first, end));
     for (const [item, old] of rows) {
       // A row with the focus stays, even when it is scrolled out of sight.

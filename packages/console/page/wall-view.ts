@@ -56,10 +56,8 @@ export function wallView(root: HTMLElement, { live }: Opened): () => void {
   const update = () => {
     for (const [streamId, tile] of tiles) updateTile(tile, live, streamId);
     forgotten.hidden = !live.health?.forgotten;
-    setText(
-      forgotten,
-      `Streams that are not in the list of streams were left out ${live.health?.forgotten ?? 0} times.`,
-    );
+    const times = live.health?.forgotten ?? 0;
+    setText(forgotten, `Streams that are not in the list of streams were left out ${times} times.`);
   };
   setTiles();
   for (const event of ['frames', 'streams']) live.addEventListener(event, setTiles);

@@ -80,13 +80,10 @@ function nameOf(host = ''): string {
  */
 export function refusePages(app: FastifyInstance, host: string): void {
   const { isOurs, sourceOf } = createOrigin(host);
+  const notOurs = 'this server answers to localhost, not to this name: HOST says which address it listens on';
   app.addHook('onRequest', async (request) => {
     // On other addresses a server has many names: of services, load balancers and containers.
-    if (isLoopback(host) && !isOurs(request))
-      throw new HttpError(
-        403,
-        'this server answers to localhost, not to this name: HOST says which address it listens on',
-      );
+    if (isLoopback(host) && !isOurs(request)) throw new HttpError(403, notOurs);
     if (sourceOf(request) !== 'unknown' && !isLink(request))
       throw new HttpError(403, 'web pages may not use this server');
   });

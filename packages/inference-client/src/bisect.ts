@@ -17,10 +17,8 @@ export function bisecting(detector: InferenceClient): InferenceClient {
       if (!(error instanceof InferenceClientError) || !REFUSED.has(error.status ?? 0)) throw error;
       if (frames.length <= 1) return frames.map(() => ({ model: '', error: error.message }));
       const middle = frames.length >> 1;
-      return [
-        ...(await detect(frames.slice(0, middle), model)),
-        ...(await detect(frames.slice(middle), model)),
-      ];
+      const first = await detect(frames.slice(0, middle), model);
+      return [...first, ...(await detect(frames.slice(middle), model))];
     }
   }
   return { detect };

@@ -178,10 +178,8 @@ type Span = Pick<Position, 'topic' | 'partition'> & { offsets: number[] };
 function spansOf(positions: readonly Position[]): Span[] {
   const spans: Span[] = [];
   for (const { topic, partition, offset } of [...positions].sort((a, b) => a.offset - b.offset)) {
-    const near = spans.find(
-      (one) =>
-        one.topic === topic && one.partition === partition && offset - (one.offsets.at(-1) ?? 0) < STEP,
-    );
+    const known = spans.filter((one) => one.topic === topic && one.partition === partition);
+    const near = known.find(({ offsets }) => offset - (offsets.at(-1) ?? 0) < STEP);
     if (near) near.offsets.push(offset);
     else spans.push({ topic, partition, offsets: [offset] });
   }

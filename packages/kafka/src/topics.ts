@@ -35,10 +35,8 @@ export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<vo
       ],
     })),
   });
-  await leadersOf(
-    admin,
-    missing.map(({ topic }) => topic),
-  );
+  const names = missing.map(({ topic }) => topic);
+  await leadersOf(admin, names);
 }
 
 async function leadersOf(admin: Admin, topics: string[]): Promise<void> {

@@ -63,16 +63,17 @@ const idle: Record<keyof typeof INIT, Handle[]> = { compress: [], decompress: []
 
 async function withHandle<Result>(
   kind: keyof typeof INIT,
-  use: (handle: Handle) => Promise<Result>,
+  use: (library: NonNullable<typeof turbo>, handle: Handle) => Promise<Result>,
 ): Promise<Result> {
-  const handle = idle[kind].pop() ?? turbo?.init(INIT[kind]);
+  if (!turbo) throw new Error('libjpeg-turbo is not available on this platform');
+  const handle = idle[kind].pop() ?? turbo.init(INIT[kind]);
   try {
-    const result = await use(handle);
+    const result = await use(turbo, handle);
     idle[kind].push(handle);
     return result;
   } catch (error) {
     // After a broken picture, the handle's state would break the next one.
-    turbo?.destroy(handle);
+    turbo.destroy(handle);
     throw error;
   }
 }
@@ -96,9 +97,7 @@ export async function decompress(
   limits: { scans: number; pixels: number },
   form: SampleForm = 'rgb',
 ): Promise<void> {
-  const library = turbo;
-  if (!library) throw new Error('libjpeg-turbo is not available on this platform');
-  await withHandle('decompress', async (handle) => {
+  await withHandle('decompress', async (library, handle) => {
     library.set(handle, PARAMETER.scanLimit, limits.scans);
     library.set(handle, PARAMETER.maxPixels, limits.pixels);
     library.setScale(handle, { num: 1, denom: divisor });
@@ -126,9 +125,7 @@ export async function compress(
   height: number,
   { quality, optimise = false }: EncodeOptions,
 ): Promise<Buffer> {
-  const library = turbo;
-  if (!library) throw new Error('libjpeg-turbo is not available on this platform');
-  return withHandle('compress', async (handle) => {
+  return withHandle('compress', async (library, handle) => {
     library.set(handle, PARAMETER.noRealloc, 1);
     library.set(handle, PARAMETER.quality, quality);
     library.set(handle, PARAMETER.subsampling, SUBSAMPLING_420);

@@ -194,11 +194,9 @@ export class ByteTracker {
   }
 
   #overlapping(cost: (track: Track, candidate: Candidate) => number): Pairing {
+    const boxes = (candidates: readonly Candidate[]) => candidates.map(({ box }) => box);
     return (tracks, candidates) => ({
-      pairs: overlappingPairs(
-        tracks.map(boxOf),
-        candidates.map(({ box }) => box),
-      ),
+      pairs: overlappingPairs(tracks.map(boxOf), boxes(candidates)),
       cost: (track, candidate) => {
         if (track.class_name === candidate.class_name) return cost(track, candidate);
         const other = this.settings.strict_classes || iou(boxOf(track), candidate.box) < OTHER_CLASS_IOU;

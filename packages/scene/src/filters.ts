@@ -48,10 +48,8 @@ export function filterDetections(
 function surestOfEach(detections: readonly Detection[], limit: number): Detection[] {
   const order = detections.toSorted((a, b) => b.confidence - a.confidence);
   const boxes = order.map(({ bbox }) => fromCorners(bbox));
-  const surer = Map.groupBy(
-    overlappingPairs(boxes, boxes).filter(({ row, column }) => column < row),
-    ({ row }) => row,
-  );
+  const pairs = overlappingPairs(boxes, boxes).filter(({ row, column }) => column < row);
+  const surer = Map.groupBy(pairs, ({ row }) => row);
   const removed = new Set<Detection>();
   for (const [row, detection] of order.entries()) {
     const hides = ({ column }: Pair) =>

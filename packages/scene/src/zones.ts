@@ -98,10 +98,8 @@ function coveredShare(zone: Zone, box: RelativeBox): number {
 }
 
 function contains(zone: Zone, point: Point): boolean {
-  return (
-    position(zone.polygon, point) !== 'outside' &&
-    zone.holes.every((hole) => position(hole, point) !== 'inside')
-  );
+  const isCovered = position(zone.polygon, point) !== 'outside';
+  return isCovered && zone.holes.every((hole) => position(hole, point) !== 'inside');
 }
 
 /**
@@ -211,11 +209,8 @@ export type Segment = readonly [a: Point, b: Point];
 
 /** Whether two segments share a point, ends included. */
 export function segmentsTouch(one: Segment, two: Segment): boolean {
-  if (cross(one, two)) return true;
-  return (
-    one.some((end) => distanceToSegment(end, ...two) <= EPSILON) ||
-    two.some((end) => distanceToSegment(end, ...one) <= EPSILON)
-  );
+  const isOn = (line: Segment) => (end: Point) => distanceToSegment(end, ...line) <= EPSILON;
+  return cross(one, two) || one.some(isOn(two)) || two.some(isOn(one));
 }
 
 /** Whether two segments cross at a point that is an end of neither. */

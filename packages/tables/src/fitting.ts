@@ -75,8 +75,6 @@ export async function fittingFrom(
 
 function costOf({ rows, chunks }: RowGroup, { columns }: Wanted): number {
   const wanted = columns.flatMap((column) => chunks.get(column) ?? []);
-  return Math.max(
-    rows * ROW_BYTES,
-    wanted.reduce((sum, { length }) => sum + length, 0),
-  );
+  const bytes = wanted.reduce((sum, { length }) => sum + length, 0);
+  return Math.max(rows * ROW_BYTES, bytes);
 }
