@@ -176,6 +176,6 @@ test('an object that is named like an archive, and is none or cut short, fails t
   expect(failedRecords).toEqual([
     `${foreign[0]} is no archive of this pipeline`,
     `${foreign[1]} is no video segment of this pipeline`,
-    `the index of ${cutShort} is no JSON`,
+    `${cutShort} has no index of pictures`,
   ]);
 });

@@ -45,6 +45,9 @@ function bucketOf(items: readonly Archivable[]) {
   return { reader, objects, bytesRead: () => bytesRead };
 }
 
+const raise = (error: Error) => {
+  throw error;
+};
 const keyOf = (index: number) =>
   annotatedKey('annotated', { streamId: 'yard', frameNumber: index, capturedAt: T0 + index * 100 });
 
@@ -111,9 +114,10 @@ describe('an archived picture', () => {
     ]);
   });
 
-  test('is named in a listing of all pictures', async () => {
+  test('is named in a listing of pictures', async () => {
     const { reader } = bucketOf(items);
-    expect(await Array.fromAsync(pictureKeys(reader, 'annotated/'))).toEqual(items.map((_, i) => keyOf(i)));
+    const listed = pictureKeys(reader, 'annotated/yard/', { from: T0, to: T0 + 2_400 }, raise);
+    expect(await Array.fromAsync(listed)).toEqual(items.map((_, i) => keyOf(i)));
   });
 
   test('of an index larger than what is read at first is found too', async () => {
@@ -129,10 +133,40 @@ describe('an archived picture', () => {
     expect(found && (await reader.read(found.key, found))).toEqual(many[579]?.jpeg);
   });
 
-  test('in a foreign TAR is an error that names the object', async () => {
-    const { reader, objects } = bucketOf([]);
-    const key = `annotated/yard/date=2026-11-25/hour=07/${T0}-${T0}-mine.tar`;
-    objects.set(key, Buffer.from('not a tar'));
-    await expect(Array.fromAsync(pictureKeys(reader, 'annotated/'))).rejects.toThrow(key);
+  test.each([
+    'not a tar',
+    packArchive([item(0)])
+      .body.toString('latin1')
+      .replace(/\[\[\d(\d+)\d,/, '[["$1",'),
+  ])('is found beside a foreign TAR, which is named', async (body) => {
+    const { reader, objects } = bucketOf(items);
+    const foreign = `annotated/yard/date=2026-11-25/hour=07/${T0}-${T0 + 2_400}-mine.tar`;
+    objects.set(foreign, Buffer.from(body, 'latin1'));
+    const named: string[] = [];
+    const range = { from: T0, to: T0 + 2_400 };
+    const listed = pictureKeys(reader, 'annotated/yard/', range, ({ key }) => void named.push(key));
+    expect(await Array.fromAsync(listed)).toEqual(items.map((_, i) => keyOf(i)));
+    expect(named).toEqual([foreign]);
+    expect(await findArchived(reader, keyOf(3))).toMatchObject({ frameNumber: 3 });
+    await expect(findArchived(reader, keyOf(3).replace('-3.jpg', '-4.jpg'))).rejects.toThrow(foreign);
   });
+
+  test('is found after a foreign object whose name is a later time', async () => {
+    const { reader, objects } = bucketOf(items);
+    objects.set(`annotated/yard/date=2026-11-25/hour=07/${T0 * 10}.jpg`, Buffer.from('foreign'));
+    const stretch = { streamId: 'yard', from: T0, to: T0 + 2_400 };
+    const pictures = await picturesOf(reader, 'annotated', stretch, 100);
+    expect(pictures).toHaveLength(items.length);
+  });
+
+  test.each([40_000, 100_030])(
+    'of a host whose clock begins in 1970 is found, captured at %i',
+    async (at) => {
+      const { reader, objects } = bucketOf([]);
+      const key = annotatedKey('annotated', { streamId: 'yard', capturedAt: at, frameNumber: 1 });
+      objects.set(key, Buffer.from('a JPEG'));
+      const pictures = await picturesOf(reader, 'annotated', { streamId: 'yard', from: at, to: at }, 100);
+      expect(pictures).toHaveLength(1);
+    },
+  );
 });

@@ -1,7 +1,8 @@
 import { annotatedKey, archiveSpanOf, capturedAtOf, type Frame, hourFolder } from '@video-pipeline/frame';
 import { createTar } from 'nanotar';
+import { NotOursError } from './not-ours-error.ts';
 import { type ByteRange, ifThere, type ListedObject, objectsOf, type Part, type Reader } from './reader.ts';
-import { indexOfSegment, NotOursError, SEGMENT_HEAD, SEGMENT_PICTURES } from './segment.ts';
+import { checkNumbers, indexOfSegment, SEGMENT_HEAD, SEGMENT_PICTURES } from './segment.ts';
 
 // An archive is one object for a stream's annotated pictures in a batch. It is an uncompressed TAR in WebDataset's
 // layout (https://github.com/webdataset/webdataset): `<captured_at>-<frame_number>.jpg`, followed by its `.json`. Its
@@ -123,13 +124,14 @@ export async function picturesIn(reader: Reader, key: string): Promise<ArchivedP
 async function picturesInArchive(reader: Reader, key: string, head: Buffer): Promise<ArchivedPicture[]> {
   const size = Number.parseInt(head.toString('latin1', 124, 136), 8);
   const isOurs = head.toString('latin1', 0, INDEX.length + 1) === `${INDEX}\0` && size > 0;
-  if (!isOurs) throw new NotOursError(`${key} is no archive of this pipeline`);
+  if (!isOurs) throw new NotOursError(key, 'is no archive of this pipeline');
   const rest = BLOCK + size - head.length;
   const more = rest > 0 ? await reader.read(key, { offset: head.length, length: rest }) : Buffer.alloc(0);
   const text = Buffer.concat([head, more]).toString('utf8', BLOCK, BLOCK + size);
   const end = BLOCK + padded(size);
   try {
     const entries: IndexEntry[] = JSON.parse(text);
+    checkNumbers(entries);
     return entries.map(([capturedAt, frameNumber, offset, length]) => ({
       key,
       capturedAt,
@@ -138,7 +140,7 @@ async function picturesInArchive(reader: Reader, key: string, head: Buffer): Pro
       length,
     }));
   } catch (cause) {
-    throw new NotOursError(`the index of ${key} is no JSON`, { cause });
+    throw new NotOursError(key, 'has no index of pictures', { cause });
   }
 }
 
@@ -158,34 +160,67 @@ export async function* objectsAround(
 ): AsyncGenerator<ListedObject> {
   // An archive that began earlier may reach into that time.
   const early = Math.max(0, from - ARCHIVE_SPAN_MS);
-  for await (const object of objectsOf(reader, folder, `${folder}${hourFolder(early)}/${early}`)) {
-    if (capturedAtOf(object.key) > to) return;
-    if ((archiveSpanOf(object.key)?.to ?? capturedAtOf(object.key)) >= from) yield object;
+  // Keys sort by time only among times of as many digits.
+  const begins = String(early).length === String(from).length ? early : '';
+  const last = `${folder}${hourFolder(to)}/${to}~`;
+  for await (const object of objectsOf(reader, folder, `${folder}${hourFolder(early)}/${begins}`)) {
+    if (object.key > last) return;
+    const begin = capturedAtOf(object.key);
+    if (begin <= to && (archiveSpanOf(object.key)?.to ?? begin) >= from) yield object;
   }
 }
 
-/** Finds an archived picture by the key that it would have as an object. @returns undefined if no archive holds it */
+/**
+ * Finds an archived picture by the key that it would have as an object.
+ * @returns undefined if no archive holds it
+ * @throws NotOursError if no archive of ours holds it, and there is a foreign one
+ */
 export async function findArchived(reader: Reader, key: string): Promise<ArchivedPicture | undefined> {
   const [, folder = '', time, number] = /^(.+\/)date=[\d-]+\/hour=\d\d\/(\d+)-(\d+)\.jpg$/.exec(key) ?? [];
   if (time === undefined) return undefined;
   const capturedAt = Number(time);
+  let foreign: NotOursError | undefined;
+  const skip = ifForeign((error) => {
+    foreign = error;
+    return [];
+  });
   for await (const object of objectsAround(reader, folder, capturedAt, capturedAt)) {
-    const pictures = archiveSpanOf(object.key) ? await picturesIn(reader, object.key) : [];
+    const pictures = archiveSpanOf(object.key) ? await picturesIn(reader, object.key).catch(skip) : [];
     const found = pictures.find((one) => one.capturedAt === capturedAt && one.frameNumber === Number(number));
     if (found) return found;
   }
+  if (foreign) throw foreign;
   return undefined;
 }
 
 /**
- * Keys of all annotated pictures whose objects begin with `prefix`. An archived picture has the key that it would have
- * as an object of its own.
+ * Keys of a stream's annotated pictures captured from `from` to `to`, epoch milliseconds, and of some around them. An
+ * archived picture has the key that it would have as an object of its own.
+ * @param folder `<prefix>/<stream>/`
+ * @param onForeign receives the error of an object that is named like an archive, and is none
  */
-export async function* pictureKeys(reader: Reader, prefix: string): AsyncGenerator<string> {
-  for await (const { key } of objectsOf(reader, prefix)) {
+export async function* pictureKeys(
+  reader: Reader,
+  folder: string,
+  { from, to }: { from: number; to: number },
+  onForeign: (error: NotOursError) => void,
+): AsyncGenerator<string> {
+  const skip = ifForeign((error) => {
+    onForeign(error);
+    return [];
+  });
+  for await (const { key } of objectsAround(reader, folder, from, to)) {
     if (!archiveSpanOf(key)) yield key;
-    else for (const picture of await picturesIn(reader, key)) yield keyOf(picture);
+    else for (const picture of await picturesIn(reader, key).catch(skip)) yield keyOf(picture);
   }
+}
+
+/** Handles the error of a foreign object: `instead` gives the value. Other errors are thrown. */
+export function ifForeign<Value>(instead: (error: NotOursError) => Value): (error: Error) => Value {
+  return (error) => {
+    if (!(error instanceof NotOursError)) throw error;
+    return instead(error);
+  };
 }
 
 /** The key that an archived picture would have as an object of its own. */

@@ -8,18 +8,21 @@ import {
   FF_QP2LAMBDA,
 } from 'node-av/constants';
 import { Codec, CodecContext, FFmpegError, FormatContext, Frame, Packet, Rational } from 'node-av/lib';
+import { NotOursError } from './not-ours-error.ts';
 import { type Size, scalerTo } from './scaler.ts';
 
 /** Quantizer of FFmpeg's JPEG encoder, from 1, the best, to 31. It is close to libjpeg's quality 90. */
 const QUANTIZER = 3;
 
-/** All pictures of a video as JPEGs of this size, pixels, in display order. @throws FFmpegError */
-export async function decodeVideo(video: Buffer, size: Size): Promise<Buffer[]> {
+/** All pictures of a video as JPEGs of this size, pixels, in display order. @throws NotOursError naming the key */
+export async function decodeVideo(video: Buffer, size: Size, key: string): Promise<Buffer[]> {
   // FFmpeg reads a file on its own threads.
   await using folder = await mkdtempDisposable(join(tmpdir(), 'segment-'));
   const path = join(folder.path, 'segment.mp4');
   await writeFile(path, video);
-  return await decodeFile(path, size);
+  return await decodeFile(path, size).catch((cause) => {
+    throw new NotOursError(key, `can't be decoded: ${cause.message}`, { cause });
+  });
 }
 
 async function decodeFile(path: string, size: Size): Promise<Buffer[]> {

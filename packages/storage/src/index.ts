@@ -3,6 +3,7 @@ export * from './cached.ts';
 export * from './failures.ts';
 export * from './followed-text.ts';
 export * from './in-parallel.ts';
+export * from './not-ours-error.ts';
 export * from './pictures.ts';
 export * from './put-failed.ts';
 export * from './reader.ts';

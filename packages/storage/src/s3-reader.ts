@@ -5,8 +5,9 @@ import { GetObjectCommand, ListObjectsV2Command, S3Client } from '@aws-sdk/clien
 import { readConfig } from '@video-pipeline/config';
 import { findArchived } from './archive.ts';
 import { cached } from './cached.ts';
+import { NotOursError } from './not-ours-error.ts';
 import { type Bucket, type ByteRange, isMissing, objectsOf, type Part } from './reader.ts';
-import { NotOursError, picturesOfSegment } from './segment.ts';
+import { picturesOfSegment } from './segment.ts';
 import { removeObjects, STORAGE_VARIABLES, type StorageSettings, s3Config } from './store.ts';
 
 /** Most bytes that are read at once: this pipeline's pictures, detections and clips are far smaller. */
@@ -27,12 +28,12 @@ export function createReader(
     const { Body, ContentLength = 0 } = await client.send(command).catch(ifEmpty);
     if (ContentLength > MAX_BYTES) {
       (Body as Readable | undefined)?.destroy();
-      throw new NotOursError(`${Key} has ${ContentLength} bytes, over ${MAX_BYTES}`);
+      throw new NotOursError(Key, `has ${ContentLength} bytes, over ${MAX_BYTES}`);
     }
     return Buffer.from((await Body?.transformToByteArray()) ?? []);
   };
   const segments = cached(
-    async (key) => picturesOfSegment(await get(key)),
+    async (key) => picturesOfSegment(await get(key), key),
     SEGMENTS.ttlMs,
     SEGMENTS.bytes,
     (jpegs) => jpegs.reduce((sum, { length }) => sum + length, 0),
@@ -40,21 +41,28 @@ export function createReader(
   const getPart = async (key: string, part?: Part): Promise<Buffer> => {
     if (!part || 'offset' in part) return get(key, part);
     const jpeg = (await segments(key))[part.index];
-    if (!jpeg) throw new NotOursError(`${key} has no picture ${part.index}`);
+    if (!jpeg) throw new NotOursError(key, `has no picture ${part.index}`);
     return jpeg;
   };
   const reader: Bucket = {
     async page(Prefix, { after, limit = 1000 } = {}) {
-      const command = new ListObjectsV2Command({ Bucket, Prefix, StartAfter: after, MaxKeys: limit });
-      const { Contents = [], IsTruncated } = await client.send(command);
-      const objects = Contents.map(({ Key = '', LastModified, ETag = '', Size = 0 }) => ({
+      const asked = { Bucket, Prefix, StartAfter: after, MaxKeys: limit };
+      const ask = (ContinuationToken?: string) =>
+        client.send(new ListObjectsV2Command({ ...asked, ContinuationToken }));
+      let answer = await ask();
+      // A page may be empty although there are more.
+      while (answer.NextContinuationToken && !answer.Contents?.length)
+        answer = await ask(answer.NextContinuationToken);
+      const objects = (answer.Contents ?? []).map(({ Key = '', LastModified, ETag = '', Size = 0 }) => ({
         key: Key,
         stored: LastModified?.getTime() ?? 0,
         etag: ETag,
         size: Size,
       }));
       const last = objects.at(-1);
-      return IsTruncated && last ? { objects, next: last.key } : { objects };
+      if (!answer.IsTruncated || !last) return { objects };
+      if (last.key === after) throw new Error(`the S3 API lists ${after} again, asked for what is after it`);
+      return { objects, next: last.key };
     },
     async folders(Prefix) {
       const names: string[] = [];

@@ -10,6 +10,9 @@ const box = (type: string, size: number) => {
   bytes.write(type, 4);
   return bytes;
 };
+const raise = (error: Error) => {
+  throw error;
+};
 const MP4 = Buffer.concat([box('ftyp', 28), box('moov', 900), box('moof', 100), box('mdat', 5_000)]);
 const frameOf = (index: number, width = 64) => ({
   frame: { streamId: 'yard', capturedAt: T0 + index * 100, frameNumber: index, width, height: 48 },
@@ -40,8 +43,10 @@ describe('a segment', () => {
   });
 
   test('of somebody else is an error that names the object', () => {
-    const huge = packSegment(MP4, { width: 60_000, height: 60_000, frames: [] });
-    for (const body of [MP4, Buffer.from('no video'), packSegment(MP4, {} as never), huge])
+    const sized = (side: number, frames: unknown[]) =>
+      packSegment(MP4, { width: side, height: side, frames } as never);
+    const others = [sized(60_000, []), sized(64, [5]), sized(64, [['x', 1]]), packSegment(MP4, {} as never)];
+    for (const body of [MP4, Buffer.from('no video'), ...others])
       expect(() => indexOfSegment(body, 'annotated/x.mp4')).toThrow('annotated/x.mp4');
   });
 
@@ -66,7 +71,8 @@ describe('a segment', () => {
         return body.subarray(0, SEGMENT_HEAD);
       },
     };
-    const keys = await Array.fromAsync(pictureKeys(reader, 'annotated/'));
+    const range = { from: T0 + 300, to: T0 + 500 };
+    const keys = await Array.fromAsync(pictureKeys(reader, 'annotated/yard/', range, raise));
     expect(keys).toEqual(frames.map((name) => `${key.slice(0, key.lastIndexOf('/'))}/${name.join('-')}.jpg`));
     expect(await findArchived(reader, keys[1] ?? '')).toEqual({
       key,

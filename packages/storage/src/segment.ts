@@ -1,4 +1,5 @@
 import { archiveSpanOf, HOUR_MS } from '@video-pipeline/frame';
+import { NotOursError } from './not-ours-error.ts';
 
 // A segment is one object for a stream's annotated pictures in a batch: H.264 in a fragmented MP4 (CMAF) that plays on
 // its own. Its media time counts from the start of the hour of its first picture. A `free` box, which players skip
@@ -13,11 +14,6 @@ export const SEGMENT_PICTURES = 60;
 /** As many pixels as annotate accepts. */
 const MAX_PIXELS = 50_000_000;
 const BOX_HEADER = 8;
-
-/** An object is named like one of ours, but has other content. A retry would fail too. The message names it. */
-export class NotOursError extends Error {
-  override readonly name = 'NotOursError';
-}
 
 /** Contents of a segment: the original size of its pictures, pixels, and their frames in order. */
 interface SegmentIndex {
@@ -50,10 +46,17 @@ export function indexOfSegment(head: Buffer, key: string): SegmentIndex {
     const index: SegmentIndex = JSON.parse(text.slice(0, text.indexOf('\0') >>> 0));
     if (!(index.width * index.height <= MAX_PIXELS && index.frames.length <= SEGMENT_PICTURES))
       throw new Error('it is too large');
+    checkNumbers(index.frames);
     return index;
   } catch (cause) {
-    throw new NotOursError(`${key} is no video segment of this pipeline`, { cause });
+    throw new NotOursError(key, 'is no video segment of this pipeline', { cause });
   }
+}
+
+/** @throws Error for an index of pictures that holds other than times, numbers and positions */
+export function checkNumbers(entries: readonly (readonly number[])[]): void {
+  const isCount = (value: number) => Number.isSafeInteger(value) && value >= 0;
+  if (!entries.every((entry) => entry.every(isCount))) throw new Error('its index holds other than numbers');
 }
 
 /** Gap between segments, milliseconds, from which on there is a discontinuity: players don't wait for pictures then. */
@@ -114,10 +117,13 @@ export function playlistOf(keys: readonly string[], now: number): string | undef
   ].join('\n');
 }
 
-/** The pictures of a segment as JPEGs, of the size that they had. FFmpeg is loaded here, as few processes need it. */
-export async function picturesOfSegment(mp4: Buffer): Promise<Buffer[]> {
+/**
+ * The pictures of a segment as JPEGs, of the size that they had. FFmpeg is loaded here, as few processes need it.
+ * @throws NotOursError
+ */
+export async function picturesOfSegment(mp4: Buffer, key = 'the object'): Promise<Buffer[]> {
   const { decodeVideo } = await import('./decode-video.ts');
-  return decodeVideo(mp4, indexOfSegment(mp4, 'the object'));
+  return decodeVideo(mp4, indexOfSegment(mp4, key), key);
 }
 
 function boxesOf(bytes: Buffer): { type: string; offset: number; size: number }[] {
