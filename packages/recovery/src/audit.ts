@@ -13,10 +13,12 @@ import {
 } from '@video-pipeline/frame';
 import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, type TopicVariable } from '@video-pipeline/stages';
-import { type Bucket, ifThere, pictureKeys } from '@video-pipeline/storage';
+import { type Bucket, ifForeign, ifThere } from '@video-pipeline/storage';
+import { DiskMap } from './disk-map.ts';
 import { failedRecords, type TimedPosition } from './failed-records.ts';
 import { samePicture } from './pixels.ts';
 import { type PositionedRecord, readTopic } from './read-topic.ts';
+import { keysNotKept, storedKeys, type Unlisted } from './stored-keys.ts';
 
 /** State of every frame that Kafka holds. Lists name frames as `stream/session/number`, or records. */
 export interface AuditReport {
@@ -38,7 +40,7 @@ export interface AuditReport {
   mixedUp: string[];
   /** Frames whose stored picture is another one (with `pixels`). */
   wrongPixels: string[];
-  /** Objects where failed records, or batches that a mapping gave up on, should be. The frames in them are unknown. */
+  /** Objects named like failed records, lost batches, archives or detections that are none. Their frames are unknown. */
   unreadable: string[];
   /** Sessions of which ingest published more frames than Kafka holds (with `counted`). */
   lostBeforeKafka?: string[];
@@ -55,15 +57,29 @@ interface AuditOptions {
   counted?: ReadonlyMap<string, number> | undefined;
 }
 
+/** A record of `video-frames`. */
+interface Sought {
+  name: string;
+  record: TimedPosition;
+  /** Its picture only with `pixels`. */
+  frame: Frame | undefined;
+  seen: Detected | undefined;
+}
+
+/** Most records that are looked for at once, and most bytes of their pictures. */
+const CHUNK = 20_000;
+const CHUNK_BYTES = 128 * 1024 ** 2;
+
 /**
  * Accounts for every frame that Kafka holds, from Kafka and S3 alone. It trusts no counter of the pipeline. It trusts
  * committed offsets only in one way: a frame whose offset is not committed is not lost. A frame must be annotated or
- * lie in `failed/`, and not both.
+ * lie in `failed/`, and not both. Memory does not grow with the number of frames, but with that of the wrong ones. What
+ * is known of the others is on the disk. Of the bucket, only the hours of the frames are listed.
  * @example
  * isClean(await audit({ kafka, bucket: createReader(), config, pixels: false }));
  */
 export async function audit(options: AuditOptions): Promise<AuditReport> {
-  const { S3_PREFIX, KAFKA_TOPIC } = options.config;
+  const { kafka, bucket, config, counted, pixels } = options;
   const report: AuditReport = {
     published: 0,
     annotated: 0,
@@ -79,22 +95,19 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   };
   // Read first: the output of each offset that is committed now is stored before we list the bucket.
   const isAwaited = await awaited(options);
-  const { detected, claims } = await readDetected(options);
-  const stored = await storedKeys(options.bucket, `${S3_PREFIX}/`);
-  const failed = await failedRecords(options.bucket, report.unreadable);
-  report.failedRecords = countByStage(failed.keys);
-  const held = new Map<string, Set<number>>();
-  const unlisted: { name: string; key: string | undefined; folder: string | undefined }[] = [];
-  await readTopic(options.kafka, KAFKA_TOPIC, async (record) => {
-    report.published++;
-    const frame = tryDecode(record, decodeFrame);
-    if (frame) addNumber(held, frame);
-    const seen = frame && detected.get(idOf(frame));
-    const positions = [record, ...(seen?.records ?? [])];
-    const isFailed = (await Promise.all(positions.map(failed.has))).includes(true);
-    const key = frame && annotatedKey(S3_PREFIX, frame);
+  using detected = new DiskMap<Detected>();
+  using claims = new DiskMap<string>();
+  await readDetected(options, detected, claims);
+  const unreadable = new Set<string>();
+  using failed = await failedRecords(bucket, unreadable);
+  report.failedRecords = countByStage(failed.keys());
+  using held = new DiskMap<true>();
+  using unlisted = new DiskMap<Unlisted>();
+  let left = 0;
+  const account = async ({ name, record, frame, seen }: Sought, stored: ReadonlySet<string>) => {
+    const isFailed = (await Promise.all([record, ...(seen?.records ?? [])].map(failed.has))).includes(true);
+    const key = frame && annotatedKey(config.S3_PREFIX, frame);
     const isStored = key !== undefined && stored.has(key);
-    const name = frame ? idOf(frame) : positionOf(record);
     if (isStored) report.annotated++;
     if (isFailed) report.failed++;
     if (isStored && isFailed) report.both.push(name);
@@ -104,65 +117,66 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
         seen?.records.some((one) => isAwaited('KAFKA_DETECTIONS_TOPIC', one))
       )
         report.onItsWay++;
-      else unlisted.push({ name, key, folder: frame && detectionsFolder(frame) });
+      else unlisted.set(inOrder(left++), { name, key, folder: frame && detectionsFolder(frame) });
     }
-    const claimedBy = claims.get(positionOf(record)) ?? name;
-    if (claimedBy !== name || (frame && seen?.digest && seen.digest !== digest(frame.jpeg)))
-      report.mixedUp.push(name);
-    if (options.pixels && frame && isStored) {
-      const picture = await ifThere(options.bucket.read(key));
+    if (pixels && frame && isStored) {
+      const picture = await ifThere(bucket.read(key)).catch(ifForeign(() => Buffer.alloc(0)));
       if (picture && !(await samePicture(frame.jpeg, picture, seen?.detections ?? [])))
         report.wrongPixels.push(name);
     }
+  };
+  let chunk: Sought[] = [];
+  let bytes = 0;
+  const flush = async () => {
+    const frames = chunk.flatMap(({ frame }) => frame ?? []);
+    const stored = await storedKeys(bucket, config.S3_PREFIX, frames, unreadable);
+    for (const one of chunk) await account(one, stored);
+    [chunk, bytes] = [[], 0];
+  };
+  await readTopic(kafka, config.KAFKA_TOPIC, async (record) => {
+    report.published++;
+    const { topic, partition, offset, timestamp } = record;
+    const frame = tryDecode(record, decodeFrame);
+    const name = frame ? idOf(frame) : positionOf(record);
+    const seen = frame && detected.get(name);
+    if (frame && counted?.has(sessionOf(name))) held.set(name, true);
+    const claimedBy = claims.get(positionOf(record)) ?? name;
+    if (claimedBy !== name || (frame && seen?.digest && seen.digest !== digest(frame.jpeg)))
+      report.mixedUp.push(name);
+    if (frame && !pixels) frame.jpeg = NO_PICTURE;
+    chunk.push({ name, record: { topic, partition, offset, timestamp }, frame, seen });
+    bytes += frame?.jpeg.length ?? 0;
+    if (chunk.length >= CHUNK || bytes >= CHUNK_BYTES) await flush();
   });
-  const folders = unlisted.flatMap(({ folder }) => folder ?? []);
-  const notKept = await keysNotKept(options.bucket, folders);
-  for (const { name, key } of unlisted) {
-    if (key && notKept.has(key)) {
-      report.notKept++;
-      continue;
-    }
-    const isLookedFor = unlisted.length <= MAX_LEFT_OUT && key;
-    if (isLookedFor && (await ifThere(options.bucket.read(key)))) report.annotated++;
+  await flush();
+  using notKept = await keysNotKept(bucket, unlisted, unreadable);
+  for (const [, { name, key }] of unlisted) {
+    const read = async (key: string) => ifThere(bucket.read(key)).catch(ifForeign(() => undefined));
+    if (key && notKept.get(key)) report.notKept++;
+    else if (key && left <= MAX_LEFT_OUT && (await read(key))) report.annotated++;
     else report.missing.push(name);
   }
-  if (options.counted) report.lostBeforeKafka = lostBeforeKafka(options.counted, held);
+  if (counted) report.lostBeforeKafka = lostBeforeKafka(counted, held);
+  report.unreadable = [...unreadable];
   return report;
 }
 
-/** Streams are listed in parallel: a listing returns a thousand keys an answer, one answer after the other. */
-async function storedKeys(bucket: Bucket, prefix: string): Promise<Set<string>> {
-  const streams = await bucket.folders(prefix);
-  const lists = streams.map((stream) => Array.fromAsync(pictureKeys(bucket, `${prefix}${stream}/`)));
-  return new Set((await Promise.all(lists)).flat());
-}
-
-/** Keys of pictures that STORE=events did not keep, by the lines of detections in these folders. */
-async function keysNotKept(bucket: Bucket, folders: readonly string[]): Promise<Set<string>> {
-  const keys = new Set<string>();
-  for (const folder of new Set(folders)) {
-    for await (const object of bucket.list(folder)) {
-      for (const line of String((await ifThere(bucket.read(object))) ?? '').split('\n')) {
-        const { picture, annotated_key: key } = line ? JSON.parse(line) : {};
-        if (picture === null) keys.add(key);
-      }
-    }
-  }
-  return keys;
-}
-
+const NO_PICTURE = Buffer.alloc(0);
 /** A listing takes time, and may miss an object. Pictures that it lacks are read one by one, if they are so few. */
 const MAX_LEFT_OUT = 1_000;
 
-function addNumber(held: Map<string, Set<number>>, { streamId, session, frameNumber }: Frame): void {
-  const name = `${streamId}/${session}`;
-  held.set(name, (held.get(name) ?? new Set()).add(frameNumber));
-}
+/** A key that sorts by its number. */
+const inOrder = (number: number) => String(number).padStart(16, '0');
+
+/** `stream/session` of `stream/session/number` */
+const sessionOf = (name: string) => name.slice(0, name.lastIndexOf('/'));
 
 /** Duplicates of a frame count once. Frames that Kafka has deleted by age count as lost. */
-function lostBeforeKafka(counted: ReadonlyMap<string, number>, held: Map<string, Set<number>>): string[] {
+function lostBeforeKafka(counted: ReadonlyMap<string, number>, held: DiskMap<true>): string[] {
+  const found = new Map<string, number>();
+  for (const [name] of held) found.set(sessionOf(name), (found.get(sessionOf(name)) ?? 0) + 1);
   return [...counted]
-    .map(([name, published]) => ({ name, published, found: held.get(name)?.size ?? 0 }))
+    .map(([name, published]) => ({ name, published, found: found.get(name) ?? 0 }))
     .filter(({ published, found }) => found < published)
     .map(({ name, published, found }) => `${name}: ${published} published, ${found} in Kafka`);
 }
@@ -207,7 +221,7 @@ async function exists(admin: Admin, groupId: string): Promise<boolean> {
 }
 
 /** Counts records by stage. Stages without any are included, and so are other folders. */
-function countByStage(failed: ReadonlySet<string>): Record<string, number> {
+function countByStage(failed: Iterable<string>): Record<string, number> {
   const counts: Record<string, number> = Object.create(null);
   for (const name of FAILED_FOLDERS) counts[name] = 0;
   for (const key of failed) {
@@ -218,9 +232,11 @@ function countByStage(failed: ReadonlySet<string>): Record<string, number> {
 }
 
 /** Reads `detections`: the records by frame id, and the frame that they claim for each position of `video-frames`. */
-async function readDetected({ kafka, config }: AuditOptions) {
-  const detected = new Map<string, Detected>();
-  const claims = new Map<string, string>();
+async function readDetected(
+  { kafka, config, pixels }: AuditOptions,
+  detected: DiskMap<Detected>,
+  claims: DiskMap<string>,
+): Promise<void> {
   await readTopic(kafka, config.KAFKA_DETECTIONS_TOPIC, (record) => {
     // The detections may be what is wrong with the record. It still belongs to a frame.
     const frame = tryDecode(record, decodeSeenFrame) ?? tryDecode(record, decodeFrame);
@@ -228,12 +244,11 @@ async function readDetected({ kafka, config }: AuditOptions) {
     const { topic, partition, offset, timestamp } = record;
     const id = idOf(frame);
     const records = detected.get(id)?.records ?? [];
-    const detections = 'detections' in frame ? frame.detections : [];
+    const detections = pixels && 'detections' in frame ? frame.detections : [];
     if ('picture' in frame) claims.set(positionOf(frame.picture), id);
     else records.push({ topic, partition, offset, timestamp });
     detected.set(id, { digest: 'jpeg' in frame ? digest(frame.jpeg) : undefined, detections, records });
   });
-  return { detected, claims };
 }
 
 function tryDecode<T>(record: PositionedRecord, decode: (record: PositionedRecord) => T): T | undefined {

@@ -25,7 +25,7 @@ const record = (offset: number, timestamp: number): MSKRecord => ({
 });
 
 async function read(bucket: Bucket) {
-  const unreadable: string[] = [];
+  const unreadable = new Set<string>();
   const failed = await failedRecords(bucket, unreadable);
   return {
     failed,
@@ -50,7 +50,7 @@ test('an object that is no entry does not end the audit: it is named, once', asy
   await bucket.put({ key, body: 'junk' });
   const { has, unreadable } = await read(bucket);
   expect([await has(1, NOW + 60_000), await has(1, NOW + 60_000)]).toEqual([false, false]);
-  expect(unreadable).toEqual([key]);
+  expect([...unreadable]).toEqual([key]);
 });
 
 test('a record that lies in failed/ and in a lost batch counts once', async () => {
@@ -65,6 +65,6 @@ test('a record that lies in failed/ and in a lost batch counts once', async () =
   };
   await bucket.put({ key: `${LOST_BATCHES}/one`, body: JSON.stringify(batch) });
   const { failed, has } = await read(bucket);
-  expect([...failed.keys].sort()).toEqual(records.map((one) => failedKey('detect', one)));
+  expect([...failed.keys()]).toEqual(records.map((one) => failedKey('detect', one)));
   expect([await has(2, NOW), await has(2, NOW + 60_000)]).toEqual([true, false]);
 });

@@ -14,6 +14,15 @@ test('a picture is itself, encoded again, and no other', async () => {
   expect(await samePicture(teal, await picture('tomato'), [])).toBe(false);
 });
 
+test('a picture that was cut off, or is none, is another one', async () => {
+  const noise = { type: 'gaussian', mean: 128, sigma: 30 } as const;
+  const whole = await sharp({ create: { width: 64, height: 64, channels: 3, background: 'teal', noise } })
+    .jpeg()
+    .toBuffer();
+  for (const length of [whole.length / 2, 200, 0])
+    expect(await samePicture(whole, whole.subarray(0, length), [])).toBe(false);
+});
+
 test('what would cost too much to decode is none, undecoded', async () => {
   const bomb = await manyScans(3_000);
   const began = process.cpuUsage();

@@ -1,5 +1,5 @@
 import type { Detection } from '@video-pipeline/frame';
-import { PictureError, readPictureHeader } from '@video-pipeline/picture';
+import { readPictureHeader } from '@video-pipeline/picture';
 import sharp from 'sharp';
 
 /** Side of the small pictures that are compared: coarse enough to see past a second JPEG encoding. */
@@ -13,7 +13,7 @@ const MAY_DIFFER = 0.02;
 
 /**
  * Whether `annotated` is the picture `frame` with boxes drawn on it. It compares the cells of a coarse grid that no box
- * or label touches. A picture that may not be decoded never matches. Two pictures of a still scene can't be
+ * or label touches. A picture that may not, or can't, be decoded never matches. Two pictures of a still scene can't be
  * distinguished.
  */
 export async function samePicture(
@@ -21,10 +21,7 @@ export async function samePicture(
   annotated: Buffer,
   detections: Detection[],
 ): Promise<boolean> {
-  const [before, after] = await Promise.all([coarse(frame), coarse(annotated)]).catch((error) => {
-    if (error instanceof PictureError) return [];
-    throw error;
-  });
+  const [before, after] = await Promise.all([coarse(frame), coarse(annotated)]).catch(() => []);
   if (!before || !after) return false;
   if (before.width !== after.width || before.height !== after.height) return false;
   const isFree = before.cells.map((_, cell) => !detections.some((one) => touches(one, cell, before)));
@@ -42,7 +39,7 @@ interface Coarse {
   cells: number[];
 }
 
-/** @throws PictureError for a picture that would cost too much to decode */
+/** @throws Error for a picture that would cost too much to decode, or is none */
 async function coarse(jpeg: Buffer): Promise<Coarse> {
   const { width, height } = readPictureHeader(jpeg, LIMITS);
   const cells = await sharp(jpeg).greyscale().resize(SIDE, SIDE, { fit: 'fill' }).raw().toBuffer();

@@ -1,0 +1,18 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+
+const SCRIPT = join(import.meta.dirname, '../../../test/support/many-frames.ts');
+
+test('the audit neither holds all frames in memory, nor lists all that was ever stored', async () => {
+  const { stdout } = await promisify(execFile)(process.execPath, [
+    '--max-old-space-size=64',
+    SCRIPT,
+    '12000',
+  ]);
+  const { report, expected, listed } = JSON.parse(stdout);
+  expect(report).toMatchObject(expected);
+  // The 600 frames of a stream take a minute. An archive of the minute before may reach into it.
+  expect(listed).toBeLessThan(20 * 2_000);
+}, 120_000);
