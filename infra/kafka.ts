@@ -1,5 +1,5 @@
 import { HOUR_MS } from '@video-pipeline/frame';
-import { STAGES, topicOf } from '@video-pipeline/stages';
+import { topicsOf } from '@video-pipeline/stages';
 import { MAX_MESSAGE_BYTES } from '../packages/kafka/src/topics.ts';
 import { createLogGroup } from './logs.ts';
 import {
@@ -110,7 +110,7 @@ function growStorage(cluster: aws.msk.Cluster, volumeGb: number, maxVolumeGb: nu
 
 function createTopics({ kafka, settings }: Stage, clusterArn: $util.Output<string>): aws.msk.Topic[] {
   const replicationFactor = kafka.kind === 'provisioned' && kafka.brokers === 2 ? 2 : 3;
-  return [...new Set(STAGES.map((one) => topicOf(one, settings)))].map(
+  return topicsOf(settings).map(
     (name) =>
       new aws.msk.Topic(`KafkaTopic-${name}`, {
         clusterArn,

@@ -3,7 +3,14 @@ import { readFileSync } from 'node:fs';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { annotatedKey, LOST_BATCHES, type MSKRecord, toLambdaRecord } from '@video-pipeline/frame';
+import {
+  annotatedKey,
+  detectionsFolder,
+  LOST_BATCHES,
+  type MSKRecord,
+  toLambdaRecord,
+} from '@video-pipeline/frame';
+import { ensureTopics, withAdmin } from '@video-pipeline/kafka';
 import { createPutFailed } from '@video-pipeline/storage';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { Batch } from '../../packages/event-source/src/batcher.ts';
@@ -219,6 +226,29 @@ describe('of frames 1 and 2', () => {
     expect(JSON.parse(whole.stdout)).toMatchObject({ annotated: 2, failed: 0, missing: [], wrongPixels: [] });
   });
 
+  test('audit names objects that are none of ours, looks at all others, and ends with 1', async () => {
+    const [one, two] = [await spotFrame(1), await spotFrame(2)];
+    await rig.storeFrames(options.s3Prefix, [one, two]);
+    const tar = `${annotatedKey(options.s3Prefix, one).replace('.jpg', '')}-mine.tar`.replace(
+      `${one.capturedAt}-1-`,
+      `${one.capturedAt}-${two.capturedAt}-`,
+    );
+    await rig.store.put({ key: tar, body: 'no TAR', contentType: '' });
+    const foreign = await program('audit', '--pixels');
+    expect(foreign.stdout).toContain('2 frames in Kafka: 2 annotated');
+    expect(foreign.stdout).toContain(`1 unreadable: ${tar}`);
+    expect(foreign.stdout).toContain('every frame is accounted for, but not every object could be read');
+    expect(foreign.code).toBe(1);
+    // A frame that is not stored is looked for among the detections, too, and behind the foreign archive.
+    await options.bucket.remove([annotatedKey(options.s3Prefix, two)]);
+    const ndjson = `${detectionsFolder(two)}detections-0-0.ndjson`;
+    await rig.store.put({ key: ndjson, body: 'null\njunk', contentType: '' });
+    const { code, stdout } = await program('audit', '--json');
+    const unreadable = [tar, ndjson];
+    expect(JSON.parse(stdout)).toMatchObject({ annotated: 1, missing: ['yard/s1/2'], unreadable });
+    expect(code).toBe(1);
+  });
+
   describe('failed', () => {
     beforeEach(() =>
       rig.fail(options.framesTopic, (number) => (number === '1' ? 'was too dark' : 'was too bright')),
@@ -306,6 +336,8 @@ describe('of frames 1 and 2', () => {
 
   test('what can not be put back is named, and all others are put back', async () => {
     const topics = [unique('away-a'), options.framesTopic, unique('away-b')];
+    // Another pipeline's.
+    await withAdmin(rig.kafka, (admin) => ensureTopics(admin, [{ topic: String(topics[0]), partitions: 1 }]));
     for (const [offset, topic] of topics.entries()) {
       const place = { topic, partition: 0, offset: String(offset), timestamp: 1 };
       const record = toLambdaRecord(place, { key: 'yard', value: Buffer.from('x'), headers: {} });

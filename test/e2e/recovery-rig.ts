@@ -70,7 +70,8 @@ export async function startRecoveryRig(endpoint?: string) {
       });
       await producer.send({ topic: topics.detectionsTopic, messages: detected });
       const [KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC] = [topics.framesTopic, topics.detectionsTopic];
-      const config = { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, S3_PREFIX: s3Prefix };
+      const topicNames = { KAFKA_TOPIC, KAFKA_DETECTIONS_TOPIC, KAFKA_EVENTS_TOPIC: 'events' };
+      const config = { ...topicNames, S3_PREFIX: s3Prefix };
       return { ...topics, config, kafka, bucket, s3Prefix, pixels: true };
     },
     async storeFrames(prefix: string, frames: DetectedFrame[], picture = (one: DetectedFrame) => one.jpeg) {

@@ -206,7 +206,7 @@ test('a failed record is listed with its reason, put back on its topic as it was
   const entries = await Array.fromAsync(listFailed(options.bucket, { stream: 'yard', reason: 'corrupt' }));
   expect(entries).toMatchObject([{ stage: 'detect', reason: 'corrupt JPEG' }]);
   expect(await Array.fromAsync(listFailed(options.bucket, { stream: 'other' }))).toEqual([]);
-  for (const entry of entries) await redrive(options.bucket, rig.producer, entry, [options.framesTopic]);
+  for (const entry of entries) await redrive(options.bucket, rig.producer, entry, options.config);
 
   const again: typeof records = [];
   await readTopic(rig.kafka, options.framesTopic, (record) => void again.push(record));
@@ -267,7 +267,7 @@ test('frames in a batch that a mapping gave up on are accounted for, listed and 
 
   const entries = await Array.fromAsync(listFailed(options.bucket, { stage: 'detect' }));
   expect(entries).toMatchObject([{ reason: 'RetryAttemptsExhausted after 11 attempts, 3 records' }]);
-  for (const entry of entries) await redrive(options.bucket, rig.producer, entry, [options.framesTopic]);
+  for (const entry of entries) await redrive(options.bucket, rig.producer, entry, options.config);
   const again: number[] = [];
   await readTopic(rig.kafka, options.framesTopic, (record) => void again.push(record.offset));
   expect(again).toHaveLength(6);

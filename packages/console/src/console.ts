@@ -2,7 +2,6 @@ import { type Config, ConfigError, readConfig } from '@video-pipeline/config';
 import { createOrigin, isLoopback, serveMetrics } from '@video-pipeline/http';
 import { connectKafka, createTail, KAFKA_VARIABLES, orderedProducer, SILENT } from '@video-pipeline/kafka';
 import { SPARSE_FRAMES_MS } from '@video-pipeline/scene';
-import { STAGES, topicOf } from '@video-pipeline/stages';
 import {
   CLIP_VARIABLES,
   createStore,
@@ -119,7 +118,6 @@ export async function startConsole(options: {
   addGuard(app, access, origin, page);
   const metrics = consoleMetrics(monitor, live, events.followers);
   serveMetrics(app, metrics);
-  const topics = STAGES.map((stage) => topicOf(stage, config));
   addRoutes(app, {
     page,
     access,
@@ -138,7 +136,7 @@ export async function startConsole(options: {
     drawn: config.DRAW_BOXES === 'on',
     flow: monitor.flow,
     redrive: async (key) => {
-      await putBack(key, bucket, producer, topics);
+      await putBack(key, bucket, producer, config);
       log.info('put a failed record back', { key });
     },
     recountFailed: monitor.recountFailed,

@@ -1,3 +1,4 @@
+import type { Config } from '@video-pipeline/config';
 import { claimedStream, LOST_BATCHES, positionOf } from '@video-pipeline/frame';
 import type { Producer } from '@video-pipeline/kafka';
 import {
@@ -8,6 +9,7 @@ import {
   readFailedHead,
   redrive,
 } from '@video-pipeline/recovery/failed';
+import type { TopicVariable } from '@video-pipeline/stages';
 import { type Bucket, ifThere, objectsOf } from '@video-pipeline/storage';
 import type { FailedBulkResult, FailedEntry, FailedPage } from './api.ts';
 
@@ -117,17 +119,16 @@ export async function failedCounts(bucket: Bucket, stages: readonly string[]): P
 
 /**
  * Puts a failed record back on its topic, and then deletes it from `failed/`.
- * @param topics topics to which a record may go
- * @throws FailedEntryError when there is no such entry, or it holds no record of these topics
+ * @throws FailedEntryError when there is no such entry, or it holds no record of the pipeline's topics
  */
 export async function putBack(
   key: string,
   bucket: Bucket,
   producer: Producer,
-  topics: readonly string[],
+  config: Config<TopicVariable>,
 ): Promise<void> {
   if (!FAILED_KEY.test(key) && !BATCH_KEY.test(key)) throw new FailedEntryError('not a key of failed/');
-  await redrive(bucket, producer, { key }, topics);
+  await redrive(bucket, producer, { key }, config);
 }
 
 /** @returns `undefined` for an entry that is not selected, or is gone since it was listed */

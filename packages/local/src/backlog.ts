@@ -14,9 +14,9 @@ import {
   groupOf,
   type PipelineStage,
   STAGE_VARIABLES,
-  STAGES,
   stagesOf,
   topicOf,
+  topicsOf,
 } from '@video-pipeline/stages';
 import { sum } from './sum.ts';
 
@@ -43,7 +43,7 @@ export class Backlog {
   /** @param bootstrap `host:port[,host:port...]` */
   constructor(bootstrap: string) {
     this.#bootstrap = bootstrap;
-    this.topics = [...new Set(STAGES.map((stage) => topicOf(stage, this.#config)))];
+    this.topics = topicsOf(this.#config);
   }
 
   /**

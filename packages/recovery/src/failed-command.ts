@@ -1,11 +1,12 @@
 import { claimedStream } from '@video-pipeline/frame';
-import { type Kafka, orderedProducer, withAdmin } from '@video-pipeline/kafka';
+import { orderedProducer } from '@video-pipeline/kafka';
 import { runCommand } from '@video-pipeline/lifecycle';
 import { parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { type Bucket, FAILURES, ifThere } from '@video-pipeline/storage';
 import { Command, Option } from 'commander';
 import { connectEnvironment, TARGET_HELP } from './connect.ts';
+import { DiskMap } from './disk-map.ts';
 import {
   type FailedEntry,
   FailedEntryError,
@@ -26,12 +27,15 @@ selection(
   'list the records in failed/, and the batches that mappings gave up on, with their reasons',
 ).action((filter) =>
   withBucket(async (bucket) => {
-    const found: { time: string; text: string }[] = [];
+    using found = new DiskMap<string>();
     for await (const entry of listFailed(bucket, chosen(filter), warn))
-      found.push({ time: entry.time, text: filter.json ? JSON.stringify(entry) : line(entry) });
-    found.sort((a, b) => (a.time < b.time ? -1 : 1));
-    for (const { text } of found) console.log(text);
-    if (found.length === 0) process.stderr.write('nothing has failed that matches\n');
+      found.set(`${entry.time} ${entry.key}`, filter.json ? JSON.stringify(entry) : line(entry));
+    let isNothing = true;
+    for (const [, text] of found) {
+      isNothing = false;
+      console.log(text);
+    }
+    if (isNothing) process.stderr.write('nothing has failed that matches\n');
   }),
 );
 
@@ -50,10 +54,9 @@ program
 selection('redrive', 'put records back on their topic, and then delete them from failed/')
   .option('--yes', 'do it; without it, only say what would be done', false)
   .action((options) =>
-    withBucket(async (bucket, kafka) => {
-      const topics = options.yes ? await withAdmin(kafka, (admin) => admin.listTopics()) : [];
+    withBucket(async (bucket, { kafka, config }) => {
       const producer = orderedProducer(kafka);
-      const act = (entry: FailedEntry) => options.yes && redrive(bucket, producer, entry, topics);
+      const act = (entry: FailedEntry) => options.yes && redrive(bucket, producer, entry, config);
       await each(bucket, options, 'put back', act);
       await producer.disconnect();
     }),
@@ -122,7 +125,9 @@ function line({ key, time: at, code, reason, record }: FailedEntry): string {
   return [at, key, claimedStream(record), code ?? '-', text].join('  ');
 }
 
-async function withBucket(use: (bucket: Bucket, kafka: Kafka) => Promise<void>): Promise<void> {
-  const { bucket, kafka } = await connectEnvironment('failed');
-  await use(bucket, kafka).finally(() => bucket.close());
+type Connected = Awaited<ReturnType<typeof connectEnvironment>>;
+
+async function withBucket(use: (bucket: Bucket, more: Connected) => Promise<void>): Promise<void> {
+  const connected = await connectEnvironment('failed');
+  await use(connected.bucket, connected).finally(() => connected.bucket.close());
 }

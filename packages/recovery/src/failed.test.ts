@@ -1,6 +1,8 @@
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readConfig } from '@video-pipeline/config';
 import {
   addCheckpoint,
   checkpointOf,
@@ -10,6 +12,7 @@ import {
   toLambdaRecord,
 } from '@video-pipeline/frame';
 import { type Records, TooLargeError } from '@video-pipeline/kafka';
+import { STAGE_VARIABLES } from '@video-pipeline/stages';
 import {
   type Bucket,
   createPutFailed,
@@ -22,6 +25,8 @@ import {
 import { expect, test, vi } from 'vitest';
 import { toStore } from '../../event-source/src/on-failure.ts';
 import { type FailedEntry, FailedEntryError, listFailed, purge, readFailed, redrive } from './failed.ts';
+
+const TOPICS = readConfig(STAGE_VARIABLES, {});
 
 /** A bucket in memory that counts the bytes it gives away. */
 function memory() {
@@ -63,6 +68,24 @@ const record = (
 });
 const producer = () => ({ send: vi.fn(async () => []) });
 
+test('the entries of a list are read side by side, and come in the order of their keys', async () => {
+  const { bucket, put, merge } = memory();
+  const offsets = Array.from({ length: 40 }, (_, index) => 100 + index);
+  for (const offset of offsets)
+    await createPutFailed({ put, merge }, 'detect')(record(offset, 'AAAA'), 'dark');
+  let [reading, most] = [0, 0];
+  const head: Bucket['head'] = async (key, length) => {
+    most = Math.max(most, ++reading);
+    // The later its key, the sooner it is answered.
+    await sleep(20 - (Number(key.slice(-3)) - 100) / 2);
+    reading--;
+    return bucket.head(key, length);
+  };
+  const listed = await Array.fromAsync(listFailed({ ...bucket, head }), ({ record }) => record.offset);
+  expect(listed).toEqual(offsets);
+  expect(most).toBe(16);
+});
+
 test('a list reads the beginning of each entry, and knows of it all but a long value', async () => {
   const { bucket, put, read, merge } = memory();
   const putFailed = createPutFailed({ put, merge }, 'detect');
@@ -90,7 +113,7 @@ test('a record is put back whole, though its list entry is not', async () => {
   await createPutFailed({ put, merge }, 'detect')(record(1, value.toString('base64')), 'was dark');
   const [entry] = await Array.fromAsync(listFailed(bucket));
   const { send } = producer();
-  await redrive(bucket, { send }, entry as FailedEntry, ['video-frames']);
+  await redrive(bucket, { send }, entry as FailedEntry, TOPICS);
   expect(send).toHaveBeenCalledExactlyOnceWith(
     expect.objectContaining({ messages: [expect.objectContaining({ value })] }),
   );
@@ -110,7 +133,7 @@ test('what is kept by reference says where it is, and is not put back', async ()
   expect(await Array.fromAsync(listFailed(bucket, { code: 'BATCH_TOO_LARGE' }))).toHaveLength(1);
   expect(await Array.fromAsync(listFailed(bucket, { code: 'RECORD_INVALID' }))).toEqual([]);
   const { send } = producer();
-  await expect(redrive(bucket, { send }, entry as FailedEntry, ['video-frames'])).rejects.toThrow(
+  await expect(redrive(bucket, { send }, entry as FailedEntry, TOPICS)).rejects.toThrow(
     'its records are offsets 3 to 9 of video-frames-2',
   );
   expect([send.mock.calls.length, objects.size]).toEqual([0, 1]);
@@ -192,7 +215,7 @@ test('a batch that a mapping gave up on is listed by its stage, put back whole a
   expect(entry).toMatchObject({ reason: 'RetryAttemptsExhausted after 11 attempts, 3 records', bytes: 9 });
 
   const sender = producer();
-  await redrive(bucket, sender, entry as FailedEntry, ['video-frames']);
+  await redrive(bucket, sender, entry as FailedEntry, TOPICS);
   expect(sender.send).toHaveBeenCalledExactlyOnceWith({
     topic: 'video-frames',
     messages: records.map(() => expect.objectContaining({ value: Buffer.from('AAAA', 'base64') })),
@@ -220,9 +243,7 @@ test('a batch stays where Kafka did not take it, and what is no batch is told of
   const told: string[] = [];
   const [entry] = await Array.fromAsync(listFailed(bucket, {}, ({ message }) => void told.push(message)));
   const send = vi.fn().mockRejectedValue(new Error('no broker'));
-  await expect(redrive(bucket, { send }, entry as FailedEntry, ['video-frames'])).rejects.toThrow(
-    'no broker',
-  );
+  await expect(redrive(bucket, { send }, entry as FailedEntry, TOPICS)).rejects.toThrow('no broker');
   expect(objects.size).toBe(2);
   expect(told).toEqual([expect.stringMatching(/^aws\/lambda\/x is no batch of records: /)]);
 });
@@ -232,9 +253,9 @@ test('what has no topic here any more is named and stays, and nothing of its bat
   await giveUp(put, [record(7, 'AAAA'), { ...record(8, 'BBBB'), topic: 'gone' }], 'functions/src/detect.ts');
   const [entry] = await Array.fromAsync(listFailed(bucket));
   const { send } = producer();
-  await expect(redrive(bucket, { send }, entry as FailedEntry, ['video-frames'])).rejects.toThrow(
+  await expect(redrive(bucket, { send }, entry as FailedEntry, TOPICS)).rejects.toThrow(
     new FailedEntryError(
-      'aws/lambda/video-frames-2-7-5 came from gone, which is not a topic of this pipeline',
+      'aws/lambda/video-frames-2-7-5 came from gone, which is not a topic of this pipeline: they are video-frames, detections, events',
     ),
   );
   expect([send.mock.calls.length, objects.size]).toEqual([0, 1]);
@@ -251,7 +272,7 @@ test.each([
   await createPutFailed({ put, merge }, 'detect')(record(1, 'AAAA'), 'was dark');
   const [entry] = await Array.fromAsync(listFailed(bucket));
   const send = vi.fn().mockRejectedValue(error);
-  const refused = redrive(bucket, { send }, entry as FailedEntry, ['video-frames']);
+  const refused = redrive(bucket, { send }, entry as FailedEntry, TOPICS);
   await expect(refused).rejects.toThrow(FailedEntryError);
   await expect(refused).rejects.toThrow(
     `failed/detect/video-frames-2-1 can't be put back on video-frames: ${error.message}`,
@@ -288,7 +309,7 @@ test('records that fail again while they are put back are left there', async () 
     return [];
   });
   for await (const entry of listFailed(bucket)) {
-    await redrive(bucket, { send }, entry, ['video-frames']);
+    await redrive(bucket, { send }, entry, TOPICS);
     if (send.mock.calls.length > 20) break;
   }
   expect(send).toHaveBeenCalledTimes(3);
@@ -345,7 +366,7 @@ test('a record that is put back does not carry the state that its stream had the
   await createPutFailed({ put, merge }, 'annotate')(toLambdaRecord(place, encoded as never), 'is broken');
   const [entry] = await Array.fromAsync(listFailed(bucket));
   const send = vi.fn(async (_: Records) => []);
-  await redrive(bucket, { send }, entry as FailedEntry, ['detections']);
+  await redrive(bucket, { send }, entry as FailedEntry, TOPICS);
   const [message] = send.mock.calls[0]?.[0].messages ?? [];
   expect(decodeSeenFrame(message as never)).toEqual(seen);
   expect(checkpointOf(message as never)).toBeUndefined();

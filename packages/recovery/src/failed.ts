@@ -1,3 +1,4 @@
+import type { Config } from '@video-pipeline/config';
 import {
   claimedStream,
   fromLambdaRecord,
@@ -6,7 +7,9 @@ import {
   withoutCheckpoint,
 } from '@video-pipeline/frame';
 import { type Producer, TooLargeError } from '@video-pipeline/kafka';
+import { type TopicVariable, topicsOf } from '@video-pipeline/stages';
 import { type Bucket, type FailedRecord, ifThere } from '@video-pipeline/storage';
+import { DiskMap } from './disk-map.ts';
 import { FailedEntryError, isLostBatch, readLostBatch } from './lost-batches.ts';
 
 export { FailedEntryError } from './lost-batches.ts';
@@ -49,21 +52,34 @@ export async function* listFailed(
     throw error;
   },
 ): AsyncGenerator<FailedEntry> {
-  for (const key of await failedKeys(bucket, filter)) {
-    const entry = await ifThere(readFailedHead(bucket, key)).catch((error) => {
-      if (!(error instanceof FailedEntryError)) throw error;
-      onOther(error);
-    });
-    if (entry && isChosen(entry, filter)) yield entry;
+  // The keys of lost batches do not contain the stage.
+  for (const folder of [filter.stage ? `failed/${filter.stage}/` : 'failed/', `${LOST_BATCHES}/`]) {
+    for await (const entry of readAhead(bucket, folder)) {
+      if (entry instanceof FailedEntryError) onOther(entry);
+      else if (isChosen(entry, filter)) yield entry;
+    }
   }
 }
 
-/** All keys at this time. A record that is put back may fail again: listed meanwhile, it would be put back for ever. */
-async function failedKeys(bucket: Bucket, { stage }: FailedFilter): Promise<string[]> {
-  // The keys of lost batches do not contain the stage.
-  const folders = [stage ? `failed/${stage}/` : 'failed/', `${LOST_BATCHES}/`];
-  const lists = folders.map((folder) => Array.fromAsync(bucket.list(folder)));
-  return (await Promise.all(lists)).flat();
+/** Entries that are read at the same time. */
+const READS = 16;
+
+async function* readAhead(bucket: Bucket, folder: string): AsyncGenerator<FailedEntry | FailedEntryError> {
+  // All keys at this time. A record that is put back may fail again: listed meanwhile, it would be put back for ever.
+  using keys = new DiskMap<true>();
+  for await (const key of bucket.list(folder)) keys.set(key, true);
+  const read = (key: string) =>
+    ifThere(readFailedHead(bucket, key)).catch((error) => {
+      if (error instanceof FailedEntryError) return error;
+      throw error;
+    });
+  let some: string[] = [];
+  for (const [key] of keys) {
+    if (some.push(key) < READS) continue;
+    yield* (await Promise.all(some.map(read))).filter((entry) => entry !== undefined);
+    some = [];
+  }
+  yield* (await Promise.all(some.map(read))).filter((entry) => entry !== undefined);
 }
 
 /** @throws FailedEntryError naming the key */
@@ -130,14 +146,14 @@ const REFUSALS = new Set([
 /**
  * Sends the entry's record, or all records of its batch, to the topic they came from. Once Kafka has confirmed them, it
  * deletes the entry. After a crash in between, the records are in both places, never in none.
- * @param topics topics to which a record may go
+ * @param config names the topics of the pipeline: a record of any other topic is not put back
  * @throws FailedEntryError for an entry that holds only a reference, is gone, or is refused by the brokers
  */
 export async function redrive(
   bucket: Bucket,
   producer: Pick<Producer, 'send'>,
   { key: entryKey }: Pick<FailedEntry, 'key'>,
-  topics: readonly string[],
+  config: Config<TopicVariable>,
 ): Promise<void> {
   const entry = await ifThere(readFailed(bucket, entryKey));
   if (!entry) throw new FailedEntryError(`${entryKey} is not there any more`);
@@ -149,9 +165,10 @@ export async function redrive(
     );
   }
   const byTopic = Map.groupBy(entry.batch ?? [entry.record], ({ topic }) => topic);
-  for (const topic of byTopic.keys())
-    if (!topics.includes(topic))
-      throw new FailedEntryError(`${entryKey} came from ${topic}, which is not a topic of this pipeline`);
+  const topics = topicsOf(config);
+  const other = [...byTopic.keys()].find((topic) => !topics.includes(topic));
+  const problem = `came from ${other}, which is not a topic of this pipeline: they are ${topics.join(', ')}`;
+  if (other !== undefined) throw new FailedEntryError(`${entryKey} ${problem}`);
   for (const [topic, records] of byTopic) {
     const messages = records.map((record) => {
       const { key, value, headers } = fromLambdaRecord(record);

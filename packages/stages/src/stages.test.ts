@@ -2,7 +2,16 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
 import { describe, expect, test } from 'vitest';
-import { FAILED_FOLDERS, groupOf, isWanted, STAGE_VARIABLES, STAGES, stagesOf, topicOf } from './index.ts';
+import {
+  FAILED_FOLDERS,
+  groupOf,
+  isWanted,
+  STAGE_VARIABLES,
+  STAGES,
+  stagesOf,
+  topicOf,
+  topicsOf,
+} from './index.ts';
 
 const ROOT = join(import.meta.dirname, '../../..');
 const config = readConfig(STAGE_VARIABLES, {});
@@ -32,6 +41,10 @@ test('topics and groups follow their variables', () => {
     ['notify', 'told', 'g-notify'],
     ['clip', 'told', 'g-clip'],
   ]);
+});
+
+test('the topics of the pipeline are those of its stages, each once', () => {
+  expect(topicsOf({ ...config, KAFKA_EVENTS_TOPIC: 'told' })).toEqual(['video-frames', 'detections', 'told']);
 });
 
 describe('a stage runs', () => {

@@ -143,6 +143,11 @@ export function stagesOf(config: Config<'PICTURES'>): readonly NamedStage[] {
   );
 }
 
+/** The topics of the pipeline: those that its stages read. A failed record may be put back on them alone. */
+export function topicsOf(config: Config<PipelineStage['reads']>): string[] {
+  return [...new Set(STAGES.map(({ reads }) => config[reads]))];
+}
+
 /** The stages that every frame goes through, in order. */
 export const FRAME_STAGES = STAGES.filter(({ carriesFrames }) => carriesFrames);
 
