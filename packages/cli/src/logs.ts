@@ -77,9 +77,9 @@ export async function printStage(
   const last: string[] = [];
   for await (const line of createInterface({ input: aws.stdout })) {
     if (follow) print(line);
-    else last.push(line);
+    else if (last.push(line) > lines) last.shift();
   }
-  last.slice(-lines).forEach(print);
+  last.forEach(print);
   try {
     const [code] = await closed;
     return code ?? 1;

@@ -7,8 +7,11 @@ import { aligned, DIRECTORY, positiveInteger, StartError } from '@video-pipeline
 import {
   createReader,
   type FolderReader,
+  inParallel,
+  isMissing,
   keyOf,
   type ListedObject,
+  NotOursError,
   objectsOf,
   picturesIn,
   STORAGE_VARIABLES,
@@ -26,16 +29,15 @@ export function s3ListCommand(): Command {
     .option('-n, --limit <n>', 'number of objects', positiveInteger, 20)
     .option('--prefix <key>', 'only keys that begin with this (default: S3_PREFIX, or annotated)')
     .action(async ({ limit, json, ...options }: Options & { limit: number }) => {
-      const { bucket, prefix, objects } = await open(options);
-      const bytes = objects.reduce((sum, { size }) => sum + size, 0);
-      const shown = objects.slice(0, limit).map(({ key, size, stored }) => {
+      const { reader, bucket, prefix } = await open(options);
+      const { newest, count, bytes } = await newestOf(objectsOf(reader, prefix), limit);
+      const shown = newest.map(({ key, size, stored }) => {
         return { key, bytes: size, modified: new Date(stored).toISOString() };
       });
-      const found = { bucket, prefix, count: objects.length, bytes, objects: shown };
-      if (json) return console.log(JSON.stringify(found));
+      if (json) return console.log(JSON.stringify({ bucket, prefix, count, bytes, objects: shown }));
       const rows = shown.map(({ key, bytes, modified }) => [modified, String(bytes), key]);
       for (const line of aligned([['modified', 'bytes', 'key'], ...rows])) console.log(line);
-      console.log(`${objects.length} objects, ${bytes} bytes in ${bucket}/${prefix}`);
+      console.log(`${count} objects, ${bytes} bytes in ${bucket}/${prefix}`);
     });
 }
 
@@ -44,46 +46,102 @@ export function s3DownloadCommand(): Command {
     .option('--all', 'all frames')
     .option('--to <folder>', 'folder to write to', './download')
     .option('--prefix <key>', 'only keys that begin with this (default: S3_PREFIX, or annotated)')
-    .action(async ({ all, to, json, ...options }: Options & { all?: boolean; to: string }) => {
-      const { reader, bucket, prefix, objects } = await open(options);
-      if (objects.length === 0) throw new StartError(`there is nothing in ${bucket}/${prefix} yet`);
+    .action(async ({ all = false, to, json, ...options }: Options & { all?: boolean; to: string }) => {
+      const { reader, bucket, prefix } = await open(options);
       const folder = resolve(DIRECTORY, to);
       const files: string[] = [];
-      for (const { key } of all ? objects : objects.slice(0, 1)) {
-        if (archiveSpanOf(key)) files.push(...(await unpack(reader, key, folder, all)));
-        else files.push(await save(folder, key, (file) => reader.save(key, file)));
+      let count = 0;
+      const onForeign = ({ message }: Error) => {
+        process.stderr.write(`${message}\n`);
+        process.exitCode = 1;
+      };
+      const objects = all ? objectsOf(reader, prefix) : await newestBelow(reader, prefix);
+      for await (const file of copied(reader, objects, { folder, all, onForeign })) {
+        count++;
+        if (json || !all) files.push(file);
       }
-      console.log(json ? JSON.stringify({ files }) : all ? `${files.length} files in ${folder}` : files[0]);
+      if (count === 0 && !process.exitCode)
+        throw new StartError(`there is nothing in ${bucket}/${prefix} yet`);
+      if (json) console.log(JSON.stringify({ files }));
+      else if (all) console.log(`${count} files in ${folder}`);
+      else files.forEach((file) => void console.log(file));
     });
 }
 
-/** The bucket, and its objects, the newest first. */
 async function open({ prefix, ...target }: Options) {
   const { S3_PREFIX, ...settings } = readConfig(['S3_PREFIX', ...STORAGE_VARIABLES]);
   const reader = createReader(settings, await openS3(target));
   const [bucket, from] = [settings.S3_BUCKET, prefix ?? `${S3_PREFIX}/`];
-  const objects = await answerOf(`the bucket ${bucket}`, Array.fromAsync(objectsOf(reader, from)));
-  const newest = (a: ListedObject, b: ListedObject) => b.stored - a.stored || b.key.localeCompare(a.key);
-  return { reader, bucket, prefix: from, objects: objects.sort(newest) };
+  await answerOf(`the bucket ${bucket}`, reader.page(from, { limit: 1 }));
+  return { reader, bucket, prefix: from };
+}
+
+/** The newest objects, the newest first, and how many there are. Only as many as `limit` are kept. */
+async function newestOf(objects: AsyncIterable<ListedObject>, limit: number) {
+  let newest: ListedObject[] = [];
+  const found = { count: 0, bytes: 0 };
+  const cut = () => newest.sort((a, b) => b.stored - a.stored || b.key.localeCompare(a.key)).slice(0, limit);
+  for await (const object of objects) {
+    found.count++;
+    found.bytes += object.size;
+    if (newest.push(object) >= 2 * limit + 1_000) newest = cut();
+  }
+  return { ...found, newest: cut() };
+}
+
+/** The newest object below a prefix, or none. Of dates and hours, only the last is listed: a bucket grows for years. */
+export async function newestBelow(reader: FolderReader, prefix: string): Promise<ListedObject[]> {
+  const names = await reader.folders(prefix);
+  const dated = names.filter((name) => /^(date=[\d-]+|hour=\d\d)$/.test(name)).sort();
+  const folders = dated.length > 0 ? dated.slice(-1) : names;
+  if (folders.length === 0) return (await newestOf(objectsOf(reader, prefix), 1)).newest;
+  const found = await inParallel(folders, 16, (name) => newestBelow(reader, `${prefix}${name}/`));
+  const [newest, ...others] = found.flat();
+  return newest ? [others.reduce((one, other) => (other.stored > one.stored ? other : one), newest)] : [];
+}
+
+/** Errors of the file system that the name of an object causes. */
+const OF_NAME = new Set(['EEXIST', 'EINVAL', 'EISDIR', 'ENAMETOOLONG', 'ENOTDIR']);
+
+/**
+ * Copies objects. @returns the files
+ * @param options.all all pictures of an archive, not only its last one
+ * @param options.onForeign receives the error of an object that can't be copied
+ */
+export async function* copied(
+  reader: FolderReader,
+  objects: AsyncIterable<ListedObject> | Iterable<ListedObject>,
+  { folder, all, onForeign }: { folder: string; all: boolean; onForeign: (error: Error) => void },
+): AsyncGenerator<string> {
+  for await (const { key } of objects) {
+    try {
+      if (archiveSpanOf(key)) yield* unpack(reader, key, folder, all);
+      else yield await save(folder, key, (file) => reader.save(key, file));
+    } catch (error) {
+      // It has expired since it was listed.
+      if (isMissing(error)) continue;
+      const { code = '' } = error as NodeJS.ErrnoException;
+      if (!(error instanceof NotOursError || error instanceof StartError || OF_NAME.has(code))) throw error;
+      onForeign(error as Error);
+    }
+  }
 }
 
 /** Copies the pictures of an archive, or only its last one, to the keys that they would have as objects. */
-async function unpack(reader: FolderReader, key: string, folder: string, all = false): Promise<string[]> {
+async function* unpack(reader: FolderReader, key: string, folder: string, all: boolean) {
   const pictures = await picturesIn(reader, key);
-  const files: string[] = [];
   for (const picture of all ? pictures : pictures.slice(-1)) {
     const jpeg = await reader.read(key, picture);
-    files.push(await save(folder, keyOf(picture), (file) => writeFile(file, jpeg)));
+    yield await save(folder, keyOf(picture), (file) => writeFile(file, jpeg));
   }
-  return files;
 }
 
 /** Writes one object to `folder/<key>`, whole or not at all. */
 async function save(folder: string, key: string, write: (file: string) => Promise<unknown>): Promise<string> {
   const file = resolve(folder, key);
-  // A key may contain `..`, and anybody may have written the object.
-  if (!file.startsWith(folder + sep))
-    throw new StartError(`the key ${JSON.stringify(key)} leads out of ${folder}`);
+  // A key may contain `..`, or end like a folder, and anybody may have written the object.
+  if (!file.startsWith(folder + sep) || key.endsWith('/'))
+    throw new StartError(`the key ${JSON.stringify(key)} is no name of a file in ${folder}`);
   await writeWhole(file, write);
   return file;
 }

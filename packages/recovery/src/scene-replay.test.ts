@@ -1,7 +1,7 @@
 import { detectionsKey } from '@video-pipeline/frame';
 import { sceneConfigSchema } from '@video-pipeline/scene';
 import type { Reader } from '@video-pipeline/storage';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { replayScene, storedDetections } from './scene-replay.ts';
 
 const START = Date.UTC(2026, 10, 25, 6, 59, 58);
@@ -60,6 +60,30 @@ test('stored detections give the events that they would have given, whatever the
   expect(events.map(({ type, rule, at, direction }) => ({ type, rule, at, direction }))).toEqual([
     { type: 'line_crossed', rule: 'through', at: START + 2_100, direction: 'right' },
   ]);
+});
+
+test('what is remembered of the frames is that of an hour, however long the time is', async () => {
+  const sizes: number[] = [];
+  const add = Set.prototype.add;
+  const spy = vi.spyOn(Set.prototype, 'add').mockImplementation(function (this: Set<unknown>, item) {
+    if (/^s \d+$/.test(String(item))) sizes.push(this.size);
+    return add.call(this, item);
+  });
+  onTestFinished(() => spy.mockRestore());
+  const texts = async function* () {
+    // Each hour's text is there twice.
+    for (let hour = 0; hour < 10; hour++) {
+      const at = (line: string) => {
+        const { captured_at, ...facts } = JSON.parse(line);
+        return JSON.stringify({ ...facts, captured_at: Date.UTC(2026, 10, 25, hour) });
+      };
+      const text = lines.map(at).join('\n');
+      yield* [text, text].map((one) => ({ text: one, where: 'a.ndjson' }));
+    }
+  };
+  const day = { ...replay, from: Date.UTC(2026, 10, 25), to: Date.UTC(2026, 10, 26) };
+  expect(await replayScene(texts(), day)).toMatchObject({ frames: 400 });
+  expect(Math.max(...sizes)).toBe(39);
 });
 
 test('only the hours are read that have a time asked for', async () => {

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { hourFolder } from '@video-pipeline/frame';
 import { Scene, type SceneConfig, type SceneEvent, type SceneFrame } from '@video-pipeline/scene';
 import { ifThere, objectsOfHours, type Reader } from '@video-pipeline/storage';
 import { z } from 'zod';
@@ -54,21 +55,25 @@ export async function replayScene(
   { streamId, config, from, to, prefix }: SceneReplay,
 ): Promise<Replayed> {
   const scene = new Scene(streamId, config, { prefix });
-  const seen = new Set<string>();
+  let seen = new Set<string>();
+  let [hour, frames] = ['', 0];
   const events: SceneEvent[] = [];
   let until = from;
   for await (const { text, where } of texts) {
     for (const frame of framesIn(text, where, streamId)) {
       if (frame.capturedAt < from || frame.capturedAt >= to) continue;
-      // A batch that was delivered twice may have left the same line in two objects.
+      // A batch that was delivered twice may have left the same line in two objects of an hour.
+      if (hourFolder(frame.capturedAt) !== hour) seen = new Set();
+      hour = hourFolder(frame.capturedAt);
       const id = `${frame.session} ${frame.frameNumber}`;
       if (seen.has(id)) continue;
       seen.add(id);
+      frames++;
       events.push(...scene.update(frame).events);
       until = frame.capturedAt;
     }
   }
-  return { frames: seen.size, events, until };
+  return { frames, events, until };
 }
 
 function framesIn(text: string, where: string, streamId: string): SceneFrame[] {
