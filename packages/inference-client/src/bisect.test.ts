@@ -1,5 +1,6 @@
 import type { Frame } from '@video-pipeline/frame';
 import { expect, test, vi } from 'vitest';
+import { jpegSize } from '../../../test/support/jpeg.ts';
 import { bisecting } from './bisect.ts';
 import { InferenceClientError } from './client.ts';
 
@@ -35,6 +36,23 @@ test.each([400, 413, 415, 422])(
     expect(detect.mock.calls.length).toBeLessThan(25);
   },
 );
+
+test.each([
+  ['refuses all frames, and takes another picture: they are at fault', [4]],
+  ['refuses any picture, as one of another interface does: it is at fault itself', [4, 32]],
+])('a server that %s', async (_what, sides) => {
+  const detect = vi.fn(async (asked: readonly Frame[]) => {
+    if (asked.some(({ width }) => sides.includes(width)))
+      throw new InferenceClientError('no', { status: 422 });
+    return asked.map(() => seen);
+  });
+  const answer = bisecting({ detect }).detect(frames.slice(0, 2));
+  const refusal = { model: '', error: 'no' };
+  if (sides.includes(32)) await expect(answer).rejects.toMatchObject({ status: 422 });
+  else expect(await answer).toEqual([refusal, refusal]);
+  const [asked] = detect.mock.lastCall?.[0] ?? [];
+  expect(jpegSize(asked?.jpeg ?? Buffer.of())).toEqual({ width: 32, height: 32 });
+});
 
 test.each([401, 404, 429, 500, 503])(
   '%s is no fault of the frames: thrown, and asked once',
