@@ -55,7 +55,9 @@ export async function closedHours(
     noted.set(of, await readJson<Notes>(bucket, notesKey(of)));
   });
   const dated = await inParallel(roots, LISTINGS, async (root) => {
-    const dates = (await bucket.folders(root.folder)).filter((date) => date <= open);
+    const dates = (await bucket.folders(root.folder)).filter(
+      (name) => name.startsWith('date=') && name <= open,
+    );
     const known = noted.get(root.part)?.[root.folder];
     const isKnown = known && countBefore(dates, known.before) <= known.dates;
     const isLeft = (date: string) =>

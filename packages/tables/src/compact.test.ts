@@ -131,6 +131,26 @@ test('what a run asks of the bucket does not grow with its age, and old dates th
   expect(await requestsOf(40)).toBe(await requestsOf(7));
 });
 
+test('folders of others beside the dates and hours are left alone, and no old manifest is listed for them', async () => {
+  const bucket = new MemoryBucket();
+  storeDays(bucket, 40);
+  const folders = ['copy/hour=07', 'date=2026-11-20/copy', 'date=2026-11-20/hour=7'];
+  for (const folder of folders)
+    await bucket.put({ key: `detections/yard/${folder}/d-0-0.ndjson`, body: '{}' });
+  await compact(bucket, { now: START });
+  const listed: string[] = [];
+  const { page } = bucket;
+  bucket.page = async (...asked) => {
+    const found = await page.apply(bucket, asked);
+    listed.push(...found.objects.map(({ key }) => key));
+    return found;
+  };
+  expect(await compact(bucket, { now: START + HOUR_MS })).toMatchObject({ objects: 0 });
+  expect(listed.filter((key) => key.startsWith('tables/manifests/')).length).toBeLessThan(4 * 4);
+  const held = [...bucket.objects.keys()].filter((key) => key.startsWith('tables/manifests/'));
+  expect(held.filter((key) => folders.some((folder) => key.includes(folder)))).toEqual([]);
+});
+
 test('what comes late to an hour of long ago is taken up by the next run, whatever else is done meanwhile', async () => {
   const bucket = new MemoryBucket();
   const shots = [0, 1, 2].map((number): Shot => ({ stream: 'yard', minute: 1, number, seen: [] }));

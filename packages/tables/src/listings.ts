@@ -146,7 +146,7 @@ async function hoursThere(
   return hoursIn(bucket, folder, open);
 }
 
-/** Hours of these dates that exist in a folder of dates. */
+/** Hours of these dates that exist in a folder of dates. Folders of others are left out. */
 export async function hoursIn(
   bucket: Pick<FolderReader, 'folders'>,
   folder: string,
@@ -154,7 +154,7 @@ export async function hoursIn(
 ): Promise<string[]> {
   const hours = dates.map(async (date) => {
     const names = await bucket.folders(`${folder}${date}/`);
-    return names.map((name) => `${date}/${name}`);
+    return names.filter((name) => HOURS.includes(name)).map((name) => `${date}/${name}`);
   });
   return (await Promise.all(hours)).flat();
 }
