@@ -50,8 +50,8 @@ export function batchOf(framesPerSecond: number, stage: Stage): number {
   const { event } = pictures.batchKb.detections;
   const frameKb =
     event / pictures.frames + (weightsOf(stage).frameKb - pictures.qualities[85].frameKb) * (4 / 3);
-  const most = Math.min(BATCH_SIZE, Math.floor(EVENT_KB / frameKb));
-  return Math.max(1, Math.min(most, framesPerSecond * BATCH_TIMEOUT_SECONDS));
+  const limit = Math.min(BATCH_SIZE, Math.floor(EVENT_KB / frameKb));
+  return Math.max(1, Math.min(limit, framesPerSecond * BATCH_TIMEOUT_SECONDS));
 }
 
 /** Seconds of one invocation with `batch` frames. */

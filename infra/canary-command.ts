@@ -73,9 +73,9 @@ export async function runCanary(request: CanaryRequest, commands: CanaryCommands
 async function watch(until: number, stopOf: () => string | undefined): Promise<string | undefined> {
   for (;;) {
     const stopped = stopOf();
-    const left = until - Date.now();
-    if (stopped !== undefined || left <= 0) return stopped;
-    await sleep(Math.min(EVERY_MS, left));
+    const remaining = until - Date.now();
+    if (stopped !== undefined || remaining <= 0) return stopped;
+    await sleep(Math.min(EVERY_MS, remaining));
   }
 }
 

@@ -35,7 +35,7 @@ const MAX_BROKERS = 60;
  * Replicas of partitions that a broker should hold at most, by its size as a multiple of `large`.
  * @see https://docs.aws.amazon.com/msk/latest/developerguide/bestpractices.html
  */
-const mostReplicas = (times: number) => (times < 4 ? 1_000 : times < 8 ? 2_000 : 4_000);
+const maxReplicas = (times: number) => (times < 4 ? 1_000 : times < 8 ? 2_000 : 4_000);
 /** Most tasks of an ECS service. */
 const MAX_TASKS = 5_000;
 
@@ -187,7 +187,7 @@ function partitionLoad({ cameras }: Workload, partitions: number): { mean: numbe
 /** The smallest brokers of which at most half of MAX_BROKERS are needed, in a multiple of three: one for each zone. */
 function brokersFor({ kafka: { kind } }: Stage, ingressMb: number, replicas: number): Capacity['kafka'] {
   const sizes = Object.entries(BROKER_SIZES).map(([size, times]) => {
-    const brokers = Math.max(ingressMb / (BROKER_MB[kind] * times), replicas / mostReplicas(times));
+    const brokers = Math.max(ingressMb / (BROKER_MB[kind] * times), replicas / maxReplicas(times));
     return { kind, size: size as BrokerSize, ingressMb, brokers: 3 * Math.max(1, Math.ceil(brokers / 3)) };
   });
   const fitting = sizes.find(({ brokers }) => brokers <= MAX_BROKERS / 2);

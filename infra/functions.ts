@@ -14,7 +14,7 @@ import {
   type StageFunction,
   specify,
 } from './stage-function.ts';
-import { deployedStages, MOST_RETRIES, maxRecordAgeSeconds, runsAsTasks, type Stage } from './stages.ts';
+import { deployedStages, MAX_RETRIES, maxRecordAgeSeconds, runsAsTasks, type Stage } from './stages.ts';
 import { objects } from './storage.ts';
 import { createWorkerImage, createWorkers } from './workers.ts';
 
@@ -134,7 +134,7 @@ function provisioned(stage: Stage, pollers: { min: number; max: number }, store:
       pollerGroupName: `${$app.name}-${$app.stage}`,
     },
     bisectBatchOnFunctionError: true,
-    maximumRetryAttempts: MOST_RETRIES,
+    maximumRetryAttempts: MAX_RETRIES,
     maximumRecordAgeInSeconds: maxRecordAgeSeconds(stage),
     destinationConfig: { onFailure: { destinationArn: store.arn } },
   };

@@ -24,7 +24,7 @@ const HTTP = 'http';
 const SURGE = 1;
 
 /** Most GPU nodes at a time: one for each pod, a rollout's and the canary's included. */
-export function mostNodes({ inference, canary }: Pick<Manifests, 'inference' | 'canary'>): number {
+export function maxNodes({ inference, canary }: Pick<Manifests, 'inference' | 'canary'>): number {
   return inference.replicas.max + SURGE + (canary?.replicas ?? 0);
 }
 
@@ -118,7 +118,7 @@ function nodePool(input: Manifests): KubernetesObject {
           terminationGracePeriod: '1h',
         },
       },
-      limits: { 'nvidia.com/gpu': String(mostNodes(input)) },
+      limits: { 'nvidia.com/gpu': String(maxNodes(input)) },
       // A pod has a whole node, so there is nothing to gain from moving it to a fuller one.
       disruption: {
         consolidationPolicy: 'WhenEmpty',

@@ -79,9 +79,9 @@ function report(result: Capacity): string {
 /** Costs of a camera with each further option added, one after another. */
 function savingsOf(workload: Workload): string[] {
   const { savings = [], cameras } = workload;
-  const left = ALL_SAVINGS.filter((name) => !savings.includes(name));
-  const lines = left.map((name, index) => {
-    const { usdPerMonth } = capacityOf({ ...workload, savings: [...savings, ...left.slice(0, index + 1)] });
+  const others = ALL_SAVINGS.filter((name) => !savings.includes(name));
+  const lines = others.map((name, index) => {
+    const { usdPerMonth } = capacityOf({ ...workload, savings: [...savings, ...others.slice(0, index + 1)] });
     return `  ${(totalUsd(usdPerMonth) / cameras).toFixed(1).padStart(7)}  ${SAVINGS[name].does.replaceAll('`', '')}`;
   });
   return lines.length > 0 ? ['dollars a camera and month, with one more saving in each line:', ...lines] : [];

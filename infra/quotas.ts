@@ -1,5 +1,5 @@
 import { type Camera, cameraConnections } from './cameras.ts';
-import { mostNodes } from './kubernetes.ts';
+import { maxNodes } from './kubernetes.ts';
 import { canaryOf, GPU_NODE } from './scaling.ts';
 import {
   COMPACTING,
@@ -53,7 +53,7 @@ export function quotasOf(stage: Stage, cameras: number, list: readonly Camera[] 
     (ingest.capacity === capacity ? taskVcpu : 0) + (workers?.capacity === capacity ? workersVcpu : 0);
   const gpuVcpu = (capacity: 'spot' | 'on-demand') =>
     inference.backend === 'eks' && inference.gpu.capacity.includes(capacity)
-      ? mostNodes({ inference, canary: canaryOf(inference) }) * GPU_NODE.vcpus
+      ? maxNodes({ inference, canary: canaryOf(inference) }) * GPU_NODE.vcpus
       : 0;
   const hostsVcpu = ingest.capacity === 'ec2' ? ingest.maxInstances * HOST_SIZES[ingest.instance].vcpu : 0;
   const otherVcpu =

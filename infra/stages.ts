@@ -7,7 +7,7 @@ import {
   type StageName,
   stagesOf,
 } from '@video-pipeline/stages';
-import { LEAST_EXPIRE_DAYS } from '../packages/tables/src/schema.ts';
+import { MIN_EXPIRE_DAYS } from '../packages/tables/src/schema.ts';
 import { environmentOf, settingsOf } from './settings.ts';
 import type { Lambda, Row, Stage } from './stage.ts';
 
@@ -140,10 +140,10 @@ export function stageOf(name: string): Stage {
     );
   const own = Object.hasOwn(rows, name) ? rows[name] : undefined;
   const row = own ?? personal;
-  const { ndjsonDays = LEAST_EXPIRE_DAYS } = row.store;
-  if (!(ndjsonDays >= LEAST_EXPIRE_DAYS))
+  const { ndjsonDays = MIN_EXPIRE_DAYS } = row.store;
+  if (!(ndjsonDays >= MIN_EXPIRE_DAYS))
     throw new ConfigError(
-      `stage '${name}': store.ndjsonDays must be ${LEAST_EXPIRE_DAYS} or more, not ${ndjsonDays} (infra/stages.ts)`,
+      `stage '${name}': store.ndjsonDays must be ${MIN_EXPIRE_DAYS} or more, not ${ndjsonDays} (infra/stages.ts)`,
     );
   const settings = settingsOf({ ...(rentsGpu(row) && ON_GPU), ...row.settings });
   return {
@@ -196,7 +196,7 @@ export const hasBastion = ({ nat, tunnel }: Stage['network']) => tunnel && nat =
 export const isPacked = (store: Stage['settings']['STORE']) => store === 'archive' || store === 'video';
 
 /** Attempts at a batch, Lambda's maximum: with an attempt every two seconds, five and a half hours. */
-export const MOST_RETRIES = 10_000;
+export const MAX_RETRIES = 10_000;
 /** Age at which Lambda or a task gives a record up: half an hour before Kafka deletes it. */
 export const maxRecordAgeSeconds = ({ kafka }: Stage) => kafka.retentionHours * 3600 - 1800;
 

@@ -5,7 +5,7 @@ import { logGroupName } from './logs.ts';
 import { connect, reachAws } from './network.ts';
 import { KAFKA_IAM_PORT } from './settings.ts';
 import { kafkaEnvironment, nearestRack, type Parts, type StageFunction } from './stage-function.ts';
-import { CPU_TARGET, MOST_RETRIES, maxRecordAgeSeconds, type Workers } from './stages.ts';
+import { CPU_TARGET, MAX_RETRIES, maxRecordAgeSeconds, type Workers } from './stages.ts';
 import { objects } from './storage.ts';
 
 /** Batches that a task processes at a time for each vCPU: one waits for the model while the other is drawn. */
@@ -74,7 +74,7 @@ function command({ stage, store }: Parts, spec: StageFunction, vcpus: number): $
     concurrency: vcpus * BATCHES_PER_VCPU,
     timeout: spec.size.timeoutSeconds,
     'on-failure': $interpolate`s3://${store.name}/${LOST_BATCHES}`,
-    'max-retries': MOST_RETRIES,
+    'max-retries': MAX_RETRIES,
     'max-age': maxRecordAgeSeconds(stage),
     // The only folder that can be written to.
     notes: '/tmp/in-progress',

@@ -14,7 +14,7 @@ interface FrigateMessage {
   event: SceneEvent;
 }
 
-const MOST_OBJECTS = 10_000;
+const MAX_OBJECTS = 10_000;
 
 /**
  * Converts events to Frigate's messages. The events must be in order. The first message of an object is `new`, further
@@ -32,7 +32,7 @@ export function createFrigateMessages(): (event: SceneEvent) => FrigateMessage {
     const isOver = after.end_time !== null;
     known.delete(id);
     if (!isOver) known.set(id, after);
-    if (known.size > MOST_OBJECTS) known.delete(known.keys().next().value ?? '');
+    if (known.size > MAX_OBJECTS) known.delete(known.keys().next().value ?? '');
     const isEnd = isOver && event.type === 'left_zone';
     return { type: isEnd ? 'end' : last ? 'update' : 'new', before, after, event };
   };

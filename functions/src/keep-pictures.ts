@@ -101,11 +101,11 @@ export function createPictureChooser(rule: KeepRule, earlier: Earlier): PictureC
     const known = remembered ?? timesIn(seen);
     const times = [...known, ...own];
     const covering = remembered ? before : known;
-    const left = seen.filter((frame) => isNear(frame, own) && !isNear(frame, covering));
+    const remaining = seen.filter((frame) => isNear(frame, own) && !isNear(frame, covering));
     const end = frames.at(-1)?.capturedAt ?? begin;
     return {
       kept: frames.filter((frame) => isNear(frame, times)),
-      earlier: left.length > 0 ? await earlier.withPictures(left) : [],
+      earlier: remaining.length > 0 ? await earlier.withPictures(remaining) : [],
       times: times.filter((time) => time > end - rule.beforeMs - rule.afterMs - REMEMBERED_MS),
     };
   }

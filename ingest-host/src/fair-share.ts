@@ -22,15 +22,15 @@ export function fairShares(total: number, claims: readonly Claim[], floor: numbe
   const priorities = [...new Set(claims.map(({ priority }) => priority))].sort((a, b) => b - a);
   for (const wanted of priorities) {
     const peers = [...claims.entries()].filter(([, { priority }]) => priority === wanted);
-    let left = Math.max(0, spare) + sum(peers.map(([, claim]) => least(claim)));
+    let remaining = Math.max(0, spare) + sum(peers.map(([, claim]) => least(claim)));
     // The smallest demand comes first: what a stream does not need is left for the others.
     peers.sort(([, a], [, b]) => a.demand - b.demand);
     for (const [at, [index, { demand }]] of peers.entries()) {
-      const share = Math.min(demand, left / (peers.length - at));
+      const share = Math.min(demand, remaining / (peers.length - at));
       shares[index] = share;
-      left -= share;
+      remaining -= share;
     }
-    spare = left;
+    spare = remaining;
   }
   return shares;
 }

@@ -57,7 +57,7 @@ export function dropOverflow(buffers: Iterable<FrameBuffer>, maxBytes: number): 
   let over = live.reduce((sum, { bytes }) => sum + bytes, 0) - maxBytes;
   const dropped: Frame[] = [];
   while (over > 0) {
-    const frame = live.reduce((most, one) => (one.bytes > most.bytes ? one : most)).shift();
+    const frame = live.reduce((max, one) => (one.bytes > max.bytes ? one : max)).shift();
     if (!frame) break;
     dropped.push(frame);
     over -= frame.jpeg.length;

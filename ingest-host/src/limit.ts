@@ -2,7 +2,7 @@ export type FrameLimit = ReturnType<typeof frameLimit>;
 
 /** Enforces MAX_FRAMES: each frame needs one of `max` places. @param max `Infinity` for no limit */
 export function frameLimit(max: number) {
-  let [free, left] = [max, max];
+  let [free, remaining] = [max, max];
   const { promise: reached, resolve } = Promise.withResolvers<void>();
   return {
     /** Resolves once `max` frames are published. */
@@ -14,8 +14,8 @@ export function frameLimit(max: number) {
       return true;
     },
     published(frames: number): void {
-      left -= frames;
-      if (left <= 0) resolve();
+      remaining -= frames;
+      if (remaining <= 0) resolve();
     },
     /** Frees the places of frames that will never be published: dropped ones, and pictures that make no JPEG. */
     dropped(frames: number): void {

@@ -49,10 +49,10 @@ export function motionGate({ threshold, keepaliveSeconds }: MotionSettings) {
   };
 }
 
-function changedCells(before: Buffer, after: Buffer, most: number): number {
+function changedCells(before: Buffer, after: Buffer, limit: number): number {
   let changed = 0;
   for (let at = 0; at < after.length; at += 1) {
-    if (Math.abs((after[at] ?? 0) - (before[at] ?? 0)) > most) changed += 1;
+    if (Math.abs((after[at] ?? 0) - (before[at] ?? 0)) > limit) changed += 1;
   }
   return changed;
 }

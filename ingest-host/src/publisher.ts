@@ -103,8 +103,8 @@ export class Publisher {
   #abandon(): void {
     this.#givenUp = true;
     const inFlight = [...this.#inFlight.values()].flatMap(({ frames }) => frames);
-    const left = [...inFlight, ...[...this.#buffers.values()].flatMap((buffer) => buffer.takeAll())];
-    if (left.length > 0) this.#events.dropped(left);
+    const remaining = [...inFlight, ...[...this.#buffers.values()].flatMap((buffer) => buffer.takeAll())];
+    if (remaining.length > 0) this.#events.dropped(remaining);
   }
 
   #bufferOf(streamId: string): FrameBuffer {

@@ -92,13 +92,13 @@ export class Batcher<Item, Result> {
     const { endOf } = this.#options;
     if (!endOf) return;
     for (const [key, waiting] of this.#waiting) {
-      const left = waiting.filter(({ item, reject }) => {
+      const remaining = waiting.filter(({ item, reject }) => {
         const reason = endOf(item);
         if (reason !== undefined) reject(reason);
         return reason === undefined;
       });
-      if (left.length === 0) this.#waiting.delete(key);
-      else if (left.length < waiting.length) this.#waiting.set(key, left);
+      if (remaining.length === 0) this.#waiting.delete(key);
+      else if (remaining.length < waiting.length) this.#waiting.set(key, remaining);
     }
   }
 
@@ -127,13 +127,13 @@ export class Batcher<Item, Result> {
 }
 
 /** Padding may make a batch 1.5 times as large. Otherwise the bucket below is used, and the rest comes later. */
-const MOST_FILLED = 1.5;
+const MAX_FILL_FACTOR = 1.5;
 
 /** How many of `count` items go into a batch: all if the next bucket is near, else as many as the one below holds. */
 function countForBucket(count: number, buckets: readonly number[]): number {
   const next = bucketFor(count, buckets);
   const below = buckets.findLast((bucket) => bucket <= count);
-  return below === undefined || next <= MOST_FILLED * count ? Math.min(count, next) : below;
+  return below === undefined || next <= MAX_FILL_FACTOR * count ? Math.min(count, next) : below;
 }
 
 /** The smallest bucket that holds `count` items; the largest when none does. */
@@ -146,6 +146,6 @@ const BUCKETS = [1, 2, 4, 8, 16];
 
 /** The preferred batch sizes, and the buckets below the largest of them, ascending. */
 export function bucketsUpTo(batchSizes: readonly number[]): number[] {
-  const most = Math.max(...batchSizes);
-  return [...new Set([...BUCKETS.filter((bucket) => bucket < most), ...batchSizes])].sort((a, b) => a - b);
+  const max = Math.max(...batchSizes);
+  return [...new Set([...BUCKETS.filter((bucket) => bucket < max), ...batchSizes])].sort((a, b) => a - b);
 }

@@ -100,7 +100,7 @@ interface Choice extends Pick<WorkerSetup, 'onnx'> {
 
 async function choose({ model, candidates, select }: StartOptions, byDefault: boolean): Promise<Choice> {
   const isInside = select === 'auto' ? byDefault : select === 'graph';
-  const onnx = isInside ? await model.selecting(candidates) : undefined;
+  const onnx = isInside ? await model.withSelection(candidates) : undefined;
   return onnx ? { onnx, selects: candidates } : { onnx: model.onnx };
 }
 

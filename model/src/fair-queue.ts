@@ -34,10 +34,10 @@ export class FairQueue<Item> {
   /** Removes the client's matching items. @returns the removed items */
   remove(client: string, matches: (item: Item) => boolean): Item[] {
     const items = this.#items.get(client) ?? [];
-    const left = items.filter((item) => !matches(item));
-    if (left.length > 0) this.#items.set(client, left);
+    const remaining = items.filter((item) => !matches(item));
+    if (remaining.length > 0) this.#items.set(client, remaining);
     else this.#items.delete(client);
-    this.#size -= items.length - left.length;
+    this.#size -= items.length - remaining.length;
     return items.filter(matches);
   }
 }

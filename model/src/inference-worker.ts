@@ -98,8 +98,8 @@ function finish(
   const details: Head['finish'] = (heads[head] as Head).finish;
   if (!details) return kept;
   const [, inputHeight, inputWidth] = dims;
-  const mostPoints = Math.min(MAX_OUTLINE, Math.floor(MAX_POINTS / kept.length));
-  const options = { inputWidth, inputHeight, keypoints, scale: scales[image] ?? 1, mostPoints };
+  const maxPoints = Math.min(MAX_OUTLINE, Math.floor(MAX_POINTS / kept.length));
+  const options = { inputWidth, inputHeight, keypoints, scale: scales[image] ?? 1, maxPoints };
   // Objects with so many key points that a record can't carry them are left out.
   return kept
     .slice(0, keypoints ? Math.floor(MAX_POINTS / keypoints[0]) : kept.length)

@@ -52,7 +52,7 @@ export interface ModelFile {
   /** Path of a copy that is changed to accept uint8 frames. It exists until {@link close}. */
   onnx: string;
   /** Path of a copy whose graph also chooses `most` candidates; `undefined` if that is impossible. */
-  selecting(most: number): Promise<string | undefined>;
+  withSelection(limit: number): Promise<string | undefined>;
   /** The model's image input: its name and its sizes. A size is a number, or the name of a dynamic one. */
   input: { name: string; shape: readonly (number | string)[] };
   /** The metadata of the file, unchanged. */
@@ -198,10 +198,10 @@ export async function readModelFile(path: string, options: ReadOptions = {}): Pr
       name: basename(path).replace(/\.onnx$/, ''),
       version: stored.version,
       path,
-      async selecting(most) {
+      async withSelection(limit) {
         const { anchors, task }: Head = heads[head];
         const graph = changed(head, card);
-        return anchors && !task && selectCandidates(graph, anchors, most) ? stored.write(graph) : undefined;
+        return anchors && !task && selectCandidates(graph, anchors, limit) ? stored.write(graph) : undefined;
       },
       input: { name: image.name, shape },
       properties: Object.fromEntries(graph.metadataProps.map(({ key, value }) => [key, value])),

@@ -4,7 +4,7 @@ import type { InferencePool } from './inference-pool.ts';
 /** Tolerated difference of values: sums in another order differ, also in half precision. */
 const TOLERANCE = 0.02;
 /** Smallest batch that is tried: with two, a model that reads only the first picture might not be noticed. */
-const LEAST_BATCH = 3;
+const MIN_BATCH = 3;
 /** Larger batches are tried only within this time, milliseconds, and up to this many pixels. */
 const BATCHES_BUDGET_MS = 1_000;
 const MAX_PIXELS = 4_000_000;
@@ -33,9 +33,9 @@ export async function probe(
   const began = performance.now();
   const sizes = batchSize ? [] : batchSizes.filter((size) => size > 1);
   let keepsApart = true;
-  for (const size of sizes.length > 0 ? new Set([LEAST_BATCH, ...sizes]) : []) {
+  for (const size of sizes.length > 0 ? new Set([MIN_BATCH, ...sizes]) : []) {
     const isCostly = size * width * height > MAX_PIXELS || performance.now() - began > BATCHES_BUDGET_MS;
-    if (!keepsApart || (size > LEAST_BATCH && isCostly)) continue;
+    if (!keepsApart || (size > MIN_BATCH && isCostly)) continue;
     const order = Array.from({ length: size }, (_, place) => place % pictures.length);
     keepsApart = areApart(await answer(order).catch(() => []), order, alone);
   }

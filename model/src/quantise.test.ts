@@ -61,8 +61,8 @@ test('objects are the same where class and place are; what moved, changed, came 
     picture(object(0, 0.7, 10), object(0, 0.6, 400)),
   ];
   const cost = compare(before, after);
-  expect(cost).toMatchObject({ before: 3, after: 4, both: 2, boxes: { most: 4 } });
-  expect(cost.scores.most).toBeCloseTo(0.06, 6);
+  expect(cost).toMatchObject({ before: 3, after: 4, both: 2, boxes: { max: 4 } });
+  expect(cost.scores.max).toBeCloseTo(0.06, 6);
 });
 
 test('a picture that could not be decoded has no objects', () => {

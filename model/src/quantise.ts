@@ -80,8 +80,8 @@ export function costReport(cost: QuantiseCost): string {
   return [
     `${output}: int8, calibrated on ${pictures} pictures`,
     `objects       ${before} before, ${after} after, ${both} the same`,
-    `boxes         moved by ${boxes.median.toFixed(1)} pixels (median), at most ${boxes.most.toFixed(1)}`,
-    `confidences   changed by ${scores.median.toFixed(3)} (median), at most ${scores.most.toFixed(3)}`,
+    `boxes         moved by ${boxes.median.toFixed(1)} pixels (median), at most ${boxes.max.toFixed(1)}`,
+    `confidences   changed by ${scores.median.toFixed(3)} (median), at most ${scores.max.toFixed(3)}`,
     `a picture     ${ms.before.toFixed(1)} ms before, ${ms.after.toFixed(1)} ms after, on one thread`,
   ].join('\n');
 }
@@ -156,12 +156,12 @@ export function compare(before: readonly PictureResult[], after: readonly Pictur
   const objects = (result: PictureResult | undefined) =>
     result && 'detections' in result ? result.detections : [];
   const pairs = before.flatMap((result, picture) => {
-    const left = [...objects(after[picture])];
+    const remaining = [...objects(after[picture])];
     return objects(result).flatMap((one): [Detection, Detection][] => {
-      const at = left.findIndex(
+      const at = remaining.findIndex(
         ({ class_id, bbox }) => class_id === one.class_id && intersectionOverUnion(bbox, one.bbox) > 0.5,
       );
-      return at < 0 ? [] : [[one, left.splice(at, 1)[0] as Detection]];
+      return at < 0 ? [] : [[one, remaining.splice(at, 1)[0] as Detection]];
     });
   });
   const count = (results: readonly PictureResult[]) =>
@@ -180,7 +180,7 @@ export function compare(before: readonly PictureResult[], after: readonly Pictur
   };
 }
 
-function spread(values: readonly number[]): { median: number; most: number } {
+function spread(values: readonly number[]): { median: number; max: number } {
   const sorted = values.toSorted((a, b) => a - b);
-  return { median: sorted[Math.floor(sorted.length / 2)] ?? 0, most: sorted.at(-1) ?? 0 };
+  return { median: sorted[Math.floor(sorted.length / 2)] ?? 0, max: sorted.at(-1) ?? 0 };
 }

@@ -113,7 +113,7 @@ async function withSelection(model: string): Promise<string> {
   const file = await readModelFile(model);
   await file.pool.close();
   // Its folder is the operating system's to clean: what it lies in goes with the lent machine.
-  return (await file.selecting(CANDIDATES)) ?? file.onnx;
+  return (await file.withSelection(CANDIDATES)) ?? file.onnx;
 }
 
 /** The session alone. Where Node and Python lag behind `on device`, copies to and from the GPU bound them. */

@@ -151,8 +151,8 @@ function areaOf(picture: Size, polygon: Points): number {
   const [columns, rows] = [0, 1].map((axis) => {
     const places = points.map((point) => point[axis] as number);
     const side = axis === 0 ? picture.width : picture.height;
-    const [least, most] = [places.reduce((a, b) => Math.min(a, b)), places.reduce((a, b) => Math.max(a, b))];
-    return Math.max(0, Math.min(side, most) - Math.max(0, least));
+    const [min, max] = [places.reduce((a, b) => Math.min(a, b)), places.reduce((a, b) => Math.max(a, b))];
+    return Math.max(0, Math.min(side, max) - Math.max(0, min));
   }) as [number, number];
   const edges = edgesOf(points).reduce(
     (sum, [[x1, y1], [x2, y2]]) => sum + Math.max(Math.abs(x2 - x1), Math.abs(y2 - y1), 1),

@@ -159,10 +159,10 @@ export class H265References {
 /**
  * Whether a lost key frame may be the start of a picture's output order. Its references then are no earlier, and all
  * pictures from the key frame on are lost.
- * @param most longest distance from the key frame in output order
+ * @param limit longest distance from the key frame in output order
  */
-function mayHideKey(poc: number, references: readonly Reference[], most: number): boolean {
-  return poc <= most && references.every(({ delta }) => poc + delta >= 0);
+function mayHideKey(poc: number, references: readonly Reference[], limit: number): boolean {
+  return poc <= limit && references.every(({ delta }) => poc + delta >= 0);
 }
 
 /** References of the picture `poc`: short-term by distance, long-term by the low bits of their output order. */

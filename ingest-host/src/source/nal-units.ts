@@ -5,9 +5,9 @@ export class Bits {
   readonly #bytes: Buffer;
   #at = 0;
 
-  /** @param header bytes of the NAL unit's header, which are skipped @param most bytes that are read */
-  constructor(nal: Buffer, header: number, most = 64) {
-    const escaped = nal.subarray(header, most);
+  /** @param header bytes of the NAL unit's header, which are skipped @param limit bytes that are read */
+  constructor(nal: Buffer, header: number, limit = 64) {
+    const escaped = nal.subarray(header, limit);
     const isEscape = (byte: number, at: number) =>
       byte === 3 && escaped[at - 1] === 0 && escaped[at - 2] === 0;
     this.#bytes = escaped.includes(ESCAPE)
@@ -19,7 +19,7 @@ export class Bits {
   read(count: number): number {
     if (this.#at + count > 8 * this.#bytes.length) throw new RangeError('it ends within its header');
     let value = 0;
-    for (let left = count; left > 0; left -= 1, this.#at += 1) {
+    for (let remaining = count; remaining > 0; remaining -= 1, this.#at += 1) {
       value = value * 2 + (((this.#bytes[this.#at >> 3] ?? 0) >> (7 - (this.#at & 7))) & 1);
     }
     return value;
@@ -48,13 +48,13 @@ export class Bits {
 
   /** Skips ue(v) and se(v). */
   skipGolombs(count: number): void {
-    for (let left = count; left > 0; left -= 1) this.golomb();
+    for (let remaining = count; remaining > 0; remaining -= 1) this.golomb();
   }
 }
 
 /** @throws RangeError for a number that no stream has */
-export function atMost(most: number, value: number): number {
-  if (value > most) throw new RangeError(`${value} is over ${most}`);
+export function atMost(limit: number, value: number): number {
+  if (value > limit) throw new RangeError(`${value} is over ${limit}`);
   return value;
 }
 
@@ -72,7 +72,7 @@ const MAX_UNITS = 1_000;
  * @param isSlice decides by the first byte. A slice's end is not needed, and its search would take most of the time.
  */
 export function* nalUnits(picture: Buffer, isSlice: (header: number) => boolean): Generator<Buffer> {
-  for (let [at, left] = [picture.indexOf(START), MAX_UNITS]; at >= 0 && left > 0; left -= 1) {
+  for (let [at, remaining] = [picture.indexOf(START), MAX_UNITS]; at >= 0 && remaining > 0; remaining -= 1) {
     const begin = at + START.length;
     at = isSlice(picture[begin] ?? 0) ? -1 : picture.indexOf(START, begin);
     yield picture.subarray(begin, at < 0 ? undefined : at);

@@ -1,7 +1,7 @@
 import type { Candidate, Head } from './head.ts';
 
 /** Most classes of a picture. */
-const MOST = 5;
+const MAX_CLASSES = 5;
 /** Beyond every edge of every picture: the class is that of the picture as a whole. */
 const WHOLE: Candidate['box'] = [-1e6, -1e6, 1e6, 1e6];
 
@@ -20,6 +20,6 @@ export const classify: Head = {
       .map((score, classId): Candidate => ({ classId, score, box: [...WHOLE] }))
       .filter(({ score }) => score >= threshold)
       .sort((one, other) => other.score - one.score)
-      .slice(0, MOST);
+      .slice(0, MAX_CLASSES);
   },
 };

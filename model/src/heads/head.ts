@@ -47,7 +47,7 @@ export interface DetailOptions extends Omit<DecodeOptions, 'threshold'> {
   /** Pixels of the picture for each pixel of the model's input. */
   scale: number;
   /** Most points of an outline. */
-  mostPoints: number;
+  maxPoints: number;
 }
 
 /** How pictures are prepared for the models of a family. */

@@ -21,8 +21,8 @@ const MAX_ORIENTED = 3_000;
 export function suppress(candidates: readonly Candidate[], options: SuppressionOptions): Candidate[] {
   const kept: Candidate[] = [];
   const surer: Candidate[] = [];
-  const most = candidates[0]?.oriented ? MAX_ORIENTED : MAX_CANDIDATES;
-  for (const candidate of candidates.toSorted((a, b) => b.score - a.score).slice(0, most)) {
+  const limit = candidates[0]?.oriented ? MAX_ORIENTED : MAX_CANDIDATES;
+  for (const candidate of candidates.toSorted((a, b) => b.score - a.score).slice(0, limit)) {
     const isCovered = (candidate.oriented ? surer : kept).some(
       (other) =>
         (options.classAgnostic || other.classId === candidate.classId) &&

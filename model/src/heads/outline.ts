@@ -72,9 +72,9 @@ function largestPart(mask: Uint8Array, width: number, height: number): number | 
 
 /**
  * Leaves out points of a closed outline (Douglas and Peucker, 1973).
- * @param tolerance how far the outline may move, in its own unit. It moves further where `most` points are too few.
+ * @param tolerance how far the outline may move, in its own unit. It moves further where `limit` points are too few.
  */
-export function simplify(outline: readonly Point[], tolerance: number, most: number): Point[] {
+export function simplify(outline: readonly Point[], tolerance: number, limit: number): Point[] {
   const { length } = outline;
   const at = (index: number) => outline[index % length] as Point;
   /** How far the outline would move without a point and those that depend on it. */
@@ -83,7 +83,7 @@ export function simplify(outline: readonly Point[], tolerance: number, most: num
   if (!start) return [];
   // The ring is cut at its first point and at the point that is the farthest from it.
   const distances = outline.map(([x, y]) => Math.hypot(x - start[0], y - start[1]));
-  const farthest = distances.indexOf(distances.reduce((most, distance) => Math.max(most, distance), 0));
+  const farthest = distances.indexOf(distances.reduce((max, distance) => Math.max(max, distance), 0));
   weights[0] = weights[farthest] = Number.POSITIVE_INFINITY;
   const runs: [from: number, to: number, weight: number][] = [
     [0, farthest, Number.POSITIVE_INFINITY],
@@ -101,7 +101,7 @@ export function simplify(outline: readonly Point[], tolerance: number, most: num
     weights[split] = weight;
     runs.push([from, split, weight], [split, to, weight]);
   }
-  const least = Math.max(tolerance, weights.toSorted()[length - most - 1] ?? 0);
+  const least = Math.max(tolerance, weights.toSorted()[length - limit - 1] ?? 0);
   return outline.filter((_, index) => (weights[index] as number) > least);
 }
 

@@ -8,13 +8,13 @@ export function* rowsOf(
   output: OutputTensor | undefined,
   image: number,
   column?: number,
-  least = Number.NEGATIVE_INFINITY,
+  min = Number.NEGATIVE_INFINITY,
 ): Generator<Float32Array> {
   if (!output) return;
   const [rows = 0, columns = 0] = output.dims.slice(-2);
   const start = image * rows * columns;
   for (let at = start; at < start + rows * columns; at += columns) {
-    if (column !== undefined && !((output.data[at + column] as number) >= least)) continue;
+    if (column !== undefined && !((output.data[at + column] as number) >= min)) continue;
     yield output.data.subarray(at, at + columns);
   }
 }
@@ -22,16 +22,16 @@ export function* rowsOf(
 /** @returns index of the largest value from `start` on; NaN is never the largest. `start` if all values are NaN */
 export function argMax(values: Float32Array, start = 0): number {
   let best = start;
-  let most = Number.NEGATIVE_INFINITY;
+  let max = Number.NEGATIVE_INFINITY;
   for (let index = start; index < values.length; index++) {
     const value = values[index] as number;
-    if (value > most) [best, most] = [index, value];
+    if (value > max) [best, max] = [index, value];
   }
   return best;
 }
 
 /** Lower scores count only for a row's best class: a low threshold would make every value a candidate. */
-const LEAST_OF_SEVERAL = 1e-3;
+const MIN_OF_SEVERAL = 1e-3;
 
 /**
  * The classes of a row that reach the threshold: one box may have several classes. Some model families count pairs of
@@ -44,14 +44,14 @@ export function* classesOf(
   toScore: (value: number) => number,
 ): Generator<Pick<Candidate, 'classId' | 'score'>> {
   const best = argMax(row);
-  const most = toScore(row[best] as number);
-  if (!(most >= threshold)) return;
-  yield { classId: best, score: most };
+  const max = toScore(row[best] as number);
+  if (!(max >= threshold)) return;
+  yield { classId: best, score: max };
   if (threshold === Number.NEGATIVE_INFINITY) return;
-  for (let classId = 0; most >= LEAST_OF_SEVERAL && classId < row.length; classId++) {
+  for (let classId = 0; max >= MIN_OF_SEVERAL && classId < row.length; classId++) {
     if (classId === best) continue;
     const score = toScore(row[classId] as number);
-    if (score >= Math.max(threshold, LEAST_OF_SEVERAL)) yield { classId, score };
+    if (score >= Math.max(threshold, MIN_OF_SEVERAL)) yield { classId, score };
   }
 }
 

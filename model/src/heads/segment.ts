@@ -34,7 +34,7 @@ function withMask(
   image: number,
   options: DetailOptions,
 ): Candidate | undefined {
-  const { scale, mostPoints } = options;
+  const { scale, maxPoints } = options;
   const left = Math.max(0, Math.ceil(kept.box[0]));
   const top = Math.max(0, Math.ceil(kept.box[1]));
   const width = Math.min(options.inputWidth, Math.ceil(kept.box[2])) - left;
@@ -45,7 +45,7 @@ function withMask(
   const outline = outlineOf(mask, width, height);
   if (outline.length === 0) return undefined;
   // Half a pixel of the picture.
-  const polygon = simplify(outline, 0.5 / scale, mostPoints).map(([x, y]): Point => [x + left, y + top]);
+  const polygon = simplify(outline, 0.5 / scale, maxPoints).map(([x, y]): Point => [x + left, y + top]);
   return polygon.length < 3 ? kept : { ...kept, polygon };
 }
 

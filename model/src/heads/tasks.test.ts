@@ -6,7 +6,7 @@ import { outlineOf, simplify } from './outline.ts';
 
 const { inputWidth, inputHeight, threshold, iou } = reference;
 /** Outlines keep each corner. */
-const exact = { scale: Number.POSITIVE_INFINITY, mostPoints: 1000 };
+const exact = { scale: Number.POSITIVE_INFINITY, maxPoints: 1000 };
 const expectClose = (values: readonly number[] = [], expected: readonly number[]) => {
   expect(values).toHaveLength(expected.length);
   for (const [index, value] of expected.entries()) expect(values[index]).toBeCloseTo(value, 3);

@@ -21,7 +21,7 @@ const MAX_BROKEN = 0.01;
 /** Share of implausible boxes above which a family is rejected. Untrained models give some such boxes. */
 const MAX_OFF = 0.25;
 /** Boxes smaller than this are shares of the picture that were read as pixels. */
-const LEAST_PIXELS = 2;
+const MIN_PIXELS = 2;
 /** Correlation from which two series are nearly the same. */
 const LIKE = 0.9;
 /** From this many candidates on: if half of them have high scores, the scores are read from the wrong place. */
@@ -131,7 +131,7 @@ function scoreProblem(all: readonly Candidate[], classes: number | undefined): s
   if (broken > seen.length / 2) return `${percent(broken, seen.length)} of its boxes are no numbers`;
   const scores = finite.map(({ score }) => score);
   const wrong = finite.filter(({ score }) => score < -1e-3 || score > 1.01).length;
-  if (wrong > 0) return `its confidences go from ${least(scores)} to ${most(scores)}, not from 0 to 1`;
+  if (wrong > 0) return `its confidences go from ${min(scores)} to ${max(scores)}, not from 0 to 1`;
   if (finite.some(({ classId }) => !Number.isInteger(classId) || classId < 0))
     return 'its classes are no whole numbers';
   const highest = finite.reduce((max, { classId }) => Math.max(max, classId), -1);
@@ -148,7 +148,7 @@ function negativeProblem(head: HeadName, batches: readonly (readonly OutputTenso
     const last = output?.data.subarray((rows - 1) * anchors, rows * anchors) ?? [];
     const under = last.filter((score) => score < -SEEN);
     if (under.length > anchors * MAX_BROKEN)
-      return `its confidences go from ${least([...under])}, not from 0: its last row is no class, it seems`;
+      return `its confidences go from ${min([...under])}, not from 0: its last row is no class, it seems`;
   }
   return undefined;
 }
@@ -190,8 +190,8 @@ function boxProblem(objects: readonly Candidate[], width: number, height: number
     objects.filter(({ box }) => is(box)).length / objects.length;
   if (share(([x1, y1, x2, y2]) => x2 < x1 - 1 || y2 < y1 - 1) > MAX_OFF)
     return 'its boxes end before they begin';
-  if (share(([x1, y1, x2, y2]) => Math.max(x2 - x1, y2 - y1) < LEAST_PIXELS) > 1 - MAX_OFF) {
-    return `its boxes are smaller than ${LEAST_PIXELS} pixels: shares of the picture, it seems`;
+  if (share(([x1, y1, x2, y2]) => Math.max(x2 - x1, y2 - y1) < MIN_PIXELS) > 1 - MAX_OFF) {
+    return `its boxes are smaller than ${MIN_PIXELS} pixels: shares of the picture, it seems`;
   }
   const isOutside = ([x1, y1, x2, y2]: Candidate['box']) => {
     const [x, y] = [(x1 + x2) / 2, (y1 + y2) / 2];
@@ -257,7 +257,7 @@ function anglesProblem(objects: readonly Candidate[]): string | undefined {
   const turned = objects.flatMap(({ oriented }) => (oriented ? [Math.abs(oriented[4])] : []));
   const many = turned.filter((angle) => angle > 2 * Math.PI).length;
   if (many <= turned.length * DEGREES) return undefined;
-  return `its angles go to ${most(turned)}: degrees, it seems; export it with radians`;
+  return `its angles go to ${max(turned)}: degrees, it seems; export it with radians`;
 }
 
 /** How far key points may lie from the corner of an empty picture, as a multiple of its longer side. */
@@ -271,11 +271,11 @@ function keypointsProblem(
   const all = objects.flatMap(({ extra = [] }) => [...extra]);
   const sure = values === 3 ? all.filter((_, at) => at % 3 === 2) : [];
   if (sure.some((share) => share < -SEEN || share > 1.01))
-    return `confidences of its key points go from ${least(sure)} to ${most(sure)}, not from 0 to 1`;
+    return `confidences of its key points go from ${min(sure)} to ${max(sure)}, not from 0 to 1`;
   const places = all.filter((_, at) => at % values < 2).map(Math.abs);
   if (places.filter((place) => place > FARTHEST * side).length > places.length * MAX_OFF)
     return 'its key points lie outside the picture';
-  if (places.length === 0 || places.some((place) => place >= LEAST_PIXELS)) return undefined;
+  if (places.length === 0 || places.some((place) => place >= MIN_PIXELS)) return undefined;
   return 'its key points are no pixels of the input: shares of the picture, it seems; export it with pixels';
 }
 
@@ -287,9 +287,9 @@ function crowdProblem(all: readonly Candidate[]): string | undefined {
   return `${percent(sure.length, all.length)} of its ${all.length} places are sure of an object in a synthetic picture`;
 }
 
-const least = (values: readonly number[]) =>
+const min = (values: readonly number[]) =>
   short(values.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY));
-const most = (values: readonly number[]) =>
+const max = (values: readonly number[]) =>
   short(values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY));
 const short = (value: number) => String(Number(value.toPrecision(3)));
 const percent = (part: number, whole: number) => `${Math.round((100 * part) / whole)} %`;

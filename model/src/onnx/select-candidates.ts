@@ -6,23 +6,23 @@ import { sizeOf } from './uint8-input.ts';
 /** Rows of the output that {@link selectCandidates} makes: four values of the box, score, class, anchor. */
 const SELECTED_ROWS = 7;
 /** First operator set with all operators that are used here. */
-const LEAST_OPSET = 12;
+const MIN_OPSET = 12;
 
 /**
  * Adds the choice of candidates to the model's graph: the best class of each anchor, and the anchors with the best
  * scores. The output becomes `[N, 7, K]`: a few kB a picture instead of one or two MB that would be copied from a GPU
  * and read by JavaScript. NaN counts as no score. Changes `model`, whose output is float32.
- * @param most candidates of a picture
+ * @param limit candidates of a picture
  * @returns false, `model` unchanged, when its operators are too old
  */
 export function selectCandidates(
   model: ModelProto,
   { isChannelsFirst, hasObjectness }: AnchorLayout,
-  most: number,
+  limit: number,
 ): boolean {
   const opset = model.opsetImport.find(({ domain = '' }) => domain === '' || domain === 'ai.onnx');
   const [output] = model.graph.output;
-  if (!output || Number(opset?.version ?? 0) < LEAST_OPSET) return false;
+  if (!output || Number(opset?.version ?? 0) < MIN_OPSET) return false;
   const g = new GraphBuilder('select_');
   const rows = isChannelsFirst ? output.name : g.node('Transpose', [output.name], { perm: [0, 2, 1] });
   const raw = g.slice(rows, 1, 4);
@@ -33,7 +33,7 @@ export function selectCandidates(
   // After the product: two scores of -1 would make 1.
   const score = hasObjectness ? orNone(g.node('Mul', [g.slice(raw, 1, 0, 1), bestScore])) : bestScore;
   const anchors = g.node('Gather', [g.node('Shape', [score]), g.constant([2])]);
-  const count = g.node('Min', [anchors, g.constant([most])]);
+  const count = g.node('Min', [anchors, g.constant([limit])]);
   const [values = '', chosen = ''] = g.nodeOf('TopK', [score, count], { axis: 2, largest: 1, sorted: 1 }, 2);
   const four = g.node('Concat', [chosen, chosen, chosen, chosen], { axis: 1 });
   const boxes = g.node('GatherElements', [g.slice(rows, 1, 0, 4), four], { axis: 2 });

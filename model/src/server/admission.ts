@@ -37,8 +37,8 @@ export function admitAtHeaders(app: FastifyInstance, service: Service): void {
     if (request.method !== 'POST') return;
     const { socket } = request.raw;
     // A client that ignores Retry-After has to wait here for the rest of that time, with its body unread.
-    const left = (refusedAt.get(socket) ?? -Infinity) + RETRY_AFTER_SECONDS * 1000 - performance.now();
-    if (left > 0 && refusal(request)) await sleep(left);
+    const remaining = (refusedAt.get(socket) ?? -Infinity) + RETRY_AFTER_SECONDS * 1000 - performance.now();
+    if (remaining > 0 && refusal(request)) await sleep(remaining);
     // A client that has disconnected meanwhile would hold its place for ever.
     if (socket.destroyed) throw new HttpError(499, 'the client has gone');
     const refused = refusal(request);
@@ -98,8 +98,8 @@ function createAdmission({ limits: { maxRequests, maxBodyBytes }, detectors: cur
     if (before > 0 && expected + frames > room)
       return new HttpError(429, `${before} pictures wait already`, 'MAX_QUEUED_FRAMES');
     const waitMs = (1000 * before) / Math.max(...detectors.map((detector) => detector.framesPerSecond));
-    const most = deadlineOf(request) ?? MAX_WAIT_MS;
-    if (waitMs <= most || Number.isNaN(waitMs)) return undefined;
+    const limit = deadlineOf(request) ?? MAX_WAIT_MS;
+    if (waitMs <= limit || Number.isNaN(waitMs)) return undefined;
     const seconds = (ms: number) => (ms / 1000).toFixed(1);
     const why = `the ${before} pictures that wait already take ${seconds(waitMs)} s, over ${seconds(most)}`;
     return new HttpError(429, why, 'MAX_QUEUED_FRAMES');

@@ -56,9 +56,9 @@ export function detectorFor(service: Service, name?: string): Detector {
 }
 
 /** @throws HttpError 413 for more frames than a request may have */
-export function checkFrames(frames: number, most: number): void {
-  if (frames > most)
-    throw new HttpError(413, `${frames} frames in a request, over ${most}`, 'MAX_REQUEST_FRAMES');
+export function checkFrames(frames: number, limit: number): void {
+  if (frames > limit)
+    throw new HttpError(413, `${frames} frames in a request, over ${limit}`, 'MAX_REQUEST_FRAMES');
 }
 
 /**

@@ -28,15 +28,15 @@ const MAX_BYTES = { head: 32 * 1024, body: 256 * 1024 };
 export class RtspSplitter {
   readonly #onPacket: (framed: Buffer) => void;
   readonly #onMessage: (message: Message) => void;
-  readonly #most: typeof MAX_BYTES;
+  readonly #max: typeof MAX_BYTES;
   /** The start of a message or a packet. */
   #pending: Buffer = Buffer.alloc(0);
 
   /** @param onPacket called with whole packets and their four bytes of framing, in order */
-  constructor(onPacket: (framed: Buffer) => void, onMessage: (message: Message) => void, most = MAX_BYTES) {
+  constructor(onPacket: (framed: Buffer) => void, onMessage: (message: Message) => void, max = MAX_BYTES) {
     this.#onPacket = onPacket;
     this.#onMessage = onMessage;
-    this.#most = most;
+    this.#max = max;
   }
 
   /** @throws MalformedMessageError; the connection can't be read any further */
@@ -62,14 +62,14 @@ export class RtspSplitter {
 
   /** @returns where the message ends; undefined when it is not whole yet */
   #message(bytes: Buffer, start: number): number | undefined {
-    const end = bytes.subarray(start, start + this.#most.head).indexOf('\r\n\r\n');
-    if (end < 0 && bytes.length - start >= this.#most.head)
+    const end = bytes.subarray(start, start + this.#max.head).indexOf('\r\n\r\n');
+    if (end < 0 && bytes.length - start >= this.#max.head)
       throw new MalformedMessageError('the bytes are not RTSP');
     if (end < 0) return undefined;
     const head = bytes.toString('latin1', start, start + end);
     const length = Number(/\r\ncontent-length: *(\S+)/i.exec(head)?.[1] ?? 0);
-    if (!(length >= 0 && length <= this.#most.body))
-      throw new MalformedMessageError(`a message has a bad content-length, or over ${this.#most.body} bytes`);
+    if (!(length >= 0 && length <= this.#max.body))
+      throw new MalformedMessageError(`a message has a bad content-length, or over ${this.#max.body} bytes`);
     const body = start + end + 4;
     if (bytes.length < body + length) return undefined;
     this.#onMessage({ head, body: bytes.toString('latin1', body, body + length) });

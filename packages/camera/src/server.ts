@@ -78,10 +78,10 @@ export async function serveRtsp(
     url: `rtsp://${host.includes(':') ? `[${host}]` : host}:${address.port}`,
     async close() {
       const closed = once(server, 'close');
-      const left = [...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
+      const remaining = [...sockets].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
       server.close();
       for (const socket of sockets) socket.destroy();
-      await Promise.all([closed, ...left]);
+      await Promise.all([closed, ...remaining]);
       // Not earlier: a player over UDP stops when its RTSP connection has closed.
       closeUdpPair(udp);
     },

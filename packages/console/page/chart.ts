@@ -21,7 +21,7 @@ const axis = (size: number): uPlot.Axis => ({
 export function lineChart(element: HTMLElement, label: string, format: (value: number | null) => string) {
   const options: uPlot.Options = {
     ...sizeIn(element),
-    scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1) * 1.1] } },
+    scales: { y: { range: (_, _min, max) => [0, Math.max(max, 1) * 1.1] } },
     series: [
       { label: 'Time', value: '{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}' },
       { label, stroke: INK, width: 1.5, value: (_, value) => format(value) },
@@ -87,7 +87,7 @@ export function drawTimeline(
   element.replaceChildren();
   const options: uPlot.Options = {
     ...sizeIn(element),
-    scales: { y: { range: (_, _least, most) => [0, Math.max(most, 1)] } },
+    scales: { y: { range: (_, _min, max) => [0, Math.max(max, 1)] } },
     series: [{ label: 'Time', value: '{HH}:{mm}:{ss}' }, ...series.toReversed()],
     axes: [axis(28), axis(52)],
     cursor: { y: false, drag: { x: pointer !== undefined, y: false, setScale: false } },

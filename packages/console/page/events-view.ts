@@ -12,7 +12,7 @@ const ROW = 76;
 const NEW_EVERY_MS = 5_000;
 /** Events of one answer, and most events of an answer while the reader's place is searched. */
 const PAGE = 100;
-const MOST = 1_000;
+const MAX_EVENTS = 1_000;
 const TYPES = [
   ['entered_zone', 'entered a zone'],
   ['left_zone', 'left a zone'],
@@ -54,7 +54,7 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
     try {
       const next = new URLSearchParams(query);
       if (cursor) next.set('cursor', cursor);
-      if (place) next.set('limit', String(Math.min(MOST, place.index - items.length + PAGE)));
+      if (place) next.set('limit', String(Math.min(MAX_EVENTS, place.index - items.length + PAGE)));
       const page = await getJson<EventsPage>(`${API}/events?${next}`, { signal });
       items.push(...takeUnknown(page.events));
       cursor = page.cursor;
@@ -116,7 +116,7 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
     }
     // Nothing is missing only if the newest page overlaps with the known events.
     isGap ||=
-      waiting.length >= MOST ||
+      waiting.length >= MAX_EVENTS ||
       (items.length > 0 && page.cursor !== undefined && !page.events.some((one) => known.has(one.event_id)));
     // An event may be published after others that happened later.
     const oldest = cursor === undefined ? 0 : (items.at(-1)?.at ?? 0);

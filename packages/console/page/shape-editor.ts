@@ -95,7 +95,7 @@ export function shapeEditor(options: {
   }
   /** If there are as many points as allowed, the last one is replaced. @returns the index of the point */
   function add(point: Point): number {
-    if (points.length === KINDS[kind].most) points.pop();
+    if (points.length === KINDS[kind].maxPoints) points.pop();
     return points.push(point) - 1;
   }
 

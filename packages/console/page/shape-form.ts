@@ -6,7 +6,7 @@ export const KINDS = {
   zone: {
     title: 'Zone',
     least: 3,
-    most: 200,
+    maxPoints: 200,
     pointer:
       'Click the corners on the picture, drag one to move it. The bottom centre of a box, drawn as a dot, decides whether ' +
       'it is inside.',
@@ -15,7 +15,7 @@ export const KINDS = {
   line: {
     title: 'Line',
     least: 2,
-    most: 2,
+    maxPoints: 2,
     pointer:
       'Click where the line begins and where it ends, drag an end to move it; the arrow is to its right.',
     events: 'Events when something crosses it',

@@ -10,7 +10,7 @@ import { preview as previewOf } from './preview.ts';
 import { dayOf, exactTime } from './times.ts';
 
 const AROUND_MS = 600_000;
-const LEAST_MS = 10_000;
+const MIN_MS = 10_000;
 
 /** A day, or any time range, of one stream or of all. @param asked the values in the address. @returns ends the view */
 export function timelineView(root: HTMLElement, { query: asked }: Opened): () => void {
@@ -25,7 +25,7 @@ export function timelineView(root: HTMLElement, { query: asked }: Opened): () =>
   const go = (start: number, end: number) => {
     const next = new URLSearchParams(streams.map((stream) => ['stream', stream]));
     next.set('from', exactTime(Math.max(0, start)));
-    next.set('to', exactTime(Math.max(end, start + LEAST_MS)));
+    next.set('to', exactTime(Math.max(end, start + MIN_MS)));
     goTo('timeline', next);
   };
   const span = to - from;
@@ -80,7 +80,7 @@ function rangeOf(asked: URLSearchParams): { from: number; to: number } {
   if (around > 0) return { from: around - AROUND_MS, to: around + AROUND_MS };
   const from = Date.parse(asked.get('from') ?? '') || dayOf(Date.now()).from;
   const to = Date.parse(asked.get('to') ?? '') || dayOf(from).to;
-  return { from, to: Math.max(to, from + LEAST_MS) };
+  return { from, to: Math.max(to, from + MIN_MS) };
 }
 
 function sumOf(counts: readonly number[] = []): number {

@@ -62,9 +62,9 @@ async function* keysFrom(
   }
 }
 
-async function take(keys: AsyncGenerator<string>, most: number): Promise<string[]> {
+async function take(keys: AsyncGenerator<string>, limit: number): Promise<string[]> {
   const taken: string[] = [];
-  while (taken.length < most) {
+  while (taken.length < limit) {
     const { value, done } = await keys.next();
     if (done) break;
     taken.push(value);

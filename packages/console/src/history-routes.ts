@@ -21,7 +21,7 @@ import type { RoutesOptions } from './routes-options.ts';
 
 /** Events of one page, and most events that a request may ask for. */
 const PAGE = 100;
-const MOST = 1_000;
+const MAX_EVENTS = 1_000;
 const SHOWN = 500;
 const MAX_BINS = 240;
 /** The live view calls a stream silent after this long, milliseconds. */
@@ -29,7 +29,7 @@ const SILENT_MS = 30_000;
 /** How far before a moment its picture may be, milliseconds. */
 const NEAR_MS = 60_000;
 /** Most marks of one request. */
-const MOST_MARKS = 50;
+const MAX_MARKS = 50;
 
 /** Routes for stored data: events with their review marks, and a day of one stream or of all. */
 export function addHistoryRoutes(
@@ -47,7 +47,7 @@ export function addHistoryRoutes(
       classes: severalOf(query, 'class'),
       zones: severalOf(query, 'zone'),
       ids,
-      limit: Math.trunc(number(query, 'limit', PAGE, 1, MOST)),
+      limit: Math.trunc(number(query, 'limit', PAGE, 1, MAX_EVENTS)),
       cursor: query.get('cursor') ?? undefined,
     };
     const page = await tables.events(asked, goneOf(reply));
@@ -70,8 +70,8 @@ export function addHistoryRoutes(
   app.post<Asked>('/api/events/reviewed', async (request) => {
     const { events, reviewed } = draftOf<ReviewDraft>(request);
     const refs = Array.isArray(events) ? events.map(refOf) : [];
-    const form = `{"events": [{"at", "event_id"}, ...], "reviewed": true}, of at most ${MOST_MARKS} events`;
-    if (refs.length === 0 || refs.length > MOST_MARKS || typeof reviewed !== 'boolean')
+    const form = `{"events": [{"at", "event_id"}, ...], "reviewed": true}, of at most ${MAX_MARKS} events`;
+    if (refs.length === 0 || refs.length > MAX_MARKS || typeof reviewed !== 'boolean')
       throw new HttpError(400, `body must be ${form}`);
     await reviews.mark(refs, reviewed);
     const said = reviewed ? 'events are reviewed' : 'events are not reviewed any more';

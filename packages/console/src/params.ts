@@ -38,19 +38,19 @@ export function number(
 }
 
 /** Most names of one kind in a query. */
-const MOST_NAMES = 100;
+const MAX_NAMES = 100;
 
 /** @returns all values of the query's field, without empty ones. @throws HttpError for too many */
 export function severalOf(query: URLSearchParams, name: string): string[] {
   const values = query.getAll(name).filter(Boolean);
-  if (values.length > MOST_NAMES)
-    throw new HttpError(400, `${name} is given ${values.length} times, at most ${MOST_NAMES} are read`);
+  if (values.length > MAX_NAMES)
+    throw new HttpError(400, `${name} is given ${values.length} times, at most ${MAX_NAMES} are read`);
   return values;
 }
 
 /** Length of the bins of a range, ms, so that there are at most `most`. At least one second. */
-export function binMsOf({ from, to }: { from: number; to: number }, most: number): number {
-  return Math.max(1_000, Math.ceil((to - from) / most));
+export function binMsOf({ from, to }: { from: number; to: number }, limit: number): number {
+  return Math.max(1_000, Math.ceil((to - from) / limit));
 }
 
 /** The query's `from` and `to`, epoch ms. Left out: the last 24 hours. @throws HttpError */

@@ -9,7 +9,7 @@ import type { RoutesOptions } from './routes-options.ts';
 const PAGE = 24;
 const MAX_BINS = 120;
 /** Most frames of one export. */
-const MOST_EXPORTED = 100_000;
+const MAX_EXPORTED = 100_000;
 /** Most exports at the same time. Each reads for minutes. */
 const EXPORTS_AT_ONCE = 2;
 /** Number of pictures by which the size of an export is estimated. */
@@ -47,13 +47,13 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
       }),
     );
     const sum = sizes.reduce((bytes, size) => bytes + size, 0);
-    const count = Math.min(total, MOST_EXPORTED);
+    const count = Math.min(total, MAX_EXPORTED);
     return { frames: count, bytes: Math.round((sum / Math.max(1, sizes.length)) * count) };
   });
   app.get<Asked>('/api/search/export', async ({ query }, reply) => {
     const format = FORMATS.find((one) => one === query.get('format'));
     if (!format) throw new HttpError(400, `format must be one of ${FORMATS.join(', ')}`);
-    const asked = { ...queryOf(query), limit: MOST_EXPORTED };
+    const asked = { ...queryOf(query), limit: MAX_EXPORTED };
     if (exports >= EXPORTS_AT_ONCE) throw new HttpError(503, 'two exports are under way: try again later');
     exports += 1;
     reply.raw.once('close', () => {

@@ -5,7 +5,7 @@ import { percentiles } from './percentiles.ts';
 
 const WINDOW_MS = 30_000;
 /** Most streams that are listed: each listing costs a request, and a sample of the streams is enough. */
-const MOST_STREAMS = 32;
+const MAX_STREAMS = 32;
 
 /**
  * Latency from capture to stored picture: the object's LastModified minus the capture time in its key. S3 rounds
@@ -18,7 +18,7 @@ export async function storedLatency(
   prefix: string,
   newest: readonly { stream_id: string; captured_at: number }[],
 ): Promise<Percentiles | null> {
-  const pages = evenSample(newest, MOST_STREAMS).map(async ({ stream_id: streamId, captured_at }) => {
+  const pages = evenSample(newest, MAX_STREAMS).map(async ({ stream_id: streamId, captured_at }) => {
     // Keys sort by time, so the listing begins at the start of the window.
     const after = annotatedSince(prefix, streamId, captured_at - WINDOW_MS);
     const { objects } = await bucket.page(`${prefix}/${streamId}/`, { after });

@@ -196,12 +196,12 @@ export function isDetection(value: unknown): value is Detection {
 }
 
 /** Whether `value` is an array of points, each with two finite numbers or up to `most`. */
-function isPoints(value: unknown, most: number): value is number[][] {
+function isPoints(value: unknown, limit: number): value is number[][] {
   return (
     Array.isArray(value) &&
     value.every(
       (point) =>
-        Array.isArray(point) && point.length >= 2 && point.length <= most && point.every(Number.isFinite),
+        Array.isArray(point) && point.length >= 2 && point.length <= limit && point.every(Number.isFinite),
     )
   );
 }

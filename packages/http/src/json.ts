@@ -11,10 +11,10 @@ const MAX_STRUCTURE = 100_000;
  * @throws HttpError 400
  */
 export function refuseDenseJson(json: Buffer): void {
-  let left = MAX_STRUCTURE;
+  let remaining = MAX_STRUCTURE;
   for (const byte of STRUCTURE) {
     for (let at = json.indexOf(byte); at >= 0; at = json.indexOf(byte, at + 1)) {
-      if (--left < 0) throw new HttpError(400, `the JSON has over ${MAX_STRUCTURE} brackets and commas`);
+      if (--remaining < 0) throw new HttpError(400, `the JSON has over ${MAX_STRUCTURE} brackets and commas`);
     }
   }
 }

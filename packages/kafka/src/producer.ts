@@ -100,7 +100,7 @@ class OrderedProducer implements Producer {
   /** Metadata of a topic's partitions, from kafkajs' last call of the partitioner. */
   readonly #partitions = new Map<string, PartitionerArgs['partitionMetadata']>();
   /** The rest of an array that was sent in part, by partition. */
-  readonly #left = new WeakMap<Message[], Map<number, Message[]>>();
+  readonly #remaining = new WeakMap<Message[], Map<number, Message[]>>();
   /** Records of an array that are too large. */
   readonly #refused = new WeakMap<Message[], Message[]>();
   /** The rest of an array whose partitions must be chosen again. */
@@ -163,29 +163,29 @@ class OrderedProducer implements Producer {
       this.#client = this.#create();
       for (const [partition, { messages }] of this.#inDoubt) this.#settle(partition, messages);
     }
-    const left = this.#left.get(messages);
-    this.#left.delete(messages);
-    if (left) this.#unplaced.set(messages, [...left.values()].flat());
+    const remaining = this.#remaining.get(messages);
+    this.#remaining.delete(messages);
+    if (remaining) this.#unplaced.set(messages, [...remaining.values()].flat());
   }
 
   async #sendLeft(topic: string, messages: Message[]): Promise<RecordMetadata[]> {
     await this.#learnPartitions(topic);
-    const left =
-      this.#left.get(messages) ?? this.#byPartition(topic, this.#unplaced.get(messages) ?? messages);
-    this.#left.set(messages, left);
+    const remaining =
+      this.#remaining.get(messages) ?? this.#byPartition(topic, this.#unplaced.get(messages) ?? messages);
+    this.#remaining.set(messages, remaining);
     // In the same order for all sends, and before anything is sent: otherwise two sends could wait for each other for
     // ever.
-    for (const partition of [...left.keys()].sort((one, other) => one - other))
+    for (const partition of [...remaining.keys()].sort((one, other) => one - other))
       await this.#claim(`${topic}-${partition}`, messages);
     const confirmed: RecordMetadata[] = [];
-    const sends = Array.from(left, async ([partition, batch]) => {
+    const sends = Array.from(remaining, async ([partition, batch]) => {
       confirmed.push(...(await this.#sendPieces(topic, batch, partition, messages)));
       this.#settle(`${topic}-${partition}`, messages);
-      left.delete(partition);
+      remaining.delete(partition);
     });
     await Promise.allSettled(sends);
     await Promise.all(sends);
-    this.#left.delete(messages);
+    this.#remaining.delete(messages);
     this.#unplaced.delete(messages);
     const refused = this.#refused.get(messages);
     this.#refused.delete(messages);

@@ -111,8 +111,8 @@ function readFrame(jpeg: Buffer, at: number, isProgressive: boolean) {
     const [id, factors] = [jpeg.readUInt8(at + 6 + 3 * index), jpeg.readUInt8(at + 7 + 3 * index)];
     return { id, factors, factor: Math.max(1, factors >> 4) * Math.max(1, factors & 15) };
   });
-  const most = Math.max(...parts.map(({ factor }) => factor));
-  const components = parts.map(({ id, factor }) => ({ id, samples: (width * height * factor) / most }));
+  const max = Math.max(...parts.map(({ factor }) => factor));
+  const components = parts.map(({ id, factor }) => ({ id, samples: (width * height * factor) / max }));
   // libjpeg takes components with these ids, `RGB`, for red, green and blue.
   const isRgb = Buffer.from(parts.map(({ id }) => id)).equals(RGB_IDS);
   const isYuv420 = !isRgb && Buffer.from(parts.map(({ factors }) => factors)).equals(FACTORS_420);

@@ -153,7 +153,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   for (const [, { name, key }] of unlisted) {
     const read = async (key: string) => ifThere(bucket.read(key)).catch(ifForeign(() => undefined));
     if (key && notKept.get(key)) report.notKept++;
-    else if (key && left <= MAX_LEFT_OUT && (await read(key))) report.annotated++;
+    else if (key && left <= MAX_SINGLE_READS && (await read(key))) report.annotated++;
     else report.missing.push(name);
   }
   if (counted) report.lostBeforeKafka = lostBeforeKafka(counted, held);
@@ -163,7 +163,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
 
 const NO_PICTURE = Buffer.alloc(0);
 /** A listing takes time, and may miss an object. Pictures that it lacks are read one by one, if they are so few. */
-const MAX_LEFT_OUT = 1_000;
+const MAX_SINGLE_READS = 1_000;
 
 /** A key that sorts by its number. */
 const inOrder = (number: number) => String(number).padStart(16, '0');

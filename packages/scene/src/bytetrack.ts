@@ -177,8 +177,8 @@ export class ByteTracker {
     const weak = pair(visible, low, byOverlap, COST_LIMIT.low, found);
     const tentative = tracks.filter((track) => track.status === 'tentative');
     const once = pair(tentative, strong.candidates, byConfidence, COST_LIMIT.tentative, found);
-    const left = [...weak.tracks, ...strong.tracks.filter(({ status }) => status === 'lost'), ...once.tracks];
-    const far = pair(left, once.candidates, nearby(capturedAt), COST_LIMIT.far, found);
+    const rest = [...weak.tracks, ...strong.tracks.filter(({ status }) => status === 'lost'), ...once.tracks];
+    const far = pair(rest, once.candidates, nearby(capturedAt), COST_LIMIT.far, found);
     const born = far.candidates
       .filter((one) => one.confidence >= new_confidence)
       .map((one) => {

@@ -35,7 +35,7 @@ export function overlappingPairs(rows: readonly Box[], columns: readonly Box[]):
   const left = (box: Box) => box[0] - box[2] / 2;
   const order = columns.map((_, index) => index).sort((a, b) => left(at(columns, a)) - left(at(columns, b)));
   const lefts = Float64Array.from(order, (index) => left(at(columns, index)));
-  const widest = columns.reduce((most, box) => Math.max(most, box[2]), 0);
+  const widest = columns.reduce((max, box) => Math.max(max, box[2]), 0);
   return rows.flatMap((box, row) => {
     const found: Pair[] = [];
     const right = box[0] + box[2] / 2;
@@ -50,12 +50,12 @@ export function overlappingPairs(rows: readonly Box[], columns: readonly Box[]):
 }
 
 /** The first index in an ascending list whose value is at least `least`. */
-function firstFrom(values: Float64Array, least: number): number {
+function firstFrom(values: Float64Array, min: number): number {
   let low = 0;
   let high = values.length;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (at(values, middle) < least) low = middle + 1;
+    if (at(values, middle) < min) low = middle + 1;
     else high = middle;
   }
   return low;

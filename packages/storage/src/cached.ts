@@ -1,12 +1,12 @@
 /**
  * Keeps the result of `load` for each name for `ttlMs`, milliseconds. Calls during a load wait for the same result.
- * @param most largest sum of weights. Beyond it the oldest results are dropped.
+ * @param limit largest sum of weights. Beyond it the oldest results are dropped.
  * @param weightOf weight of a result. Without it, each weighs one.
  */
 export function cached<Value, Name = string>(
   load: (name: Name) => Promise<Value>,
   ttlMs: number,
-  most = 4_096,
+  limit = 4_096,
   weightOf: (value: Value) => number = () => 1,
 ): (name: Name) => Promise<Value> {
   /** In the order of their loads. */
@@ -32,7 +32,7 @@ export function cached<Value, Name = string>(
         if (!isKept()) return;
         entry.weight = weightOf(value);
         held += entry.weight;
-        for (const old of entries.keys()) if (held > most) forget(old);
+        for (const old of entries.keys()) if (held > limit) forget(old);
       },
       () => isKept() && forget(name),
     );

@@ -35,15 +35,15 @@ const READ_CONCURRENCY = 8;
 /**
  * The annotated pictures of a time range that are stored, the oldest first.
  * @param prefix top folder of annotated frames
- * @param most most pictures; of more, this many are chosen at even distances
+ * @param limit most pictures; of more, this many are chosen at even distances
  */
 export async function picturesOf(
   reader: Reader,
   prefix: string,
   range: StreamRange,
-  most: number,
+  limit: number,
 ): Promise<StoredPicture[]> {
-  const locations = evenSample(await locationsOf(reader, prefix, range), most);
+  const locations = evenSample(await locationsOf(reader, prefix, range), limit);
   return (await inParallel(locations, READ_CONCURRENCY, (location) => readStored(reader, location))).flat();
 }
 
@@ -82,8 +82,8 @@ async function locationsOf(reader: Reader, prefix: string, range: StreamRange): 
 }
 
 /** @returns all items, or `most` of them at even distances */
-export function evenSample<Item>(items: readonly Item[], most: number): Item[] {
-  const step = Math.max(1, items.length / most);
+export function evenSample<Item>(items: readonly Item[], limit: number): Item[] {
+  const step = Math.max(1, items.length / limit);
   return items.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step));
 }
 

@@ -56,8 +56,8 @@ export interface FolderReader extends Reader {
 export interface Bucket extends FolderReader {
   /** Keys that begin with `prefix`, in order. */
   list(prefix: string): AsyncIterable<string>;
-  /** The first `most` bytes of an object, and its whole size. @throws an error that {@link isMissing} recognises */
-  head(key: string, most: number): Promise<{ bytes: Buffer; size: number }>;
+  /** The first `maxBytes` bytes of an object, and its whole size. @throws an error that {@link isMissing} recognises */
+  head(key: string, maxBytes: number): Promise<{ bytes: Buffer; size: number }>;
   remove(keys: readonly string[]): Promise<void>;
   close(): void;
 }

@@ -93,8 +93,8 @@ export function createReader(
     async *list(prefix) {
       for await (const { key } of objectsOf(reader, prefix)) yield key;
     },
-    async head(Key, most) {
-      const command = new GetObjectCommand({ Bucket, Key, Range: `bytes=0-${most - 1}` });
+    async head(Key, maxBytes) {
+      const command = new GetObjectCommand({ Bucket, Key, Range: `bytes=0-${maxBytes - 1}` });
       const { Body, ContentRange, ContentLength } = await client.send(command).catch(ifEmpty);
       const bytes = Buffer.from((await Body?.transformToByteArray()) ?? []);
       return { bytes, size: Number(ContentRange?.split('/')[1] ?? ContentLength ?? bytes.length) };

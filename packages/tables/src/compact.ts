@@ -5,7 +5,7 @@ import { openDatabase } from './duckdb.ts';
 import { byStored, insertLines, KINDS, loadsOf, portionsOf } from './lines.ts';
 import { listNdjson } from './listings.ts';
 import { type Merging, mergeDays, mergeHours, type TableBucket } from './merge.ts';
-import { EVENTS, LEAST_EXPIRE_DAYS, manifestKey, newestOf } from './schema.ts';
+import { EVENTS, MIN_EXPIRE_DAYS, manifestKey, newestOf } from './schema.ts';
 
 export interface Compacted {
   /** Objects that the tables hold now and didn't hold before. */
@@ -58,8 +58,8 @@ const MERGE_BYTES = 512 * 1024 ** 2;
 export async function compact(bucket: TableBucket, options: CompactOptions = {}): Promise<Compacted> {
   const { now = Date.now(), all = false, part, expireDays, signal } = options;
   const { fileBytes = FILE_BYTES, maxFileBytes = MAX_FILE_BYTES } = options;
-  if (expireDays !== undefined && !(expireDays >= LEAST_EXPIRE_DAYS))
-    throw new RangeError(`NDJSON is kept for ${LEAST_EXPIRE_DAYS} days at least, not ${expireDays}`);
+  if (expireDays !== undefined && !(expireDays >= MIN_EXPIRE_DAYS))
+    throw new RangeError(`NDJSON is kept for ${MIN_EXPIRE_DAYS} days at least, not ${expireDays}`);
   const done: Compacted = { objects: 0, frames: 0, written: 0, expired: 0 };
   const recent = hourFolder(Math.max(0, now - LOOK_BACK_MS));
   const storedBefore = expireDays === undefined ? 0 : Math.max(0, now - expireDays * DAY_MS);

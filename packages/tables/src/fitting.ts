@@ -6,21 +6,21 @@ import { LISTINGS, type Range, spansOf } from './listings.ts';
 /** Lowest cost of a row, bytes: the database reads a row in the same time as this many bytes of columns. */
 export const ROW_BYTES = 24;
 /** A page covers at least this much time, milliseconds. */
-const LEAST_MS = 300_000;
+const MIN_MS = 300_000;
 
 /** When frames of a row group were captured, epoch ms. */
 export function timesOf({ bounds }: Pick<RowGroup, 'bounds'>): Range {
-  const [least, most] = bounds.get('captured_at') ?? [];
-  if (least?.length !== 8 || most?.length !== 8)
+  const [min, max] = bounds.get('captured_at') ?? [];
+  if (min?.length !== 8 || max?.length !== 8)
     return { from: Number.NEGATIVE_INFINITY, to: Number.POSITIVE_INFINITY };
-  return { from: Number(least.readBigInt64LE()), to: Number(most.readBigInt64LE()) + 1 };
+  return { from: Number(min.readBigInt64LE()), to: Number(max.readBigInt64LE()) + 1 };
 }
 
 /** Whether a row group may have frames of the stream. Bounds may be cut within a character, and are sorted by bytes. */
 export function mayBeOf({ bounds }: Pick<RowGroup, 'bounds'>, streamId: string): boolean {
-  const [least, most] = bounds.get('stream_id') ?? [];
+  const [min, max] = bounds.get('stream_id') ?? [];
   const id = Buffer.from(streamId);
-  return !least || !most || (id.compare(least) >= 0 && id.compare(most) <= 0);
+  return !min || !max || (id.compare(min) >= 0 && id.compare(max) <= 0);
 }
 
 /** The files of a table, and what a query reads from them. */
@@ -70,7 +70,7 @@ export async function fittingFrom(
   });
   if (!beyond) return { from: range.from, bytes: held };
   const newest = (parts[0] as { until: number }).until;
-  return { from: Math.max(range.from, Math.min(beyond.until, newest - LEAST_MS)), bytes };
+  return { from: Math.max(range.from, Math.min(beyond.until, newest - MIN_MS)), bytes };
 }
 
 function costOf({ rows, chunks }: RowGroup, { columns }: Wanted): number {

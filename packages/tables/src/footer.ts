@@ -60,13 +60,13 @@ export function rowGroupsOf(footer: Buffer, offset: number): RowGroup[] {
   expectNext(TYPES.integer);
   readVarInt(reader);
   expectNext(TYPES.list);
-  for (let left = readCount(); left > 0; left--) deserializeTCompactProtocol(reader);
+  for (let remaining = readCount(); remaining > 0; remaining--) deserializeTCompactProtocol(reader);
   const head = footer.subarray(0, reader.offset);
   expectNext(TYPES.long);
   readZigZagBigInt(reader);
   expectNext(TYPES.list);
   const groups: RowGroup[] = [];
-  for (let left = readCount(); left > 0; left--) {
+  for (let remaining = readCount(); remaining > 0; remaining--) {
     const at = reader.offset;
     const group = groupOf(deserializeTCompactProtocol(reader), offset);
     groups.push({ ...group, index: groups.length, footer: () => footerOf(at) });
@@ -102,8 +102,8 @@ function groupOf(
     if (!(chunk.offset > 0 && chunk.length >= 0 && chunk.offset + chunk.length <= end))
       throw new RangeError('a chunk is cut off');
     chunks.set(name, [...(chunks.get(name) ?? []), chunk]);
-    const { field_5: most, field_6: least } = of ?? {};
-    if (least && most) bounds.set(name, [Buffer.from(least), Buffer.from(most)]);
+    const { field_5: max, field_6: min } = of ?? {};
+    if (min && max) bounds.set(name, [Buffer.from(min), Buffer.from(max)]);
     // Some writers don't say how long a filter is; it begins with its length.
     if (filter > 0 && filter < end)
       filters.set(name, { offset: Number(filter), length: filterLength || end - Number(filter) });
@@ -156,12 +156,12 @@ export function mayHold(filter: Buffer, values: readonly string[]): boolean {
 /** Name of the list of classes that a file of detections has in its footer. */
 export const CLASS_LIST = 'video-pipeline.classes';
 /** A list that is longer is left empty. */
-const MOST_CLASSES_BYTES = 8 * 1024;
+const MAX_CLASSES_BYTES = 8 * 1024;
 
 /** @returns the list as text of letters and digits, which may be part of a statement */
 export function classesText(names: readonly string[]): string {
   const text = Buffer.from(JSON.stringify(names)).toString('base64url');
-  return text.length <= MOST_CLASSES_BYTES ? text : '';
+  return text.length <= MAX_CLASSES_BYTES ? text : '';
 }
 
 /** @param tail the last bytes of a file @returns classes that its rows have; `undefined` where the file does not say */

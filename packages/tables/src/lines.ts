@@ -35,12 +35,12 @@ export function loadsOf(objects: readonly ListedObject[]): Generator<ListedObjec
 export function* portionsOf(
   objects: readonly ListedObject[],
   bytes: number,
-  most = Number.POSITIVE_INFINITY,
+  limit = Number.POSITIVE_INFINITY,
 ): Generator<ListedObject[]> {
   let portion: ListedObject[] = [];
   let held = 0;
   for (const object of objects) {
-    if (portion.length > 0 && (held + object.size > bytes || portion.length === most)) {
+    if (portion.length > 0 && (held + object.size > bytes || portion.length === limit)) {
       yield portion;
       [portion, held] = [[], 0];
     }

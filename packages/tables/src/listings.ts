@@ -179,10 +179,10 @@ function isOpen(held: ReadonlySet<string>, date: string, part: string, last: str
 }
 
 /** Begins of the hours or days of a range, epoch ms; `undefined` if there are more than `most`. */
-function stepsOf({ from, to }: Range, stepMs: number, most: number): number[] | undefined {
+function stepsOf({ from, to }: Range, stepMs: number, limit: number): number[] | undefined {
   const first = Math.floor(from / stepMs);
   const count = Math.floor(lastOf({ to }) / stepMs) - first + 1;
-  if (count > most) return undefined;
+  if (count > limit) return undefined;
   return Array.from({ length: Math.max(0, count) }, (_, index) => (first + index) * stepMs);
 }
 

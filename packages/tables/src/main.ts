@@ -8,7 +8,7 @@ import { createLogger } from '@video-pipeline/telemetry';
 import { Command } from 'commander';
 import { BUCKET_HELP } from './bucket-help.ts';
 import { compact } from './compact.ts';
-import { LEAST_EXPIRE_DAYS } from './schema.ts';
+import { MIN_EXPIRE_DAYS } from './schema.ts';
 
 /** A run begins this long after a full hour: its last batches are stored, and all machines' clocks have passed it. */
 const AFTER_HOUR_MS = 180_000;
@@ -17,8 +17,8 @@ const RETRY_MS = 60_000;
 const logger = createLogger('compact');
 
 const days = numberThat(
-  (value) => Number.isInteger(value) && value >= LEAST_EXPIRE_DAYS && value < 1e5,
-  `a whole number from ${LEAST_EXPIRE_DAYS} on`,
+  (value) => Number.isInteger(value) && value >= MIN_EXPIRE_DAYS && value < 1e5,
+  `a whole number from ${MIN_EXPIRE_DAYS} on`,
 );
 
 await runCommand(

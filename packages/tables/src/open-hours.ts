@@ -125,9 +125,9 @@ export class OpenHours {
       if (end === 'read') continue;
       const from = Math.min(range.to, startOf(hour) + HOUR_MS);
       if (end === 'no time' || (from < range.to && !whole) || this.#isAskedByOthers(reading)) return from;
-      const most = `${Math.round(this.#limits.keptBytes / 1024 ** 2)} MiB`;
+      const limit = `${Math.round(this.#limits.keptBytes / 1024 ** 2)} MiB`;
       throw new QueryError(
-        `over ${most} of NDJSON since ${new Date(startOf(hour)).toISOString()} are not in the tables yet: ${ASK_LESS}`,
+        `over ${limit} of NDJSON since ${new Date(startOf(hour)).toISOString()} are not in the tables yet: ${ASK_LESS}`,
       );
     }
     return range.from;

@@ -175,7 +175,7 @@ export const PART_NAMES: readonly string[] = Array.from({ length: PARTS }, (_, p
 export const EVENTS = 'events';
 
 /** Fewest days for which NDJSON is kept: each run reads the hours of two days again. */
-export const LEAST_EXPIRE_DAYS = 3;
+export const MIN_EXPIRE_DAYS = 3;
 
 /** @param hour `date=.../hour=..` */
 export function tableKey(table: FrameTable, hour: string, part: string): string {

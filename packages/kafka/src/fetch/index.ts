@@ -65,7 +65,7 @@ async function decodeAnswer(answer: Buffer, version: number, asked: Topics) {
 
 function readArray<Item>(reader: Reader, read: () => Item): Item[] {
   const length = reader.int32();
-  if (length > reader.left) throw new FormatError(`an answer to Fetch names ${length} parts`);
+  if (length > reader.remaining) throw new FormatError(`an answer to Fetch names ${length} parts`);
   return Array.from({ length: Math.max(0, length) }, read);
 }
 

@@ -12,7 +12,7 @@ export class Reader {
     this.#bytes = bytes;
   }
 
-  get left(): number {
+  get remaining(): number {
     return this.#bytes.length - this.at;
   }
 
@@ -65,8 +65,8 @@ export class Reader {
   }
 
   #advance(length: number): number {
-    if (length < 0 || length > this.left)
-      throw new FormatError(`a field has ${length} bytes, but ${this.left} are left`);
+    if (length < 0 || length > this.remaining)
+      throw new FormatError(`a field has ${length} bytes, but ${this.remaining} are left`);
     const start = this.at;
     this.at += length;
     return start;

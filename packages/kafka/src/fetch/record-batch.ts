@@ -120,7 +120,7 @@ function readHeader(batch: Buffer) {
     producerId: reader.int64(),
     epochAndSequence: reader.bytes(2 + 4),
     count: reader.int32(),
-    records: reader.bytes(reader.left),
+    records: reader.bytes(reader.remaining),
   };
 }
 

@@ -58,7 +58,7 @@ export function decodeRecord(
   const offset = first + reader.varint();
   const [key, value] = [reader.varbytes(), reader.varbytes()];
   const count = reader.varint();
-  const headerBytes = reader.left;
+  const headerBytes = reader.remaining;
   const weight = ((key?.length ?? 0) + (value?.length ?? 0)) * (4 / 3) + headerBytes * 4;
   const problem =
     weight > MAX_EVENT_BYTES

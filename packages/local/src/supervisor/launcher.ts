@@ -104,8 +104,8 @@ export class Launcher {
     for (const service of this.services) if (service.state === 'restarting') void service.stop();
     for (const [phase, until] of Object.entries(STOP_PHASES)) {
       const those = this.services.filter((service) => this.#phases.get(service) === phase);
-      const left = Math.max(0, Math.ceil(until - (performance.now() - began)));
-      await withTimeout(left, Promise.all(those.map((service) => service.stop()))).catch(() => {});
+      const remaining = Math.max(0, Math.ceil(until - (performance.now() - began)));
+      await withTimeout(remaining, Promise.all(those.map((service) => service.stop()))).catch(() => {});
     }
     await Promise.all([unstarted, ...this.services.map((service) => service.kill())]);
   }
