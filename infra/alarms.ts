@@ -1,5 +1,5 @@
 import { POLLER } from '@video-pipeline/frame';
-import { groupOf, isWithin, STAGES, topicOf } from '@video-pipeline/stages';
+import { groupOf, isMerged, STAGES, topicOf } from '@video-pipeline/stages';
 import type { MetricName, VariantName } from '@video-pipeline/telemetry';
 import type { Watched as Names } from './dashboard.ts';
 import { awsMetric, namespaceOf, ON_DEMAND_NODES, type Service } from './metrics.ts';
@@ -58,7 +58,7 @@ export function alarms(watched: Watched): Alarm[] {
     group: groupOf(stage, settings),
     topic: topicOf(stage, settings),
   }));
-  const inner = STAGES.filter((one) => isWithin(one, settings)).map(({ name }) => name);
+  const inner = STAGES.filter((one) => isMerged(one, settings)).map(({ name }) => name);
   // A stage without a function runs as tasks, behind our own poller.
   const poller = services.every((service) => watched.functions[service]) ? [] : [POLLER];
   return [

@@ -1,4 +1,4 @@
-import { FRAME_STAGES, groupOf, isWithin, STAGES, type StageName, topicOf } from '@video-pipeline/stages';
+import { FRAME_STAGES, groupOf, isMerged, STAGES, type StageName, topicOf } from '@video-pipeline/stages';
 import type { MetricName } from '@video-pipeline/telemetry';
 import { SERVICE } from './kubernetes-object.ts';
 import { acrossStreams, awsMetric, type Service } from './metrics.ts';
@@ -86,7 +86,7 @@ export function dashboardBody(names: Names): string {
     ],
     [
       graph('Failures', [
-        ...STAGES.filter((one) => stages.includes(one) || isWithin(one, settings)).flatMap(({ name }) =>
+        ...STAGES.filter((one) => stages.includes(one) || isMerged(one, settings)).flatMap(({ name }) =>
           ours('Sum', name, 'FramesFailed'),
         ),
         ...lambdas.map(({ name }) => ofLambda(name, 'Errors')),

@@ -32,8 +32,8 @@ export function createFunctions(parts: Parts) {
   const image = parts.stage.functions.workers && !$dev ? createWorkerImage() : undefined;
   const created = deployedStages(parts.stage).map(({ step, size }) => {
     const spec = specify(parts, step, size);
-    const { onlyWith = [] } = step;
-    const [by] = onlyWith.filter((name) => name in spec.environment || name in spec.secrets);
+    const { enabledBy = [] } = step;
+    const [by] = enabledBy.filter((name) => name in spec.environment || name in spec.secrets);
     /** Variable by which other processes know that this stage is deployed. They see only the host of a secret URL. */
     const switches: Environment = by ? { [by]: spec.environment[by] ?? hostOf(by) } : {};
     const running: Running =

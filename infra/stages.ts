@@ -1,7 +1,7 @@
 import { ConfigError } from '@video-pipeline/config';
 import {
-  isAskedFor,
-  isWithin,
+  isConfigured,
+  isMerged,
   type PipelineStage,
   STAGES,
   type StageName,
@@ -157,12 +157,12 @@ export function stageOf(name: string): Stage {
 
 /** Size of a pipeline stage's Lambda function; `undefined` if the stage isn't deployed. */
 export function lambdaOf({ functions, settings }: Stage, step: PipelineStage): Lambda | undefined {
-  const { onlyWith } = step;
+  const { enabledBy } = step;
   // The deploy itself creates the bus, and sets its variable.
   const isAsked =
-    !onlyWith ||
+    !enabledBy ||
     step.lambda.needs?.includes('bus') ||
-    isAskedFor(step, { ...process.env, ...environmentOf({ settings }, onlyWith) });
+    isConfigured(step, { ...process.env, ...environmentOf({ settings }, enabledBy) });
   return isAsked ? (functions[step.name as StageName] ?? step.lambda) : undefined;
 }
 
@@ -170,7 +170,7 @@ export function lambdaOf({ functions, settings }: Stage, step: PipelineStage): L
 function sizeOf(stage: Stage, step: PipelineStage): Lambda | undefined {
   const own = lambdaOf(stage, step);
   if (!own) return undefined;
-  const inner = STAGES.filter((one) => one.within === step.name && isWithin(one, stage.settings));
+  const inner = STAGES.filter((one) => one.mergedInto === step.name && isMerged(one, stage.settings));
   const sizes = [own, ...inner.map((one) => lambdaOf(stage, one) ?? own)];
   const most = (name: keyof Lambda) => Math.max(...sizes.map((size) => size[name]));
   return { memoryMb: most('memoryMb'), timeoutSeconds: most('timeoutSeconds') };

@@ -40,12 +40,12 @@ const handedOn = (names: readonly VariableName[], indent: string) =>
 
 /** Variables for the receivers of a stage, and of those whose work it does with PICTURES=once. */
 const receiversOf = ({ name }: PipelineStage) =>
-  STAGES.filter((one) => one.name === name || one.within === name).flatMap(({ lambda }) =>
+  STAGES.filter((one) => one.name === name || one.mergedInto === name).flatMap(({ lambda }) =>
     (lambda.receivers ?? []).flatMap(namesOf),
   );
 
 function serviceOf(stage: PipelineStage): string {
-  const { name, handler, onlyWith } = stage;
+  const { name, handler, enabledBy } = stage;
   const own = handedOn(receiversOf(stage), '      ');
   const command = [
     'packages/event-source/src/main.ts',
@@ -53,7 +53,7 @@ function serviceOf(stage: PipelineStage): string {
   ];
   return [
     `  ${name}:\n    <<: *worker\n`,
-    onlyWith ? `    profiles: [with-${name}]\n` : '',
+    enabledBy ? `    profiles: [with-${name}]\n` : '',
     own ? `    environment:\n      <<: *pipeline\n${own}` : '',
     `    command:\n${command.map((word) => `      - ${word}\n`).join('')}`,
   ].join('');
@@ -69,7 +69,7 @@ test('docker-compose.yaml has a service for each stage', () => {
 });
 
 test('the console in docker-compose.yaml knows which stages run', () => {
-  const switches = STAGES.flatMap(({ onlyWith = [] }) => onlyWith).filter((name) => OF_RECEIVERS.has(name));
+  const switches = STAGES.flatMap(({ enabledBy = [] }) => enabledBy).filter((name) => OF_RECEIVERS.has(name));
   expectGenerated(COMPOSE, 'switches', handedOn(switches, '      '));
 });
 

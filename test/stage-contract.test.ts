@@ -12,7 +12,7 @@ import {
 } from '@video-pipeline/frame';
 import type { Message } from '@video-pipeline/kafka';
 import {
-  isWanted,
+  isEnabled,
   type PipelineStage,
   RECEIVERS,
   STAGES,
@@ -171,7 +171,7 @@ async function outside(): Promise<string[]> {
 }
 
 test.each(STAGES)('$name runs where its variables are set', (stage) => {
-  expect(isWanted(stage), 'a receiver that takes no http:// needs a stand-in in beforeAll').toBe(true);
+  expect(isEnabled(stage), 'a receiver that takes no http:// needs a stand-in in beforeAll').toBe(true);
 });
 
 /** Each row, and the stage that does the work of another where pictures travel once. */

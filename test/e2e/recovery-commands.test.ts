@@ -14,7 +14,7 @@ import { ensureTopics, withAdmin } from '@video-pipeline/kafka';
 import { createPutFailed } from '@video-pipeline/storage';
 import { afterAll, beforeAll, beforeEach, describe, expect, inject, onTestFinished, test } from 'vitest';
 import type { Batch } from '../../packages/event-source/src/batcher.ts';
-import { toStore } from '../../packages/event-source/src/on-failure.ts';
+import { toS3Destination } from '../../packages/event-source/src/on-failure.ts';
 import { CommandHost } from '../support/command-host.ts';
 import { startFakeServer } from '../support/fake-server.ts';
 import { mskEvent } from '../support/msk-event.ts';
@@ -366,7 +366,7 @@ describe('of frames 1 and 2', () => {
     const event = { ...mskEvent('x', []), records: { [`${options.framesTopic}-0`]: [yard, gate] } };
     const batch = { records: [yard, gate] } as unknown as Batch;
     const failed = { event, batch, condition: 'RetryAttemptsExhausted', invocations: 11 } as const;
-    await toStore(rig.store, LOST_BATCHES)({ ...failed, functionName: 'functions/src/detect.ts' });
+    await toS3Destination(rig.store, LOST_BATCHES)({ ...failed, functionName: 'functions/src/detect.ts' });
     const purged = (...args: string[]) => program('failed', 'purge', ...args);
     const told = expect.stringContaining('also holds records of other streams');
     expect(await purged('--stream', 'yard')).toMatchObject({ code: 1, stdout: '', stderr: told });

@@ -1,5 +1,5 @@
 import type { Value } from '@video-pipeline/config';
-import { toStore } from '@video-pipeline/event-source';
+import { toS3Destination } from '@video-pipeline/event-source';
 import {
   annotatedKey,
   type DetectedFrame,
@@ -95,7 +95,7 @@ export async function startRecoveryRig(endpoint?: string) {
         records.push(toLambdaRecord({ topic, partition, offset: String(offset), timestamp }, record));
       });
       const source = { eventSource: 'aws:kafka' as const, eventSourceArn: 'arn', bootstrapServers: 'b:9098' };
-      await toStore(
+      await toS3Destination(
         store,
         'aws/lambda',
       )({

@@ -84,7 +84,7 @@ describe('docker-compose.yaml', () => {
         topic: topicOf(stage, config),
         group: groupOf(stage, config),
       });
-      expect(profiles).toEqual(stage.onlyWith && [`with-${stage.name}`]);
+      expect(profiles).toEqual(stage.enabledBy && [`with-${stage.name}`]);
     },
   );
 

@@ -3,14 +3,14 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isWanted, STAGES } from '@video-pipeline/stages';
+import { isEnabled, STAGES } from '@video-pipeline/stages';
 import { stateFile } from '../../packages/local/src/lightweight.ts';
 import type { State } from '../../packages/local/src/session.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
 /** The stages that run whatever is set. */
-export const ALWAYS = STAGES.filter((stage) => isWanted(stage, {})).map(({ name }) => name);
+export const ALWAYS = STAGES.filter((stage) => isEnabled(stage, {})).map(({ name }) => name);
 
 /** `npm start`, as a test runs it. */
 export interface StackProcess {

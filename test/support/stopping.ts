@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { endWithin, whenNpmIsGone } from '@video-pipeline/lifecycle';
+import { forceExitAfter, onNpmExit } from '@video-pipeline/lifecycle';
 
 /** Longest end once told to stop, milliseconds. */
 const END_MS = 20_000;
@@ -10,10 +10,10 @@ export function toldToStop(): AbortSignal {
   const stop = () => {
     process.exitCode = 130;
     stopping.abort();
-    endWithin(END_MS, console.log);
+    forceExitAfter(END_MS, console.log);
   };
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, stop);
-  whenNpmIsGone(stop);
+  onNpmExit(stop);
   return stopping.signal;
 }
 

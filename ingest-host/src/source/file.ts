@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { optionsOf } from './ffmpeg-options.ts';
 import { FFmpegSource } from './ffmpeg-source.ts';
-import { timeOfName } from './name-time.ts';
+import { timeOfFileName } from './file-name-time.ts';
 import { liveAs } from './paced.ts';
 import type { MayWant, Opener, Picture, Source } from './source.ts';
 import { SourceError } from './source-error.ts';
@@ -33,7 +33,7 @@ function pathOf(url: string): string {
 
 export const openFile: Opener = async (url, { track, damage, hwaccel, ffmpeg }, signal) => {
   const { path, loop } = fileOf(url) ?? { path: url, loop: false };
-  const known = { recordedAt: timeOfName(path), track, damage, hwaccel };
+  const known = { recordedAt: timeOfFileName(path), track, damage, hwaccel };
   const from = { url: path, options: optionsOf(ffmpeg), fromNetwork: false, ...known };
   const source = await FFmpegSource.open(from, signal).catch((error: Error) => {
     // A missing file may appear later. An existing file that is no video remains an error.

@@ -101,7 +101,7 @@ function createAdmission({ limits: { maxRequests, maxBodyBytes }, detectors: cur
     const limit = deadlineOf(request) ?? MAX_WAIT_MS;
     if (waitMs <= limit || Number.isNaN(waitMs)) return undefined;
     const seconds = (ms: number) => (ms / 1000).toFixed(1);
-    const why = `the ${before} pictures that wait already take ${seconds(waitMs)} s, over ${seconds(most)}`;
+    const why = `the ${before} pictures that wait already take ${seconds(waitMs)} s, over ${seconds(limit)}`;
     return new HttpError(429, why, 'MAX_QUEUED_FRAMES');
   }
 

@@ -1,5 +1,5 @@
 /** Destination of a client's packets. */
-export interface Outlet {
+export interface PacketSink {
   sendRtp(packets: Buffer[]): void;
   sendRtcp(packet: Buffer): void;
   /** Whether the client keeps up. While it doesn't, pictures are skipped. */
@@ -16,11 +16,11 @@ export interface Channel {
    */
   describe(name: string, host: string): string | undefined;
   /** @param disconnect closes the client's connection */
-  play(outlet: Outlet, disconnect: () => void): Playing;
+  play(outlet: PacketSink, disconnect: () => void): Playback;
 }
 
 /** The playing of one client. */
-export interface Playing {
+export interface Playback {
   /** SSRC of the packets, if it is known (RFC 3550, 5.1). */
   readonly ssrc?: number;
   /** First packet for RTP-Info, if it is known: `seq=1;rtptime=2` (RFC 2326, 12.33). */

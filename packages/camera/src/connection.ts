@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Authenticator } from './auth.ts';
-import type { Channel, Playing } from './channel.ts';
+import type { Channel, Playback } from './channel.ts';
 import {
   formatResponse,
   MalformedMessageError,
@@ -13,7 +13,7 @@ import {
 import { TRACK } from './sdp.ts';
 import { acceptTransport, type UdpPair } from './session.ts';
 
-export interface Shared {
+export interface ServerContext {
   /** Channels, by the first part of the URL's path. */
   channels: ReadonlyMap<string, Channel>;
   udp: UdpPair;
@@ -34,18 +34,18 @@ const METHODS = 'OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, T
  */
 export class Connection {
   readonly #socket: Socket;
-  readonly #shared: Shared;
+  readonly #shared: ServerContext;
   /** Interleaved packets are the client's RTCP reports, which are not read. */
   readonly #reader = new RtspSplitter(
     () => {},
     ({ head }) => this.#respond(parseRequest(head)),
     MAX_BYTES,
   );
-  #session: { id: string; playing: Playing } | undefined;
+  #session: { id: string; playing: Playback } | undefined;
   #playing = false;
   #timeout: ReturnType<typeof setTimeout>;
 
-  constructor(socket: Socket, shared: Shared) {
+  constructor(socket: Socket, shared: ServerContext) {
     this.#socket = socket;
     this.#shared = shared;
     socket.setNoDelay(true);

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest';
 import type { Clip } from './clip.ts';
 import { Player } from './player.ts';
-import { interleavedOutlet } from './session.ts';
+import { interleavedSink } from './session.ts';
 
 /** Ten pictures a second, a key frame twice a second; each NAL unit begins with its type. */
 const clip: Clip = {
@@ -42,7 +42,7 @@ test('a client that falls behind misses pictures up to a key frame, and never mo
 
 test('a full socket is not ready until most of it is gone', () => {
   const socket = { writableLength: 0, write: () => true };
-  const outlet = interleavedOutlet(socket, [0, 1]);
+  const outlet = interleavedSink(socket, [0, 1]);
   const readyAt = (bytes: number) => {
     socket.writableLength = bytes;
     return outlet.ready();

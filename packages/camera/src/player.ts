@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto';
-import type { Channel, Outlet, Playing } from './channel.ts';
+import type { Channel, PacketSink, Playback } from './channel.ts';
 import { CLOCK_RATE, type Clip } from './clip.ts';
 import { packetize, type RtpState, senderReport } from './rtp.ts';
 import { describeClip } from './sdp.ts';
@@ -14,12 +14,12 @@ export const clipChannel = (clip: Clip): Channel => ({
 });
 
 /** Plays a clip to one client in real time, from its first key frame, again and again, on one continuous clock. */
-export class Player implements Playing {
+export class Player implements Playback {
   readonly #rtp: RtpState = { ssrc: randomInt(2 ** 32), sequence: randomInt(2 ** 16), packets: 0, octets: 0 };
   /** RTP timestamp of the first picture. */
   readonly #firstTimestamp = randomInt(2 ** 32);
   readonly #clip: Clip;
-  readonly #outlet: Outlet;
+  readonly #outlet: PacketSink;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #startedAt = 0;
   #reportedAt = 0;
@@ -27,7 +27,7 @@ export class Player implements Playing {
   #round = 0;
   #waitingForKeyframe = false;
 
-  constructor(clip: Clip, outlet: Outlet) {
+  constructor(clip: Clip, outlet: PacketSink) {
     this.#clip = clip;
     this.#outlet = outlet;
   }

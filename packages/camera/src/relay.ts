@@ -1,4 +1,4 @@
-import type { Channel, Outlet, Playing } from './channel.ts';
+import type { Channel, PacketSink, Playback } from './channel.ts';
 import { describeTrack } from './sdp.ts';
 
 /** Lines of a session description that are kept: how to read the packets. Addresses are left out. */
@@ -6,7 +6,7 @@ const KEPT = /^(m=video |b=|a=(rtpmap|fmtp|framerate|framesize|x-dimensions):)/;
 
 /** Forwards the packets of one video track unchanged to all viewers. */
 export class Relay implements Channel {
-  readonly #viewers = new Map<Outlet, () => void>();
+  readonly #viewers = new Map<PacketSink, () => void>();
   #track: string[] | undefined;
 
   /**
@@ -39,7 +39,7 @@ export class Relay implements Channel {
     return this.#track && describeTrack(name, host, this.#track);
   }
 
-  play(outlet: Outlet, disconnect: () => void): Playing {
+  play(outlet: PacketSink, disconnect: () => void): Playback {
     const track = this.#track;
     return {
       // The source may have ended since the DESCRIBE.

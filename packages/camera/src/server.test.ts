@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { evenTimes, makeVideo, videoFolder } from '../../../test/support/video.ts';
-import type { Outlet } from './channel.ts';
+import type { PacketSink } from './channel.ts';
 import { type CameraOptions, type Cameras, serveRtsp, startCameras } from './server.ts';
 
 const folder = await videoFolder();
@@ -251,9 +251,9 @@ test('a file that is no H.264 video is refused by name', async () => {
 });
 
 test('a picture that is due while the server closes breaks nothing, and then no more are sent', async () => {
-  let outlet: Outlet | undefined;
+  let outlet: PacketSink | undefined;
   const stop = vi.fn();
-  const play = (to: Outlet) => {
+  const play = (to: PacketSink) => {
     outlet = to;
     return { start() {}, stop };
   };

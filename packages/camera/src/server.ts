@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { createAuthenticator } from './auth.ts';
 import type { Channel } from './channel.ts';
 import { loadClip } from './clip.ts';
-import { Connection, type Shared } from './connection.ts';
+import { Connection, type ServerContext } from './connection.ts';
 import { clipChannel } from './player.ts';
 import type { UdpPair } from './session.ts';
 
@@ -57,7 +57,7 @@ export async function serveRtsp(
   const { host = '127.0.0.1', port = 0, user, sessionTimeoutSeconds = 60, maxClients = 100 } = options;
   const udp = await bindUdpPair(host);
   const authenticator = user === undefined ? undefined : createAuthenticator(user);
-  const shared: Shared = { channels, udp, authenticator, sessionTimeoutSeconds };
+  const shared: ServerContext = { channels, udp, authenticator, sessionTimeoutSeconds };
 
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {

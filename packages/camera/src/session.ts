@@ -1,6 +1,6 @@
 import type { Socket as UdpSocket } from 'node:dgram';
 import type { Socket } from 'node:net';
-import type { Outlet } from './channel.ts';
+import type { PacketSink } from './channel.ts';
 import { FRAMING } from './rtsp-message.ts';
 
 /** Bytes that may wait in a client's TCP socket before pictures are skipped. */
@@ -13,10 +13,10 @@ export interface UdpPair {
 }
 
 /** Carries packets inside the RTSP connection. */
-export function interleavedOutlet(
+export function interleavedSink(
   socket: Pick<Socket, 'writableLength' | 'write'>,
   [rtp, rtcp]: [number, number],
-): Outlet {
+): PacketSink {
   let behind = false;
   return {
     // One write for a whole picture: a write for each packet would cost a system call for each.
@@ -43,7 +43,7 @@ export function interleave(packets: readonly Buffer[], channel: number): Buffer 
 }
 
 /** Sends packets as datagrams. Packets that the network drops are lost, as usual with UDP. */
-function udpOutlet(sockets: UdpPair, address: string, [rtp, rtcp]: [number, number]): Outlet {
+function udpSink(sockets: UdpPair, address: string, [rtp, rtcp]: [number, number]): PacketSink {
   const ignore = () => {};
   return {
     sendRtp(packets) {
@@ -64,7 +64,7 @@ export function acceptTransport(
   header: string,
   socket: Pick<Socket, 'writableLength' | 'write' | 'remoteAddress'>,
   udp: UdpPair,
-): { outlet: Outlet; accepted: string } | undefined {
+): { outlet: PacketSink; accepted: string } | undefined {
   for (const offer of header.split(',')) {
     const [profile = '', ...parameters] = offer.trim().split(';');
     const value = (name: string) =>
@@ -72,12 +72,12 @@ export function acceptTransport(
     if (/^RTP\/AVP\/TCP$/i.test(profile)) {
       const channels = pair(value('interleaved') ?? '0-1', 255);
       const accepted = `RTP/AVP/TCP;unicast;interleaved=${channels?.join('-')}`;
-      if (channels) return { outlet: interleavedOutlet(socket, channels), accepted };
+      if (channels) return { outlet: interleavedSink(socket, channels), accepted };
     } else if (/^RTP\/AVP(\/UDP)?$/i.test(profile) && !parameters.includes('multicast')) {
       const ports = pair(value('client_port') ?? '', 65_535);
       const own = [udp.rtp.address().port, udp.rtcp.address().port];
       const accepted = `RTP/AVP;unicast;client_port=${ports?.join('-')};server_port=${own.join('-')}`;
-      if (ports) return { outlet: udpOutlet(udp, socket.remoteAddress ?? '127.0.0.1', ports), accepted };
+      if (ports) return { outlet: udpSink(udp, socket.remoteAddress ?? '127.0.0.1', ports), accepted };
     }
   }
   return undefined;

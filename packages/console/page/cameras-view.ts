@@ -2,7 +2,6 @@ import type { CameraDraft, CameraEntry, CameraList, CameraTest } from '../src/ap
 import {
   API,
   button,
-  during,
   getJson,
   h,
   numbers,
@@ -11,8 +10,9 @@ import {
   sendJson,
   setText,
   tableOf,
+  whileDisabled,
 } from './dom.ts';
-import { type Opened, streamState } from './live.ts';
+import { streamState, type ViewInput } from './live.ts';
 
 const UNWRITABLE =
   'To add and change cameras here, start the console with STREAMS_FILE, the list of the streams.';
@@ -21,7 +21,7 @@ const UNWRITABLE =
 const TEST_MS = 20_000;
 
 /** The cameras of the list of streams and their states: add, change, disable, remove. @returns ends the view */
-export function camerasView(root: HTMLElement, { live }: Opened): () => void {
+export function camerasView(root: HTMLElement, { live }: ViewInput): () => void {
   const status = h('p', { role: 'status' });
   const columns = ['Camera', 'State', 'Address', 'Frames a second', ''];
   const { table, body } = tableOf(columns, { className: 'wrap stack', hidden: true });
@@ -136,7 +136,8 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
     picture.alt = 'Its first picture';
     picture.hidden = false;
   }
-  test.onclick = () => url.input.reportValidity() && during(test, found, look, 'It gives no picture: ');
+  test.onclick = () =>
+    url.input.reportValidity() && whileDisabled(test, found, look, 'It gives no picture: ');
   const clear = () => {
     for (const { input } of fields) input.value = '';
     transport.value = 'tcp';
@@ -148,7 +149,7 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
   cancel.onclick = clear;
   form.onsubmit = async (event) => {
     event.preventDefault();
-    await during(submit, found, async () => {
+    await whileDisabled(submit, found, async () => {
       if (await save(draft())) clear();
     });
   };

@@ -1,7 +1,7 @@
 import type { FrameFacts } from '../src/api.ts';
 import type { DetectionPreview, StreamDetection } from '../src/detection-api.ts';
 import { SHOW_ALL } from './boxes.ts';
-import { button, during, getJson, h, sendJson, setText, streamPath } from './dom.ts';
+import { button, getJson, h, sendJson, setText, streamPath, whileDisabled } from './dom.ts';
 import { summary } from './format.ts';
 import { pictureOn } from './picture.ts';
 
@@ -18,7 +18,7 @@ export function detectionPanel(streamId: string) {
   const classes = h('div.choices', { role: 'group', ariaLabel: 'Classes' });
   const least = h('input', { type: 'number', id: 'detection-least', min: '0', max: '1', step: '0.01' });
   const status = h('p', { role: 'status' });
-  const show = button('Show the change', { onclick: () => during(show, status, preview) });
+  const show = button('Show the change', { onclick: () => whileDisabled(show, status, preview) });
   const keep = h('button', 'Save');
   const models = h('label', { for: model.id }, 'Model ', model);
   const confidence = h('label', { for: least.id }, 'Confidence of at least ', least);
@@ -34,7 +34,7 @@ export function detectionPanel(streamId: string) {
   model.onchange = () => listClasses(chosen());
   form.onsubmit = (event) => {
     event.preventDefault();
-    during(keep, status, save);
+    whileDisabled(keep, status, save);
   };
   getJson<StreamDetection>(path).then(take, ({ message }: Error) => setText(status, message));
   return { element, comparison };

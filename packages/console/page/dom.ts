@@ -64,7 +64,7 @@ export function choiceOf<Value>(
 }
 
 /** Disables a button until its work is done. An error of the work is shown as the status, after `said`. */
-export async function during(
+export async function whileDisabled(
   control: HTMLButtonElement,
   status: Element,
   work: () => Promise<void>,
@@ -100,7 +100,7 @@ export function setText(element: Element, text: string): void {
 let outages: readonly string[] = [];
 
 /** Notes the current outages as text. They explain requests that time out. */
-export function noteOutages(now: readonly string[]): void {
+export function setOutages(now: readonly string[]): void {
   outages = now;
 }
 

@@ -4,8 +4,8 @@ import { annotatedUrl, clipElement, clipUrl, sentence } from './events-panel.ts'
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { timeOf } from './format.ts';
 import { openLarge } from './frame-dialog.ts';
-import type { Opened } from './live.ts';
-import { restingImage, storedImage } from './picture.ts';
+import type { ViewInput } from './live.ts';
+import { lazyImage, storedImage } from './picture.ts';
 import { virtualList } from './virtual-list.ts';
 
 const ROW = 76;
@@ -28,7 +28,7 @@ interface Place {
 }
 
 /** The events of all streams, to be reviewed. @param asked the filters in the address. @returns ends the view */
-export function eventsView(root: HTMLElement, { query: asked }: Opened): () => void {
+export function eventsView(root: HTMLElement, { query: asked }: ViewInput): () => void {
   const status = h('p.dim', { role: 'status' });
   const fresh = h('button', { type: 'button', hidden: true });
   const query = queryOf(asked, 'stream', 'class', 'type', 'zone', 'reviewed');
@@ -150,7 +150,7 @@ export function eventsView(root: HTMLElement, { query: asked }: Opened): () => v
     return h(
       'li',
       { className: event.reviewed ? 'event reviewed' : 'event' },
-      restingImage(event, annotatedUrl(event, event.frames.at(-1) ?? '')),
+      lazyImage(event, annotatedUrl(event, event.frames.at(-1) ?? '')),
       h('span.what', open, h('span.dim', `${event.stream_id}, ${event.rule}`)),
       h('span.dim.when', timeOf(event.at)),
       reviewButton(event),

@@ -1,8 +1,8 @@
 import type { FailedBulk, FailedBulkResult, FailedEntry, FailedPage } from '../src/api.ts';
-import { API, button, during, getJson, h, rowOf, sendJson, setText, tableOf } from './dom.ts';
+import { API, button, getJson, h, rowOf, sendJson, setText, tableOf, whileDisabled } from './dom.ts';
 import { addressForm, fieldsOf } from './form.ts';
 import { timeOf } from './format.ts';
-import type { Opened } from './live.ts';
+import type { ViewInput } from './live.ts';
 
 const RETRY_MS = 3_000;
 /** Longest wait for a change of many records, milliseconds. */
@@ -15,7 +15,7 @@ const FILTERS = ['stage', 'stream', 'code'] as const;
  * @param asked filters in the address: stage, stream, code
  * @returns ends the view
  */
-export function failedView(root: HTMLElement, { query: asked }: Opened): () => void {
+export function failedView(root: HTMLElement, { query: asked }: ViewInput): () => void {
   const status = h('p.dim', { role: 'status' });
   const columns = ['Stage', 'Stream', 'Kind', 'Record', 'Reason', 'Since', ''];
   const { table, body } = tableOf(columns, { className: 'wrap stack', hidden: true });
@@ -103,6 +103,6 @@ function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
     element.remove();
     setText(status, `${entry.position} is back on its topic.`);
   };
-  again.onclick = () => during(again, status, putBack, `${entry.position}: `);
+  again.onclick = () => whileDisabled(again, status, putBack, `${entry.position}: `);
   return element;
 }

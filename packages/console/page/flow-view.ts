@@ -3,7 +3,7 @@ import { lineChart } from './chart.ts';
 import { API, choiceOf, getJson, h, repeat, setText } from './dom.ts';
 import { duration, rate } from './format.ts';
 import { healthTable } from './health.ts';
-import type { Opened } from './live.ts';
+import type { ViewInput } from './live.ts';
 
 const STATES: Record<StageState, string> = {
   unknown: 'not known',
@@ -45,7 +45,7 @@ const LATENCY: Metric = {
 };
 
 /** The pipeline as a picture, from top to bottom. @returns ends the view */
-export function flowView(root: HTMLElement, { live }: Opened): () => void {
+export function flowView(root: HTMLElement, { live }: ViewInput): () => void {
   const list = h('ol.flow');
   const health = healthTable();
   const showHealth = () => health.update(live.health);

@@ -15,10 +15,10 @@ interface LiveStream {
 }
 
 /** Shows one view of the page in `root`. @returns ends the view */
-export type View = (root: HTMLElement, opened: Opened) => (() => void) | undefined;
+export type View = (root: HTMLElement, opened: ViewInput) => (() => void) | undefined;
 
 /** Input of a view: the live messages, and the parts of its address. */
-export interface Opened {
+export interface ViewInput {
   live: LiveFeed;
   /** Empty where the address names none. */
   stream: string;

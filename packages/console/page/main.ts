@@ -1,5 +1,5 @@
 import type { Session } from '../src/api.ts';
-import { API, DEADLINE_MS, getJson, h, noteOutages, setText } from './dom.ts';
+import { API, DEADLINE_MS, getJson, h, setOutages, setText } from './dom.ts';
 import { clock, viewOf } from './format.ts';
 import { outagesOf } from './health.ts';
 import { LiveFeed, type View } from './live.ts';
@@ -76,7 +76,7 @@ function showHealth(): void {
   const outages: string[] = [];
   if (lostSince) outages.push(`The console's server is not answering since ${clock(lostSince)}.`);
   else if (health) outages.push(...outagesOf(health, live.now()));
-  noteOutages(outages);
+  setOutages(outages);
   const lines = byId('outages');
   const text = outages.join('\n');
   if (lines.dataset.text !== text) {

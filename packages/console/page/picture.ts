@@ -26,7 +26,7 @@ const REST_MS = 100;
 const rested = new WeakSet<object>();
 
 /** A stored picture of a list's item, loaded once its row has stayed in the page; at once if it was loaded before. */
-export function restingImage(item: object, src: string): HTMLElement {
+export function lazyImage(item: object, src: string): HTMLElement {
   const image = storedImage({ decoding: 'async', alt: '' });
   const show = () => {
     rested.add(item);

@@ -4,14 +4,14 @@ import { API, button, getJson, h, selectOf, setText } from './dom.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { dateTime, summary, timeOf } from './format.ts';
 import { openFrame, openNamed } from './frame-dialog.ts';
-import type { Opened } from './live.ts';
+import type { ViewInput } from './live.ts';
 import { frameUrl, storedImage } from './picture.ts';
 import { exactTime } from './times.ts';
 
 const RETRY_MS = 3_000;
 
 /** Searches frames by their detections. @param asked the search in the address. @returns ends the view */
-export function searchView(root: HTMLElement, { query: asked }: Opened): () => void {
+export function searchView(root: HTMLElement, { query: asked }: ViewInput): () => void {
   const form = searchForm(asked);
   const grid = h('ul.grid');
   const status = h('p.dim', { role: 'status' });

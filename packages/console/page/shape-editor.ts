@@ -1,7 +1,7 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { ScenePreview, StreamScene } from '../src/api.ts';
 import { inside, isNear, pointOf } from './canvas-point.ts';
-import { during, h, sendJson, setText } from './dom.ts';
+import { h, sendJson, setText, whileDisabled } from './dom.ts';
 import { eventItem } from './events-panel.ts';
 import { dateTime } from './format.ts';
 import { lineWidth, pathOf, pathOfLine, strokeTwice, ZONE_COLOUR } from './scene-overlay.ts';
@@ -44,7 +44,7 @@ export function shapeEditor(options: {
   form.cancel.onclick = end;
   form.element.onsubmit = (event) => {
     event.preventDefault();
-    during(form.save, form.status, save);
+    whileDisabled(form.save, form.status, save);
   };
 
   /** @param by element that gets the focus back at the end, @param known its current settings */

@@ -5,14 +5,14 @@ import { button, h, numbers, repeat, rowOf, setText, tableOf } from './dom.ts';
 import { eventsPanel } from './events-panel.ts';
 import { filterPanel } from './filter-panel.ts';
 import { duration, rate, timeOf } from './format.ts';
-import { type Opened, streamState } from './live.ts';
+import { streamState, type ViewInput } from './live.ts';
 import { frameId, frameUrl, pictureOn } from './picture.ts';
 import { createPlayer } from './player.ts';
 import { scenePanel } from './scene-panel.ts';
 import { timelinePanel } from './timeline-panel.ts';
 
 /** One stream, live or frame by frame. @returns ends the view */
-export function streamView(root: HTMLElement, { live, stream: streamId }: Opened): () => void {
+export function streamView(root: HTMLElement, { live, stream: streamId }: ViewInput): () => void {
   const filter: BoxFilter & { hidden: Set<string> } = { ...SHOW_ALL, hidden: new Set() };
   const canvas = h('canvas.screen', { role: 'img', width: 1280, height: 720, ariaLabel: streamId });
   const scene = scenePanel({ streamId, canvas, filter, redraw: () => picture.redraw() });

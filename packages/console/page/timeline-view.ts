@@ -5,7 +5,7 @@ import { sentence } from './events-panel.ts';
 import { addressOf } from './events-view.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { duration, timeOf } from './format.ts';
-import type { Opened } from './live.ts';
+import type { ViewInput } from './live.ts';
 import { preview as previewOf } from './preview.ts';
 import { dayOf, exactTime } from './times.ts';
 
@@ -13,7 +13,7 @@ const AROUND_MS = 600_000;
 const MIN_MS = 10_000;
 
 /** A day, or any time range, of one stream or of all. @param asked the values in the address. @returns ends the view */
-export function timelineView(root: HTMLElement, { query: asked }: Opened): () => void {
+export function timelineView(root: HTMLElement, { query: asked }: ViewInput): () => void {
   const { from, to } = rangeOf(asked);
   const streams = asked.getAll('stream');
   const ended = new AbortController();

@@ -2,7 +2,7 @@ import type { FrameFacts, LiveFrame } from '../src/api.ts';
 import { SHOW_ALL } from './boxes.ts';
 import { getJson, h, setText, streamPath } from './dom.ts';
 import { dateTime, duration, rate, summary } from './format.ts';
-import { type LiveFeed, type Opened, streamState } from './live.ts';
+import { type LiveFeed, streamState, type ViewInput } from './live.ts';
 import { frameUrl, onMissing, pictureOn } from './picture.ts';
 
 /** A stored picture is searched after this time, ms: by then, a stream that sends has shown a live picture. */
@@ -13,7 +13,7 @@ const RETRY_MS = 10_000;
 type Tile = ReturnType<typeof createTile>;
 
 /** All streams, side by side. @returns ends the view */
-export function wallView(root: HTMLElement, { live }: Opened): () => void {
+export function wallView(root: HTMLElement, { live }: ViewInput): () => void {
   const grid = h('ul.grid');
   const empty = h('p.empty', 'No stream yet: waiting for the first frame with detections.');
   const forgotten = h('p.dim', { hidden: true });

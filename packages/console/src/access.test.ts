@@ -6,7 +6,7 @@ import { createLogger } from '@video-pipeline/telemetry';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createAccess } from './access.ts';
 import { type ConsoleServer, startConsole } from './console.ts';
-import { keptToken } from './token.ts';
+import { readOrCreateToken } from './token.ts';
 
 const log = createLogger('console');
 log.setLogLevel('SILENT');
@@ -197,14 +197,14 @@ test('a token is made once, for who owns the file alone', () => {
   const folder = mkdtempSync(join(tmpdir(), 'token-'));
   const path = join(folder, 'token');
   try {
-    const token = keptToken(path);
+    const token = readOrCreateToken(path);
     expect(token).toMatch(/^[\w-]{32}$/);
-    expect(keptToken(path)).toBe(token);
+    expect(readOrCreateToken(path)).toBe(token);
     expect(statSync(path).mode & 0o777).toBe(0o600);
-    expect(keptToken(join(folder, 'other'))).not.toBe(token);
+    expect(readOrCreateToken(join(folder, 'other'))).not.toBe(token);
     writeFileSync(path, '\n');
-    expect(() => keptToken(path)).toThrow(`CONSOLE_TOKEN_FILE: '${path}' is empty`);
-    expect(() => keptToken(join(folder, 'no/token'))).toThrow("CONSOLE_TOKEN_FILE: can't write");
+    expect(() => readOrCreateToken(path)).toThrow(`CONSOLE_TOKEN_FILE: '${path}' is empty`);
+    expect(() => readOrCreateToken(join(folder, 'no/token'))).toThrow("CONSOLE_TOKEN_FILE: can't write");
   } finally {
     rmSync(folder, { recursive: true });
   }

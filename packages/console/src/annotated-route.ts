@@ -2,7 +2,7 @@ import { annotatedKey, capturedAtOf, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import { cached, ifThere } from '@video-pipeline/storage';
 import type { FastifyInstance } from 'fastify';
-import { type Asked, FRAME, streamOf } from './params.ts';
+import { type ConsoleRoute, FRAME, streamOf } from './params.ts';
 import type { RoutesOptions } from './routes-options.ts';
 
 /** How long a frame may take to be stored, milliseconds. */
@@ -19,7 +19,7 @@ export function addAnnotatedRoute(
     const [oldest] = (await bucket.page(`${prefix}/${streamId}/`, { limit: 1 })).objects;
     return oldest && capturedAtOf(oldest.key);
   }, OLDEST_TTL_MS);
-  app.get<Asked>(`/api/streams/:stream/annotated/${FRAME}.jpg`, async (request, reply) => {
+  app.get<ConsoleRoute>(`/api/streams/:stream/annotated/${FRAME}.jpg`, async (request, reply) => {
     const { time, number } = request.params;
     const frame = { streamId: streamOf(request), capturedAt: Number(time), frameNumber: Number(number) };
     if (frame.capturedAt > MAX_TIME) throw new HttpError(404, 'no such frame');

@@ -13,7 +13,7 @@ import { redact } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import type { CameraDraft, CameraEntry, CameraList } from './api.ts';
 import { testCamera } from './camera-test.ts';
-import { type Asked, type AskedRequest, draftOf, streamOf } from './params.ts';
+import { type ConsoleRequest, type ConsoleRoute, draftOf, streamOf } from './params.ts';
 import type { RoutesOptions } from './routes-options.ts';
 import type { Edit, StreamsFile } from './streams-file.ts';
 
@@ -22,19 +22,19 @@ export function addCameraRoutes(
   app: FastifyInstance,
   { streamsFile, log }: Pick<RoutesOptions, 'streamsFile' | 'log'>,
 ): void {
-  const change = (request: AskedRequest, what: string, id: string, edit: Edit, version?: unknown) => {
+  const change = (request: ConsoleRequest, what: string, id: string, edit: Edit, version?: unknown) => {
     streamsFile.change(edit, typeof version === 'string' ? version : undefined);
     // The address shows who made the change, since all users share one token.
     log.info(`${what} a camera`, { stream: id, by: request.ip });
     return camerasOf(streamsFile);
   };
   app.get('/api/cameras', () => camerasOf(streamsFile));
-  app.post<Asked>('/api/cameras', (request) => {
+  app.post<ConsoleRoute>('/api/cameras', (request) => {
     const { version, ...draft } = draftOf<CameraDraft>(request);
     const id = String(draft.id);
     return change(request, 'saved', id, (text, where) => save(text, where, draft), version);
   });
-  app.post<Asked>('/api/cameras/test', (request) => {
+  app.post<ConsoleRoute>('/api/cameras/test', (request) => {
     const list = streamsFile.text();
     // A client that may not change the list may not make the server open files and addresses either.
     if (!list || !streamsFile.isWritable) throw new HttpError(409, 'the list of streams is not a file');
@@ -44,14 +44,14 @@ export function addCameraRoutes(
     const known = TRANSPORTS.find((name) => name === transport);
     return testCamera(checkAddress(url), known);
   });
-  app.post<Asked>('/api/cameras/:stream/disabled', (request) => {
+  app.post<ConsoleRoute>('/api/cameras/:stream/disabled', (request) => {
     const id = streamOf(request);
     const { disabled } = draftOf<{ disabled: boolean }>(request);
     if (typeof disabled !== 'boolean') throw new HttpError(400, 'body must be {"disabled": true or false}');
     const edit: Edit = (text, where) => setDisabled(text, id, disabled, where);
     return change(request, disabled ? 'disabled' : 'enabled', id, edit);
   });
-  app.delete<Asked>('/api/cameras/:stream', (request) => {
+  app.delete<ConsoleRoute>('/api/cameras/:stream', (request) => {
     const id = streamOf(request);
     return change(request, 'removed', id, (text, where) => removeCamera(text, id, where));
   });

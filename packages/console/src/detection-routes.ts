@@ -5,7 +5,7 @@ import { type DetectionDraft, filterDetections, filtersOf, putDetection } from '
 import { messageOf } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
 import type { DetectionPreview, ServedModel, StreamDetection } from './detection-api.ts';
-import { type Asked, type AskedRequest, draftOf, streamOf } from './params.ts';
+import { type ConsoleRequest, type ConsoleRoute, draftOf, streamOf } from './params.ts';
 import type { RoutesOptions } from './routes-options.ts';
 
 type DetectionRoutesOptions = Pick<RoutesOptions, 'streamsFile' | 'live' | 'inferenceUrl' | 'log'>;
@@ -19,9 +19,9 @@ const LARGE = { bodyLimit: 256 * 1024 };
 /** Routes for the model of a stream and the detections that are kept: read, try on the newest picture, save. */
 export function addDetectionRoutes(app: FastifyInstance, options: DetectionRoutesOptions): void {
   const path = '/api/streams/:stream/detection';
-  app.get<Asked>(path, (request) => detectionOf(options, streamOf(request)));
-  app.post<Asked>(path, LARGE, (request) => save(options, request));
-  app.post<Asked>(`${path}/preview`, LARGE, (request) => preview(options, request));
+  app.get<ConsoleRoute>(path, (request) => detectionOf(options, streamOf(request)));
+  app.post<ConsoleRoute>(path, LARGE, (request) => save(options, request));
+  app.post<ConsoleRoute>(`${path}/preview`, LARGE, (request) => preview(options, request));
 }
 
 async function detectionOf(
@@ -37,7 +37,7 @@ async function detectionOf(
   return { model, classes, min_confidence, ...answer, writable: streamsFile.isWritable };
 }
 
-async function save(options: DetectionRoutesOptions, request: AskedRequest): Promise<StreamDetection> {
+async function save(options: DetectionRoutesOptions, request: ConsoleRequest): Promise<StreamDetection> {
   const { streamsFile, log } = options;
   const stream = streamOf(request);
   const draft = choiceOf(request);
@@ -48,7 +48,7 @@ async function save(options: DetectionRoutesOptions, request: AskedRequest): Pro
   return detectionOf(options, stream);
 }
 
-async function preview(options: DetectionRoutesOptions, request: AskedRequest): Promise<DetectionPreview> {
+async function preview(options: DetectionRoutesOptions, request: ConsoleRequest): Promise<DetectionPreview> {
   const { streamsFile, live, inferenceUrl } = options;
   const stream = streamOf(request);
   const config = streamsFile.sceneAfter(stream, (text, where) =>
@@ -69,7 +69,7 @@ async function preview(options: DetectionRoutesOptions, request: AskedRequest): 
   return { frame, model, detections: filterDetections(filtersOf(config), { ...frame, detections }).kept };
 }
 
-function choiceOf(request: AskedRequest): DetectionDraft {
+function choiceOf(request: ConsoleRequest): DetectionDraft {
   const { model, classes, min_confidence } = draftOf<DetectionDraft>(request);
   return { model, classes, min_confidence };
 }

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Config } from '@video-pipeline/config';
 import type { Admin } from '@video-pipeline/kafka';
 import { consumerLag } from '@video-pipeline/kafka';
-import { groupOf, isWanted, type STAGE_VARIABLES, stagesOf, topicOf } from '@video-pipeline/stages';
+import { groupOf, isEnabled, type STAGE_VARIABLES, stagesOf, topicOf } from '@video-pipeline/stages';
 import type { Flow, Percentiles, StageFlow, StageSample, StageState } from './api.ts';
 
 const SAMPLE_MS = 2_000;
@@ -45,7 +45,7 @@ export function flowStages(
 ): FlowStage[] {
   const ingest = { name: 'ingest', does: 'Cameras to sampled JPEG frames', reads: null, carriesFrames: true };
   const readers = stagesOf(config)
-    .filter((stage) => isWanted(stage, env))
+    .filter((stage) => isEnabled(stage, env))
     .map((stage) => ({
       name: stage.name,
       does: stage.does,
@@ -134,7 +134,7 @@ export function stateOf(samples: readonly StageSample[], batchSize: number): Sta
 }
 
 /** Runs `sample` every two seconds, never two at a time. @returns stops it */
-export const everySample = (sample: () => Promise<void>) =>
+export const samplePeriodically = (sample: () => Promise<void>) =>
   untilStopped(async (signal) => {
     while (!signal.aborted) {
       await sample();

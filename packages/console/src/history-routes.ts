@@ -6,10 +6,10 @@ import { type Counts, foundFrames } from '@video-pipeline/tables';
 import type { FastifyInstance } from 'fastify';
 import type { EventsPage, FrameFacts, History, ReviewDraft, StoredEvent } from './api.ts';
 import {
-  type Asked,
   binMsOf,
+  type ConsoleRoute,
+  disconnectSignal,
   draftOf,
-  goneOf,
   number,
   rangeOf,
   severalOf,
@@ -36,7 +36,7 @@ export function addHistoryRoutes(
   app: FastifyInstance,
   { tables, bucket, reviews, log }: Pick<RoutesOptions, 'tables' | 'bucket' | 'reviews' | 'log'>,
 ): void {
-  app.get<Asked>('/api/events', async ({ query }, reply): Promise<EventsPage> => {
+  app.get<ConsoleRoute>('/api/events', async ({ query }, reply): Promise<EventsPage> => {
     const range = rangeOf(query);
     const which = query.get('reviewed');
     const ids = which ? { only: which === 'yes', of: await reviews.marked(range) } : undefined;
@@ -50,12 +50,12 @@ export function addHistoryRoutes(
       limit: Math.trunc(number(query, 'limit', PAGE, 1, MAX_EVENTS)),
       cursor: query.get('cursor') ?? undefined,
     };
-    const page = await tables.events(asked, goneOf(reply));
+    const page = await tables.events(asked, disconnectSignal(reply));
     const known = new Set(ids?.of ?? (await reviews.markedOf(page.events)));
     const events = page.events.map((event) => ({ ...event, reviewed: known.has(event.event_id) }));
     return { ...page, events };
   });
-  app.get<Asked>(
+  app.get<ConsoleRoute>(
     '/api/events/:time(^\\d{1,16})-:id(^[0-9a-f]{32})',
     async ({ params }): Promise<StoredEvent> => {
       const ref = { at: Number(params.time), event_id: params.id ?? '' };
@@ -67,7 +67,7 @@ export function addHistoryRoutes(
       return { ...event, reviewed: marked.includes(ref.event_id) };
     },
   );
-  app.post<Asked>('/api/events/reviewed', async (request) => {
+  app.post<ConsoleRoute>('/api/events/reviewed', async (request) => {
     const { events, reviewed } = draftOf<ReviewDraft>(request);
     const refs = Array.isArray(events) ? events.map(refOf) : [];
     const form = `{"events": [{"at", "event_id"}, ...], "reviewed": true}, of at most ${MAX_MARKS} events`;
@@ -78,12 +78,12 @@ export function addHistoryRoutes(
     log.info(said, { count: refs.length, by: request.ip });
     return { events: refs.length };
   });
-  app.get<Asked>('/api/history', async ({ query }, reply): Promise<History> => {
+  app.get<ConsoleRoute>('/api/history', async ({ query }, reply): Promise<History> => {
     const range = rangeOf(query);
     const streams = severalOf(query, 'stream').map(streamId);
     const bin_ms = binMsOf(range, MAX_BINS);
     const bins = Math.ceil((range.to - range.from) / bin_ms);
-    const signal = goneOf(reply);
+    const signal = disconnectSignal(reply);
     const binned = { ...range, binMs: bin_ms };
     const { counts, frames, gaps, complete: read } = await tables.history(streams, binned, SILENT_MS, signal);
     const { events, total, cursor } = await tables.events({ ...range, streams, limit: SHOWN }, signal);
@@ -91,13 +91,13 @@ export function addHistoryRoutes(
     const [classes, stored] = [byName(counts, bins), byName(frames, bins)];
     return { from: range.from, bin_ms, bins, classes, stored, gaps, events, total_events: total, complete };
   });
-  app.get<Asked>(
+  app.get<ConsoleRoute>(
     '/api/streams/:stream/near/:time(^\\d{1,16})',
     async (request, reply): Promise<FrameFacts> => {
       const at = Math.min(Number(request.params.time), MAX_TIME - 1);
       const range = { from: Math.max(0, at - NEAR_MS), to: at + 1 };
       const asked = { streams: [streamOf(request)], confidence: 0, limit: 1, ...range };
-      const [frame] = await foundFrames(tables, asked, goneOf(reply));
+      const [frame] = await foundFrames(tables, asked, disconnectSignal(reply));
       if (!frame) throw new HttpError(404, 'no frame of the minute before is stored');
       return frame;
     },

@@ -3,7 +3,7 @@ import { readConfig } from '@video-pipeline/config';
 import { exitWithError, onShutdown, reportReady, waitForParent } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
 import { startConsole } from './console.ts';
-import { keptToken } from './token.ts';
+import { readOrCreateToken } from './token.ts';
 
 const HELP = `Usage: npm run console -- [--port <port>] [--host <address>] [--token <token>]
 
@@ -40,7 +40,7 @@ async function main(): Promise<void> {
   await waitForParent();
   const log = createLogger('console');
   const file = config.CONSOLE_TOKEN === undefined ? config.CONSOLE_TOKEN_FILE : undefined;
-  const kept = file === undefined ? undefined : keptToken(file);
+  const kept = file === undefined ? undefined : readOrCreateToken(file);
   const server = await startConsole({
     port: config.CONSOLE_PORT,
     host: config.HOST,

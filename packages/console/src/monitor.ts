@@ -7,7 +7,7 @@ import { checkHttp, HealthWatch, type Logger, type Probe, withLowRates } from '@
 import type { Flow, Health, Percentiles } from './api.ts';
 import { watchCameras } from './cameras.ts';
 import { failedCounts } from './failed.ts';
-import { everySample, flowHistory, flowStages, readOffsets } from './flow.ts';
+import { flowHistory, flowStages, readOffsets, samplePeriodically } from './flow.ts';
 import type { LiveFrames } from './live.ts';
 import { storedLatency } from './stored-latency.ts';
 
@@ -92,7 +92,7 @@ export function startMonitor(options: {
     if (!isWatched) stored = null;
   }
 
-  const stopCounting = everySample(() => count().catch(() => {}));
+  const stopCounting = samplePeriodically(() => count().catch(() => {}));
   const model = inferenceUrlOf(config, env);
   const probes: Record<string, Probe> = { kafka: sampleKafka, s3: askS3 };
   if (model) probes.model = () => checkHttp(urlBelow(model, 'health'), (status) => status === 200);

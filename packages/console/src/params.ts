@@ -2,17 +2,17 @@ import { DAY_MS, isStreamId, MAX_TIME } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 
-export interface Asked {
+export interface ConsoleRoute {
   Params: Record<string, string>;
   Querystring: URLSearchParams;
 }
-export type AskedRequest = FastifyRequest<Asked>;
+export type ConsoleRequest = FastifyRequest<ConsoleRoute>;
 
 /** A frame in a route's path: its capture time and its number. */
 export const FRAME = ':time(^\\d{1,16})-:number(^\\d{1,16})';
 
 /** @returns the stream that the route's path names. @throws HttpError */
-export function streamOf({ params }: AskedRequest): string {
+export function streamOf({ params }: ConsoleRequest): string {
   return streamId(params.stream);
 }
 
@@ -62,14 +62,14 @@ export function rangeOf(query: URLSearchParams): { from: number; to: number } {
 }
 
 /** Aborts when the client disconnects. */
-export function goneOf({ raw }: FastifyReply): AbortSignal {
+export function disconnectSignal({ raw }: FastifyReply): AbortSignal {
   const gone = new AbortController();
   raw.on('close', () => gone.abort(new HttpError(499, 'the client has gone')));
   return gone.signal;
 }
 
 /** The body of a request for a change. Its fields may have any values. */
-export function draftOf<Draft>({ body }: FastifyRequest<Asked>): {
+export function draftOf<Draft>({ body }: FastifyRequest<ConsoleRoute>): {
   [Key in Draft extends unknown ? keyof Draft : never]?: unknown;
 } {
   return Object(body);

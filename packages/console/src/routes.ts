@@ -15,11 +15,11 @@ import { sendLogin } from './guard.ts';
 import { addHistoryRoutes } from './history-routes.ts';
 import type { Page } from './page-files.ts';
 import {
-  type Asked,
-  type AskedRequest,
+  type ConsoleRequest,
+  type ConsoleRoute,
+  disconnectSignal,
   draftOf,
   FRAME,
-  goneOf,
   number,
   streamId,
   streamOf,
@@ -35,21 +35,23 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
   addPage(app, options);
   app.get('/health', () => ({ status: 'healthy' }));
   app.get('/api/session', () => ({ login: access.hasLogin, drawn: options.drawn }) satisfies Session);
-  app.get<Asked>('/api/live', (request, reply) => followLive(options.events, request, reply));
+  app.get<ConsoleRoute>('/api/live', (request, reply) => followLive(options.events, request, reply));
   app.get('/api/flow', () => options.flow());
-  app.get<Asked>('/api/failed', ({ query }) =>
+  app.get<ConsoleRoute>('/api/failed', ({ query }) =>
     failedPage(options.bucket, choiceOf(Object.fromEntries(query)), query.get('cursor') ?? undefined),
   );
-  app.post<Asked>('/api/failed/bulk', (request, reply) => failedBulk(options, request, goneOf(reply)));
-  app.post<Asked>('/api/failed/redrive', (request) => redriveEntry(options, request));
+  app.post<ConsoleRoute>('/api/failed/bulk', (request, reply) =>
+    failedBulk(options, request, disconnectSignal(reply)),
+  );
+  app.post<ConsoleRoute>('/api/failed/redrive', (request) => redriveEntry(options, request));
   const stream = '/api/streams/:stream';
-  app.get<Asked>(`${stream}/frames`, (request) => live.recent(streamOf(request)));
-  app.get<Asked>(`${stream}/last`, async (request) => {
+  app.get<ConsoleRoute>(`${stream}/frames`, (request) => live.recent(streamOf(request)));
+  app.get<ConsoleRoute>(`${stream}/last`, async (request) => {
     const frame = await lastStored(tables, streamOf(request));
     if (!frame) throw new HttpError(404, 'nothing of this stream is stored');
     return frame;
   });
-  app.get<Asked>(`${stream}/timeline`, async (request) => {
+  app.get<ConsoleRoute>(`${stream}/timeline`, async (request) => {
     const id = streamOf(request);
     const timeline = live.timeline(id, number(request.query, 'minutes', 15, 1, 360));
     const isCounted = (start: number) => live.isCounted(id, start);
@@ -58,9 +60,11 @@ export function addRoutes(app: FastifyInstance, options: RoutesOptions): void {
     const before = await past(id).catch(() => undefined);
     return before ? withPast(timeline, before, isCounted) : timeline;
   });
-  app.get<Asked>(`${stream}/frames/${FRAME}.jpg`, (request, reply) => sendPicture(options, request, reply));
-  app.get<Asked>(`${stream}/frames/${FRAME}.json`, (request) => frameFacts(options, request));
-  app.get<Asked>(`${stream}/events`, (request) => options.sceneEvents(streamOf(request)));
+  app.get<ConsoleRoute>(`${stream}/frames/${FRAME}.jpg`, (request, reply) =>
+    sendPicture(options, request, reply),
+  );
+  app.get<ConsoleRoute>(`${stream}/frames/${FRAME}.json`, (request) => frameFacts(options, request));
+  app.get<ConsoleRoute>(`${stream}/events`, (request) => options.sceneEvents(streamOf(request)));
   addAnnotatedRoute(app, options);
   addSearchRoutes(app, options);
   addHistoryRoutes(app, options);
@@ -75,8 +79,8 @@ function addPage(app: FastifyInstance, { page, access, origin }: RoutesOptions):
   const at = (request: FastifyRequest) => ({ isSecure: origin.isSecure(request), prefix: origin.prefix });
   // Relative, since a proxy may have removed the first part of the path. The browser keeps the part after the '#'.
   const home = (reply: FastifyReply) => reply.redirect('./', 303);
-  app.get<Asked>('/', (request, reply) => sendFile(page, 'index.html', request, reply));
-  app.get<Asked>('/page/:name', (request, reply) =>
+  app.get<ConsoleRoute>('/', (request, reply) => sendFile(page, 'index.html', request, reply));
+  app.get<ConsoleRoute>('/page/:name', (request, reply) =>
     sendFile(page, request.params.name ?? '', request, reply),
   );
   app.get('/login', (_request, reply) => home(reply));
@@ -106,7 +110,7 @@ function sendFile(page: Page, name: string, { headers }: FastifyRequest, reply: 
   return headers['if-none-match'] === etag ? reply.status(304).send() : reply.send(body);
 }
 
-function followLive(events: Events, { query, method }: AskedRequest, reply: FastifyReply): FastifyReply {
+function followLive(events: Events, { query, method }: ConsoleRequest, reply: FastifyReply): FastifyReply {
   const stream = query.get('stream');
   const asked = stream === null ? undefined : streamId(stream);
   if (events.isFull()) throw new HttpError(503, 'too many browsers');
@@ -118,14 +122,14 @@ function followLive(events: Events, { query, method }: AskedRequest, reply: Fast
   return reply;
 }
 
-function sendPicture({ live }: RoutesOptions, request: AskedRequest, reply: FastifyReply): FastifyReply {
+function sendPicture({ live }: RoutesOptions, request: ConsoleRequest, reply: FastifyReply): FastifyReply {
   const { time, number } = request.params;
   const frame = live.frame(streamOf(request), `${time}-${number}`);
   if (!frame) throw new HttpError(404, 'this frame is no longer in memory');
   return reply.type('image/jpeg').send(frame.jpeg);
 }
 
-async function frameFacts({ live, tables }: RoutesOptions, request: AskedRequest): Promise<FrameFacts> {
+async function frameFacts({ live, tables }: RoutesOptions, request: ConsoleRequest): Promise<FrameFacts> {
   const { time, number } = request.params;
   const streamId = streamOf(request);
   const held = live.frame(streamId, `${time}-${number}`);
@@ -145,7 +149,7 @@ function choiceOf({ stage, stream, code }: Record<string, unknown>): FailedChoic
 
 function failedBulk(
   { bucket, redrive, recountFailed, log }: RoutesOptions,
-  request: AskedRequest,
+  request: ConsoleRequest,
   gone: AbortSignal,
 ): Promise<FailedBulkResult> {
   const { action, confirmed, cursor, until, ...draft } = draftOf<FailedBulk>(request);
@@ -162,7 +166,7 @@ function failedBulk(
 
 async function redriveEntry(
   { redrive, recountFailed }: RoutesOptions,
-  request: AskedRequest,
+  request: ConsoleRequest,
 ): Promise<{ key: string }> {
   const { key } = draftOf<{ key: string }>(request);
   if (typeof key !== 'string') throw new HttpError(400, 'body must be {"key": "failed/..."}');

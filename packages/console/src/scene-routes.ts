@@ -5,7 +5,7 @@ import { putShape, removeShape, type Shape, type ShapeKind } from '@video-pipeli
 import type { Reader } from '@video-pipeline/storage';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ScenePreview, ShapeDraft, StreamScene } from './api.ts';
-import { type Asked, type AskedRequest, draftOf, goneOf, streamOf } from './params.ts';
+import { type ConsoleRequest, type ConsoleRoute, disconnectSignal, draftOf, streamOf } from './params.ts';
 import type { RoutesOptions } from './routes-options.ts';
 import type { Edit } from './streams-file.ts';
 
@@ -23,17 +23,19 @@ export function addSceneRoutes(app: FastifyInstance, options: SceneRoutesOptions
     log.info(what, { stream, name });
     return streamsFile.scene(stream);
   };
-  app.get<Asked>('/api/streams/:stream/scene', (request) => streamsFile.scene(streamOf(request)));
+  app.get<ConsoleRoute>('/api/streams/:stream/scene', (request) => streamsFile.scene(streamOf(request)));
   for (const kind of ['zone', 'line'] as const) {
     const path = `/api/streams/:stream/${kind}s`;
-    app.post<Asked>(path, (request) => {
+    app.post<ConsoleRoute>(path, (request) => {
       const [stream, shape] = [streamOf(request), shapeOf(kind, request)];
       return change(stream, `saved a ${kind}`, shape.name, (text, where) =>
         putShape(text, stream, shape, where),
       );
     });
-    app.post<Asked>(`${path}/preview`, (request, reply) => previewShape(options, kind, request, reply));
-    app.delete<Asked>(`${path}/:name`, (request) => {
+    app.post<ConsoleRoute>(`${path}/preview`, (request, reply) =>
+      previewShape(options, kind, request, reply),
+    );
+    app.delete<ConsoleRoute>(`${path}/:name`, (request) => {
       const stream = streamOf(request);
       const { name = '' } = request.params;
       return change(stream, `removed a ${kind}`, name, (text, where) =>
@@ -44,7 +46,7 @@ export function addSceneRoutes(app: FastifyInstance, options: SceneRoutesOptions
 }
 
 /** @throws HttpError */
-function shapeOf(kind: ShapeKind, request: AskedRequest): Shape {
+function shapeOf(kind: ShapeKind, request: ConsoleRequest): Shape {
   const { name, events, polygon, from, to, was, classes, seconds, count, exclude, direction } =
     draftOf<ShapeDraft>(request);
   if (typeof name !== 'string') {
@@ -62,7 +64,7 @@ const PREVIEW_EVENTS = 24;
 async function previewShape(
   options: SceneRoutesOptions,
   kind: ShapeKind,
-  request: AskedRequest,
+  request: ConsoleRequest,
   reply: FastifyReply,
 ): Promise<ScenePreview> {
   const stream = streamOf(request);
@@ -71,7 +73,7 @@ async function previewShape(
     putShape(text, stream, shape, where),
   );
   const late = AbortSignal.timeout(options.previewMs ?? PREVIEW_BUDGET_MS);
-  const signal = AbortSignal.any([goneOf(reply), late]);
+  const signal = AbortSignal.any([disconnectSignal(reply), late]);
   const to = Date.now();
   const range = { streamId: stream, from: to - DAY_MS, to };
   const { frames, events, until } = await replayScene(storedDetections(options.bucket, range, signal), {

@@ -3,7 +3,15 @@ import { HttpError } from '@video-pipeline/http';
 import { exported, FORMATS, foundFrames, MEDIA_TYPES, type Query } from '@video-pipeline/tables';
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import type { ExportSize, Histogram, Names, SearchResult } from './api.ts';
-import { type Asked, binMsOf, goneOf, number, rangeOf, severalOf, streamId } from './params.ts';
+import {
+  binMsOf,
+  type ConsoleRoute,
+  disconnectSignal,
+  number,
+  rangeOf,
+  severalOf,
+  streamId,
+} from './params.ts';
 import type { RoutesOptions } from './routes-options.ts';
 
 const PAGE = 24;
@@ -22,16 +30,16 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
   const { tables, bucket } = options;
   let exports = 0;
   app.get('/api/names', () => namesOf(options));
-  app.get<Asked>('/api/search', (request, reply) => search(options, request.query, reply));
-  app.get<Asked>('/api/search/histogram', async ({ query }, reply) => {
+  app.get<ConsoleRoute>('/api/search', (request, reply) => search(options, request.query, reply));
+  app.get<ConsoleRoute>('/api/search/histogram', async ({ query }, reply) => {
     const asked = queryOf(query);
     const bin_ms = binMsOf(asked, MAX_BINS);
-    const counts = await tables.histogram(asked, bin_ms, goneOf(reply));
+    const counts = await tables.histogram(asked, bin_ms, disconnectSignal(reply));
     return { from: asked.from, bin_ms, counts } satisfies Histogram;
   });
-  app.get<Asked>('/api/search/size', async ({ query }, reply): Promise<ExportSize> => {
+  app.get<ConsoleRoute>('/api/search/size', async ({ query }, reply): Promise<ExportSize> => {
     const asked = { ...queryOf(query), limit: SAMPLE };
-    const signal = goneOf(reply);
+    const signal = disconnectSignal(reply);
     const frames = await foundFrames(tables, asked, signal);
     // One bin: the whole range.
     const counts = frames.length < SAMPLE ? [] : await tables.histogram(asked, asked.to - asked.from, signal);
@@ -50,7 +58,7 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
     const count = Math.min(total, MAX_EXPORTED);
     return { frames: count, bytes: Math.round((sum / Math.max(1, sizes.length)) * count) };
   });
-  app.get<Asked>('/api/search/export', async ({ query }, reply) => {
+  app.get<ConsoleRoute>('/api/search/export', async ({ query }, reply) => {
     const format = FORMATS.find((one) => one === query.get('format'));
     if (!format) throw new HttpError(400, `format must be one of ${FORMATS.join(', ')}`);
     const asked = { ...queryOf(query), limit: MAX_EXPORTED };
@@ -60,7 +68,7 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
       exports -= 1;
     });
     const [type, extension] = MEDIA_TYPES[format];
-    const pieces = exported(tables, asked, format, { reader: bucket, signal: goneOf(reply) });
+    const pieces = exported(tables, asked, format, { reader: bucket, signal: disconnectSignal(reply) });
     const name = `search-${new Date(asked.from).toISOString().slice(0, 19).replaceAll(':', '')}Z.${extension}`;
     return reply
       .type(type)
@@ -98,7 +106,7 @@ async function search(
   reply: FastifyReply,
 ): Promise<SearchResult> {
   const asked = { ...queryOf(query), limit: PAGE, cursor: query.get('cursor') ?? undefined };
-  const result = await options.tables.search(asked, goneOf(reply));
+  const result = await options.tables.search(asked, disconnectSignal(reply));
   const found = result.frames.length > 0 || result.cursor !== undefined;
   const note = found ? undefined : await whyNothing(options, asked);
   return { ...result, ...(note ? { note } : {}) };

@@ -6,7 +6,7 @@ import { StreamsError } from '@video-pipeline/scene';
 import { QueryError } from '@video-pipeline/tables';
 import { messageOf } from '@video-pipeline/telemetry';
 import type { FastifyInstance } from 'fastify';
-import { BusyError } from './shared-work.ts';
+import { BusyError } from './single-flight.ts';
 
 /** A client that reads nothing for this long is disconnected, milliseconds. */
 const STALLED_MS = 30_000;

@@ -6,7 +6,7 @@ import { ConfigError } from '@video-pipeline/config';
  * The token in a file. If the file does not exist, it is created with a token of 192 random bits.
  * @throws ConfigError when it can't be read or written, or is empty
  */
-export function keptToken(path: string): string {
+export function readOrCreateToken(path: string): string {
   try {
     writeFileSync(path, `${randomBytes(24).toString('base64url')}\n`, { mode: 0o600, flag: 'wx' });
   } catch (cause) {

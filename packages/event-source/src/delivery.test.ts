@@ -3,7 +3,7 @@ import type { StoredObject } from '@video-pipeline/storage';
 import { beforeEach, describe, expect, test, vi } from 'vitest';
 import type { Batch } from './batcher.ts';
 import { backoffMs, type DeliveryOptions, deliver } from './delivery.ts';
-import { eachToFailed, toStore } from './on-failure.ts';
+import { toFailedRecords, toS3Destination } from './on-failure.ts';
 
 const batch: Batch = {
   records: [
@@ -132,7 +132,7 @@ describe('what can not be processed', () => {
   test('goes to the destination after its retries, as Lambda would write it, and counts as done', async () => {
     const { objects, store } = destination();
     const handler = failing();
-    const afterRetries = { maxRetries: 2, onFailure: toStore(store, 'dead/letters') };
+    const afterRetries = { maxRetries: 2, onFailure: toS3Destination(store, 'dead/letters') };
     expect(await deliver(batch, optionsOf(handler, { afterRetries }), always)).toBe(true);
     expect(handler).toHaveBeenCalledTimes(3);
     expect(objects.map(({ key }) => key)).toEqual(['dead/letters/frames-0-7-1764000000007']);
@@ -163,7 +163,7 @@ describe('what can not be processed', () => {
     const handler = failing();
     const now = Date.now();
     const records = batch.records.map((record, index) => ({ ...record, timestamp: now - 59_900 + index }));
-    const afterRetries = { maxRetries: 10_000, maxAgeMs: 60_000, onFailure: toStore(store, 'dead') };
+    const afterRetries = { maxRetries: 10_000, maxAgeMs: 60_000, onFailure: toS3Destination(store, 'dead') };
     vi.useFakeTimers({ now });
     const wait = async () => void vi.setSystemTime(Date.now() + 60);
     try {
@@ -182,7 +182,7 @@ describe('what can not be processed', () => {
   test('a record without a time is not too old, and one with a time that no date has goes there like others', async () => {
     const { objects, store } = destination();
     const handler = failing();
-    const afterRetries = { maxRetries: 1, maxAgeMs: 60_000, onFailure: toStore(store, 'dead') };
+    const afterRetries = { maxRetries: 1, maxAgeMs: 60_000, onFailure: toS3Destination(store, 'dead') };
     const records = [-1, 1.7e18].map((timestamp) => ({ ...(batch.records[0] as MSKRecord), timestamp }));
     let turns = 0;
     const isOurs = () => turns++ < 5;
@@ -197,7 +197,7 @@ describe('what can not be processed', () => {
   test('is not done before the destination has it; the handler is not asked again', async () => {
     const { objects, store } = destination(2);
     const handler = failing();
-    const afterRetries = { maxRetries: 0, onFailure: toStore(store, '') };
+    const afterRetries = { maxRetries: 0, onFailure: toS3Destination(store, '') };
     expect(await deliver(batch, optionsOf(handler, { afterRetries }), always)).toBe(true);
     expect(handler).toHaveBeenCalledTimes(1);
     expect(objects.map(({ key }) => key)).toEqual(['frames-0-7-1764000000007']);
@@ -206,7 +206,7 @@ describe('what can not be processed', () => {
   test('a record too large for an invocation is put away without one', async () => {
     const { objects, store } = destination();
     const handler = vi.fn();
-    const onTooLarge = toStore(store, 'dead');
+    const onTooLarge = toS3Destination(store, 'dead');
     expect(await deliver({ ...batch, bytes: 1001 }, optionsOf(handler, { onTooLarge }), always)).toBe(true);
     expect(handler).not.toHaveBeenCalled();
     expect(JSON.parse(String(objects[0]?.body))).toMatchObject({
@@ -217,7 +217,7 @@ describe('what can not be processed', () => {
 
   test('or, without a destination, record by record into failed/', async () => {
     const putFailed = vi.fn(async () => {});
-    const onTooLarge = eachToFailed(putFailed);
+    const onTooLarge = toFailedRecords(putFailed);
     await deliver({ ...batch, bytes: 1001 }, optionsOf(vi.fn(), { onTooLarge }), always);
     expect(putFailed.mock.calls).toEqual(
       batch.records.map((record) => [record, 'MaximumPayloadSizeExceeded']),
@@ -334,15 +334,15 @@ test('after its process has ended, records come one at a time, and not the one t
   const handler: DeliveryOptions['handler'] = async ({ records }) =>
     void calls.push(...Object.values(records).map(({ length }) => length));
   const putFailed = vi.fn(async () => {});
-  const inProgress = {
+  const inFlight = {
     isOneByOne: true,
     crashReason: ({ offset }: MSKRecord) => (offset === 3 ? 'its process ended' : undefined),
     during: (_records: unknown, work: () => Promise<unknown>) => work(),
     forget: vi.fn(),
   };
-  const options = optionsOf(handler, { putFailed, inProgress: inProgress as never });
+  const options = optionsOf(handler, { putFailed, inFlight: inFlight as never });
   expect(await deliver(batch, options, always)).toBe(true);
   expect(calls).toEqual([1, 1]);
   expect(putFailed.mock.calls).toEqual([[batch.records[1], 'its process ended', { code: 'ENDS_PROCESS' }]]);
-  expect(inProgress.forget).toHaveBeenCalledExactlyOnceWith(['frames-1-3']);
+  expect(inFlight.forget).toHaveBeenCalledExactlyOnceWith(['frames-1-3']);
 });

@@ -4,7 +4,7 @@ import { type MSKEvent, type MSKRecord, positionOf, toLambdaEvent } from '@video
 import type { PutFailed } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import type { Batch, Refused } from './batcher.ts';
-import type { InProgress } from './in-progress.ts';
+import type { InFlightRecords } from './in-flight.ts';
 import type { FailureCondition, OnFailure } from './on-failure.ts';
 
 /** The part of Lambda's context that a handler gets here. */
@@ -47,7 +47,7 @@ export interface DeliveryOptions {
    */
   lastGood?: { record?: MSKRecord | undefined };
   /** Notes of the records in work, for the next process. Left out, none are written or read. */
-  inProgress?: InProgress;
+  inFlight?: InFlightRecords;
   logger: Pick<Logger, 'warn'>;
   /** Ends the waits between retries. */
   signal: AbortSignal;
@@ -65,9 +65,9 @@ export function backoffMs(attempt: number): number {
 }
 
 /** Attempts with a batch as a whole, before its records are delivered one by one. */
-const WHOLE_ATTEMPTS = 5;
+const BATCH_ATTEMPTS = 5;
 /** A record that failed alone this often, while another one succeeded, is put into failed/. */
-const LONE_ATTEMPTS = 4;
+const RECORD_ATTEMPTS = 4;
 
 /**
  * Invokes the handler with a batch until it succeeds, or the batch goes to its destination on failure. A batch that
@@ -88,7 +88,7 @@ export async function deliver(
       await pending.attempt(attempt);
       return true;
     } catch (error) {
-      const wait = backoffMs(pending.isDivided ? attempt - WHOLE_ATTEMPTS : attempt);
+      const wait = backoffMs(pending.isDivided ? attempt - BATCH_ATTEMPTS : attempt);
       const [first] = pending.records;
       const what = `${pending.records.length} records from ${first?.topic}-${first?.partition}-${first?.offset} on`;
       options.logger.warn(`${what} failed, attempt ${attempt}; again in ${wait} ms`, error as Error);
@@ -117,12 +117,12 @@ class PendingRecords {
 
   /** @throws the handler's error; some records may be done by then */
   async attempt(attempt: number): Promise<void> {
-    const { inProgress, afterRetries, putFailed, maxBytes } = this.#options;
+    const { inFlight, afterRetries, putFailed, maxBytes } = this.#options;
     await this.#setRefusedAside();
     if (this.records.length === 0) return;
     const mayDivide = putFailed !== undefined && this.#batch.bytes <= maxBytes;
-    this.isDivided = mayDivide && !afterRetries && attempt > WHOLE_ATTEMPTS;
-    if (mayDivide && inProgress?.isOneByOne) await this.#oneByOne();
+    this.isDivided = mayDivide && !afterRetries && attempt > BATCH_ATTEMPTS;
+    if (mayDivide && inFlight?.isOneByOne) await this.#oneByOne();
     else if (this.isDivided) await this.#divide();
     else await attemptOnce({ ...this.#batch, records: this.records }, attempt, this.#options);
   }
@@ -142,13 +142,13 @@ class PendingRecords {
 
   /** Delivers each record alone: one of them may have ended an earlier process. */
   async #oneByOne(): Promise<void> {
-    const { inProgress, putFailed, logger } = this.#options;
+    const { inFlight, putFailed, logger } = this.#options;
     for (const record of [...this.records]) {
-      const reason = inProgress?.crashReason(record);
+      const reason = inFlight?.crashReason(record);
       if (reason && putFailed) {
         logger.warn(`${positionOf(record)} failed: ${reason}`);
         await putFailed(record, reason, { code: 'ENDS_PROCESS' });
-        inProgress?.forget([positionOf(record)]);
+        inFlight?.forget([positionOf(record)]);
       } else await invoke([record], this.#options);
       this.#done(record);
     }
@@ -164,7 +164,7 @@ class PendingRecords {
         await this.#deliverAlone(record);
       } catch (error) {
         const failures = this.#failures.get(record) ?? 0;
-        if (failures >= LONE_ATTEMPTS) await this.#giveUp(record, failures, error);
+        if (failures >= RECORD_ATTEMPTS) await this.#giveUp(record, failures, error);
         else failed.set(stream, error);
       }
     }
@@ -176,10 +176,10 @@ class PendingRecords {
     try {
       await invoke([record], this.#options);
     } catch (error) {
-      const failures = Math.min((this.#failures.get(record) ?? 0) + 1, LONE_ATTEMPTS - 1);
+      const failures = Math.min((this.#failures.get(record) ?? 0) + 1, RECORD_ATTEMPTS - 1);
       this.#failures.set(record, failures);
-      if (failures < LONE_ATTEMPTS - 1 || !(await this.#anotherSucceeds(record))) throw error;
-      this.#failures.set(record, LONE_ATTEMPTS);
+      if (failures < RECORD_ATTEMPTS - 1 || !(await this.#anotherSucceeds(record))) throw error;
+      this.#failures.set(record, RECORD_ATTEMPTS);
       await invoke([record], this.#options);
     }
     this.#done(record);
@@ -236,7 +236,7 @@ async function attemptOnce(batch: Batch, attempt: number, options: DeliveryOptio
  * with any second delivery, it writes the same objects again.
  */
 async function invoke(records: readonly MSKRecord[], options: DeliveryOptions): Promise<void> {
-  const { handler, functionName, timeoutMs, inProgress } = options;
+  const { handler, functionName, timeoutMs, inFlight } = options;
   const event = toLambdaEvent(records, options.source);
   const end = performance.now() + timeoutMs;
   const context = {
@@ -252,7 +252,7 @@ async function invoke(records: readonly MSKRecord[], options: DeliveryOptions): 
     await Promise.race([handler(event, context), timeout]);
   };
   try {
-    await (inProgress ? inProgress.during(records, work) : work());
+    await (inFlight ? inFlight.during(records, work) : work());
     if (options.lastGood) options.lastGood.record = records.at(-1);
   } finally {
     timeout.catch(() => {}); // Ended by the next line, or thrown above.

@@ -84,7 +84,7 @@ export interface EventSource {
  */
 export async function startEventSource(options: EventSourceOptions): Promise<EventSource> {
   const { groupId, rack: rackId = '' } = options;
-  for (const member of options.inProgress?.formerMembers ?? []) noteFormerMember(groupId, member);
+  for (const member of options.inFlight?.formerMembers ?? []) noteFormerMember(groupId, member);
   const consumer = options.kafka.consumer({ groupId, rackId, ...CONSUMER });
   const source = new Poller(options, consumer);
   await consumer.connect();
@@ -150,7 +150,7 @@ class Poller implements EventSource {
 
   async stop(): Promise<void> {
     this.#stopping.abort();
-    this.#options.inProgress?.close();
+    this.#options.inFlight?.close();
     clearTimeout(this.#timer);
     clearTimeout(this.#commitTimer);
     await Promise.race([Promise.allSettled(this.#running), sleep(STOP_WAIT_MS, undefined, { ref: false })]);
@@ -158,7 +158,7 @@ class Poller implements EventSource {
   }
 
   #assign({ memberAssignment, memberId }: ConsumerGroupJoinEvent['payload']): void {
-    this.#options.inProgress?.joinAs(memberId);
+    this.#options.inFlight?.joinAs(memberId);
     const partitions = memberAssignment[this.#options.topic] ?? [];
     this.#joins++;
     this.#assignments = new Map(partitions.map((one) => [one, this.#assignments.get(one) ?? this.#joins]));
@@ -207,7 +207,7 @@ class Poller implements EventSource {
   }
 
   get #concurrency(): number {
-    return this.#options.inProgress?.isOneByOne ? 1 : this.#options.concurrency;
+    return this.#options.inFlight?.isOneByOne ? 1 : this.#options.concurrency;
   }
 
   #resumeFetching(): void {

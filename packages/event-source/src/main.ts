@@ -20,14 +20,14 @@ import {
 } from '@video-pipeline/storage';
 import { createLogger, emitFailures, emitMetrics, flushTraces } from '@video-pipeline/telemetry';
 import { Command, InvalidArgumentError } from 'commander';
-import { InProgress, NOTES_FOLDER } from './in-progress.ts';
+import { InFlightRecords, NOTES_FOLDER } from './in-flight.ts';
 import {
   type EventSource,
-  eachToFailed,
   type Handler,
   KAFKA_RETRY,
   startEventSource,
-  toStore,
+  toFailedRecords,
+  toS3Destination,
 } from './index.ts';
 
 interface Options {
@@ -60,7 +60,7 @@ async function main(): Promise<void> {
   const handler = await loadHandler(options.handler);
   await waitForParent();
   const logger = createLogger(POLLER);
-  const inProgress = new InProgress(options.notes, options.group, config.KAFKA_BOOTSTRAP_SERVERS);
+  const inFlight = new InFlightRecords(options.notes, options.group, config.KAFKA_BOOTSTRAP_SERVERS);
   let source: EventSource | undefined;
   const { HOST: host, METRICS_PORT: port } = config;
   // Loaded on demand: the server's modules are a quarter of all that a stage loads.
@@ -87,10 +87,10 @@ async function main(): Promise<void> {
     windowMs: options.window * 1000,
     concurrency: options.concurrency,
     ...onFailure(options, config),
-    inProgress,
+    inFlight,
     logger,
     onCrash(error) {
-      inProgress.close();
+      inFlight.close();
       exitWithError(error);
     },
   });
@@ -126,9 +126,12 @@ function onFailure({ onFailure: destination, maxRetries, maxAge }: Options, sett
   };
   if (!destination) {
     const tooLarge: PutFailed = (record, reason) => putFailed(record, reason, { code: 'RECORD_TOO_LARGE' });
-    return { putFailed, onTooLarge: eachToFailed(tooLarge) };
+    return { putFailed, onTooLarge: toFailedRecords(tooLarge) };
   }
-  const put = toStore(createStore({ ...settings, S3_BUCKET: destination.bucket }), destination.prefix);
+  const put = toS3Destination(
+    createStore({ ...settings, S3_BUCKET: destination.bucket }),
+    destination.prefix,
+  );
   const maxAgeMs = maxAge === undefined ? undefined : maxAge * 1000;
   return { putFailed, onTooLarge: put, afterRetries: { maxRetries, maxAgeMs, onFailure: put } };
 }

@@ -22,9 +22,9 @@ export type OnFailure = (failed: FailedBatch) => Promise<void>;
  * An S3 on-failure destination: the invocation record that Lambda writes, with the whole event in it.
  * @see https://docs.aws.amazon.com/lambda/latest/dg/kafka-on-failure.html
  * @example
- * const onTooLarge = toStore(createStore(), 'aws/lambda');
+ * const onTooLarge = toS3Destination(createStore(), 'aws/lambda');
  */
-export function toStore(store: Store, prefix: string): OnFailure {
+export function toS3Destination(store: Store, prefix: string): OnFailure {
   return async (failed) => {
     const [first] = failed.batch.records;
     if (!first) return;
@@ -38,7 +38,7 @@ export function toStore(store: Store, prefix: string): OnFailure {
 }
 
 /** Puts each record of the batch into `failed/` instead. */
-export function eachToFailed(putFailed: PutFailed): OnFailure {
+export function toFailedRecords(putFailed: PutFailed): OnFailure {
   return async ({ batch, condition }) => {
     for (const record of batch.records) await putFailed(record, condition);
   };

@@ -2,9 +2,9 @@ import { type Config, readConfig } from '@video-pipeline/config';
 import { Kafka as Client, type KafkaConfig, type LogEntry, logLevel } from 'kafkajs';
 import { keepBrokerIds } from './broker-names.ts';
 import { surviveClockChanges } from './clock.ts';
-import { Connections, type Guardable } from './connections.ts';
+import { Connections, type KafkaClient } from './connections.ts';
 import { keepLargeValues } from './encoder.ts';
-import { boundFetches } from './fetch/index.ts';
+import { limitFetches } from './fetch/index.ts';
 import { disconnectHungBrokers, REQUEST_TIMEOUT_MS, reconnectWithEmptyBuffers } from './hung-brokers.ts';
 import { iamToken, oauthBearer } from './iam.ts';
 import { allowLeaderlessPartitions, lookUpMovedLeaders } from './leaderless.ts';
@@ -19,7 +19,7 @@ allowLeaderlessPartitions();
 lookUpMovedLeaders();
 reconnectWithEmptyBuffers();
 keepBrokerIds();
-boundFetches();
+limitFetches();
 leaveForFormerMembers();
 joinAgain();
 askLeaderBeforeReset();
@@ -61,7 +61,7 @@ export function connectKafka(
   settings: KafkaSettings = readConfig(KAFKA_VARIABLES),
   overrides: Partial<KafkaConfig> = {},
 ): Kafka {
-  const guarded = <Made extends Guardable>(make: (client: Client) => Made): Made => {
+  const guarded = <Made extends KafkaClient>(make: (client: Client) => Made): Made => {
     const connections = new Connections();
     const client = new Client({
       clientId,

@@ -9,7 +9,7 @@ const DISCONNECT_MS = 3_000;
 const connect = createSocketFactory();
 
 /** A client of kafkajs. */
-export interface Guardable {
+export interface KafkaClient {
   connect(): Promise<void>;
   disconnect(): Promise<void>;
 }
@@ -38,7 +38,7 @@ export class Connections {
   };
 
   /** Makes sure that `disconnect` leaves no connection of `client` open. The client may connect again after that. */
-  guard<Client extends Guardable>(client: Client): Client {
+  guard<Client extends KafkaClient>(client: Client): Client {
     const { connect, disconnect } = client;
     return Object.assign(client, {
       connect: () => {

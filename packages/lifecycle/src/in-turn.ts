@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { whenNpmIsGone } from './index.ts';
+import { onNpmExit } from './index.ts';
 
 for (let words = process.argv.slice(2); words.length > 0; ) {
   const end = words.includes('--then') ? words.indexOf('--then') : words.length;
@@ -13,7 +13,7 @@ for (let words = process.argv.slice(2); words.length > 0; ) {
   const child = spawn(command, args, { stdio: 'inherit' });
   const stop = () => child.kill('SIGTERM');
   for (const name of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(name, stop);
-  whenNpmIsGone(stop);
+  onNpmExit(stop);
   const [code] = await once(child, 'exit').catch(({ code, message }: NodeJS.ErrnoException) => {
     // NODE_ENV=production and npm's `omit` leave out what only developers need.
     console.error(code === 'ENOENT' ? `${command} is not installed: npm install --include=dev` : message);

@@ -30,14 +30,14 @@ export function onShutdown(
   process.on('SIGTERM', () => {});
   process.on('SIGINT', () => {});
   process.once('disconnect', once);
-  whenNpmIsGone(once);
+  onNpmExit(once);
   return once;
 }
 
 const PARENT_POLL_MS = 250;
 
 /** Calls `stop` once the npm that started this process has ended. An npm that was killed can't signal its script. */
-export function whenNpmIsGone(stop: () => unknown): void {
+export function onNpmExit(stop: () => unknown): void {
   if (process.env.npm_lifecycle_event === undefined) return;
   const parent = process.ppid;
   const timer = setInterval(() => {
@@ -73,7 +73,7 @@ async function finish(
  * @param note receives that report
  * @param code exit code if `process.exitCode` is not set
  */
-export function endWithin(ms: number, note: (line: string) => void, code = 0): void {
+export function forceExitAfter(ms: number, note: (line: string) => void, code = 0): void {
   setTimeout(() => {
     note(`ended after ${ms / 1000} s of waiting for: ${openHandles()}`);
     process.exit(process.exitCode ?? code);
@@ -107,7 +107,7 @@ const COMMAND_END_MS = 1_000;
  */
 export async function runCommand(work: Promise<unknown>): Promise<void> {
   await work.catch(exitWithError);
-  endWithin(COMMAND_END_MS, (line) => process.stderr.write(`${line}\n`));
+  forceExitAfter(COMMAND_END_MS, (line) => process.stderr.write(`${line}\n`));
 }
 
 /** Sends a signal. `false` when there is no such process. Signal 0 only checks that. */

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { isWanted, STAGES } from '@video-pipeline/stages';
+import { isEnabled, STAGES } from '@video-pipeline/stages';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { startStack } from './stack.ts';
 import type { ChildProgram } from './supervisor/child.ts';
@@ -42,7 +42,7 @@ vi.mock(import('./backlog.ts'), async (original) => {
   return { Backlog: Offline };
 });
 
-const ALWAYS = STAGES.filter((stage) => isWanted(stage, {})).map(({ name }) => name);
+const ALWAYS = STAGES.filter((stage) => isEnabled(stage, {})).map(({ name }) => name);
 const NEED_KAFKA = [...ALWAYS, 'console', 'ingest'];
 let dataDir: string;
 beforeEach(async () => {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
-import { isWanted, STAGES } from '@video-pipeline/stages';
+import { isEnabled, STAGES } from '@video-pipeline/stages';
 import { Backlog } from './backlog.ts';
 import { findExternalServers } from './external-servers.ts';
 import {
@@ -124,7 +124,7 @@ async function startAll(context: Context): Promise<Stack> {
   const ready = settleAll([kafka.start().then(() => backlog.createTopics()), s3.start()]);
   const servers = ready.then(() => undefined);
   const stagesUp = environment.then((env) => {
-    const wanted = STAGES.filter((stage) => isWanted(stage, { ...process.env, ...env }));
+    const wanted = STAGES.filter((stage) => isEnabled(stage, { ...process.env, ...env }));
     return settleAll(wanted.map((stage) => runStage(context, stage, backlog, env, servers)));
   });
   stagesUp.catch(() => {}); // the session gets the error

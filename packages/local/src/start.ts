@@ -1,7 +1,7 @@
 import { mkdir, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { readConfig } from '@video-pipeline/config';
-import { endWithin, runCommand, whenNpmIsGone } from '@video-pipeline/lifecycle';
+import { forceExitAfter, onNpmExit, runCommand } from '@video-pipeline/lifecycle';
 import { Command, Option } from 'commander';
 import { DIRECTORY, frameRate, keepDays, positiveInteger } from './command-line.ts';
 import { ROOT, stateFile } from './lightweight.ts';
@@ -143,9 +143,9 @@ function checked(options: Options): StackOptions {
 function stopSignal(note: (line: string) => void): AbortSignal {
   const stop = new AbortController();
   const end = () => stop.abort(new StartError('stopped before it had started'));
-  stop.signal.addEventListener('abort', () => endWithin(END_MS, note, 1), { once: true });
+  stop.signal.addEventListener('abort', () => forceExitAfter(END_MS, note, 1), { once: true });
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, end);
   process.channel?.unref(); // listening must not keep the process alive
-  whenNpmIsGone(end);
+  onNpmExit(end);
   return stop.signal;
 }

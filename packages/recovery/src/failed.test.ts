@@ -23,7 +23,7 @@ import {
   type StoredObject,
 } from '@video-pipeline/storage';
 import { expect, test, vi } from 'vitest';
-import { toStore } from '../../event-source/src/on-failure.ts';
+import { toS3Destination } from '../../event-source/src/on-failure.ts';
 import { type FailedEntry, FailedEntryError, listFailed, purge, readFailed, redrive } from './failed.ts';
 
 const TOPICS = readConfig(STAGE_VARIABLES, {});
@@ -187,7 +187,7 @@ async function giveUp(
       timestamp,
     })),
   };
-  await toStore(
+  await toS3Destination(
     { put },
     'aws/lambda',
   )({

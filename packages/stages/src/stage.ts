@@ -28,9 +28,9 @@ export interface PipelineStage {
   /** Whether a frame is done only when this stage is done with it. A run then waits for it, and the audit checks it. */
   carriesFrames: boolean;
   /** The stage that also does the work of this one, where PICTURES is `once`. */
-  within?: string;
+  mergedInto?: string;
   /** It runs, and is deployed, only if one of these is set, and not to `off`. Left out: always. */
-  onlyWith?: readonly VariableName[];
+  enabledBy?: readonly VariableName[];
   /** Metrics that count its work, the most important one first. */
   counts: readonly MetricName[];
   lambda: LambdaDefinition;
@@ -64,7 +64,7 @@ export interface LambdaDefinition {
   perEvent?: { seconds: number; gets: number; puts: number; keptMb: number };
 }
 
-/** Variables that {@link topicOf}, {@link groupOf} and {@link isWithin} need. */
+/** Variables that {@link topicOf}, {@link groupOf} and {@link isMerged} need. */
 export const STAGE_VARIABLES = [
   'KAFKA_TOPIC',
   'KAFKA_DETECTIONS_TOPIC',
@@ -85,12 +85,12 @@ export function groupOf(
 }
 
 /** Whether another stage does the work of this one. */
-export function isWithin({ within }: PipelineStage, { PICTURES }: Config<'PICTURES'>): boolean {
-  return within !== undefined && PICTURES === 'once';
+export function isMerged({ mergedInto }: PipelineStage, { PICTURES }: Config<'PICTURES'>): boolean {
+  return mergedInto !== undefined && PICTURES === 'once';
 }
 
 /** The definition of a stage that also does the work of `inner`. */
-export function withWorkOf<Stage extends PipelineStage>(stage: Stage, inner: PipelineStage): Stage {
+export function mergeStages<Stage extends PipelineStage>(stage: Stage, inner: PipelineStage): Stage {
   const [of, more] = [stage.lambda, inner.lambda];
   const both = <Item>(a: readonly Item[] = [], b: readonly Item[] = []) => [...new Set([...a, ...b])];
   const failed = `failed/${inner.name}` as const;
@@ -114,12 +114,12 @@ export function withWorkOf<Stage extends PipelineStage>(stage: Stage, inner: Pip
 }
 
 /** Whether a stage runs with these variables. @throws ConfigError */
-export function isWanted(stage: PipelineStage, env: NodeJS.ProcessEnv = process.env): boolean {
-  return !isWithin(stage, readConfig(['PICTURES'], env)) && isAskedFor(stage, env);
+export function isEnabled(stage: PipelineStage, env: NodeJS.ProcessEnv = process.env): boolean {
+  return !isMerged(stage, readConfig(['PICTURES'], env)) && isConfigured(stage, env);
 }
 
 /** Whether one of its variables is set, for a stage that runs only then. @throws ConfigError */
-export function isAskedFor({ onlyWith }: PipelineStage, env: NodeJS.ProcessEnv = process.env): boolean {
-  if (!onlyWith) return true;
-  return Object.values(readConfig(onlyWith, env)).some((value) => value !== undefined && value !== 'off');
+export function isConfigured({ enabledBy }: PipelineStage, env: NodeJS.ProcessEnv = process.env): boolean {
+  if (!enabledBy) return true;
+  return Object.values(readConfig(enabledBy, env)).some((value) => value !== undefined && value !== 'off');
 }

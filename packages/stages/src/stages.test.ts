@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest';
 import {
   FAILED_FOLDERS,
   groupOf,
-  isWanted,
+  isEnabled,
   STAGE_VARIABLES,
   STAGES,
   stagesOf,
@@ -49,7 +49,7 @@ test('the topics of the pipeline are those of its stages, each once', () => {
 
 describe('a stage runs', () => {
   const wanted = (env: NodeJS.ProcessEnv) =>
-    STAGES.filter((stage) => isWanted(stage, env))
+    STAGES.filter((stage) => isEnabled(stage, env))
       .map(({ name }) => name)
       .filter((name) => OF_PRODUCT.includes(name));
   test.each([

@@ -1,6 +1,6 @@
 import type { Config } from '@video-pipeline/config';
 import { POLLER } from '@video-pipeline/frame';
-import { isWithin, type PipelineStage, type Receiver, withWorkOf } from './stage.ts';
+import { isMerged, mergeStages, type PipelineStage, type Receiver } from './stage.ts';
 
 // Some MQTT brokers take a token as the user name, and many webhook URLs contain one.
 const MQTT: Receiver = {
@@ -47,7 +47,7 @@ const TABLE = [
     does: 'Boxes drawn, pictures and detections stored',
     handler: 'functions/src/annotate.ts',
     reads: 'KAFKA_DETECTIONS_TOPIC',
-    within: 'detect',
+    mergedInto: 'detect',
     carriesFrames: true,
     counts: ['FramesAnnotated'],
     lambda: {
@@ -78,7 +78,7 @@ const TABLE = [
     handler: 'functions/src/notify.ts',
     reads: 'KAFKA_EVENTS_TOPIC',
     carriesFrames: false,
-    onlyWith: ['EVENT_BUS_NAME', 'WEBHOOK_URL', 'MQTT_URL'],
+    enabledBy: ['EVENT_BUS_NAME', 'WEBHOOK_URL', 'MQTT_URL'],
     counts: ['EventsDelivered'],
     lambda: {
       memoryMb: 512,
@@ -94,7 +94,7 @@ const TABLE = [
     handler: 'functions/src/clip.ts',
     reads: 'KAFKA_EVENTS_TOPIC',
     carriesFrames: false,
-    onlyWith: ['EVENT_CLIPS'],
+    enabledBy: ['EVENT_CLIPS'],
     counts: ['ClipsStored', 'ClipsMissing'],
     lambda: {
       memoryMb: 1769,
@@ -137,9 +137,9 @@ export const RECEIVERS: readonly Receiver[] = [
  * stagesOf({ PICTURES: 'once' }).some(({ name }) => name === 'annotate'); // => false
  */
 export function stagesOf(config: Config<'PICTURES'>): readonly NamedStage[] {
-  const inner = STAGES.filter((stage) => isWithin(stage, config));
+  const inner = STAGES.filter((stage) => isMerged(stage, config));
   return STAGES.filter((stage) => !inner.includes(stage)).map((stage) =>
-    inner.filter(({ within }) => within === stage.name).reduce(withWorkOf<NamedStage>, stage),
+    inner.filter(({ mergedInto }) => mergedInto === stage.name).reduce(mergeStages<NamedStage>, stage),
   );
 }
 

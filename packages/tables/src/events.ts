@@ -34,7 +34,7 @@ function eventRows(paths: readonly string[], raw: string | undefined): string {
   return `SELECT DISTINCT ON (event_id) * FROM (${storedRows('events', paths)}${since})`;
 }
 
-interface Asked {
+interface EventSources {
   paths: readonly string[];
   open: Pick<OpenRows, 'from' | 'sql'>;
   cursor: Cursor | undefined;
@@ -44,7 +44,7 @@ interface Asked {
 export async function eventsOf(
   database: Database,
   query: EventQuery,
-  { paths, open, cursor }: Asked,
+  { paths, open, cursor }: EventSources,
   signal: AbortSignal,
 ): Promise<{ events: SceneEvent[]; total: number }> {
   const { ids } = query;

@@ -16,7 +16,7 @@ import {
 } from '../../../test/support/stored-shots.ts';
 import { fileList, openDatabase } from './duckdb.ts';
 import { FileCache } from './file-cache.ts';
-import { fittingFrom, mayBeOf, timesOf } from './fitting.ts';
+import { fittingFrom, mayContainStream, timesOf } from './fitting.ts';
 import { CLASS_LIST, type RowGroup } from './footer.ts';
 import { compact, Tables } from './index.ts';
 import { PART_NAMES } from './schema.ts';
@@ -44,7 +44,7 @@ test('of a file only the wanted columns and row groups are read, and each is a f
   const read = vi.spyOn(bucket, 'read');
   const wanted = {
     columns: ['captured_at', 'class_name'],
-    mayMatch: (group: RowGroup) => mayBeOf(group, 'camera-1') || timesOf(group).from > 4_000,
+    mayMatch: (group: RowGroup) => mayContainStream(group, 'camera-1') || timesOf(group).from > 4_000,
   };
   const paths = await files.paths([object], wanted, signal);
   expect(paths).toHaveLength(2);
@@ -154,10 +154,14 @@ test('of which streams a row group may be is told by bytes, as bounds are sorted
   const between = (least: Buffer, most: Buffer) => ({
     bounds: new Map([['stream_id', [least, most] as const]]),
   });
-  expect(mayBeOf(between(Buffer.from('\uff5e'), Buffer.from('\u{1f600}')), '\u{1f415}')).toBe(true);
-  expect(mayBeOf(between(Buffer.from('\u72d7').subarray(0, 2), Buffer.from('z')), '\u72d7')).toBe(false);
-  expect(mayBeOf(between(Buffer.from('\u72d7').subarray(0, 2), Buffer.of(0xff)), '\u72d7')).toBe(true);
-  expect(mayBeOf({ bounds: new Map() }, 'yard')).toBe(true);
+  expect(mayContainStream(between(Buffer.from('\uff5e'), Buffer.from('\u{1f600}')), '\u{1f415}')).toBe(true);
+  expect(mayContainStream(between(Buffer.from('\u72d7').subarray(0, 2), Buffer.from('z')), '\u72d7')).toBe(
+    false,
+  );
+  expect(mayContainStream(between(Buffer.from('\u72d7').subarray(0, 2), Buffer.of(0xff)), '\u72d7')).toBe(
+    true,
+  );
+  expect(mayContainStream({ bounds: new Map() }, 'yard')).toBe(true);
   const short = new Map([['captured_at', [Buffer.of(1), Buffer.of(2)] as const]]);
   expect(timesOf({ bounds: short })).toEqual(timesOf({ bounds: new Map() }));
 });

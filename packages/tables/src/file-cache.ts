@@ -11,7 +11,7 @@ import {
   type Reader,
 } from '@video-pipeline/storage';
 import { type Database, fileList } from './duckdb.ts';
-import { mayHold, type RowGroup } from './footer.ts';
+import { mayContain, type RowGroup } from './footer.ts';
 import { damaged, type Footer, NEAR_TAILS, orDamaged, readFooter } from './object-footer.ts';
 
 /** Objects that a query reads at the same time. */
@@ -149,7 +149,7 @@ export class FileCache {
       });
       groups = groups.filter((group) => {
         const filter = this.#filters.get(nameOf(group.filters.get(column)));
-        return !filter || orDamaged(object.key, () => mayHold(filter, of));
+        return !filter || orDamaged(object.key, () => mayContain(filter, of));
       });
     }
     return groups;

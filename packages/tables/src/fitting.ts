@@ -17,14 +17,14 @@ export function timesOf({ bounds }: Pick<RowGroup, 'bounds'>): Range {
 }
 
 /** Whether a row group may have frames of the stream. Bounds may be cut within a character, and are sorted by bytes. */
-export function mayBeOf({ bounds }: Pick<RowGroup, 'bounds'>, streamId: string): boolean {
+export function mayContainStream({ bounds }: Pick<RowGroup, 'bounds'>, streamId: string): boolean {
   const [min, max] = bounds.get('stream_id') ?? [];
   const id = Buffer.from(streamId);
   return !min || !max || (id.compare(min) >= 0 && id.compare(max) <= 0);
 }
 
 /** The files of a table, and what a query reads from them. */
-interface Asked {
+interface TableRead {
   objects: readonly ListedObject[];
   wanted: Wanted;
 }
@@ -36,7 +36,7 @@ interface Asked {
  */
 export async function fittingFrom(
   files: Pick<Files, 'groups'>,
-  tables: readonly Asked[],
+  tables: readonly TableRead[],
   range: Range,
   bytes: number,
   signal: AbortSignal,

@@ -148,7 +148,7 @@ function varint(value: number | bigint): number[] {
 }
 
 /** @param filter a column's filter, from its start @returns whether a row may have one of these values */
-export function mayHold(filter: Buffer, values: readonly string[]): boolean {
+export function mayContain(filter: Buffer, values: readonly string[]): boolean {
   const read = readBloomFilter(readerOf(filter));
   return !read || values.some((value) => sbbfContains(read.blocks, xxhash64(Buffer.from(value))));
 }

@@ -1,6 +1,6 @@
 import type { FrameFacts } from '@video-pipeline/frame';
 import type { Row } from './duckdb.ts';
-import { mayBeOf, timesOf } from './fitting.ts';
+import { mayContainStream, timesOf } from './fitting.ts';
 import type { RowGroup } from './footer.ts';
 import { COLUMNS, FRAME_ID, type FrameTable } from './schema.ts';
 import type { Sources } from './sources.ts';
@@ -27,7 +27,9 @@ export async function detailsOf(
   const values = { from: String(range.from), to: String(range.to), ids: JSON.stringify(ids) };
   const mayMatch = (group: RowGroup) => {
     const { from, to } = timesOf(group);
-    return ids.some((id) => id.captured_at >= from && id.captured_at < to && mayBeOf(group, id.stream_id));
+    return ids.some(
+      (id) => id.captured_at >= from && id.captured_at < to && mayContainStream(group, id.stream_id),
+    );
   };
   const streams = ids.map(({ stream_id }) => stream_id);
   const read = (table: FrameTable) =>

@@ -56,7 +56,7 @@ export const KEPT = {
 };
 
 /** The same bucket with its listings cached for `ms` milliseconds. */
-export function remembering(bucket: FolderReader, ms: number): FolderReader {
+export function cachedListings(bucket: FolderReader, ms: number): FolderReader {
   const list = (name: string) => bucket.page(...(JSON.parse(name) as [string, PageOptions]));
   const pages = cached(list, ms, MAX_LISTINGS);
   return {
@@ -68,7 +68,7 @@ export function remembering(bucket: FolderReader, ms: number): FolderReader {
 }
 
 /** Hours and parts that the tables hold, by the keys of their manifests. */
-export async function listHeld(bucket: Pick<Reader, 'page'>, range: Range): Promise<Set<string>> {
+export async function listCompacted(bucket: Pick<Reader, 'page'>, range: Range): Promise<Set<string>> {
   const manifests = await Array.fromAsync(objectsOfHours(bucket, 'tables/manifests/', range));
   return new Set(manifests.map(({ key }) => key));
 }

@@ -25,7 +25,7 @@ export const LIMITS: Limits = {
   tailBytes: 32 * 1024,
   deadlineMs: 20_000,
 };
-export const ASK_LESS = 'ask for fewer streams or a shorter time';
+export const NARROW_QUERY = 'ask for fewer streams or a shorter time';
 const AHEAD = 3;
 
 /** An open hour as a table of the database. */
@@ -127,7 +127,7 @@ export class OpenHours {
       if (end === 'no time' || (from < range.to && !whole) || this.#isAskedByOthers(reading)) return from;
       const limit = `${Math.round(this.#limits.keptBytes / 1024 ** 2)} MiB`;
       throw new QueryError(
-        `over ${limit} of NDJSON since ${new Date(startOf(hour)).toISOString()} are not in the tables yet: ${ASK_LESS}`,
+        `over ${limit} of NDJSON since ${new Date(startOf(hour)).toISOString()} are not in the tables yet: ${NARROW_QUERY}`,
       );
     }
     return range.from;

@@ -2,9 +2,9 @@ import type { FolderReader, ListedObject } from '@video-pipeline/storage';
 import { QueryError } from './cursor.ts';
 import type { Database } from './duckdb.ts';
 import type { FileCache, Wanted } from './file-cache.ts';
-import { fittingFrom, mayBeOf, timesOf } from './fitting.ts';
+import { fittingFrom, mayContainStream, timesOf } from './fitting.ts';
 import { begun, listFiles, type Range, rootOf, spansOf } from './listings.ts';
-import { ASK_LESS, type Limits, type OpenHours } from './open-hours.ts';
+import { type Limits, NARROW_QUERY, type OpenHours } from './open-hours.ts';
 import { FRAME_COLUMNS, type FrameTable, partOf } from './schema.ts';
 import { type Need, type Query, type Rows, storedRows, withRaw } from './sql.ts';
 
@@ -29,7 +29,7 @@ export interface Sources {
   blame: (error: unknown) => Promise<never>;
 }
 
-interface Asked {
+interface SourcesQuery {
   bucket: FolderReader;
   /** Keys of the manifests of the range. */
   held: ReadonlySet<string>;
@@ -46,7 +46,7 @@ interface Asked {
 /** Lists and chooses what a query reads, the newest first. @throws QueryError if it needs its whole range: too much */
 export async function openSources(
   { database, files: cache, openHours }: Omit<Engine, 'openEvents'>,
-  { bucket, held, streams, query, needs, whole, limits }: Asked,
+  { bucket, held, streams, query, needs, whole, limits }: SourcesQuery,
   signal: AbortSignal,
 ): Promise<Sources & Disposable> {
   const roots = streams.map(rootOf);
@@ -64,7 +64,7 @@ export async function openSources(
     mayMatch(group) {
       const times = timesOf(group);
       const isNear = times.from < to && times.to > from;
-      const isAsked = !asked || asked.some((stream) => mayBeOf(group, stream));
+      const isAsked = !asked || asked.some((stream) => mayContainStream(group, stream));
       return isNear && isAsked && need.mayMatch?.(group) !== false;
     },
   });
@@ -72,7 +72,9 @@ export async function openSources(
   const tables = needs.map((need) => ({ objects: objects[need.table], wanted: wantedOf(need, query) }));
   const fitting = await fittingFrom(files, tables, query, fileBytes, signal);
   if (whole && fitting.from > query.from)
-    throw new QueryError(`the tables hold over ${Math.round(fileBytes / 1024 ** 2)} MiB of it: ${ASK_LESS}`);
+    throw new QueryError(
+      `the tables hold over ${Math.round(fileBytes / 1024 ** 2)} MiB of it: ${NARROW_QUERY}`,
+    );
   const from = Math.max(open.from, fitting.from);
   const stored = async (need: Need) => {
     const { range: part = { from, to: query.to } } = need;

@@ -16,8 +16,8 @@ import { type EventPage, type EventQuery, eventsOf } from './events.ts';
 import { FileCache } from './file-cache.ts';
 import { detailsOf, type FoundFrame } from './found-frame.ts';
 import { COUNTED, COUNTED_FRAMES, type Counts, countBy, type Gap, gapsOf, hitCounts } from './history.ts';
-import { begun, EVENT_ROOT, KEPT, listHeld, type Range, remembering } from './listings.ts';
-import { ASK_LESS, LIMITS, OpenHours } from './open-hours.ts';
+import { begun, cachedListings, EVENT_ROOT, KEPT, listCompacted, type Range } from './listings.ts';
+import { LIMITS, NARROW_QUERY, OpenHours } from './open-hours.ts';
 import { COLUMNS, FRAME_ID, ORDER } from './schema.ts';
 import { type Engine, openSources, type Sources } from './sources.ts';
 import { hitsNeed, hitsOf, NEWEST_FIRST, type Need, pageOf, type Query, valuesOf } from './sql.ts';
@@ -55,9 +55,9 @@ export class Tables {
   constructor(bucket: FolderReader, kept = KEPT, limits = LIMITS) {
     this.#bucket = bucket;
     this.#kept = {
-      manifests: remembering(bucket, kept.manifestsMs),
-      streams: remembering(bucket, kept.streamsMs),
-      open: remembering(bucket, kept.openMs),
+      manifests: cachedListings(bucket, kept.manifestsMs),
+      streams: cachedListings(bucket, kept.streamsMs),
+      open: cachedListings(bucket, kept.openMs),
     };
     this.#limits = limits;
     this.#semaphore = semaphoreOf(TOGETHER * limits.fileBytes);
@@ -161,7 +161,7 @@ export class Tables {
     const cursor = cursorOf(query);
     // This query covers only what the page before left.
     const range = cursor?.stream_id === undefined ? { ...query, to: endOf(query, cursor) } : query;
-    const [engine, held] = await Promise.all([this.#open(), listHeld(this.#kept.manifests, range)]);
+    const [engine, held] = await Promise.all([this.#open(), listCompacted(this.#kept.manifests, range)]);
     const { database, openEvents } = engine;
     // One file holds a day.
     const days = { from: query.from - (query.from % DAY_MS), to: query.to + DAY_MS };
@@ -241,7 +241,7 @@ export class Tables {
     return withRetries(async () => {
       const [engine, held, streams] = await Promise.all([
         this.#open(),
-        listHeld(this.#kept.manifests, query),
+        listCompacted(this.#kept.manifests, query),
         query.streams?.length ? query.streams : this.streams(),
       ]);
       const bucket = this.#bucket;
@@ -255,7 +255,7 @@ export class Tables {
   #bounded(signal: AbortSignal | undefined): AbortSignal {
     const { deadlineMs } = this.#limits;
     const late = new AbortController();
-    const reason = new QueryError(`no answer within ${deadlineMs / 1_000} s: ${ASK_LESS}`);
+    const reason = new QueryError(`no answer within ${deadlineMs / 1_000} s: ${NARROW_QUERY}`);
     setTimeout(() => late.abort(reason), deadlineMs).unref();
     return signal ? AbortSignal.any([signal, late.signal]) : late.signal;
   }

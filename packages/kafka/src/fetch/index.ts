@@ -21,7 +21,7 @@ export function refusalOf(message: object): Refusal | undefined {
  * quadratic time for headers, and throws at the first byte it doesn't know: its consumer then asks for the same bytes
  * for ever. Here answers to Fetch are read with limits, for every consumer. See {@link decodeRecordSet}.
  */
-export function boundFetches(): void {
+export function limitFetches(): void {
   const { protocol } = Fetch;
   Fetch.protocol = ({ version }) => {
     const create = protocol({ version });

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { MSKRecord } from '@video-pipeline/frame';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { InProgress } from './in-progress.ts';
+import { InFlightRecords } from './in-flight.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -12,9 +12,9 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
 const record = (offset: number) => ({ topic: 't', partition: 0, offset }) as MSKRecord;
-const open = (cluster = 'b:1') => new InProgress(folder, 'group', cluster);
+const open = (cluster = 'b:1') => new InFlightRecords(folder, 'group', cluster);
 /** Work during which the process crashes: its note stays. */
-const die = (notes: InProgress, ...offsets: number[]) =>
+const die = (notes: InFlightRecords, ...offsets: number[]) =>
   void notes.during(offsets.map(record), () => new Promise(() => {}));
 
 test('what survives leaves no note', async () => {

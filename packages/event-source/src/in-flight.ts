@@ -29,7 +29,7 @@ interface Note {
  * A record is put into failed/ when this many processes ended while they worked on it alone. Two are no proof: after an
  * end the same record comes first again, so two kills from outside in a row hit the same record.
  */
-const MAX_LONE_ENDS = 3;
+const MAX_CRASHES_ALONE = 3;
 /**
  * How long records are delivered one by one after a crash, milliseconds. The suspects may have gone to another process.
  * Then this process never learns that they are done.
@@ -41,7 +41,7 @@ const ONE_BY_ONE_MS = 2 * 60_000;
  * in native code, the next process knows which records were in work. It delivers those one at a time, to find the
  * record that causes the crash.
  */
-export class InProgress {
+export class InFlightRecords {
   readonly #file: string;
   readonly #cluster: string;
   readonly #work = new Set<string[]>();
@@ -78,7 +78,7 @@ export class InProgress {
   /** Why the record must not be delivered again; undefined if it may. */
   crashReason(record: MSKRecord): string | undefined {
     const suspect = this.#suspects.get(positionOf(record));
-    if (!suspect || suspect.lone < MAX_LONE_ENDS) return undefined;
+    if (!suspect || suspect.lone < MAX_CRASHES_ALONE) return undefined;
     return `the process ended ${suspect.ends} times while it worked on this record`;
   }
 
@@ -97,9 +97,9 @@ export class InProgress {
 
   /** Notes that these records are done with, and so is everything before them in their partitions. */
   forget(positions: readonly string[]): void {
-    for (const [partition, offset] of positions.map(placeOf)) {
+    for (const [partition, offset] of positions.map(partitionAndOffset)) {
       for (const suspect of this.#suspects.keys()) {
-        const [ofSuspect, at] = placeOf(suspect);
+        const [ofSuspect, at] = partitionAndOffset(suspect);
         if (ofSuspect === partition && at <= offset) this.#suspects.delete(suspect);
       }
     }
@@ -149,7 +149,7 @@ function makeFolder(folder: string): void {
 }
 
 /** `topic-partition` and the offset of a position. */
-function placeOf(position: string): [partition: string, offset: number] {
+function partitionAndOffset(position: string): [partition: string, offset: number] {
   const at = position.lastIndexOf('-');
   return [position.slice(0, at), Number(position.slice(at + 1))];
 }

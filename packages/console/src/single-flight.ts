@@ -17,7 +17,7 @@ interface Job<Value> {
  * work, and `signal` aborts when this caller no longer waits. It throws BusyError when the queue is full, the errors of
  * `work`, and the signal's reason.
  */
-export function sharedWork<Value>(concurrency: number, maxQueued: number) {
+export function singleFlight<Value>(concurrency: number, maxQueued: number) {
   /** Jobs that run or wait, by name. */
   const jobs = new Map<string, Job<Value>>();
   const queue = new Set<string>();

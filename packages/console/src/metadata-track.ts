@@ -8,7 +8,7 @@ const LAST_MS = 100;
  * those of the segment's media: they count from the start of the hour of `from`, epoch milliseconds.
  * @see https://www.w3.org/TR/webvtt1/#introduction-metadata
  */
-export function sideTrackOf(frames: readonly FrameFacts[], from: number): string {
+export function metadataTrackOf(frames: readonly FrameFacts[], from: number): string {
   const hour = Math.floor(from / HOUR_MS) * HOUR_MS;
   const inOrder = frames.toSorted((a, b) => a.captured_at - b.captured_at || a.frame_number - b.frame_number);
   const cues = inOrder.map(({ captured_at, frame_number, width, height, detections }, i) => {

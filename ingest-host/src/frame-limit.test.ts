@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { frameLimit } from './limit.ts';
+import { frameLimit } from './frame-limit.ts';
 
 test('so many frames are published, and a dropped one is made up for', async () => {
   const limit = frameLimit(3);

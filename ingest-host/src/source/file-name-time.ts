@@ -11,7 +11,7 @@ const EPOCH = /(?<![\d.])(1[0-9]{9})(\d{3})?(?:\.\d+)?\.\w+$/;
  * machine's time zone. Frigate's paths are in UTC.
  * @returns epoch milliseconds; undefined if the path holds no time, or a time in the future
  */
-export function timeOfName(path: string): number | undefined {
+export function timeOfFileName(path: string): number | undefined {
   const [found, frigate] = NAMES.map((pattern) => pattern.exec(path));
   const epoch = EPOCH.exec(path);
   const at = found

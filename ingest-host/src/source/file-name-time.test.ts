@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { timeOfName } from './name-time.ts';
+import { timeOfFileName } from './file-name-time.ts';
 
 const local = new Date(2025, 10, 25, 7, 0, 5).getTime();
 
@@ -19,5 +19,5 @@ test.each([
   ['/videos/2025-11-25.mp4', undefined],
   ['/videos/1080p-60fps-123456.mp4', undefined],
 ])('%s', (path, time) => {
-  expect(timeOfName(path)).toBe(time);
+  expect(timeOfFileName(path)).toBe(time);
 });

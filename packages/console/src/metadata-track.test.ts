@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { sideTrackOf } from './side-track.ts';
+import { metadataTrackOf } from './metadata-track.ts';
 
 const HOUR = Date.UTC(2026, 10, 25, 7);
 const frame = (offset: number, frame_number: number, class_name = 'person') => ({
@@ -18,7 +18,7 @@ const frame = (offset: number, frame_number: number, class_name = 'person') => (
 });
 
 test('a side track has a cue for each frame, in the media time of its segment', () => {
-  const text = sideTrackOf([frame(60_100, 2), frame(60_000, 1), frame(60_100, 3)], HOUR + 60_000);
+  const text = metadataTrackOf([frame(60_100, 2), frame(60_000, 1), frame(60_100, 3)], HOUR + 60_000);
   const cues = text.split('\n\n').slice(1);
   expect(text).toMatch(/^WEBVTT\n\n/);
   expect(cues.map((cue) => cue.split('\n')[0])).toEqual([
@@ -36,7 +36,7 @@ test('a side track has a cue for each frame, in the media time of its segment', 
 });
 
 test('no name of a class ends a cue, and times go on past the hour', () => {
-  const text = sideTrackOf([frame(3_600_050, 1, 'a --> b\n\nc')], HOUR + 3_599_900);
+  const text = metadataTrackOf([frame(3_600_050, 1, 'a --> b\n\nc')], HOUR + 3_599_900);
   expect(text.split('\n\n')).toHaveLength(2);
   expect(text.match(/-->/g)).toHaveLength(1);
   expect(text).toContain('01:00:00.050 --> 01:00:00.150');

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
-import { BusyError, sharedWork } from './shared-work.ts';
+import { BusyError, singleFlight } from './single-flight.ts';
 
 const waiting = () => new AbortController();
 
@@ -18,7 +18,7 @@ function work() {
 }
 
 test('what sixty ask for at once is done once, and then anew', async () => {
-  const shared = sharedWork<string>(1, 4);
+  const shared = singleFlight<string>(1, 4);
   const { run, end } = work();
   const asked = Array.from({ length: 60 }, () => shared('clip', run, waiting().signal));
   await sleep(1);
@@ -30,7 +30,7 @@ test('what sixty ask for at once is done once, and then anew', async () => {
 });
 
 test('a few are in work at a time, a few wait, and the rest is refused', async () => {
-  const shared = sharedWork<string>(2, 3);
+  const shared = singleFlight<string>(2, 3);
   const jobs = Array.from({ length: 5 }, work);
   const asked = jobs.map(({ run }, i) => shared(`clip ${i}`, run, waiting().signal));
   expect(jobs.map(({ run }) => run.mock.calls.length)).toEqual([1, 1, 0, 0, 0]);
@@ -40,7 +40,7 @@ test('a few are in work at a time, a few wait, and the rest is refused', async (
 });
 
 test('what nobody waits for any more is stopped, and what waits in the queue is never begun', async () => {
-  const shared = sharedWork<string>(1, 4);
+  const shared = singleFlight<string>(1, 4);
   const [first, second, third] = [work(), work(), work()];
   const [one, other, queued] = [waiting(), waiting(), waiting()];
   const asked = [
@@ -63,7 +63,7 @@ test('what nobody waits for any more is stopped, and what waits in the queue is 
 });
 
 test('who asks for what is being stopped gets it made anew; an error reaches all who wait', async () => {
-  const shared = sharedWork<string>(1, 4);
+  const shared = singleFlight<string>(1, 4);
   const [stopped, anew] = [work(), work()];
   const gone = waiting();
   const first = shared('clip', stopped.run, gone.signal);
