@@ -178,7 +178,7 @@ export function runCompact({ launcher }: Context, env: NodeJS.ProcessEnv): Promi
 }
 
 export function runIngest(
-  { options: { frames, frameRate, sources: external }, ports, launcher }: Context,
+  { options: { frames, frameRate, sources: given }, ports, launcher }: Context,
   sources: readonly Source[],
   backlog: Backlog,
   env: NodeJS.ProcessEnv,
@@ -193,8 +193,8 @@ export function runIngest(
   const own = {
     ...env,
     // The user's list gives the scenes. With --source, ingest reads only the streams named there.
-    ...(external && !env.STREAMS_FILE
-      ? { STREAMS: JSON.stringify(external.map(({ id, url }) => ({ id, url }))) }
+    ...(given && !env.STREAMS_FILE
+      ? { STREAMS: JSON.stringify(given.map(({ id, url }) => ({ id, url }))) }
       : {}),
     HEALTH_PORT: String(ports.health),
     ...(frameRate ? { FRAME_RATE: String(frameRate) } : {}),

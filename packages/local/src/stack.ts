@@ -178,9 +178,9 @@ function onDemand<Made>(isWanted: boolean, start: (asked: Promise<undefined>) =>
  * @throws ConfigError
  */
 function latencyVariables({ MAX_LATENCY_SECONDS, BATCH_TIMEOUT_SECONDS } = process.env): NodeJS.ProcessEnv {
-  const external = { MAX_LATENCY_SECONDS: MAX_LATENCY_SECONDS || String(MAX_LATENCY_DEFAULT) };
-  const { MAX_LATENCY_SECONDS: seconds } = readConfig(['MAX_LATENCY_SECONDS'], external);
-  if (seconds === 0 || BATCH_TIMEOUT_SECONDS) return external;
+  const given = { MAX_LATENCY_SECONDS: MAX_LATENCY_SECONDS || String(MAX_LATENCY_DEFAULT) };
+  const { MAX_LATENCY_SECONDS: seconds } = readConfig(['MAX_LATENCY_SECONDS'], given);
+  if (seconds === 0 || BATCH_TIMEOUT_SECONDS) return given;
   const { BATCH_TIMEOUT_SECONDS: usual } = readConfig(['BATCH_TIMEOUT_SECONDS'], {});
-  return { ...external, BATCH_TIMEOUT_SECONDS: String(Math.min(usual, seconds / 20)) };
+  return { ...given, BATCH_TIMEOUT_SECONDS: String(Math.min(usual, seconds / 20)) };
 }
