@@ -11,7 +11,7 @@ const detection = (x: number) => ({
 });
 const facts = { streamId: 's', frameNumber: 0, session: 's', capturedAt: 0, width, height, model: 'm' };
 
-test('colours are looked at in the picture, at a part of its size', async () => {
+test('the colours of a detection are read from a picture that is decoded at a fraction of its size', async () => {
   const data = Buffer.alloc(width * height * 3, 120);
   for (let row = 100; row < 400; row++) {
     for (let x = 200; x < 300; x++) data.set([200, 20, 20], (row * width + x) * 3);
@@ -25,7 +25,7 @@ test('colours are looked at in the picture, at a part of its size', async () => 
   expect(blue.indexOf(Math.max(...blue))).toBe(8); // two thirds of twelve hues on
 });
 
-test('a picture that is none has no colours, and fails nothing', async () => {
+test('a picture that can not be decoded gives no colours and no error', async () => {
   const jpeg = Buffer.from('no JPEG');
   expect((await appearancesOf({ ...facts, jpeg, detections: [detection(0)] })).size).toBe(0);
 });

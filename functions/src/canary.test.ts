@@ -59,7 +59,7 @@ const answers = async (detector: InferenceClient) =>
 describe('a canary', () => {
   const fresh = server(() => ({ ...good, model: 'new' }));
 
-  test('answers its share of the batches, and both are counted', async () => {
+  test('answers its share of the batches, and metrics count both models', async () => {
     let drawn = 0;
     const random = () => (drawn++ % 10) / 10;
     const { detector } = setUp(fresh, { share: 0.1, random });
@@ -79,7 +79,7 @@ describe('a canary', () => {
     ],
     ['takes a frame for another size', server(() => ({ ...good, width: 99 }))],
     ['gives too few results', server((index) => (index ? undefined : good))],
-  ])('that %s loses nothing: the model in use answers the whole batch', async (_, broken) => {
+  ])('that %s loses no frame: the model in use answers the whole batch', async (_, broken) => {
     const { detector, main, warn } = setUp(broken);
     expect(await answers(detector)).toEqual(['old', 'old']);
     expect(main.detect).toHaveBeenCalledExactlyOnceWith(frames);
@@ -99,7 +99,7 @@ describe('a canary', () => {
     },
   );
 
-  test('that was stopped is asked no more', async () => {
+  test('that was stopped gets no more requests', async () => {
     const { detector } = setUp(fresh, { isStopped: () => true });
     expect(await answers(detector)).toEqual(['old', 'old']);
   });
@@ -116,14 +116,14 @@ describe('a shadow', () => {
     expect([sums('main', 'VariantDetections'), sums('canary', 'VariantDetections')]).toEqual([2, 4]);
   });
 
-  test('that never answers slows no batch, and is asked about one alone', async () => {
+  test('that never answers delays no batch, and gets one batch at a time', async () => {
     const never = { detect: vi.fn(() => new Promise<FrameResult[]>(() => {})) };
     const { detector } = shadow(never);
     for (let batch = 0; batch < 3; batch++) expect(await answers(detector)).toEqual(['old', 'old']);
     expect(never.detect).toHaveBeenCalledOnce();
   });
 
-  test('that fails, fails no batch; a batch that fails is no fault of the shadow', async () => {
+  test('that fails does not fail the batch, and a batch that fails is not counted against it', async () => {
     const { detector, main, warn } = shadow({ detect: () => Promise.reject(new Error('gone')) });
     expect(await answers(detector)).toEqual(['old', 'old']);
     await vi.waitFor(() => expect(warn).toHaveBeenCalledOnce(), 10_000);
@@ -132,7 +132,7 @@ describe('a shadow', () => {
   });
 });
 
-test('objects agree by class and place, each once', () => {
+test('objects of two models agree by class and box, each object once', () => {
   const of = (...detections: Detection[]): FrameResult[] => [{ ...good, detections }];
   const person = seen('person', 0, 0, 20, 20);
   expect(countAgreements(of(person, person), of(person))).toBe(1);

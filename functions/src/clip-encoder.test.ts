@@ -65,7 +65,7 @@ async function decoded(mp4: Buffer) {
   return { width, height, level, times, luma, duration: Number(input.duration) / 1000 };
 }
 
-test('each picture is shown at its time, to the millisecond, as bright as it was', async () => {
+test('each picture is shown at its time, to the millisecond, with its brightness', async () => {
   const offsets = [0, 107, 214, 300, 1_000, 1_033];
   const clip = await decoded(await encodeClip(await picturesAt(offsets)));
   expect(clip.times).toEqual(offsets);
@@ -95,7 +95,7 @@ test('a segment is one fragment of CMAF; each picture is shown at its time of th
   expect(await encodeSegment(pictures)).toEqual(segment);
 });
 
-test('a segment says its size beside its pictures: a player may keep the head of another one', async () => {
+test('each segment repeats the picture size, for a player that keeps the header of another segment', async () => {
   const [small, large] = await Promise.all([
     encodeSegment(await picturesAt([5_000, 5_100])),
     encodeSegment(await picturesAt([6_000, 6_100, 6_200], 128, 96)),
@@ -113,7 +113,7 @@ test('the index comes before the pictures, and the same pictures give the same b
   expect((await encodeClip(pictures)).equals(mp4)).toBe(true);
 });
 
-test('a wide picture is made smaller, an odd one even, another one scaled to the first', async () => {
+test('a wide picture is scaled down, odd sides become even, and later pictures get the size of the first', async () => {
   const { width, height } = await decoded(await encodeClip(await picturesAt([0, 100], 1920, 1080)));
   expect([width, height]).toEqual([1280, 720]);
   const mixed = [...(await picturesAt([0], 63, 49)), ...(await picturesAt([100], 128, 96))];
@@ -123,14 +123,14 @@ test('a wide picture is made smaller, an odd one even, another one scaled to the
   expect(clip.times).toEqual([0, 100]);
 });
 
-test('one picture alone is a clip of a second; of two at the same time, the first counts', async () => {
+test('a single picture gives a clip of one second, and of two pictures with one time the first is used', async () => {
   const one = await decoded(await encodeClip(await picturesAt([0])));
   expect([one.times, Math.round(one.duration)]).toEqual([[0], 1_000]);
   const twice = await picturesAt([0, 0, 100, 100]);
   expect((await decoded(await encodeClip(twice))).times).toEqual([0, 100]);
 });
 
-test('what is no picture is a named error, and leaves nothing behind', async () => {
+test('an invalid picture is an error that names it, and leaves no file behind', async () => {
   const jpeg = await jpegOf(90);
   // Others make clips meanwhile.
   const folder = await mkdtemp(join(tmpdir(), 'own-'));

@@ -87,7 +87,7 @@ function setUp(BATCH_TIMEOUT_SECONDS = 5) {
 
 const counts = (stream: string) => metrics.find((one) => one.stream === stream)?.values;
 
-test('a clip is stored under the key that its event has, once its last frame is stored', async () => {
+test('a clip is stored under the key in its event, once the last frame of the event is stored', async () => {
   const { clip, stored, waits, fill, whileWaiting } = setUp();
   fill('yard', -2_000, 500);
   whileWaiting(() => {
@@ -101,7 +101,7 @@ test('a clip is stored under the key that its event has, once its last frame is 
   expect(counts('yard')).toEqual({ ClipsStored: [1], ClipsMissing: [0] });
 });
 
-test('what is stored within the grace is taken; an event told long ago is not waited for', async () => {
+test('frames stored within the grace period are in the clip, and an old event does not wait for frames', async () => {
   const { clip, stored, waits, fill } = setUp();
   fill('yard', -500, 300);
   await clip(batchOf([JSON.stringify(eventOf('yard'))]));
@@ -130,7 +130,7 @@ test('a host whose clock is set back meanwhile waits no longer', async () => {
 test.each([
   [30, 71],
   [300, 181],
-])('with batches of %i s, frames are awaited for %i s', async (seconds, awaited) => {
+])('with batches of %i s a clip waits %i s for its frames', async (seconds, awaited) => {
   const { clip, waits } = setUp(seconds);
   await clip(batchOf([JSON.stringify(eventOf('yard'))]));
   expect(waits).toHaveLength(awaited);
@@ -148,7 +148,7 @@ test('an event without any frame is logged and counted, and the others get their
   expect(counts('yard')).toEqual({ ClipsStored: [2], ClipsMissing: [0] });
 });
 
-test('what is no event, and an event whose frames are no pictures, goes to failed/ and holds up nobody', async () => {
+test('an invalid event, and an event with invalid pictures, goes to failed/ and delays no other event', async () => {
   const { clip, stored, failedRecords, fill, add } = setUp();
   fill('yard', -1_000, 1_500);
   fill('gate', -1_000, 1_500);
@@ -160,7 +160,7 @@ test('what is no event, and an event whose frames are no pictures, goes to faile
   expect(failedRecords).toEqual(['is no event', late, expect.stringMatching(/^a frame is no JPEG: /)]);
 });
 
-test('an object that is named like an archive, and is none or cut short, fails the events around it, by its name, and holds up no other', async () => {
+test('an invalid or truncated archive fails the events around it, is named, and delays no other event', async () => {
   const { clip, pictures, stored, failedRecords, fill } = setUp();
   for (const stream of ['yard', 'gate', 'door', 'lane']) fill(stream, -1_000, 1_500);
   const folder = (stream: string) => `annotated/${stream}/date=2026-11-25/hour=07`;

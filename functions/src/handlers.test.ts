@@ -113,7 +113,7 @@ describe('detect', () => {
     return { handler, published, objects };
   }
 
-  test('publishes every frame with what was seen in it, partition by partition in order', async () => {
+  test('publishes every frame with its detections, in the order of each partition', async () => {
     const { handler, published, objects } = setUp(seeing(() => good));
     const partitions = [[frame('gate', 0), frame('gate', 1)], [frame('yard', 5)]];
     await handler(
@@ -128,7 +128,7 @@ describe('detect', () => {
     expect(metric('detect', 'yard', 'Detections')).toEqual([1]);
   });
 
-  test("a stream's frames are seen by the model that it wants, and one that is not there is told of once", async () => {
+  test('the frames of a stream go to the model that it names, and a missing model is logged once', async () => {
     const asked: [string | undefined, string[]][] = [];
     const detector: InferenceClient = {
       async detect(frames, model) {
@@ -165,7 +165,7 @@ describe('detect', () => {
     ]);
   });
 
-  test('a record that is no frame, a frame that fails, a frame of another size go to failed/, the others on', async () => {
+  test('an invalid record, a frame that fails and a frame of another size go to failed/, and the other frames are published', async () => {
     const results: FrameResult[] = [good, { model: 'm', error: 'not a JPEG' }, { ...good, width: 32 }];
     const { handler, published, objects } = setUp(seeing((index) => results[index] ?? good));
     const records = [0, 1, 2, 3].map((number) => encodeFrame(frame('gate', number)));
@@ -185,7 +185,7 @@ describe('detect', () => {
     expect(metric('detect', 'gate', 'FramesFailed')).toEqual([3]);
   });
 
-  test('what has the form of a frame and is none is refused with the reason, undetected', async () => {
+  test('a record with an impossible time or picture type goes to failed/ with the reason, without inference', async () => {
     const { handler, published, objects } = setUp(seeing(() => good));
     const png = await sharp({ create: { width, height, channels: 3, background: 'grey' } })
       .png()
@@ -238,7 +238,7 @@ describe('detect', () => {
     });
   });
 
-  test('an event with nothing usable asks no detector', async () => {
+  test('an event without a valid frame sends no request to the model', async () => {
     const detect = vi.fn();
     const { handler, objects } = setUp({ detect });
     await handler(eventOf('video-frames', [[broken]]));
@@ -246,7 +246,7 @@ describe('detect', () => {
     expect(objects.size).toBe(1);
   });
 
-  test('a frame whose record is too large for the topic of detections is put away, and the others are published', async () => {
+  test('a frame whose record is too large for the topic goes to failed/, and the others are published', async () => {
     const sent: unknown[] = [];
     const send = async ({ topic, messages }: { topic: string; messages: Message[] }) => {
       const large = messages.filter(({ value }) => (value?.length ?? 0) > 100_000);
@@ -303,7 +303,7 @@ describe('detect that annotates, where pictures travel once', () => {
     return { handler, sent, stored, objects, twice };
   }
 
-  test('publishes where each picture is, and then stores what annotate alone would', async () => {
+  test('with PICTURES=once detect publishes where each picture is, and then stores what annotate would', async () => {
     const { handler, sent, stored, objects, twice } = setUp();
     await handler(events);
     const key = (number: number) => annotatedKey('annotated', frame('gate', number));
@@ -346,7 +346,7 @@ describe('detect that annotates, where pictures travel once', () => {
 });
 
 describe('publish', () => {
-  test('one send for all', async () => {
+  test('all frames of a batch are published by one send', async () => {
     const send = vi.fn(async () => []);
     const publish = createPublish({ send }, 'detections');
     const received = (one: DetectedFrame) => ({ record: {} as MSKRecord, frame: one });
@@ -407,7 +407,7 @@ describe('annotate', () => {
     expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
   });
 
-  test('with DRAW_BOXES=off keeps each JPEG as it came, and takes what EXIF says out of it', async () => {
+  test('with DRAW_BOXES=off stores each JPEG without drawing, and applies its EXIF orientation', async () => {
     const { store, objects } = memoryStore();
     const plain = frame('gate', 0);
     const turned = await sharp(plain.jpeg).withMetadata({ orientation: 3 }).jpeg().toBuffer();
@@ -424,7 +424,7 @@ describe('annotate', () => {
     expect(objects.has('failed/annotate/detections-0-102')).toBe(true);
   });
 
-  test('what was captured in another hour, as replayed frames were, lies in an NDJSON of that hour', async () => {
+  test('frames captured in another hour, such as replayed ones, have an NDJSON of that hour', async () => {
     const { handler, objects } = setUp();
     const replayed = { ...frame('gate', 1), capturedAt: frame('gate', 1).capturedAt - 2 * 3_600_000 };
     const gate = [frame('gate', 0), replayed, frame('gate', 2)];
@@ -438,7 +438,7 @@ describe('annotate', () => {
     expect(numbersIn(`detections/gate/${earlier}/detections-0-101.ndjson`)).toEqual([1]);
   });
 
-  test('what comes long after its hour is noted once for each content, so that the tables take it up', async () => {
+  test('an NDJSON stored long after its hour gets one late note for each content, so that the tables include it', async () => {
     const { handler, objects } = setUp();
     const late = { ...frame('gate', 1), capturedAt: frame('gate', 1).capturedAt - 7 * 3_600_000 };
     const event = eventOf('detections', [[frame('gate', 0), late].map(encodeDetectedFrame)]);
@@ -475,7 +475,7 @@ describe('annotate', () => {
       return { objects, annotate: () => annotate(received) };
     };
 
-    test('a frame is drawn once the fault is over', async () => {
+    test('drawing is retried until the fault is over', async () => {
       const { objects, annotate } = setUpFrames([0, 1], { 1: 2 });
       await annotate();
       expect([...objects.keys()].filter((key) => !key.startsWith('detections/'))).toEqual(
@@ -483,7 +483,7 @@ describe('annotate', () => {
       );
     });
 
-    test('a frame that fails at each attempt, while others are drawn, goes to failed/ and blames no picture', async () => {
+    test('a frame that fails at each attempt, while others succeed, goes to failed/, and its picture is not called invalid', async () => {
       const { objects, annotate } = setUpFrames([0, 1], { 1: 99 });
       await annotate();
       expect(objects.has(keyOf(frame('gate', 0)))).toBe(true);
@@ -493,13 +493,13 @@ describe('annotate', () => {
       });
     });
 
-    test('a frame that fails at each attempt, alone in its batch, does not hold up those behind it', async () => {
+    test('a frame that fails at each attempt and is alone in its batch does not block later batches', async () => {
       const { objects, annotate } = setUpFrames([0], { 0: 99 });
       await annotate();
       expect([...objects.keys()]).toEqual(['failed/annotate/detections-0-100']);
     });
 
-    test('a batch fails as a whole where nothing can be drawn, to be delivered again', async () => {
+    test('the whole batch fails when no frame can be drawn, and is delivered again', async () => {
       const { objects, annotate } = setUpFrames([0, 1], {});
       const sorting = vi.spyOn(Array.prototype, 'toSorted').mockImplementation(() => {
         throw new RangeError('Array buffer allocation failed');
@@ -513,7 +513,7 @@ describe('annotate', () => {
     });
   });
 
-  test('around events, the pictures near them, earlier ones too, and the detections of every frame', async () => {
+  test('with STORE=events stores pictures around events, also of earlier batches, and the detections of every frame', async () => {
     const found = { ...frame('gate', 5), detections: [], events: ['e1'] };
     const still = [3, 4, 6, 7, 8].map((number) => ({ ...frame('gate', number), detections: [] }));
     const [before = found, ...rest] = still;
@@ -565,7 +565,7 @@ describe('annotate', () => {
     expect(counted()).toEqual([undefined]);
   });
 
-  test('an archive is not replaced by a shorter one after a clock was set back', async () => {
+  test('an archive is not replaced by a shorter one after the clock was set back', async () => {
     const { handler, objects } = setUp(undefined, 'archive');
     const [first, last] = [frame('gate', 0), frame('gate', 2)];
     // Captured between the two, and after them in Kafka.
@@ -577,7 +577,7 @@ describe('annotate', () => {
     expect(objects.get(whole)?.body).toBe(bytes);
   });
 
-  test('as an archive, one TAR and one NDJSON a stream, which says where each picture lies', async () => {
+  test('with STORE=archive stores one TAR and one NDJSON a stream, with the position of each picture', async () => {
     const { handler, objects } = setUp(undefined, 'archive');
     const gate = [frame('gate', 0), frame('gate', 1), { ...frame('gate', 2), jpeg: jpeg.subarray(0, 100) }];
     await handler(eventOf('detections', [gate.map(encodeDetectedFrame)]));
@@ -598,7 +598,7 @@ describe('annotate', () => {
     expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
   });
 
-  test('as video, one segment and one NDJSON a stream, which says which picture is whose', async () => {
+  test('with STORE=video stores one segment and one NDJSON a stream, with the index of each picture', async () => {
     const { handler, objects } = setUp(undefined, 'video');
     const gate = [frame('gate', 0), { ...frame('gate', 1), jpeg: jpeg.subarray(0, 100) }, frame('gate', 2)];
     // Another camera's clock was set back, and it has two frames of one time.
@@ -644,7 +644,7 @@ describe('annotate', () => {
     expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
   });
 
-  test('pictures that no video takes are stored each by itself, and nothing is lost', async () => {
+  test('pictures that can not be encoded as video are stored one by one, and none is lost', async () => {
     const { handler, objects } = setUp(undefined, 'video');
     const size = { width: 4_000, height: 2_400 };
     const large = await sharp({ create: { ...size, channels: 3, background: 'grey' } })
@@ -670,7 +670,7 @@ describe('annotate', () => {
     },
   );
 
-  test('a batch delivered again and cut shorter leaves the lines of the longer one', async () => {
+  test('a batch that is delivered again with fewer records keeps the lines of the longer one', async () => {
     const { handler, objects } = setUp();
     const frames = [0, 1, 2].map((number) => encodeDetectedFrame(frame('gate', number)));
     await handler(eventOf('detections', [frames]));
@@ -689,7 +689,7 @@ describe('annotate', () => {
     ]);
   });
 
-  test('a broken JPEG goes to failed/ and not into the NDJSON; the others are stored', async () => {
+  test('a broken JPEG goes to failed/ and not into the NDJSON, and the other frames are stored', async () => {
     const { handler, objects } = setUp();
     const frames = [frame('gate', 0), { ...frame('gate', 1), jpeg: jpeg.subarray(0, 100) }, frame('gate', 2)];
     const event = eventOf('detections', [frames.map(encodeDetectedFrame)]);

@@ -68,7 +68,7 @@ function notifyBy(broker: MqttConnection) {
   return { notify: (batch: MSKEvent) => deliver(batch, A_MINUTE), failed };
 }
 
-test('events reach a broker in order, as Frigate tells of them, and the broker tells who is there', async () => {
+test("events reach the MQTT broker in order and in Frigate's format, and it publishes the availability", async () => {
   const { got, retained, sockets, url, users } = await startBroker();
   const broker = connected({ url, username: 'pipeline', password: 'secret', publishesAvailability: true });
   const { notify, failed } = notifyBy(broker);
@@ -118,7 +118,7 @@ test('events reach a broker in order, as Frigate tells of them, and the broker t
   await vi.waitFor(() => expect(retained.get('site/available')).toBe('online'), { timeout: 5_000 });
 });
 
-test('an event without a track, or whose object is first heard of as it leaves, is told whole', () => {
+test('an event without a track, or of an object that only leaves, gives a complete Frigate message', () => {
   const messageOf = createFrigateMessages();
   const { track_id: _track, class_name: _class, ...count } = eventOf(7, { type: 'count_over', count: 4 });
   const crowd = messageOf(count);
@@ -132,7 +132,7 @@ test('an event without a track, or whose object is first heard of as it leaves, 
   });
 });
 
-test('what a broker that is away or refuses does not take goes to failed/, soon, and comes through afterwards', async () => {
+test('events that an unreachable or refusing MQTT broker does not take go to failed/ soon, and later events are published', async () => {
   const first = await startBroker();
   await first.stop();
   const broker = connected({ url: first.url, timeoutMs: 300 });
@@ -182,7 +182,7 @@ test('events that were sent over a connection which had died unseen are sent ove
   await expect.poll(texts).toEqual([1, 2, 3]);
 }, 10_000);
 
-test('a clock that is set back by an hour makes nobody wait for a broker that is away', async () => {
+test('a clock that is set back by an hour does not extend the wait for an MQTT broker', async () => {
   const { url, stop } = await startBroker();
   await stop();
   const broker = connected({ url, timeoutMs: 300 });
@@ -192,7 +192,7 @@ test('a clock that is set back by an hour makes nobody wait for a broker that is
   expect(await broker.publish('site/events', '{}')).toMatch(/^no MQTT connection/);
 }, 5_000);
 
-test('a wrong password is said, and no password is logged', async () => {
+test('a wrong MQTT password is reported, and no password is logged', async () => {
   const { url, got } = await startBroker();
   const broker = connected({ url, username: 'pipeline', password: 'hunter2', timeoutMs: 500 });
   const reason = await broker.publish('site/events', '{}');
@@ -201,7 +201,7 @@ test('a wrong password is said, and no password is logged', async () => {
   expect(lines.join()).not.toContain('hunter2');
 });
 
-test('TLS is taken from a broker whose certificate is trusted, and from no other', async () => {
+test('MQTT over TLS connects only to a broker with a trusted certificate', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'mqtt-'));
   closers.push(() => rm(folder, { recursive: true }));
   const { server, pem } = await makeCertificate(folder);
@@ -215,7 +215,7 @@ test('TLS is taken from a broker whose certificate is trusted, and from no other
   expect(await connected({ url }).publish('site/events', '{}')).toBeUndefined();
 });
 
-test('a broker that takes connections and never answers holds up nobody', async () => {
+test('an MQTT broker that accepts connections and never answers blocks no batch', async () => {
   const server = createServer(() => {}).listen(0, '127.0.0.1');
   await once(server, 'listening');
   closers.push(() => server.close());
@@ -228,7 +228,7 @@ test('a broker that takes connections and never answers holds up nobody', async 
   expect(performance.now() - began).toBeLessThan(5_000);
 });
 
-test('classes of any name are counted, and harm neither the batch nor the connection', async () => {
+test('class names with any characters are counted, and break neither the batch nor the connection', async () => {
   const { retained, sockets, url } = await startBroker();
   const broker = connected({ url });
   await broker.publish('site/begin', '');
@@ -246,7 +246,7 @@ const frameOf = (number: number, classes: string[]): DetectedFrame => ({
   detections: classes.map((class_name) => ({ class_id: 0, class_name, confidence: 0.9, bbox: [1, 2, 3, 4] })),
 });
 
-test('counts of objects are retained, change with most of the frames, and begin anew where a process before ended', async () => {
+test('object counts are retained messages, follow the median of the frames, and start again after a restart', async () => {
   const { got, retained, url } = await startBroker();
   const counts = (broker: MqttConnection) => createObjectCounts(broker, 'site');
   const broker = connected({ url });
@@ -273,7 +273,7 @@ test('counts of objects are retained, change with most of the frames, and begin 
   await expect.poll(() => got.slice(told).map(([topic]) => topic)).toEqual(['site/end']);
 });
 
-test('a count that another process has changed since is told again', async () => {
+test('a count that another process changed is published again', async () => {
   const { retained, url } = await startBroker();
   const [one, other] = [connected({ url }), connected({ url })];
   await Promise.all([one.publish('x', ''), other.publish('x', '')]);

@@ -58,7 +58,7 @@ function setUp(url: string, attempts = 5, context = A_MINUTE) {
   return { notify, failedRecords };
 }
 
-test('an event is posted once, signed, with its id', async () => {
+test('an event is posted once, with a signature and its id', async () => {
   const { url, posts } = await receiver();
   const { notify, failedRecords } = setUp(url);
   await notify(batchOf([JSON.stringify(eventOf(1))]));
@@ -72,7 +72,7 @@ test('an event is posted once, signed, with its id', async () => {
   expect(headers['webhook-signature']).toBe(`v1,${expected}`);
 });
 
-test('what time can cure is tried again', async () => {
+test('a temporary error of the webhook is retried', async () => {
   const { url, posts } = await receiver([500, 429, 0]);
   const { notify, failedRecords } = setUp(url);
   await notify(batchOf([JSON.stringify(eventOf(1))]));
@@ -84,26 +84,29 @@ test.each([
   ['refused for good', [400], 1, /attempt 1: HTTP status 400/],
   ['redirected', [302], 1, /HTTP status 302/],
   ['failed too often', [500, 500, 503], 3, /attempt 3: HTTP status 503/],
-])('an event that is %s goes to failed/, the others on', async (_what, statuses, attempts, reason) => {
-  const { url, posts } = await receiver([...statuses]);
-  const { notify, failedRecords } = setUp(url, 3);
-  await notify(batchOf([JSON.stringify(eventOf(1))]));
-  await notify(batchOf(['{}', 'no JSON', JSON.stringify(eventOf(2))]));
-  expect(posts).toHaveLength(attempts + 1);
-  expect(failedRecords).toEqual([
-    { offset: 0, reason: expect.stringMatching(reason) },
-    { offset: 0, reason: 'is no event' },
-    { offset: 1, reason: 'is no event' },
-  ]);
-});
+])(
+  'an event that is %s goes to failed/, and the other events are delivered',
+  async (_what, statuses, attempts, reason) => {
+    const { url, posts } = await receiver([...statuses]);
+    const { notify, failedRecords } = setUp(url, 3);
+    await notify(batchOf([JSON.stringify(eventOf(1))]));
+    await notify(batchOf(['{}', 'no JSON', JSON.stringify(eventOf(2))]));
+    expect(posts).toHaveLength(attempts + 1);
+    expect(failedRecords).toEqual([
+      { offset: 0, reason: expect.stringMatching(reason) },
+      { offset: 0, reason: 'is no event' },
+      { offset: 1, reason: 'is no event' },
+    ]);
+  },
+);
 
-test('a receiver that is away is named', async () => {
+test('the error of an unreachable receiver names it', async () => {
   const { notify, failedRecords } = setUp('http://127.0.0.1:1/', 2);
   await notify(batchOf([JSON.stringify(eventOf(1))]));
   expect(failedRecords[0]?.reason).toMatch(/attempt 2: /);
 });
 
-test('a receiver that hangs fails no batch: what it did not take in the time of a function goes to failed/', async () => {
+test('a receiver that hangs fails no batch: events that are not delivered within the time of the function go to failed/', async () => {
   const server = createServer(() => {}).listen(0, '127.0.0.1');
   await once(server, 'listening');
   closers.push(
@@ -123,7 +126,7 @@ test('a receiver that hangs fails no batch: what it did not take in the time of 
 });
 
 test.each(['http://169.254.169.254/latest/meta-data', 'http://[::ffff:a9fe:a9fe]/', 'http://2852039166/'])(
-  '%s gets no event, and is asked once only',
+  '%s gets no event, and only one request',
   async (url) => {
     const { notify, failedRecords } = setUp(url);
     await notify(batchOf([JSON.stringify(eventOf(1))]));
@@ -131,7 +134,7 @@ test.each(['http://169.254.169.254/latest/meta-data', 'http://[::ffff:a9fe:a9fe]
   },
 );
 
-test('an event that no bus would take goes to failed/ and holds up nobody', async () => {
+test('an event that no event bus can accept goes to failed/ and delays no other event', async () => {
   const { url, posts } = await receiver();
   const { notify, failedRecords } = setUp(url);
   const times = [{ at: 9e15 }, { at: 8.64e15 }, { at: 9 }];
@@ -143,7 +146,7 @@ test('an event that no bus would take goes to failed/ and holds up nobody', asyn
   expect(posts.map(({ body }) => JSON.parse(body))).toEqual([eventOf(2)]);
 });
 
-test('an event that two receivers refuse has both reasons, whichever answers last', async () => {
+test('an event that two receivers refuse has both reasons in failed/, in any order of their answers', async () => {
   for (const slow of ['webhook', 'mqtt']) {
     const refuse = (name: string) => async () => {
       if (name === slow) await setTimeout(20);
@@ -161,7 +164,7 @@ test('an event that two receivers refuse has both reasons, whichever answers las
   }
 });
 
-test('events that only a bus takes are counted, too', async () => {
+test('events that only the event bus gets are counted, too', async () => {
   const bus = vi.fn(async () => {});
   const notify = createNotify({ bus, putFailed: async () => {}, logger: { warn() {} } });
   await notify(batchOf([1, 2].map((number) => JSON.stringify(eventOf(number)))), A_MINUTE);
@@ -169,7 +172,7 @@ test('events that only a bus takes are counted, too', async () => {
   expect(metrics).toMatchObject([{ service: 'notify', stream: 'yard', values: { EventsDelivered: [2] } }]);
 });
 
-test('a bus gets ten events at a time, and one that refuses fails the batch', async () => {
+test('the event bus gets ten events at a time, and a refusal fails the batch', async () => {
   const requests: number[] = [];
   const send = vi.fn(async ({ input }) => {
     requests.push(input.Entries.length);
@@ -190,6 +193,6 @@ test('a bus gets ten events at a time, and one that refuses fails the batch', as
   );
 });
 
-test('without a place to tell, the handler says which variable is missing', async () => {
+test('without a receiver the handler names the missing variable', async () => {
   await expect(handler(batchOf([]), A_MINUTE)).rejects.toThrow('WEBHOOK_URL, MQTT_URL or EVENT_BUS_NAME');
 });

@@ -273,7 +273,7 @@ test('faults, double deliveries, other cuts of the batches, two processes in tur
   );
 }, 60_000);
 
-test('a batch whose frames are never published leaves no event that nobody is told of', async () => {
+test('a batch whose frames were never published loses no event when it is delivered again', async () => {
   const topics = new Topics();
   const invoke = startProcess(topics);
   await expect(invoke(eventOf(0, source.length), 'before frames')).rejects.toThrow('before frames');
@@ -283,7 +283,7 @@ test('a batch whose frames are never published leaves no event that nobody is to
   expect(topics.events.length).toBeGreaterThan(0);
 });
 
-test('a stream without a scene is published as it was seen, and reads no topic', async () => {
+test('a stream without a scene is published unchanged, without a read of the topic', async () => {
   const topics = new Topics();
   const read = vi.spyOn(topics.tail, 'newest');
   await startProcess(topics, new Map())(eventOf(0, 10));
@@ -297,7 +297,7 @@ test('a stream without a scene is published as it was seen, and reads no topic',
   expect(read).not.toHaveBeenCalled();
 });
 
-test('a redriven record with an old checkpoint does not lead back to it', async () => {
+test('a redriven record with an old checkpoint does not restore that checkpoint', async () => {
   const topics = new Topics();
   await startProcess(topics)(eventOf(0, 25));
   const old = topics.frames.filter(({ checkpoint }) => checkpoint);
@@ -330,7 +330,7 @@ test('a handler that timed out, and goes on beside the next batch, changes nothi
   expect(byId(topics.events)).toEqual(byId(expected.events));
 });
 
-test('a clock that was set back, and a rate too low to follow what moves, are told once', async () => {
+test('a clock that was set back, and a frame rate too low for tracking, are logged once', async () => {
   const told: [string, object][] = [];
   const invoke = startProcess(new Topics(), undefined, (message, facts) => told.push([message, facts]));
   const back = Array.from({ length: 10 }, (_, number) =>
@@ -349,7 +349,7 @@ test('a clock that was set back, and a rate too low to follow what moves, are to
   expect(lines.filter((line) => line.includes('"SparseInterval":2000'))).toHaveLength(1);
 });
 
-test('what was filtered is counted by reason', async () => {
+test('filtered detections are counted by reason', async () => {
   const topics = new Topics();
   const filters = sceneConfigSchema.parse({ filters: { classes: ['person'], min_area: 0.5 } });
   await startProcess(topics, new Map([['gate', filters]]))(eventOf(0, 10));
@@ -362,7 +362,7 @@ test('what was filtered is counted by reason', async () => {
   );
 });
 
-test('a list of streams that changes is read again, and one that becomes wrong is not', () => {
+test('a changed list of streams is read again, and an invalid one is not used', () => {
   const folder = mkdtempSync(join(tmpdir(), 'scenes-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'streams.yaml');

@@ -18,7 +18,7 @@ test.each([
   expect(activeHours({ span, timeZone })(Date.parse(`2026-07-01T${time}Z`))).toBe(active);
 });
 
-test('what is no span of a day, or no time zone, is told apart', () => {
+test('an invalid span of a day and an invalid time zone have different errors', () => {
   expect(
     ['8:00-18:00', '08:00', '25:00-26:00', '08:60-09:00', '24:00-08:00'].filter((one) =>
       HOURS_PATTERN.test(one),

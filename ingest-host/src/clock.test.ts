@@ -3,11 +3,11 @@ import { CaptureClock } from './clock.ts';
 
 const NOW = 1_700_000_000_000;
 
-test('without a report, capture is arrival', () => {
+test('without an RTCP report the time of capture is the time of arrival', () => {
   expect(new CaptureClock().capturedAt(40, NOW)).toBe(NOW);
 });
 
-test("with a report, capture is the camera's own time", () => {
+test("with an RTCP report the time of capture is the camera's own time", () => {
   const clock = new CaptureClock();
   clock.report(0, NOW - 120);
   expect(clock.capturedAt(40, NOW)).toBe(NOW - 80);
@@ -31,14 +31,14 @@ test('never goes back, though the clock is set back', () => {
   expect(clock.capturedAt(140, NOW + 140)).toBe(NOW + 100);
 });
 
-test("goes back with this host's clock, and on from there", () => {
+test("follows this host's clock when it is set back", () => {
   const clock = new CaptureClock();
   clock.capturedAt(0, NOW);
   const times = [40, 80, 120].map((time) => clock.capturedAt(time, NOW - 600_000 + time));
   expect(times).toEqual([NOW - 599_960, NOW - 599_920, NOW - 599_880]);
 });
 
-test('what was known of a connection ends with it', () => {
+test('a new connection does not use the reports of the one before', () => {
   const clock = new CaptureClock();
   clock.report(0, NOW);
   expect(clock.capturedAt(2_000, NOW + 2_000)).toBe(NOW + 2_000);
@@ -47,7 +47,7 @@ test('what was known of a connection ends with it', () => {
   expect(times).toEqual([NOW + 5_000, NOW + 5_040, NOW + 5_080]);
 });
 
-test('times that begin anew within a connection end what was known of them, too', () => {
+test('timestamps that restart within a connection discard its reports, too', () => {
   const clock = new CaptureClock();
   clock.report(0, NOW);
   expect(clock.capturedAt(3_000, NOW + 3_000)).toBe(NOW + 3_000);
@@ -55,7 +55,7 @@ test('times that begin anew within a connection end what was known of them, too'
   expect(clock.capturedAt(40, NOW + 6_040)).toBe(NOW + 6_040);
 });
 
-test('a connection that is soon back does not set the clock ahead', () => {
+test('a quick reconnect does not set the clock ahead', () => {
   const clock = new CaptureClock();
   clock.capturedAt(2_000, NOW + 2_000);
   clock.restart();
@@ -63,7 +63,7 @@ test('a connection that is soon back does not set the clock ahead', () => {
   expect(times).toEqual([NOW + 2_500, NOW + 2_540, NOW + 2_580]);
 });
 
-test('a picture whose time is hours ahead does not take the clock with it', () => {
+test('a picture whose time is hours ahead does not move the clock', () => {
   const clock = new CaptureClock();
   const times = Array.from({ length: 100 }, (_, index) => index * 40);
   const captured = times.map((time) =>
@@ -72,7 +72,7 @@ test('a picture whose time is hours ahead does not take the clock with it', () =
   expect(captured).toEqual(times.map((time) => NOW + time));
 });
 
-test('a first report that is behind arrival makes no run of frames with one time', () => {
+test('a first report behind the time of arrival gives no series of frames with one time', () => {
   const clock = new CaptureClock();
   clock.restart();
   const before = clock.capturedAt(0, NOW);
@@ -85,7 +85,7 @@ test('a first report that is behind arrival makes no run of frames with one time
   expect(new Set([before, ...times]).size).toBeGreaterThanOrEqual(10);
 });
 
-test('a file: its start and the place in it, whatever the arrival', () => {
+test("the time of capture of a file's picture is its start plus its position, whatever the arrival", () => {
   const clock = new CaptureClock();
   clock.capturedAt(0, NOW);
   clock.restart(NOW - 86_400_000);

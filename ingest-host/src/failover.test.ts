@@ -3,7 +3,7 @@ import { Failover } from './failover.ts';
 import type { Source } from './source/source.ts';
 import { SourceError } from './source/source-error.ts';
 
-test('a URL without pictures is left for the next at once; one that gave some is opened again', () => {
+test('a URL without pictures is replaced by the next at once, and one that gave pictures is opened again', () => {
   const failover = new Failover('a', ['b', 'c']);
   const seen = [false, false, true, false].map((gavePictures) => {
     const wait = failover.next(gavePictures, false);
@@ -19,7 +19,7 @@ test('a URL without pictures is left for the next at once; one that gave some is
   expect([single.next(false, false) > 0, single.url]).toEqual([true, 'a']);
 });
 
-test('the first URL is tried again until it gives a picture, and no more after that', async () => {
+test('the first URL is retried until it gives a picture', async () => {
   vi.useFakeTimers();
   try {
     const failover = new Failover('a', ['b'], 5);
@@ -48,7 +48,7 @@ test('the first URL is tried again until it gives a picture, and no more after t
   }
 });
 
-test('the first URL is tried in time however often the fallback breaks off, and later if it refuses us', async () => {
+test('the first URL is retried on time while the fallback keeps breaking off, and later if it refuses us', async () => {
   vi.useFakeTimers();
   try {
     const failover = new Failover('a', ['b'], 5);
@@ -75,7 +75,7 @@ test('the first URL is tried in time however often the fallback breaks off, and 
   }
 });
 
-test('a first URL that refuses us is left alone for half a minute, though its fallbacks fail', () => {
+test('a first URL that refuses us is not retried for half a minute, even if its fallbacks fail', () => {
   vi.useFakeTimers({ toFake: ['performance'] });
   try {
     const failover = new Failover('a', ['b']);
@@ -91,7 +91,7 @@ test('a first URL that refuses us is left alone for half a minute, though its fa
   }
 });
 
-test('each URL waits by its own failures: a fallback that refuses us is not asked in every round', () => {
+test('each URL has its own backoff: a fallback that refuses us is not tried in every round', () => {
   vi.useFakeTimers({ toFake: ['performance'] });
   try {
     const failover = new Failover('a', ['b', 'c']);
@@ -111,7 +111,7 @@ test('each URL waits by its own failures: a fallback that refuses us is not aske
   }
 });
 
-test('one that gave pictures and then refuses us is left for the next at once', () => {
+test('a URL that gave pictures and then refuses us is replaced by the next at once', () => {
   const failover = new Failover('a', ['b']);
   expect([failover.next(true, true), failover.url]).toEqual([0, 'b']);
 });

@@ -32,7 +32,7 @@ test.each([
   expect(fairShares(total, given, 1)).toEqual(shares);
 });
 
-test('all that there is is given, nobody more than it has, or less than its floor', () => {
+test('shares add up to the total, and none is above its demand or below its minimum', () => {
   const claim = fc.record({ demand: fc.double({ min: 0, max: 60, noNaN: true }), priority: fc.nat(3) });
   fc.assert(
     fc.property(

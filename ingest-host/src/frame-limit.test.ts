@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { frameLimit } from './frame-limit.ts';
 
-test('so many frames are published, and a dropped one is made up for', async () => {
+test('exactly MAX_FRAMES frames are published, and a dropped one is replaced', async () => {
   const limit = frameLimit(3);
   expect([limit.take(), limit.take(), limit.take(), limit.take()]).toEqual([true, true, true, false]);
   limit.dropped(1);

@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createMetrics, startHealthServer } from './health.ts';
 import { createStats } from './stats.ts';
 
-test('metrics are the counters of the moment, by stream, times in seconds', async () => {
+test('metrics are the current counters by stream, with times in seconds', async () => {
   const ingest = { stats: new Map([['yard', createStats()]]), waitingBytes: 0 };
   const { registry } = createMetrics(ingest);
   await registry.metrics();

@@ -14,7 +14,7 @@ const FALLBACK = 'rtsp://h3/z';
 test.each([
   ['the stream’s own URL again', [], [[OWN], [OWN, NEXT], [OWN]]],
   ['not in place of a fallback', [FALLBACK], [[OWN], [FALLBACK]]],
-])('where a camera said that it goes on is tried next, and then %s', async (_what, fallback, wanted) => {
+])('the URL that a camera redirects to is tried next, and then %s', async (_what, fallback, wanted) => {
   const { promise: enough, resolve } = Promise.withResolvers<void>();
   const tried: string[][] = [];
   vi.mocked(openSource).mockImplementation(async (url, { location }): Promise<Source> => {

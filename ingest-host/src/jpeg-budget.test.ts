@@ -16,7 +16,7 @@ test('better quality means finer quantizers', () => {
   expect([100, 95, 85, 75, 50, 10].map(quantizerOf)).toEqual([1, 1, 2, 3, 7, 31]);
 });
 
-test('every frame fits, whatever the scene does', () => {
+test('every JPEG is within the budget, however the scene changes', () => {
   const budget = new JpegBudget(100_000, 85);
   for (const complexity of [100_000, 4_000_000, 50_000_000, 300_000]) {
     for (let frame = 0; frame < 100; frame += 1)
@@ -24,7 +24,7 @@ test('every frame fits, whatever the scene does', () => {
   }
 });
 
-test('a scene at the edge of the budget does not see-saw', () => {
+test('at the edge of the budget the quality does not oscillate', () => {
   const budget = new JpegBudget(100_000, 85);
   let changes = 0;
   let before = budget.setting;
@@ -44,7 +44,7 @@ test('quality comes back step by step once the scene is simple again', () => {
   expect(budget.setting).toEqual({ quantizer: quantizerOf(85), scale: 1 });
 });
 
-test('a picture that never fits is said to be impossible', () => {
+test('a picture that can not fit into the budget is an error', () => {
   const budget = new JpegBudget(1000, 85);
   expect(() => encode(budget, 1e12)).toThrow('impossible');
 });

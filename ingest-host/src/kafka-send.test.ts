@@ -18,12 +18,12 @@ test('a failure names the topic', async () => {
   );
 });
 
-test('what is too large is told as it is: another try does not help', async () => {
+test('a frame that is too large is an error that is not retried', async () => {
   const error = new TooLargeError('video-frames', records);
   await expect(sendThatFails(error).send(records)).rejects.toBe(error);
 });
 
-test('the lane of a stream is its partition, and the first before that is known', () => {
+test('frames of a stream wait by its partition, and by partition 0 until that is known', () => {
   const { laneOf } = sendThatFails(new Error());
   expect(['yard', 'door'].map(laneOf)).toEqual([3, 0]);
 });

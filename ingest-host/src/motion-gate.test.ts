@@ -30,11 +30,11 @@ async function passing(scenes: [size: number, brightness?: number][], threshold:
   return passed;
 }
 
-test('a still scene, noise and all, is sent once, and again when the keep-alive is due', async () => {
+test('a still scene with noise is sent once, and again after each keepalive interval', async () => {
   expect(await passing(Array.from({ length: 41 }, () => [0]))).toEqual([0, 20, 40]);
 });
 
-test('what moves is sent: here a square of 1.1 % of the picture, and its going', async () => {
+test('frames with motion are sent: a square of 1.1 % of the picture that comes and goes', async () => {
   expect(await passing([[0], [0], [50], [50], [0], [0]])).toEqual([0, 2, 4]);
   expect(await passing([[0], [0], [50], [50], [0], [0]], 0.05)).toEqual([0]);
 });
@@ -53,13 +53,13 @@ test.each([
   expect(passed).toEqual(expected);
 });
 
-test('a slow change adds up, since pictures are compared with the last one sent', async () => {
+test('a slow change adds up, because pictures are compared with the last one that was sent', async () => {
   const passed = await passing(Array.from({ length: 19 }, (_, index) => [0, 90 + index * 2]));
   expect(passed.length).toBeGreaterThan(2);
   expect(passed.length).toBeLessThan(10);
 });
 
-test('time that jumps back opens the gate', async () => {
+test('a frame whose time jumps back is sent', async () => {
   using gate = motionGate({ threshold: 0.01, keepaliveSeconds: 2 });
   using picture = scene(0, 1);
   expect([

@@ -72,7 +72,7 @@ const match = (address: string) =>
       `onvif://www.onvif.org/name/Yard%20Cam onvif://www.onvif.org/hardware/X1</d:Scopes><d:XAddrs>http://10.9.9.9/onvif/device_service ${address}</d:XAddrs></d:ProbeMatch></d:ProbeMatches>`,
   );
 
-test('a camera that answers is found once, by the address that it answers from, and noise is not', async () => {
+test('a camera that answers is listed once, by the address that it answers from, and other packets are ignored', async () => {
   const address = 'http://127.0.0.1:8000/onvif/device_service';
   const at = await startResponder(
     '\x00noise',
@@ -83,7 +83,7 @@ test('a camera that answers is found once, by the address that it answers from, 
   expect(await discover(0.5, at)).toEqual([{ address, name: 'Yard Cam', hardware: 'X1' }]);
 });
 
-test('a place that can not be asked leaves no socket behind', async () => {
+test('an unreachable network leaves no socket open', async () => {
   const ports = () => process.getActiveResourcesInfo().filter((kind) => kind === 'UDPWrap').length;
   // Those of the tests before this one.
   await expect.poll(ports).toBe(0);
@@ -91,7 +91,7 @@ test('a place that can not be asked leaves no socket behind', async () => {
   await expect.poll(ports).toBe(0);
 });
 
-test('the streams of a camera, each profile with its URL', async () => {
+test('the profiles of a camera are listed with their URLs', async () => {
   const device = await startDevice();
   const video = { codec: 'H264', frameRate: 25 };
   expect(await profilesOf(new URL(`http://admin:p%40ss@${device}/onvif/device_service`))).toEqual([

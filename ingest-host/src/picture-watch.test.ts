@@ -17,7 +17,7 @@ function watch(seconds: number, picture: (index: number) => number | undefined):
   return told;
 }
 
-test('a long group of pictures, joined late: what is waited for is said, each time that it has lasted', () => {
+test('a long wait for a key frame is logged every ten seconds', () => {
   const told = watch(25, (index) => (index < 550 ? undefined : index / 25));
   expect(told).toHaveLength(2);
   for (const reason of told) expect(reason).toMatch(/^25\d packets came in 10 s, but not a key frame$/);
@@ -29,7 +29,7 @@ test('pictures of one time only: the clock of the camera is named', () => {
   );
 });
 
-test('pictures that come say nothing', () => {
+test('pictures that arrive log nothing', () => {
   expect(watch(30, (index) => index / 25)).toEqual([]);
 });
 

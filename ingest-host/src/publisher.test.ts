@@ -30,7 +30,7 @@ function setup(send: Send, bufferBytes = 10_000_000, laneOf: (streamId: string) 
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, index) => from + index);
 
-test('frames are sent in order, those that gather during a send together', async () => {
+test('frames are sent in order, and frames that arrive during a send are sent together', async () => {
   const sends: number[] = [];
   const { publisher, published } = setup(async (records) => {
     sends.push(records.length);
@@ -43,7 +43,7 @@ test('frames are sent in order, those that gather during a send together', async
   expect(sends.length).toBeLessThan(5);
 });
 
-test('a send stays under what a broker takes', async () => {
+test('a send stays below the size limit of the broker', async () => {
   const sizes: number[] = [];
   const { publisher } = setup(async (records) => {
     sizes.push(records.reduce((sum, { value }) => sum + value.length, 0));
@@ -54,7 +54,7 @@ test('a send stays under what a broker takes', async () => {
   expect(sizes.reduce((sum, size) => sum + size)).toBe(1_600_000);
 });
 
-test('while Kafka is away the newest second is kept, the oldest dropped and counted, the order kept', async () => {
+test('while Kafka is unreachable the newest second of frames is kept in order, and older frames are dropped and counted', async () => {
   let away = true;
   const { publisher, published, dropped, errors } = setup(async () => {
     if (away) throw new Error('away');
@@ -74,7 +74,7 @@ test('while Kafka is away the newest second is kept, the oldest dropped and coun
 test.each([
   ['ahead', 3_600_000],
   ['back', -3_600_000],
-])('a clock of the host that is set %s by an hour drops nothing that waits', async (_, step) => {
+])('a host clock that is set %s by an hour drops no buffered frame', async (_, step) => {
   let away = true;
   const { publisher, published, dropped } = setup(async () => {
     if (away) throw new Error('away');
@@ -89,7 +89,7 @@ test.each([
   expect([published, dropped]).toEqual([numbers(0, 10), []]);
 });
 
-test('while Kafka is away the bytes of all streams are bounded, and only the one with the most loses its oldest', async () => {
+test('while Kafka is unreachable all buffers together are limited, and only the largest one drops its oldest frames', async () => {
   let away = true;
   const { publisher, published, dropped } = setup(async () => {
     if (away) throw new Error('away');
@@ -112,7 +112,7 @@ test('while Kafka is away the bytes of all streams are bounded, and only the one
   expect(publisher.waitingBytes).toBe(0);
 });
 
-test('a source that can wait loses nothing to the bound on bytes', async () => {
+test('a file loses no frame to the limit of buffered bytes', async () => {
   const { publisher, published, dropped } = setup(() => delay(1), 1_000);
   for (const number of numbers(0, 20)) {
     await publisher.put(frame(number, 'file', 400), new AbortController().signal);
@@ -123,7 +123,7 @@ test('a source that can wait loses nothing to the bound on bytes', async () => {
   expect(dropped).toEqual([]);
 });
 
-test('a source that can wait is held back, and loses nothing', async () => {
+test('a file is read more slowly (backpressure), and loses no frame', async () => {
   let most = 0;
   const { publisher, published, dropped } = setup(async (records) => {
     most = Math.max(most, records.length);
@@ -136,7 +136,7 @@ test('a source that can wait is held back, and loses nothing', async () => {
   expect(most).toBeLessThanOrEqual(5);
 });
 
-test('told to stop while Kafka is away, what is left is dropped and counted', async () => {
+test('at a stop while Kafka is unreachable, remaining frames are dropped and counted', async () => {
   const { publisher, published, dropped } = setup(() => new Promise(() => {}));
   for (const number of numbers(0, 3)) publisher.offer(frame(number));
   await publisher.flush(20);
@@ -144,7 +144,7 @@ test('told to stop while Kafka is away, what is left is dropped and counted', as
   expect(dropped).toEqual([0, 1, 2]);
 });
 
-test('a lane whose send hangs holds no other, and a stream that changes its lane waits for what is sent of it', async () => {
+test('a send that hangs blocks no other partition, and a stream that changes its partition waits for its own send', async () => {
   const lanes = new Map([
     ['hung', 1],
     ['moved', 1],
@@ -177,7 +177,7 @@ test('a lane whose send hangs holds no other, and a stream that changes its lane
   expect(sends.flat().filter((name) => name.startsWith('hung'))).toEqual(['hung/0', 'hung/1', 'hung/2']);
 });
 
-test('what waited for a lane that is not its own any more goes on in its new one', async () => {
+test('frames that waited for a former partition are sent to the new one', async () => {
   let isKnown = false;
   const lanes = new Map([
     ['yard', 1],
@@ -196,7 +196,7 @@ test('what waited for a lane that is not its own any more goes on in its new one
   expect(published.sort()).toEqual([0, 0, 1, 1]);
 });
 
-test('frames that are too large for the topic are dropped and counted, and those that were sent with them are not', async () => {
+test('frames that are too large for the topic are dropped and counted, and the others of the send are published', async () => {
   let sends = 0;
   const { publisher, published, dropped, errors } = setup(async (records) => {
     sends += 1;

@@ -17,7 +17,7 @@ function setup() {
   return { lines, stats, report: metricsReporter(stats) };
 }
 
-test('what changed since the last call is written, of the streams where something did', () => {
+test('only changed counters are written, and only of streams with a change', () => {
   const { lines, stats, report } = setup();
   Object.assign(stats.get('yard') ?? {}, { captured: 5, published: 4, dropped: 1, reconnects: 2 });
   report();
@@ -35,7 +35,7 @@ test('what changed since the last call is written, of the streams where somethin
   ]);
 });
 
-test('a camera whose scene is still is told from one that is silent', () => {
+test('a camera with a still scene is reported differently from one that is silent', () => {
   const { lines, stats, report } = setup();
   Object.assign(stats.get('door') ?? {}, { still: 10 });
   report();

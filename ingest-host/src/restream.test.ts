@@ -5,7 +5,7 @@ test('cameras are not offered to other machines without a password', async () =>
   await expect(startRestream('0.0.0.0', 0, undefined)).rejects.toThrow('RESTREAM_USER must be set');
 });
 
-test('a stream with masks is not offered, nor is it any more once it has some', async () => {
+test('a stream with privacy masks is not offered, also if it gets them later', async () => {
   const restream = await startRestream('127.0.0.1', 0, undefined);
   expect(restream.relayOf({ id: 'yard' })).toBe(restream.relayOf({ id: 'yard' }));
   const corner = [

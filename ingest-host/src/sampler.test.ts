@@ -32,37 +32,43 @@ const sources = [
 ];
 const cases = sources.flatMap((source) => [1, 2, 10, 15].map((rate) => ({ ...source, rate })));
 
-test.each(cases)('$name at $rate frames a second: even intervals and the right number', (one) => {
-  const kept = sample(one.times, one.rate);
-  // A source can't give more than it has.
-  const rate = Math.min(one.rate, 1 / one.interval);
-  const deviations = kept.slice(1).map((time, index) => Math.abs(time - (kept[index] ?? 0) - 1 / rate));
-  expect(Math.max(...deviations)).toBeLessThanOrEqual(one.interval + 0.003);
-  const measured = (kept.length - 1) / ((kept.at(-1) ?? 0) - (kept[0] ?? 0));
-  expect(Math.abs(measured / rate - 1)).toBeLessThan(0.001);
-});
+test.each(cases)(
+  '$name sampled at $rate frames a second: even intervals and the right number of frames',
+  (one) => {
+    const kept = sample(one.times, one.rate);
+    // A source can't give more than it has.
+    const rate = Math.min(one.rate, 1 / one.interval);
+    const deviations = kept.slice(1).map((time, index) => Math.abs(time - (kept[index] ?? 0) - 1 / rate));
+    expect(Math.max(...deviations)).toBeLessThanOrEqual(one.interval + 0.003);
+    const measured = (kept.length - 1) / ((kept.at(-1) ?? 0) - (kept[0] ?? 0));
+    expect(Math.abs(measured / rate - 1)).toBeLessThan(0.001);
+  },
+);
 
-test.each(cases)('$name at $rate frames a second: what need not be decoded is not missed', (one) => {
-  const sampler = new Sampler(one.rate);
-  const decoded = one.times.filter((time) => sampler.mayKeep(time) && (sampler.keep(time) || true));
-  const kept = sample(decoded, one.rate);
-  // Where the source's intervals vary, one longer than any before may cost its picture its place, to the next one.
-  const all = sample(one.times, one.rate);
-  const shared = kept.filter((time) => all.includes(time)).length;
-  expect(shared / all.length).toBeGreaterThan(one.name === 'a variable rate' ? 0.99 : 0.9999);
-  // Most of what is not kept is not decoded either, where the source is regular.
-  const spared = (one.times.length - decoded.length) / (one.times.length - kept.length || 1);
-  if (one.interval < 0.5 / one.rate && one.name !== 'a variable rate') expect(spared).toBeGreaterThan(0.6);
-});
+test.each(cases)(
+  '$name sampled at $rate frames a second: pictures that are not decoded are not needed',
+  (one) => {
+    const sampler = new Sampler(one.rate);
+    const decoded = one.times.filter((time) => sampler.mayKeep(time) && (sampler.keep(time) || true));
+    const kept = sample(decoded, one.rate);
+    // Where the source's intervals vary, one longer than any before may cost its picture its place, to the next one.
+    const all = sample(one.times, one.rate);
+    const shared = kept.filter((time) => all.includes(time)).length;
+    expect(shared / all.length).toBeGreaterThan(one.name === 'a variable rate' ? 0.99 : 0.9999);
+    // Most of what is not kept is not decoded either, where the source is regular.
+    const spared = (one.times.length - decoded.length) / (one.times.length - kept.length || 1);
+    if (one.interval < 0.5 / one.rate && one.name !== 'a variable rate') expect(spared).toBeGreaterThan(0.6);
+  },
+);
 
-test('a clock set back, or far ahead, starts the grid anew and loses no time', () => {
+test('a clock that is set back or far ahead restarts the sampling, without a gap', () => {
   const before = even(25, 4);
   const after = even(25, 4).map((time) => time + 1000);
   expect(sample([...before, ...even(25, 4)], 10)).toHaveLength(80);
   expect(sample([...before, ...after], 10)).toHaveLength(80);
 });
 
-test('after a gap no frames are made up for it', () => {
+test('after a gap no extra frames are kept', () => {
   const times = [...even(25, 2), ...even(25, 2).map((time) => time + 5)];
   expect(sample(times, 10)).toHaveLength(40);
 });

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { type Colour, classColour, readableOn, trackColour } from './colour.ts';
 
-test('classes near each other look different, and each always the same', () => {
+test('neighbouring classes have different colours, and a class always has the same colour', () => {
   const colours = Array.from({ length: 10 }, (_, classId) => classColour(classId));
   for (const [index, one] of colours.entries()) {
     expect(classColour(index)).toEqual(one);
@@ -26,7 +26,7 @@ test.each<[string, Colour, Colour]>([
   expect(readableOn(background)).toEqual(text);
 });
 
-test('a track keeps its colour, and most tracks differ', () => {
+test('a track keeps its colour, and most tracks have different colours', () => {
   const ids = Array.from({ length: 20 }, (_, index) => `mjx0f2a8-${index}`);
   const colours = ids.map((id) => trackColour(id).join());
   expect(ids.map((id) => trackColour(id).join())).toEqual(colours);

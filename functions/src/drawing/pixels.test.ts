@@ -46,7 +46,7 @@ function expectChroma({ planes }: Pixels, index: number, isIn: IsIn): void {
   expect(samples).toEqual(expected);
 }
 
-test('a filled rectangle is its part inside the picture, and no pixel else', () => {
+test('a filled rectangle changes exactly its pixels inside the picture', () => {
   fc.assert(
     fc.property(rectangle, (area) => {
       const { left, top, right, bottom } = area;
@@ -58,7 +58,7 @@ test('a filled rectangle is its part inside the picture, and no pixel else', () 
   );
 });
 
-test('a stroked rectangle is what lies within a line of its edge, never outside of it', () => {
+test('a stroked rectangle changes only pixels within a line width inside its edge', () => {
   fc.assert(
     fc.property(rectangle, fc.integer({ min: 1, max: 4 }), (area, line) => {
       const { left, top, right, bottom } = area;

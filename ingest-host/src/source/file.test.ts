@@ -21,7 +21,7 @@ test.each(['file://yard.mp4', 'file://nas/yard.mp4?loop', 'file:///a%2Fb.mp4'])(
   },
 );
 
-test('a transport stream whose codec changes is told of, and none of its pictures is waited for in vain', async () => {
+test('a transport stream whose codec changes is an error, and not a wait for pictures', async () => {
   const folder = await videoFolder();
   onTestFinished(() => folder.remove());
   const made = (['libx264', 'libx265'] as const).map((codec) =>

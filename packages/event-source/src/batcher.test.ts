@@ -29,7 +29,7 @@ const range = (from: number, count: number) => Array.from({ length: count }, (_,
 const places = (batch: Batch | undefined) =>
   batch?.records.map(({ partition, offset }) => `${partition}:${offset}`);
 
-test('the size of a record is that of its JSON in the event, with a comma', () => {
+test('the size of a record is that of its JSON in the event, including a comma', () => {
   const headers = [{ stream_id: [103, 97] }, { größe: [200, 1] }];
   const one = { ...record(0, 1234, 5000), headers };
   expect(payloadBytes(one)).toBe(Buffer.byteLength(JSON.stringify(one)) + 1);
@@ -87,7 +87,7 @@ describe('partitions', () => {
     expect(batch?.partitions.toSorted()).toEqual([0, 1, 2]);
   });
 
-  test('that fill a batch alone have it alone, so that they can be worked on at the same time', () => {
+  test('that fill a batch alone get batches of their own, which can be processed at the same time', () => {
     const { batcher, add } = batcherOf([0, 1], { maxRecords: 3 });
     add(0, range(0, 4));
     add(1, range(0, 4));
@@ -105,7 +105,7 @@ describe('partitions', () => {
     expect(places(batcher.take(0))).toEqual(['0:2', '0:3']);
   });
 
-  test('have enough once two batches are ready, by number or by size', () => {
+  test('pause fetching once two batches are ready, by count or by size', () => {
     const { batcher, add } = batcherOf([0, 1]);
     add(0, range(0, 49));
     expect(batcher.hasEnough(0)).toBe(false);
@@ -118,7 +118,7 @@ describe('partitions', () => {
 });
 
 describe('after a rebalance', () => {
-  test('what was of partitions that went is dropped, those that stay keep theirs and take nothing twice', () => {
+  test('records of revoked partitions are dropped, and those of kept partitions are neither lost nor duplicated', () => {
     const { batcher, add } = batcherOf([0, 1]);
     add(0, [0, 1]);
     add(1, [0, 1]);
@@ -128,7 +128,7 @@ describe('after a rebalance', () => {
     expect(places(batcher.take(5000))).toEqual(['1:0', '1:1', '1:2']);
   });
 
-  test('a partition that comes back waits for the batch it still has in work', () => {
+  test('a partition that is assigned again waits for its batch in flight', () => {
     const { batcher, add } = batcherOf([0], { maxRecords: 1 });
     add(0, [0]);
     const old = batcher.take(0) as Batch;
@@ -140,7 +140,7 @@ describe('after a rebalance', () => {
     expect(places(batcher.take(0))).toEqual(['0:0']);
   });
 
-  test('a topic that was made anew is read from 0', () => {
+  test('a topic that was recreated is read from offset 0', () => {
     const { batcher, add } = batcherOf([0], { maxRecords: 1 });
     add(0, [41]);
     expect(batcher.nextOffset(0)).toBe(42);
@@ -150,7 +150,7 @@ describe('after a rebalance', () => {
   });
 });
 
-test("whatever comes in, every record goes out once, in its partition's order, within the limits", () => {
+test('for any input every record is delivered once, in the order of its partition, within the limits', () => {
   const step = fc.oneof(
     fc.record({ add: fc.nat({ max: 3 }), size: fc.nat({ max: 400 }) }),
     fc.record({ wait: fc.nat({ max: 20 }) }),
@@ -202,7 +202,7 @@ test("whatever comes in, every record goes out once, in its partition's order, w
 });
 
 describe('gaps in the offsets', () => {
-  test('are done with as soon as what comes before them is', () => {
+  test('are committed as soon as the records before them are done', () => {
     const { batcher, add } = batcherOf([0]);
     expect(batcher.passTo(0, 5)).toBe(true);
     add(0, [5, 6, 9]);

@@ -66,7 +66,7 @@ test('the handler gets the event that MSK would send, partition by partition', a
   );
 });
 
-test('a batch that fails comes again whole, after waits that grow, until it succeeds', async () => {
+test('a batch that fails is retried as a whole, with a growing backoff, until it succeeds', async () => {
   const handler = failing();
   for (let times = 0; times < 4; times++) handler.mockRejectedValueOnce(new Error('away'));
   handler.mockResolvedValueOnce(undefined as never);
@@ -84,7 +84,7 @@ test('a handler that throws at once is a failure like any other', async () => {
   expect(await deliver(batch, optionsOf(handler), always)).toBe(true);
 });
 
-test('a handler that does not end in its time is a failure, and the batch comes again', async () => {
+test('a handler that exceeds its timeout fails, and the batch is delivered again', async () => {
   const logger = { warn: vi.fn() };
   const remaining: number[] = [];
   const handler: DeliveryOptions['handler'] = async (_event, context) => {
@@ -100,11 +100,11 @@ test('a handler that does not end in its time is a failure, and the batch comes 
   });
 });
 
-test('waits end at ten seconds', () => {
+test('the backoff is at most ten seconds', () => {
   expect([1, 2, 3, 6, 7, 50].map(backoffMs)).toEqual([250, 500, 1000, 8000, 10_000, 10_000]);
 });
 
-test('a batch that is not ours any more is given up', async () => {
+test('a batch whose partitions were revoked is abandoned', async () => {
   const handler = failing();
   expect(await deliver(batch, optionsOf(handler), () => handler.mock.calls.length < 3)).toBe(false);
   expect(handler).toHaveBeenCalledTimes(3);
@@ -118,7 +118,7 @@ test('a stop ends the retries', async () => {
   expect(handler).toHaveBeenCalledTimes(1);
 });
 
-describe('what can not be processed', () => {
+describe('a batch that can not be processed', () => {
   function destination(faults = 0) {
     const objects: StoredObject[] = [];
     let left = faults;
@@ -129,7 +129,7 @@ describe('what can not be processed', () => {
     return { objects, store: { put } };
   }
 
-  test('goes to the destination after its retries, as Lambda would write it, and counts as done', async () => {
+  test("goes to the on-failure destination after its retries, in Lambda's format, and is committed", async () => {
     const { objects, store } = destination();
     const handler = failing();
     const afterRetries = { maxRetries: 2, onFailure: toS3Destination(store, 'dead/letters') };
@@ -158,7 +158,7 @@ describe('what can not be processed', () => {
     expect(JSON.parse(written.payload)).toEqual(handler.mock.calls[0]?.[0]);
   });
 
-  test('goes there, too, once one of its records is too old, however few the attempts', async () => {
+  test('goes to the on-failure destination once one of its records is too old, however few the attempts', async () => {
     const { objects, store } = destination();
     const handler = failing();
     const now = Date.now();
@@ -179,7 +179,7 @@ describe('what can not be processed', () => {
     });
   });
 
-  test('a record without a time is not too old, and one with a time that no date has goes there like others', async () => {
+  test('with a record without a valid timestamp does not count as too old, and goes there like others', async () => {
     const { objects, store } = destination();
     const handler = failing();
     const afterRetries = { maxRetries: 1, maxAgeMs: 60_000, onFailure: toS3Destination(store, 'dead') };
@@ -194,7 +194,7 @@ describe('what can not be processed', () => {
     });
   });
 
-  test('is not done before the destination has it; the handler is not asked again', async () => {
+  test('is not committed before the destination has it, and the handler is not called again', async () => {
     const { objects, store } = destination(2);
     const handler = failing();
     const afterRetries = { maxRetries: 0, onFailure: toS3Destination(store, '') };
@@ -203,7 +203,7 @@ describe('what can not be processed', () => {
     expect(objects.map(({ key }) => key)).toEqual(['frames-0-7-1764000000007']);
   });
 
-  test('a record too large for an invocation is put away without one', async () => {
+  test('with one record too large for an invocation goes there without a call of the handler', async () => {
     const { objects, store } = destination();
     const handler = vi.fn();
     const onTooLarge = toS3Destination(store, 'dead');
@@ -242,7 +242,7 @@ describe('one record that always fails', () => {
     return { calls, putFailed, options: optionsOf(handler, { putFailed }) };
   }
 
-  test('is put into failed/ once it has failed four times on its own while others succeed', async () => {
+  test('goes to failed/ once it failed four times alone while other records succeeded', async () => {
     const { calls, putFailed, options } = setup('1:3');
     expect(await deliver(batch, options, always)).toBe(true);
     expect(putFailed.mock.calls).toEqual([
@@ -253,7 +253,7 @@ describe('one record that always fails', () => {
     expect(calls.slice(5)).toEqual([['0:7'], ['1:3'], ['0:8'], ['1:3'], ['1:3'], ['0:8'], ['1:3']]);
   });
 
-  test('delays no other stream meanwhile, and is found also as the first that a process delivers', async () => {
+  test('does not delay other streams, and is found even as the first record of a process', async () => {
     const { calls, putFailed, options } = setup('0:7');
     const alone = { ...batch, records: batch.records.filter(({ partition }) => partition === 0) };
     expect(await deliver(alone, options, always)).toBe(true);
@@ -263,7 +263,7 @@ describe('one record that always fails', () => {
     expect(calls.slice(5)).toEqual([['0:7'], ['0:7'], ['0:7'], ['0:8'], ['0:7']]);
   });
 
-  test('is told from a fault of the handler by a record of an earlier batch, delivered again', async () => {
+  test('is distinguished from a broken handler by an earlier record that is delivered again', async () => {
     const { calls, options } = setup('0:7');
     const lastGood = {};
     await deliver({ ...batch, records: batch.records.slice(1, 2) }, { ...options, lastGood }, always);
@@ -272,13 +272,13 @@ describe('one record that always fails', () => {
     expect(calls.slice(-2)).toEqual([['1:3'], ['0:7']]);
   });
 
-  test('is not, while nothing succeeds at all: then time may cure it', async () => {
+  test('does not go to failed/ while no record succeeds at all', async () => {
     const { putFailed, options } = setup('none', (call) => call < 40);
     expect(await deliver(batch, options, always)).toBe(true);
     expect(putFailed).not.toHaveBeenCalled();
   });
 
-  test('is not, where what was good fails too by then', async () => {
+  test('does not go to failed/ when records that succeeded before fail now, too', async () => {
     const { putFailed, options } = setup('1:3', (call) => call > 8);
     let turns = 0;
     expect(await deliver(batch, options, () => turns++ < 20)).toBe(false);
@@ -301,7 +301,7 @@ test('a stream keeps its order when the fault ends while its records are deliver
   expect(taken).toEqual([0, 1, 2]);
 });
 
-test('what can`t be read is put into failed/ by reference, and the rest is delivered', async () => {
+test('records that can not be read go to failed/ by reference, and the rest is delivered', async () => {
   const handler = vi.fn(async () => {});
   const putFailed = vi.fn(async () => {});
   putFailed.mockRejectedValueOnce(new Error('503'));
@@ -329,7 +329,7 @@ test('what can`t be read is put into failed/ by reference, and the rest is deliv
   );
 });
 
-test('after its process has ended, records come one at a time, and not the one that ended it twice', async () => {
+test('after a crash records are delivered one at a time, without the record that crashed the process repeatedly', async () => {
   const calls: number[] = [];
   const handler: DeliveryOptions['handler'] = async ({ records }) =>
     void calls.push(...Object.values(records).map(({ length }) => length));

@@ -33,7 +33,7 @@ function brokerOf(topic: string) {
   return { kafka: { consumer: () => consumer } as unknown as Kafka, send };
 }
 
-test('the first batch after a start does not wait to be filled, the next one does', async () => {
+test('the first batch after a start is delivered at once, and the next one waits to be filled', async () => {
   const { kafka, send } = brokerOf('frames');
   const delivered: number[][] = [];
   const handler: Handler = async ({ records }) => {

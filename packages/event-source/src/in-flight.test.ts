@@ -17,7 +17,7 @@ const open = (cluster = 'b:1') => new InFlightRecords(folder, 'group', cluster);
 const die = (notes: InFlightRecords, ...offsets: number[]) =>
   void notes.during(offsets.map(record), () => new Promise(() => {}));
 
-test('what survives leaves no note', async () => {
+test('work that ends normally leaves no note file', async () => {
   const notes = open();
   await notes.during([record(1), record(2)], async () => {});
   await expect(notes.during([record(3)], () => Promise.reject(new Error('away')))).rejects.toThrow('away');
@@ -25,7 +25,7 @@ test('what survives leaves no note', async () => {
   expect(open().isOneByOne).toBe(false);
 });
 
-test('a record that ends its process in a batch and then three times alone is given up, its neighbours are not', async () => {
+test('a record that crashes its process in a batch and three times alone is refused, and its neighbours are delivered', async () => {
   die(open(), 1, 2, 3);
   const second = open();
   expect(second.isOneByOne).toBe(true);
@@ -57,7 +57,7 @@ test('a record that ends its process in a batch and then three times alone is gi
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test('of two batches in work at once none is given up', () => {
+test('when two batches were in flight at a crash, neither is refused', () => {
   const first = open();
   die(first, 1);
   die(first, 2);
@@ -69,14 +69,14 @@ test('of two batches in work at once none is given up', () => {
   expect(third.isOneByOne).toBe(true);
 });
 
-test('an end on purpose is none of the records`', () => {
+test('a normal stop blames no record', () => {
   const notes = open();
   die(notes, 1);
   notes.close();
   expect(open().isOneByOne).toBe(false);
 });
 
-test('notes of other brokers, of processes that live, and broken ones are no one`s', () => {
+test('notes of other clusters, of live processes, and damaged notes are ignored', () => {
   die(open('elsewhere:1'), 1);
   expect(open('b:1').isOneByOne).toBe(false);
   const note = JSON.stringify({ cluster: 'b:1', work: [['t-0-9']], suspects: [] });
@@ -88,7 +88,7 @@ test('notes of other brokers, of processes that live, and broken ones are no one
   expect(open('b:1').isOneByOne).toBe(true);
 });
 
-test('the next process learns what one that ended without a word was called in the group', () => {
+test('the next process knows the group member id of a process that crashed', () => {
   open().joinAs('group-1');
   expect(open('other').formerMembers).toEqual([]);
   open().joinAs('group-2');
@@ -96,7 +96,7 @@ test('the next process learns what one that ended without a word was called in t
   expect(readdirSync(folder)).toEqual([]);
 });
 
-test('a folder that the machine has tidied away is made again', async () => {
+test('a notes folder that was deleted is created again', async () => {
   const notes = open();
   notes.joinAs('group-1');
   rmSync(folder, { recursive: true });
@@ -104,7 +104,7 @@ test('a folder that the machine has tidied away is made again', async () => {
   expect(open().formerMembers).toEqual(['group-1']);
 });
 
-test('work goes on where no note can be written, as on a full disk', async () => {
+test('records are delivered even if no note can be written, as on a full disk', async () => {
   const notes = open();
   mkdirSync(join(folder, `group.${process.pid}.json`));
   expect(() => notes.joinAs('group-1')).not.toThrow();

@@ -5,7 +5,7 @@ import { serveStageMetrics } from './metrics.ts';
 const server = await serveStageMetrics({ host: '127.0.0.1', port: 0 });
 afterAll(() => server.close());
 
-test('what a stage writes for CloudWatch is there for Prometheus', async () => {
+test('the metrics that a stage writes for CloudWatch are served to Prometheus', async () => {
   const written = vi.spyOn(console, 'log').mockImplementation(() => {});
   emitMetrics('detect', 'yard', { FramesDetected: 25, InferenceTime: [300, 700] });
   emitMetrics('detect', 'yard', { FramesDetected: 5 });

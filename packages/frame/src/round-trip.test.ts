@@ -67,7 +67,7 @@ function throughLambda(record: ReceivedRecord): ReceivedRecord {
   return fromLambdaRecord(JSON.parse(JSON.stringify(event)) as MSKRecord);
 }
 
-test('a frame comes through Kafka and a Lambda event as it was, bytes included', () => {
+test('a frame survives Kafka and a Lambda event unchanged, byte by byte', () => {
   fc.assert(
     fc.property(anyFrame, (frame) => {
       expect(decodeFrame(throughLambda(throughKafka(encodeFrame(frame))))).toEqual(frame);
@@ -75,7 +75,7 @@ test('a frame comes through Kafka and a Lambda event as it was, bytes included',
   );
 });
 
-test('so does a frame with detections', () => {
+test('a frame with detections survives them unchanged, too', () => {
   fc.assert(
     fc.property(anyDetectedFrame, (frame) => {
       expect(decodeSeenFrame(throughLambda(throughKafka(encodeDetectedFrame(frame))))).toEqual(frame);
@@ -153,7 +153,7 @@ test.each(hostile)('%s that is %j is refused by name', (field, _what, record) =>
   expect(refusal(throughLambda(record))).toBe(field);
 });
 
-test('a place in a trace is carried on; a malformed one, one that is there twice, and headers of others are ignored', () => {
+test('a traceparent is kept; a malformed or duplicate one, and unknown headers, are ignored', () => {
   const [frame] = fc.sample(anyFrame, 1) as [Frame];
   const traceparent = `00-${'ab'.repeat(16)}-${'cd'.repeat(8)}-01`;
   const traced = { ...frame, traceparent };
@@ -167,7 +167,7 @@ test('a place in a trace is carried on; a malformed one, one that is there twice
   expect(decodeFrame({ ...record, headers: { ...record.headers, traceparent: twice } })).toEqual(frame);
 });
 
-test('headers named after what every object has are no headers of ours', () => {
+test('headers named like members of Object.prototype are ignored', () => {
   const record = throughKafka(encodeDetectedFrame(good));
   const headers = Object.fromEntries([...Object.entries(record.headers ?? {}), ['constructor', 'x']]);
   Object.defineProperty(headers, '__proto__', { value: Buffer.from('x'), enumerable: true });
@@ -222,7 +222,7 @@ test('a record that names its stream by its key alone is of that stream', () => 
   expect(of(null, {})).toBe('unknown');
 });
 
-test('a record that says where its picture is gives the frame back, and none whose picture is gone or another', async () => {
+test('a record with a picture reference gives the frame, unless the picture is gone or another one', async () => {
   const place = fc.record({ topic: id, partition: fc.nat(), offset: fc.maxSafeNat(), annotated_key: id });
   await fc.assert(
     fc.asyncProperty(anyDetectedFrame, place, async (frame, picture: PictureReference) => {
@@ -250,13 +250,13 @@ test.each([
   ['[]', 'does not have topic'],
   ['null', 'does not have topic'],
   ['{"topic":"t","partition":0.5,"offset":1,"annotated_key":"k"}', 'does not have topic'],
-])('a place of a picture that is malformed, %j, is named', (picture, problem) => {
+])('a malformed picture reference, %j, is an error that names it', (picture, problem) => {
   const { key, headers } = encodeDetectedFrame({ ...FRAME, detections: [], model: 'm' });
   const record = { key, value: Buffer.alloc(0), headers: { ...headers, picture } };
   expect(() => decodeSeenFrame(record)).toThrow(`record header 'picture' ${problem}`);
 });
 
-test('without a picture and its place, a record has no JPEG; with both, the picture counts', () => {
+test('a record without a picture and a reference has no JPEG, and with both the picture is used', () => {
   const { key, value, headers } = encodeDetectedFrame({ ...FRAME, detections: [], model: 'm' });
   expect(() => decodeSeenFrame({ key, value: Buffer.alloc(0), headers })).toThrow('is empty: no JPEG');
   expect(decodeSeenFrame({ key, value, headers: { ...headers, picture: '{' } })).toMatchObject({

@@ -7,7 +7,7 @@ import { annotatedKey, annotatedSince, capturedAtOf, clipKey, detectionsKey, fai
 const frame = { streamId: 'gate-1', capturedAt: Date.UTC(2026, 10, 25, 7, 59, 59, 999), frameNumber: 12 };
 const record = { topic: 'detections', partition: 3, offset: 4711 };
 
-test('keys are the ones of the contract', () => {
+test('S3 keys have the documented form', () => {
   const hour = 'date=2026-11-25/hour=07';
   expect(annotatedKey('annotated', frame)).toBe(`annotated/gate-1/${hour}/${frame.capturedAt}-12.jpg`);
   expect(detectionsKey(frame, record)).toBe(`detections/gate-1/${hour}/detections-3-4711.ndjson`);
@@ -16,7 +16,7 @@ test('keys are the ones of the contract', () => {
   expect(clipKey(event)).toBe(`clips/gate-1/${hour}/${'3f'.repeat(16)}.mp4`);
 });
 
-test('a listing that begins at a time has what was captured then and later, in order, over hours and days', () => {
+test('a listing from a time on has exactly the frames captured since then, in order, across hours and days', () => {
   // Of 13 digits, until 2286.
   const time = fc.integer({ min: 10 ** 12 + 100_000, max: 10 ** 13 - 100_001 });
   fc.assert(
@@ -29,11 +29,11 @@ test('a listing that begins at a time has what was captured then and later, in o
   );
 });
 
-test('the folder of a time beyond the year 9999 sorts after all others', () => {
+test('the folder of a time after the year 9999 sorts after all others', () => {
   expect(hourFolder(MAX_TIME)).toBe('date=9999-12-31/hour=23');
 });
 
-test('every time that a record may carry gives a key', () => {
+test('every valid time of a record gives a key', () => {
   fc.assert(
     fc.property(fc.nat({ max: 8.64e15 }), (capturedAt) => {
       expect(annotatedKey('a', { ...frame, capturedAt })).toMatch(

@@ -24,7 +24,7 @@ const refusing = (bad: readonly number[], status: number) =>
   });
 
 test.each([400, 413, 415, 422])(
-  'frames that are refused with %s get that as their error, the others their results',
+  'frames that are refused with %s get that error, and the others their results',
   async (status) => {
     const detect = refusing([3, 17], status);
     const results = await bisecting({ detect }).detect(frames);
@@ -55,7 +55,7 @@ test.each([
 });
 
 test.each([401, 404, 429, 500, 503])(
-  '%s is no fault of the frames: thrown, and asked once',
+  '%s is not caused by the frames: it is thrown after one request',
   async (status) => {
     const detect = refusing([3], status);
     await expect(bisecting({ detect }).detect(frames)).rejects.toThrow(`answered ${status}`);

@@ -101,7 +101,7 @@ describe('a server that speaks the Open Inference Protocol', () => {
     });
   });
 
-  test('boxes are cut to the picture, those outside of it and unsure ones left out', async () => {
+  test('boxes are clipped to the picture, and boxes outside of it or below the threshold are dropped', async () => {
     const { detector } = await detectorOn(({ path }) =>
       path === '/health'
         ? health
@@ -183,7 +183,7 @@ describe('a server that speaks /predict alone', () => {
     ['a result too few', [0]],
     ['a result too many', [0, 1, 1]],
     ['the result of another frame', [0, 2]],
-  ])('%s are never taken for the right ones', async (_what, numbers) => {
+  ])('%s are refused', async (_what, numbers) => {
     const { detector } = await detectorOn(({ path }) =>
       path === '/predict'
         ? { body: { model: 'own', results: numbers.map((frame_number) => ({ frame_number, ...seen() })) } }
@@ -193,7 +193,7 @@ describe('a server that speaks /predict alone', () => {
   });
 });
 
-describe('no answer that can be trusted is an error that time can cure', () => {
+describe('an answer that can not be trusted is a retryable error', () => {
   const results: [string, FakeAnswer][] = [
     ['500', { status: 500, body: 'out of memory' }],
     ['a broken connection', { reset: true }],
@@ -261,7 +261,7 @@ describe('no answer that can be trusted is an error that time can cure', () => {
     await expect(detector.detect([frame(0)])).rejects.toThrow(InferenceClientError);
   });
 
-  test('a connection that the server closed while it rested is opened again, once', async () => {
+  test('a connection that the server closed while idle is opened again, once', async () => {
     let resets = 0;
     const { detector } = await detectorOn(({ path }) => {
       if (path !== '/health' && resets-- > 0) return { reset: true };

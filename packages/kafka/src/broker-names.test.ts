@@ -9,7 +9,7 @@ function brokerAt(port: number, nodeId: number | null) {
   return { connectionPool, nodeId, isConnected: () => true, disconnect: async () => {} };
 }
 
-test('a broker keeps its id though the seed broker goes away while metadata are asked for', async () => {
+test('a broker keeps its id when the seed broker disconnects during a metadata request', async () => {
   const metadata = {
     brokers: [1, 2].map((nodeId) => ({ nodeId, host: 'kafka', port: nodeId, rack: null })),
     topicMetadata: [],

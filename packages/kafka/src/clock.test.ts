@@ -23,7 +23,7 @@ test('heartbeats go on when the clock is set back', async () => {
   expect(beats).toEqual([10 * HOUR, 9 * HOUR + 1_500]);
 });
 
-test('so do requests of a client that a broker asked to wait, and those wait that are to', () => {
+test('throttled requests are sent after the throttle time when the clock is set back', () => {
   vi.setSystemTime(10 * HOUR);
   const queue = new RequestQueue({
     requestTimeout: 1000,
@@ -39,7 +39,7 @@ test('so do requests of a client that a broker asked to wait, and those wait tha
   expect(queue.canSendSocketRequestImmediately()).toBe(true);
 });
 
-test('so does the search for new partitions', async () => {
+test('new partitions are found when the clock is set back', async () => {
   const asked: number[] = [];
   const pool = new BrokerPool({ logger: { namespace: () => ({}) }, metadataMaxAge: 30_000 });
   Object.assign(pool, {

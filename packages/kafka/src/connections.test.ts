@@ -10,7 +10,7 @@ const silent = { warn() {}, error() {} };
 const settings = (bootstrap: string) =>
   ({ KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' }) as const;
 
-test.concurrent('a disconnect ends though a request gets no answer, and what is tried again connects nowhere', async ({
+test.concurrent('a disconnect ends while a request is unanswered, and its retry opens no connection', async ({
   expect,
   onTestFinished,
 }) => {

@@ -16,12 +16,12 @@ function adminWith(ends: [high: string, low: string][], committed: string[]): Ad
   } as unknown as Admin;
 }
 
-test('the lag is what lies between the committed offset and the end', async () => {
+test('the lag is the end offset minus the committed offset', async () => {
   const admin = adminWith([['100', '0']], ['60']);
   expect(await consumerLag(admin, 'g', 't')).toEqual([{ partition: 0, committed: 60, end: 100, lag: 40 }]);
 });
 
-test('a group that never committed, or whose records have expired, lags from the oldest record on', async () => {
+test('a group without commits, or with expired ones, lags from the oldest record on', async () => {
   const admin = adminWith(
     [
       ['100', '10'],

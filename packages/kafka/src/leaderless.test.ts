@@ -26,7 +26,7 @@ function clusterThat(code: number) {
 
 const ASKED = [{ topic: 't', partitions: [{ partition: 0 }], fromBeginning: false }];
 
-test('the offsets of a partition whose leader moved are asked of its present leader', async () => {
+test('offsets of a partition whose leader moved are requested from the new leader', async () => {
   expect(await clusterThat(NOT_LEADER).fetchTopicsOffset(ASKED)).toEqual([
     { topic: 't', partitions: [{ partition: 0, offset: '7' }] },
   ]);

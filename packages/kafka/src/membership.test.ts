@@ -16,7 +16,7 @@ test.each([
   expect(await joinsAgain('m', () => Promise.reject(error))).toBe(again);
 });
 
-test('a member that the broker has forgotten joins the group again, instead of reading on', async () => {
+test('a member that the broker has forgotten joins the group again before it reads on', async () => {
   expect(await joinsAgain(null, async () => {})).toBe(true);
 });
 

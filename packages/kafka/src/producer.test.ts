@@ -74,7 +74,7 @@ test.each([true, false])(
   },
 );
 
-test('after a failure the same array is sent where it lacks an answer, and nowhere else; later ones are whole again', async () => {
+test('after a failure only the unconfirmed partitions of an array are sent again, and later arrays are sent as a whole', async () => {
   let isSilent = false;
   const { cluster, producer } = await setup({
     brokers: 2,
@@ -95,7 +95,7 @@ test('after a failure the same array is sent where it lacks an answer, and nowhe
   expect(cluster.stored).toHaveLength(before + 4);
 });
 
-test('records that an answer passes over are sent again by a new client, and the others are not', async () => {
+test('records that a response does not confirm are sent again by a new client, and the others are not', async () => {
   let isPassedOver = false;
   const { cluster, producer } = await setup({
     brokers: 2,
@@ -176,7 +176,7 @@ test('records that are too large are refused by name, and all others of the send
   expect(valuesOf(cluster.stored, 1)).toEqual(numbers.map((one) => `<yard-${one}>`));
 });
 
-test('a broker that hangs is left: its partition goes on with the next leader, and others do not wait for it', async () => {
+test('a hung broker is disconnected: its partition continues with the next leader, and others do not wait', async () => {
   let hangs = false;
   const { cluster, producer } = await setup({
     brokers: 2,
@@ -220,7 +220,7 @@ test('idempotent: of all the partitions that a broker which hangs has led, one w
   expect(asked).toBe(1);
 });
 
-test('a partition without a leader holds no other', async () => {
+test('a partition without a leader blocks no other', async () => {
   const { cluster, producer } = await setup({ brokers: 2, leaders: [0, -1], answer: () => 0 });
   const held = producer.send({ topic: TOPIC, messages: messagesOf(['yard'], 1) });
   await producer.send({ topic: TOPIC, messages: messagesOf(['door'], 1) });
@@ -229,7 +229,7 @@ test('a partition without a leader holds no other', async () => {
   expect(cluster.stored.map(({ partition }) => partition)).toEqual([0, 1]);
 });
 
-test('an answer that breaks off is not taken for the start of the next', async () => {
+test('a truncated response is not read as the start of the next one', async () => {
   let cuts = 1;
   const { cluster, producer } = await setup({
     brokers: 1,
@@ -289,7 +289,7 @@ test.each([
   expect(cluster.stored.map((one) => [one.partition, ...sequenceOf(one)].join())).toEqual(['0,1,0', '1,2,0']);
 });
 
-test('with a rack, keys go to partitions that its brokers lead by preference, and stay when a leader moves', async () => {
+test('with KAFKA_RACK keys go to partitions whose preferred leaders are in the rack, and stay when a leader moves', async () => {
   const keys = ['door', 'yard', 'gate', 'hall', 'roof', 'lane', 'dock', 'lift'];
   const { cluster, producer } = await setup(
     {
@@ -313,7 +313,7 @@ test('with a rack, keys go to partitions that its brokers lead by preference, an
     );
 });
 
-test('with a rack in which no broker is, keys go where they go without one', async () => {
+test('with a KAFKA_RACK without brokers keys go where they go without it', async () => {
   const leaders = [0, 1];
   const answer = () => 0;
   const { producer } = await setup({ brokers: 2, leaders, racks: ['az1', 'az2'], answer }, false, 'az9');

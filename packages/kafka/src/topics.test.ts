@@ -2,7 +2,7 @@ import type { Admin, ITopicConfig } from 'kafkajs';
 import { expect, test } from 'vitest';
 import { ensureTopics } from './topics.ts';
 
-test('topics that are not there are made, and keep what producers compress inflated', async () => {
+test('missing topics are created, and store records uncompressed', async () => {
   const made: ITopicConfig[] = [];
   const admin = {
     listTopics: async () => ['there'],

@@ -86,7 +86,7 @@ test('the entries of a list are read side by side, and come in the order of thei
   expect(most).toBe(16);
 });
 
-test('a list reads the beginning of each entry, and knows of it all but a long value', async () => {
+test('a list reads the first bytes of each entry, and knows everything but a long value', async () => {
   const { bucket, put, read, merge } = memory();
   const putFailed = createPutFailed({ put, merge }, 'detect');
   await putFailed(record(1, Buffer.alloc(3_000_000).toString('base64')), 'is no JPEG');
@@ -107,7 +107,7 @@ test('a list reads the beginning of each entry, and knows of it all but a long v
   expect(read.bytes).toBeLessThan(200_000);
 });
 
-test('a record is put back whole, though its list entry is not', async () => {
+test('a record is redriven whole, though the list reads only its first bytes', async () => {
   const { bucket, put, objects, merge } = memory();
   const value = Buffer.alloc(100_000, 7);
   await createPutFailed({ put, merge }, 'detect')(record(1, value.toString('base64')), 'was dark');
@@ -120,7 +120,7 @@ test('a record is put back whole, though its list entry is not', async () => {
   expect(objects.size).toBe(0);
 });
 
-test('what is kept by reference says where it is, and is not put back', async () => {
+test('an entry that only refers to its record names the position, and is not redriven', async () => {
   const { bucket, put, objects, merge } = memory();
   const reference = { first_offset: 3, last_offset: 9, bytes: 408_000 };
   await createPutFailed({ put, merge }, 'event-source')(record(9, ''), 'inflates', {
@@ -139,7 +139,7 @@ test('what is kept by reference says where it is, and is not put back', async ()
   expect([send.mock.calls.length, objects.size]).toEqual([0, 1]);
 });
 
-test('what is no failed record is told, and the others are listed', async () => {
+test('an invalid entry is reported, and the others are listed', async () => {
   const { bucket, put, merge } = memory();
   await put({ key: 'failed/detect/a-0-1', body: 'junk', contentType: '' });
   await put({ key: 'failed/detect/b-0-1', body: '', contentType: '' });
@@ -290,7 +290,7 @@ test('a batch with a record that has no headers stops no list', async () => {
   expect(told).toEqual([expect.stringMatching(/^aws\/lambda\/video-frames-2-8-5 is no batch of records: /)]);
 });
 
-test('records that fail again while they are put back are left there', async () => {
+test('records that fail again during a redrive stay in failed/', async () => {
   const { bucket, put, objects, merge } = memory();
   // As S3 lists: a page shows what was added since the page before.
   bucket.list = async function* (prefix) {
@@ -336,7 +336,7 @@ async function gone(): Promise<unknown> {
   return error;
 }
 
-test('an entry that somebody else takes away meanwhile stops no list', async () => {
+test('an entry that is deleted meanwhile does not stop a list', async () => {
   const { bucket, put, merge } = memory();
   const putFailed = createPutFailed({ put, merge }, 'detect');
   for (const offset of [1, 2]) await putFailed(record(offset, 'AAAA'), 'is no JPEG');
@@ -348,7 +348,7 @@ test('an entry that somebody else takes away meanwhile stops no list', async () 
   expect(await Array.fromAsync(listFailed(bucket))).toMatchObject([{ record: { offset: 2 } }]);
 });
 
-test('a record that is put back does not carry the state that its stream had then', async () => {
+test('a redriven record does not carry the checkpoint that its stream had then', async () => {
   const { bucket, put, merge } = memory();
   const size = { width: 4, height: 3 };
   const frame = {

@@ -8,7 +8,7 @@ const picture = (background: string) =>
     .jpeg()
     .toBuffer();
 
-test('a picture is itself, encoded again, and no other', async () => {
+test('a picture equals itself encoded again, and no other picture', async () => {
   const teal = await picture('teal');
   expect(await samePicture(teal, await sharp(teal).jpeg({ quality: 60 }).toBuffer(), [])).toBe(true);
   expect(await samePicture(teal, await picture('tomato'), [])).toBe(false);
@@ -23,7 +23,7 @@ test('a picture that was cut off, or is none, is another one', async () => {
     expect(await samePicture(whole, whole.subarray(0, length), [])).toBe(false);
 });
 
-test('what would cost too much to decode is none, undecoded', async () => {
+test('a picture that is too costly to decode is refused undecoded', async () => {
   const bomb = await manyScans(3_000);
   const began = process.cpuUsage();
   expect(await samePicture(await picture('teal'), bomb, [])).toBe(false);

@@ -63,7 +63,7 @@ describe('an archive', () => {
     expect(body.subarray(second?.offset, (second?.offset ?? 0) + 512)).toEqual(Buffer.alloc(512, 2));
   });
 
-  test('has the same bytes whenever it is packed', () => {
+  test('has the same bytes each time it is packed', () => {
     expect(packArchive([item(1), item(2)]).body).toEqual(packArchive([item(1), item(2)]).body);
   });
 

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { cached } from './cached.ts';
 
-test('values are remembered by their weight, the newest; what fails or is old is asked for again', async () => {
+test('the newest values are cached up to a weight, and failed or old ones are read again', async () => {
   const loads: string[] = [];
   const load = async (name: string) => {
     loads.push(name);

@@ -3,7 +3,7 @@ import { followText, isObjectUrl } from './followed-text.ts';
 
 const settings = { AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: undefined };
 
-test('an object is read once for all who ask at the same time, and again only after a while', async () => {
+test('an object is read once for concurrent callers, and again only after its age limit', async () => {
   const read = vi.fn(async (_key: string) => Buffer.from(`version ${read.mock.calls.length}`));
   const following = (everyMs: number) =>
     followText('s3://bucket/config/streams.json', settings, { everyMs, onError: () => {}, reader: { read } });
@@ -15,7 +15,7 @@ test('an object is read once for all who ask at the same time, and again only af
   expect([await always(), await always()]).toEqual(['version 2', 'version 3']);
 });
 
-test('what was read goes on while the store is away; before that it is an error, and asked for again', async () => {
+test('the last text stays in use while the store is unreachable, and a first read that fails is retried', async () => {
   const onError = vi.fn();
   const read = vi.fn<(key: string) => Promise<Buffer>>().mockRejectedValueOnce(new Error('503'));
   const text = followText('s3://bucket/streams.json', settings, { everyMs: 0, onError, reader: { read } });

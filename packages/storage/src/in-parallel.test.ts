@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { inParallel, inTurn } from './in-parallel.ts';
 
-test("results keep the items' order, no more than the limit is in work", async () => {
+test('results keep the order of the items, and at most the limit runs at the same time', async () => {
   let inWork = 0;
   let most = 0;
   const results = await inParallel([5, 1, 3, 2, 4], 2, async (item) => {
@@ -41,7 +41,7 @@ test('nothing to do', async () => {
   expect(await inParallel([], 4, async () => 1)).toEqual([]);
 });
 
-test('work in turn begins when the one before has ended, also with an error', async () => {
+test('work in turn begins when the work before has ended, also with an error', async () => {
   const order: string[] = [];
   const next = inTurn();
   const work = (name: string, ms: number) => async () => {

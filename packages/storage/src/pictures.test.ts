@@ -25,7 +25,7 @@ function bucketOf(keys: string[]) {
 
 const times = Array.from({ length: 20 }, (_, index) => HOUR_ENDS + (index - 10) * 100);
 
-test('the pictures of a stretch come in order, its ends included, over the end of an hour, of one stream alone', async () => {
+test('the pictures of a time range are of one stream, in order, with both ends, across hours', async () => {
   const keys = times.flatMap((time) => [keyOf('yard', time, 12), keyOf('yard-2', time), keyOf('a', time)]);
   const stretch = { streamId: 'yard', from: HOUR_ENDS - 500, to: HOUR_ENDS + 300 };
   const pictures = await picturesOf(bucketOf(keys).reader, 'annotated', stretch, 100);
@@ -42,14 +42,14 @@ test('a clip shows what was before and after, within the times that there are', 
   expect([around(1_000).from, around(8.64e15).to]).toEqual([0, 8.64e15]);
 });
 
-test('no more is listed than the stretch is long', async () => {
+test('only the hours of the time range are listed', async () => {
   const { reader, asked } = bucketOf(times.map((time) => keyOf('yard', time)));
   const stretch = { streamId: 'yard', from: HOUR_ENDS - 1_000, to: HOUR_ENDS - 600 };
   expect(await picturesOf(reader, 'annotated', stretch, 100)).toHaveLength(5);
   expect(asked).toHaveLength(2);
 });
 
-test('of more pictures than are wanted, as many are taken evenly', async () => {
+test('of too many pictures the limit is taken, evenly spaced', async () => {
   const { reader } = bucketOf(times.map((time) => keyOf('yard', time)));
   const stretch = { streamId: 'yard', from: 0, to: HOUR_ENDS + 10_000 };
   const pictures = await picturesOf(reader, 'annotated', stretch, 5);
@@ -75,7 +75,7 @@ test('a picture that is missing by the time it is read leaves a gap; any other f
   await expect(picturesOf(failing, 'annotated', stretch, 9)).rejects.toThrow('503 Slow Down');
 });
 
-test('whether something is stored of a time or after it', async () => {
+test('hasPictureSince finds a picture stored at or after a time', async () => {
   const { reader } = bucketOf([keyOf('yard', HOUR_ENDS), keyOf('yard-2', HOUR_ENDS + 9_000)]);
   const has = (time: number) => hasPictureSince(reader, 'annotated', 'yard', time);
   expect([await has(HOUR_ENDS - 1), await has(HOUR_ENDS), await has(HOUR_ENDS + 1)]).toEqual([

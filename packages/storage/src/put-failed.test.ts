@@ -20,7 +20,7 @@ test('a record that is delivered again has one entry, with the newer reason', as
   expect(bucket.objects.size).toBe(1);
 });
 
-test('a new record is written at once: nothing is read', async () => {
+test('a new failed record is written without a read', async () => {
   const bucket = new MemoryBucket();
   let writes = 0;
   bucket.beforePut = () => void writes++;
@@ -33,7 +33,7 @@ test.each([
   ['key', 'eWFyZA=='],
   ['value', 'BBBB'],
 ])(
-  'of a new cluster a record at the same offset, with another %s, takes no entry away',
+  'a record of a new cluster at the same offset, with another %s, replaces no entry',
   async (name, value) => {
     const bucket = new MemoryBucket();
     const putFailed = createPutFailed(bucket, 'detect');
@@ -67,7 +67,7 @@ test('an earlier entry is kept when the process ends between any two writes', as
   }
 });
 
-test('what is no entry is moved away too', async () => {
+test('an invalid entry at the key is moved away, too', async () => {
   const bucket = new MemoryBucket();
   await bucket.put({ key: KEY, body: 'junk' });
   await createPutFailed(bucket, 'detect')(record, 'is no JPEG');

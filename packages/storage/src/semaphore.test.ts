@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { semaphoreOf } from './semaphore.ts';
 
-test('as much is in work as the limit allows, in order, and what is heavier than it is done alone', async () => {
+test('work runs up to the weight limit, in order, and work above the limit runs alone', async () => {
   const semaphore = semaphoreOf(10);
   let [inWork, most] = [0, 0];
   const ended: number[] = [];

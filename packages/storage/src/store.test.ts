@@ -168,7 +168,7 @@ test('a large object has the time that a slow network needs, and an answer that 
   }
 }, 60_000);
 
-test('connections that died while a Lambda was frozen fail no upload', async () => {
+test('connections that died while a Lambda was frozen do not fail an upload', async () => {
   let died = false;
   const sockets = new Set<Socket>();
   const server = createServer((request, response) => {

@@ -26,7 +26,7 @@ async function outcome(set: Buffer, options: Partial<FetchedRecords> = {}) {
 
 const two = [{ value: 'a' }, { value: 'b' }];
 
-test('a record is what its producer gave', async () => {
+test('a record has the key, value and headers of its producer', async () => {
   const headers = [
     ['constructor', 'x'],
     ['__proto__', 'y'],
@@ -49,14 +49,14 @@ test('a record is what its producer gave', async () => {
   ]);
 });
 
-test('no key, no value and no time are told as such, and the broker`s time counts where it sets one', async () => {
+test('missing key, value and timestamp are null, and a log-append time replaces the timestamp', async () => {
   const [bare] = await decode(recordBatch([{}], { firstTime: -1 }));
   expect(bare).toMatchObject({ key: null, value: null, timestamp: '-1' });
   const [stamped] = await decode(recordBatch([{}], { attributes: 0x08, maxTime: 99 }));
   expect(stamped?.timestamp).toBe('99');
 });
 
-test('offsets that compaction took, at the end too, are no obstacle', async () => {
+test('offsets that compaction removed, also at the end, are skipped', async () => {
   const kept = recordBatch([{ offsetDelta: 2 }, { offsetDelta: 5 }], { lastDelta: 9 });
   expect(await outcome(kept)).toEqual({ delivered: [2, 5], refused: [], next: 10 });
   const none = recordBatch([], { first: 10, lastDelta: 4, count: 0 });
@@ -64,7 +64,7 @@ test('offsets that compaction took, at the end too, are no obstacle', async () =
   expect(await outcome(kept, { from: 3 })).toMatchObject({ delivered: [5], next: 10 });
 });
 
-test('of a transaction that was given up nothing is delivered, of others all', async () => {
+test('records of aborted transactions are not delivered, and all others are', async () => {
   const mark = (type: number, first: number, producerId: number) =>
     recordBatch([{ key: Buffer.from([0, 0, 0, type]), value: Buffer.alloc(6) }], {
       first,
@@ -89,7 +89,7 @@ test('of a transaction that was given up nothing is delivered, of others all', a
   expect(await outcome(rest, { from: 6, aborted })).toMatchObject({ delivered: [8, 9], next: 11 });
 });
 
-describe('what can`t be read is refused by offset, and its neighbours are delivered', () => {
+describe('records that can not be read are refused by offset, and their neighbours are delivered', () => {
   const bad: [string, Buffer, string][] = [
     ['a wrong checksum', recordBatch(two, { first: 2, crc: 1 }), '2-3: the record batch fails its checksum'],
     [
@@ -175,7 +175,7 @@ describe('what can`t be read is refused by offset, and its neighbours are delive
   });
 });
 
-test('what an answer inflates to is bounded: the rest is asked for again', async () => {
+test('the inflated size of a response is limited, and the rest is fetched again', async () => {
   const large = recordBatch([{ value: Buffer.alloc(4_000_000) }], { codec: gzip });
   const batches = Array.from({ length: 20 }, (_, first) => {
     const batch = Buffer.from(large);
@@ -186,7 +186,7 @@ test('what an answer inflates to is bounded: the rest is asked for again', async
   expect(messages.map(({ offset }) => offset)).toEqual(['0', '1']);
 });
 
-test('whatever bytes a broker sends, a reader gets an answer and comes further', async () => {
+test('for any bytes from a broker the reader makes progress', async () => {
   const record = encodeRecord({ key: 'gate', value: Buffer.alloc(200, 1), headers: [['stream_id', 'gate']] });
   const good = [
     recordBatch(two, { first: 0 }),
