@@ -76,11 +76,14 @@ async function open({ prefix, ...target }: Options) {
   return { reader, bucket, prefix: from };
 }
 
+/** S3 gives times in whole seconds: of two objects of a second, the one with the later key is first. */
+const newestFirst = (a: ListedObject, b: ListedObject) => b.stored - a.stored || b.key.localeCompare(a.key);
+
 /** The newest objects, the newest first, and how many there are. Only as many as `limit` are kept. */
 async function newestOf(objects: AsyncIterable<ListedObject>, limit: number) {
   let newest: ListedObject[] = [];
   const found = { count: 0, bytes: 0 };
-  const cut = () => newest.sort((a, b) => b.stored - a.stored || b.key.localeCompare(a.key)).slice(0, limit);
+  const cut = () => newest.sort(newestFirst).slice(0, limit);
   for await (const object of objects) {
     found.count++;
     found.bytes += object.size;
@@ -96,8 +99,7 @@ export async function newestBelow(reader: FolderReader, prefix: string): Promise
   const folders = dated.length > 0 ? dated.slice(-1) : names;
   if (folders.length === 0) return (await newestOf(objectsOf(reader, prefix), 1)).newest;
   const found = await inParallel(folders, 16, (name) => newestBelow(reader, `${prefix}${name}/`));
-  const [newest, ...others] = found.flat();
-  return newest ? [others.reduce((one, other) => (other.stored > one.stored ? other : one), newest)] : [];
+  return found.flat().sort(newestFirst).slice(0, 1);
 }
 
 /** Errors of the file system that the name of an object causes. */
