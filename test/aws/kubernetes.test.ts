@@ -3,7 +3,14 @@ import { parse } from 'yaml';
 import { manifests } from '../../infra/kubernetes.ts';
 import type { KubernetesObject } from '../../infra/kubernetes-object.ts';
 import { type Stage, stageOf } from '../../infra/stages.ts';
-import { type Cluster, definitions, hasGo, karpenterSource, startCluster } from './kubernetes/server.ts';
+import {
+  type Cluster,
+  definitions,
+  hasGo,
+  karpenterSource,
+  olderNodePools,
+  startCluster,
+} from './kubernetes/server.ts';
 
 type Eks = Extract<Stage['inference'], { backend: 'eks' }>;
 
@@ -28,12 +35,13 @@ function pathOf({ apiVersion, kind, metadata: { namespace, name } }: KubernetesO
   return `${api}${namespace ? `/namespaces/${namespace}` : ''}/${plural}/${name}`;
 }
 
+const DEFINITION = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
+
 // Nothing here schedules or runs a pod: what is proven is what the API server itself checks.
 describe.skipIf(!(await hasGo()))('a real Kubernetes API server, with what Karpenter and KEDA add', () => {
   let cluster: Cluster;
   beforeAll(async () => {
     cluster = await startCluster();
-    const DEFINITION = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
     for (const text of await definitions()) {
       const definition = parse(text);
       expect((await cluster.apply(`${DEFINITION}/${definition.metadata.name}`, definition)).status).toBe(201);
@@ -140,5 +148,22 @@ describe.skipIf(!(await hasGo()))('a real Kubernetes API server, with what Karpe
     const [, line = ''] =
       /((?:"[\w-]+", [^\n]*\n\s*)*"[\w-]+", [^\n]*\.Info\("launched nodeclaim"\))/.exec(source) ?? [];
     expect(line).toContain('"capacity-type"');
+  });
+
+  // The last one: it takes the newer definition away.
+  test('takes the node pool by an older Karpenter, too, which refuses labels of kubernetes.io for nodes', async () => {
+    const older = parse(await olderNodePools());
+    const definition = `${DEFINITION}/${older.metadata.name}`;
+    await cluster.ask('DELETE', definition);
+    const gone = async () => expect((await cluster.ask('GET', definition)).status).toBe(404);
+    await vi.waitFor(gone, { timeout: 30_000, interval: 200 });
+    expect((await cluster.apply(definition, older)).status).toBe(201);
+    const pool = render('production').find(({ kind }) => kind === 'NodePool') as any;
+    const taken = async () => expect((await cluster.apply(pathOf(pool), pool)).status).toBe(201);
+    await vi.waitFor(taken, { timeout: 30_000, interval: 200 });
+    const labelled = structuredClone(pool);
+    labelled.spec.template.metadata = { labels: { 'app.kubernetes.io/name': 'model' } };
+    const { body } = await cluster.apply(pathOf(pool), labelled);
+    expect(body.message).toContain('label domain "kubernetes.io" is restricted');
   });
 });

@@ -15,12 +15,14 @@ const TOKEN = 'of-this-test-alone';
 const START_MS = 120_000;
 const run = promisify(execFile);
 
+const NODE_POOLS = 'pkg/apis/crds/karpenter.sh_nodepools.yaml';
+
 /** Definitions of resources as their projects ship them: a Go module, its sum, and its folder. */
 const DEFINITIONS = [
   {
     module: 'sigs.k8s.io/karpenter@v1.11.2',
     sum: 'h1:XBI4hksFZ44yKVNN2vMvrKqnsfu2zrjg8HCcRsYY78Y=',
-    files: ['pkg/apis/crds/karpenter.sh_nodepools.yaml'],
+    files: [NODE_POOLS],
   },
   {
     module: 'github.com/kedacore/keda/v2@v2.20.2',
@@ -28,6 +30,12 @@ const DEFINITIONS = [
     files: ['scaledobjects', 'triggerauthentications'].map((kind) => `config/crd/bases/keda.sh_${kind}.yaml`),
   },
 ];
+
+/** The last version of Karpenter that restricts the labels of nodes. Auto Mode does not tell which one it runs. */
+const OLDER_KARPENTER = {
+  module: 'sigs.k8s.io/karpenter@v1.8.2',
+  sum: 'h1:HvgnZuZZarg7gdEXIecx6lV/QHNCQj6mHg0mI65ztRU=',
+};
 
 export interface Answer {
   status: number;
@@ -78,6 +86,12 @@ async function filesOf({ module, sum }: { module: string; sum: string }, files: 
 /** @returns the definitions of what Karpenter and KEDA add, as YAML */
 export async function definitions(): Promise<string[]> {
   return (await Promise.all(DEFINITIONS.map((one) => filesOf(one, one.files)))).flat();
+}
+
+/** @returns the older definition of a node pool, as YAML */
+export async function olderNodePools(): Promise<string> {
+  const [text = ''] = await filesOf(OLDER_KARPENTER, [NODE_POOLS]);
+  return text;
 }
 
 /** @returns a file of Karpenter's, as text */
