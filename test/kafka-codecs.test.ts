@@ -32,7 +32,7 @@ describe.each(Object.entries(codecs))('%s', (_name, [codec, compress]) => {
     );
   });
 
-  test('of a bomb gives the first bytes alone', async () => {
+  test('of a decompression bomb returns the first bytes only', async () => {
     const bomb = compress(Buffer.alloc(60_000_000));
     const before = process.memoryUsage.rss();
     const { bytes, isCut } = await inflate(codec, bomb, LIMIT);
@@ -40,7 +40,7 @@ describe.each(Object.entries(codecs))('%s', (_name, [codec, compress]) => {
     expect(process.memoryUsage.rss() - before).toBeLessThan(50_000_000);
   });
 
-  test('of damaged bytes gives something or says that they are damaged', async () => {
+  test('of damaged bytes returns bytes or a CodecError', async () => {
     const good = compress(Buffer.from('the same again, the same again, '.repeat(200)));
     const place = fc.tuple(fc.nat(good.length - 1), fc.nat(255));
     await fc.assert(

@@ -40,7 +40,7 @@ const errorOf = async (url: string, signal?: AbortSignal) => {
   return { error, ms: performance.now() - began };
 };
 
-test.each(SCHEMES)('%s: what is not there is said soon, and not the password', async (scheme) => {
+test.each(SCHEMES)('%s: an unreachable source is reported soon, without the password', async (scheme) => {
   const url = scheme === 'file' ? 'file:///nowhere/clip.mp4' : `${scheme}://admin:secret@127.0.0.1:1/x`;
   const { error, ms } = await errorOf(url);
   expect(error).toBeInstanceOf(SourceError);
@@ -55,7 +55,7 @@ test.each(network)('%s: no link-local address is reached', async (scheme) => {
   expect(error?.message).toMatch(/link-local|169\.254/);
 });
 
-test.each(network)('%s: to open what says nothing ends when it is told to', async (scheme) => {
+test.each(network)('%s: opening a silent source ends when it is aborted', async (scheme) => {
   const port = await listen(createServer((socket) => socket.on('error', () => {})));
   // Of itself it would end long after the test.
   const url = `${scheme}://127.0.0.1:${port}/x`;

@@ -205,7 +205,7 @@ describe.each(forms)('$stage.name, pictures $PICTURES', ({ stage, PICTURES }) =>
     handler = (event) => module.handler(event, A_MINUTE);
   });
 
-  test('what it can never process lies in failed/, and everything else is done as without it', async () => {
+  test('records that it can never process go to failed/, and the others are processed as without them', async () => {
     const [first, ...rest] = good();
     const clean = await afresh(() => handler(eventOf(good())));
     expect(clean.some((one) => one.startsWith('failed/'))).toBe(false);
@@ -218,7 +218,7 @@ describe.each(forms)('$stage.name, pictures $PICTURES', ({ stage, PICTURES }) =>
     expect(failed.reason).toMatch(/\w+ \w+/);
   });
 
-  test('what time can cure fails the batch, and puts nothing away', async () => {
+  test('a temporary fault fails the batch, and writes nothing to failed/', async () => {
     const away = await afresh(async () => {
       world.writesLeft = 0;
       await expect(handler(eventOf(good()))).rejects.toThrow();
@@ -227,7 +227,7 @@ describe.each(forms)('$stage.name, pictures $PICTURES', ({ stage, PICTURES }) =>
     expect(away).toEqual(await afresh(async () => {}));
   });
 
-  test('a batch that is delivered again, or was broken off after any write, ends as one that was not', async () => {
+  test('a batch that is delivered again, also after a crash at any write, gives the same result', async () => {
     const event = eventOf(good());
     let writes = 0;
     const whole = await afresh(async () => {

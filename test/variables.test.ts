@@ -114,7 +114,7 @@ const PORTS = (Object.keys(variables) as VariableName[]).filter(
   (name) => name.endsWith('PORT') && readConfig([name], {})[name] !== undefined,
 );
 
-test.each(PORTS)('who finds the port of %s taken is told of it, though it is not set', (name) => {
+test.each(PORTS)('a taken port of %s is an error that names the variable, even if it is not set', (name) => {
   onTestFinished(() => void vi.restoreAllMocks());
   vi.stubEnv(name, undefined);
   vi.spyOn(process, 'exit').mockImplementation(() => undefined as never);

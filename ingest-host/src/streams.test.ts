@@ -18,7 +18,7 @@ test('YAML and JSON give the same streams, with defaults filled in', () => {
   expect(parse(json)).toEqual(expected);
 });
 
-test('what is sent of a camera, and when', () => {
+test('frames that are sent of a camera', () => {
   const yaml = `- id: yard
   url: rtsp://cam/1
   region: [0, 0.25, 0.5, 1]
@@ -87,7 +87,7 @@ test.each([
   ['id: roof', 'roof', "'url' is invalid"],
   ['url: rtsp://admin:secret@cam/2', undefined, "'id' is invalid"],
   ['id: yard\n  url: z', 'yard', "id 'yard' is there twice"],
-])('what is wrong with the stream of %j is named, and the others are read', (wrong, id, message) => {
+])('an error in the stream %j is named, and the other streams are read', (wrong, id, message) => {
   const text = `- id: yard\n  url: x\n- ${wrong}\n- id: door\n  url: y\n`;
   const { specs, problems } = parseStreams(text, defaults, 'streams.yaml');
   expect(specs.map((spec) => [spec.id, spec.url])).toEqual([
@@ -99,7 +99,7 @@ test.each([
   expect(JSON.stringify(problems)).not.toContain('secret');
 });
 
-test('streams with tracks or events and too few frames for them are told', () => {
+test('streams whose frame rate is too low for tracks or events are named', () => {
   const list = [
     { id: 'slow', url: 'x', frame_rate: 0.45, scene: { tracks: {} } },
     { id: 'fast', url: 'x', frame_rate: 5, scene: { tracks: {} } },

@@ -140,7 +140,7 @@ test.each([6, 8, 12, 17, 25])('30 frames/s asked of a pipeline of %i: within the
 const FOUR = { ...THREE, d: { fps: 10 } };
 
 test.each([5, 7, 10, 14, 20, 40])(
-  'of a pipeline of %i that begins cold, each minute is within the bound, from the first frame on',
+  'with %i cameras and a cold start, the latency of each minute is within the bound',
   (capacity) => {
     const simulation = new Simulation(FOUR).run(4, Math.min(capacity, 5)).run(56, capacity);
     expect(simulation.last(60).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);

@@ -70,7 +70,7 @@ test('of what waits, the largest preferred size that it makes starts at once; wh
   expect(sizesNow()).toEqual([2, 4, 4, 2]);
 });
 
-test('what is fewer than the smallest preferred size goes as it is when its delay is over', async () => {
+test('fewer pictures than the smallest preferred size run as they are once the delay is over', async () => {
   const { batcher, batches } = start({ sizes: [8, 25], maxDelayMs: 20 });
   for (let item = 0; item < 5; item++) void batcher.add(item);
   await sleep(60);

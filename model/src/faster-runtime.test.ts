@@ -52,7 +52,7 @@ test.each([
   expect(new Set([chosen, other])).toEqual(new Set([a.use, b.use]));
 });
 
-test('what was measured is kept for each model, and said', async () => {
+test('the measurement is cached for each model, and reported', async () => {
   const again = () => [runtime('cpu', 5), runtime('openvino', 20)] as const;
   const [first] = again();
   await fasterRuntime(first.use, again()[1].use, options('1'), 100);

@@ -111,7 +111,7 @@ test('pictures that would take minutes are refused, and a small one of another c
   await detector.close();
 });
 
-test('the pictures of a client that has gone leave the queue', async () => {
+test('pictures of a disconnected client are removed from the queue', async () => {
   const path = await writeColourModel(join(folder, 'colours.onnx'), {});
   const detector = await loadDetector(path, options);
   const gone = new AbortController();

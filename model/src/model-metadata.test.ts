@@ -22,7 +22,7 @@ test('what Ultralytics writes', () => {
   });
 });
 
-test('what is missing or senseless is left out; a class without a name gets one', () => {
+test('missing or invalid metadata is ignored, and a class without a name gets one', () => {
   expect(readMetadata(properties({ stride: 'x', imgsz: '[]', iou: '7', names: '{}' }))).toEqual({});
   expect(readMetadata(properties({ names: "{1: 'b', 3: 'd'}" })).names).toEqual([
     'class 0',

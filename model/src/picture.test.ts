@@ -218,7 +218,7 @@ function plainBlue(width: number, height: number): Promise<Buffer> {
     .toBuffer();
 }
 
-test('a fault of the server while it scales is none of the picture', async () => {
+test('an internal error while scaling is not reported as an error of the picture', async () => {
   const bytes = await plain(128, 72).jpeg().toBuffer();
   const header = readPictureHeader(bytes, { maxPixels: MAX_PIXELS });
   const scale = () => Promise.reject(new RangeError('Array buffer allocation failed'));

@@ -38,7 +38,7 @@ test('two that need Python at once install it once, or beside each other', async
   expect(notes).toHaveLength(2);
 });
 
-test('without Python, what is needed is said', async () => {
+test('without Python the error says what is needed', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'quantise-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   vi.stubEnv('PATH', folder);

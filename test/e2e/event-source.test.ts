@@ -20,7 +20,7 @@ async function newTopic(partitions: number, error: (message: string, extra: obje
   return { topic, groupId, bootstrap, kafka, admin, producer, close };
 }
 
-test('what Kafka deletes before it is read is told of, with its number, and the rest is read', async ({
+test('records that Kafka deletes before they are read are reported with their number, and the rest is read', async ({
   onTestFinished,
 }) => {
   const told: object[] = [];
@@ -58,7 +58,7 @@ test('what Kafka deletes before it is read is told of, with its number, and the 
   });
 });
 
-test('what is done with is committed after a rejoin too, though no further record comes', async ({
+test('finished records are committed after a rejoin, even if no further record comes', async ({
   onTestFinished,
 }) => {
   const { topic, groupId, bootstrap, kafka, admin, producer, close } = await newTopic(2);

@@ -129,7 +129,7 @@ test('a second process takes over its share, and all of it when the first one st
   }
 });
 
-test('what can not be processed goes to failed/, whole, and holds up nothing', async () => {
+test('a record that can not be processed goes to failed/ whole, and blocks nothing', async () => {
   const { frames: topic, detections, env, prefix } = names();
   await rig.createTopics([topic, detections], 1);
   const good = [rig.frame('gate', 0), rig.frame('gate', 2)];
@@ -162,7 +162,7 @@ test('SIGTERM ends a process within the time it has, with everything done commit
   expect(await rig.lag('detect', topic)).toBe(0);
 });
 
-test('a batch that fails for ever goes to the on-failure destination, and the next one comes', async () => {
+test('a batch that always fails goes to the on-failure destination, and the next one is delivered', async () => {
   const { frames: topic, detections, env } = names();
   await rig.createTopics([topic, detections], 1);
   const away = { ...env, INFERENCE_SERVICE_URL: 'http://127.0.0.1:1' };

@@ -57,7 +57,7 @@ test('a camera that freezes without closing its connection is opened again', asy
   await expect.poll(count, { timeout: 10_000 }).toBeGreaterThan(before + 5);
 });
 
-test('a camera that is gone is read by its fallback, until it is back', async () => {
+test('a lost camera is replaced by its fallback URL until it is back', async () => {
   const [first, second] = [await cameras(), await cameras()];
   const main = await proxy(first.url);
   const collecting = collectingIngest();

@@ -127,7 +127,7 @@ test('a missing topic is named, and published to once it is there; health and me
   expect((await readFrames(topic)).frames).toHaveLength(acknowledged);
 });
 
-test('a stream is thinned to its floor while nobody reads, and not any more once somebody keeps up', async () => {
+test('a stream is thinned to its minimum while no consumer reads, and no more once one keeps up', async () => {
   const [topic, seen] = [await createTopic('thin'), await createTopic('seen')];
   const groupId = unique('thin');
   const ingest = start(topic, [{ id: 'yard', url: `${cameras.url}/yard`, frame_rate: 25 }], {
@@ -168,7 +168,7 @@ test('a file is published whole, as fast as it goes, by the command of the forme
   expect(numbersOf(frames, 'gate')).toEqual(Array.from({ length: 100 }, (_, index) => index));
 });
 
-test('broker gone and back: bounded in bytes, counted, in order, no number twice', async () => {
+test('during a broker outage frames are limited in bytes, counted, in order and without duplicates', async () => {
   const topic = await createTopic('outage');
   const yard = { id: 'yard', url: `${cameras.url}/noise`, frame_rate: 25, quality: 95 };
   const ingest = start(topic, [yard], { BUFFER_SECONDS: '60', BUFFER_BYTES: '5000000' });

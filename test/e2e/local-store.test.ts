@@ -117,7 +117,7 @@ it('the credentials are made once, and are for their owner alone', async () => {
   await rm(other, { recursive: true });
 });
 
-it('who adds to an object leaves what others wrote', async () => {
+it('a merge into an object keeps the lines of other writers', async () => {
   const settings = { S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3.url };
   Object.assign(process.env, s3.credentials);
   const store = createStore(settings);

@@ -135,7 +135,7 @@ test('the runtime gets frames in the sizes that --batch-sizes prefers', async ()
   }
 });
 
-test('told to stop, it finishes what it has begun, then exits 0', async () => {
+test('at SIGTERM the server finishes its requests, then exits 0', async () => {
   const own = await startModel(['--threads', '1'], { SHUTDOWN_GRACE_SECONDS: '20' });
   const frames = Array.from({ length: 10 }, (_, index) => ({
     frame_number: index,

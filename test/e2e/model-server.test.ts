@@ -320,7 +320,7 @@ test('a request whose deadline passes gets 504; the next one its answer', async 
   expect((await post('/predict', predictBody([blue]))).status).toBe(200);
 });
 
-test('work of a client that has gone is not begun', async () => {
+test('requests of a disconnected client are not begun', async () => {
   const gone = new AbortController();
   const many = Array.from({ length: 20 }, () => people).flat();
   const before = await framesInferred();

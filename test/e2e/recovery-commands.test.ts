@@ -190,7 +190,7 @@ describe('of frames 1 and 2', () => {
     await consumer.disconnect();
   }
 
-  test('the audit tells what is on its way from what is lost', async () => {
+  test('the audit distinguishes frames in flight from lost frames', async () => {
     const { framesTopic, detectionsTopic } = options;
     const group = unique('group');
     env.KAFKA_GROUP_ID = group;
@@ -334,7 +334,7 @@ describe('of frames 1 and 2', () => {
     });
   });
 
-  test('what can not be put back is named, and all others are put back', async () => {
+  test('entries that can not be redriven are named, and all others are redriven', async () => {
     const topics = [unique('away-a'), options.framesTopic, unique('away-b')];
     // Another pipeline's.
     await withAdmin(rig.kafka, (admin) => ensureTopics(admin, [{ topic: String(topics[0]), partitions: 1 }]));

@@ -217,7 +217,7 @@ test('a failed record is listed with its reason, put back on its topic as it was
   expect(await Array.fromAsync(options.bucket.list('failed/'))).toEqual([]);
 });
 
-test('what a poller or any other stage put into failed/ is accounted for', async () => {
+test('dead letters of the poller and of any other stage are accounted for', async () => {
   const frames = [await spotFrame(1), await spotFrame(2)];
   const options = await rig.publish(frames);
   await rig.fail(options.framesTopic, () => 'too large for any invocation', 'event-source');
@@ -235,7 +235,7 @@ test('what a poller or any other stage put into failed/ is accounted for', async
   expect(await audit(options)).toMatchObject({ failed: 2, missing: [], both: ['yard/s1/2'] });
 });
 
-test('what a former cluster put into failed/ under the key of a frame hides no loss of the frame', async () => {
+test('a dead letter of a former cluster under the key of a frame does not hide its loss', async () => {
   const [first, second] = [await spotFrame(0), await spotFrame(1)];
   const options = await rig.publish([first]);
   const { framesTopic: topic, config } = options;

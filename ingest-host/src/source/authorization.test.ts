@@ -52,7 +52,7 @@ test('two challenges in one header are two', () => {
   expect(authorization.header('GET', '/')).toMatch(/^Digest .*realm="cam"/);
 });
 
-test('the strongest of what is offered; Basic where there is nothing else', () => {
+test('uses the strongest Digest algorithm that is offered, and Basic only if there is no other', () => {
   const authorization = new Authorization({ user: 'admin', password: 'p@ss' });
   authorization.challenge([
     'Basic realm="x"',
@@ -109,7 +109,7 @@ test('a request is repeated once for the password, and while its nonce is too ol
   ]);
 });
 
-test('a password without a user is one; nothing is none', () => {
+test('a URL with only a password has credentials, and one without both has none', () => {
   const authorization = authorizationOf(new URL('rtsp://:p@h/'));
   authorization?.challenge(['Basic realm="x"']);
   expect(authorization?.header('GET', '/')).toBe(`Basic ${btoa(':p')}`);

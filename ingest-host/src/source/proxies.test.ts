@@ -187,44 +187,37 @@ test('a request before the SETUP of a group is passed on as it is', async () => 
 test.each([
   ['s1', 's2'],
   ['3', '4'],
-])(
-  'of sessions that a camera begins for each track, all are asked to play, and FFmpeg knows of one: %s, %s',
-  async (...ids) => {
-    const { ffmpeg, camera, say } = await joined();
-    for (const track of [1, 2, 3]) {
-      const transport = `Transport: RTP/AVP/TCP;unicast;interleaved=${2 * track - 2}-${2 * track - 1}`;
-      await say(
-        ffmpeg,
-        `SETUP rtsp://h/x/${track} RTSP/1.0\r\nCSeq: ${track}\r\n${transport}\r\n\r\n`,
-        camera,
-      );
-      // The third belongs to the one before.
-      const session = ids[track - 1] ? `Session: ${ids[track - 1]};timeout=60\r\n` : '';
-      const answer = `RTSP/1.0 200 OK\r\nCSeq: ${track}\r\n${session}${transport}\r\n\r\n`;
-      await say(camera, answer, ffmpeg);
-    }
-    const play = `PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 3\r\nSession: ${ids[0]}\r\nRange: npt=0-\r\n\r\n`;
-    ffmpeg.write(play);
-    let asked = '';
-    camera.on('data', (bytes) => {
-      asked += bytes;
-    });
-    await expect.poll(() => asked).toBe(play + play.replace(`Session: ${ids[0]}`, `Session: ${ids[1]}`));
-    const playing = `RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: ${ids[0]}\r\n\r\n`;
-    const report = '$\x01\x00\x08\x80\xc8\x00\x01\x00\x00\x00\x07';
-    camera.write(playing + playing.replace(`Session: ${ids[0]}`, `Session: ${ids[1]}`) + report, 'latin1');
-    let came = '';
-    ffmpeg.on('data', (bytes) => {
-      came += bytes.toString('latin1');
-    });
-    await expect.poll(() => came).toBe(playing + report);
-  },
-);
+])('a camera with a session for each track gets PLAY for all of them: %s, %s', async (...ids) => {
+  const { ffmpeg, camera, say } = await joined();
+  for (const track of [1, 2, 3]) {
+    const transport = `Transport: RTP/AVP/TCP;unicast;interleaved=${2 * track - 2}-${2 * track - 1}`;
+    await say(ffmpeg, `SETUP rtsp://h/x/${track} RTSP/1.0\r\nCSeq: ${track}\r\n${transport}\r\n\r\n`, camera);
+    // The third belongs to the one before.
+    const session = ids[track - 1] ? `Session: ${ids[track - 1]};timeout=60\r\n` : '';
+    const answer = `RTSP/1.0 200 OK\r\nCSeq: ${track}\r\n${session}${transport}\r\n\r\n`;
+    await say(camera, answer, ffmpeg);
+  }
+  const play = `PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 3\r\nSession: ${ids[0]}\r\nRange: npt=0-\r\n\r\n`;
+  ffmpeg.write(play);
+  let asked = '';
+  camera.on('data', (bytes) => {
+    asked += bytes;
+  });
+  await expect.poll(() => asked).toBe(play + play.replace(`Session: ${ids[0]}`, `Session: ${ids[1]}`));
+  const playing = `RTSP/1.0 200 OK\r\nCSeq: 3\r\nSession: ${ids[0]}\r\n\r\n`;
+  const report = '$\x01\x00\x08\x80\xc8\x00\x01\x00\x00\x00\x07';
+  camera.write(playing + playing.replace(`Session: ${ids[0]}`, `Session: ${ids[1]}`) + report, 'latin1');
+  let came = '';
+  ffmpeg.on('data', (bytes) => {
+    came += bytes.toString('latin1');
+  });
+  await expect.poll(() => came).toBe(playing + report);
+});
 
 test.each([
   ['', 'a=range:clock=20261125T070000Z-20261125T071000.5Z\r\n'],
   ['#clock=20261125T070000Z-20261125T071000.5Z', ''],
-])('of a recording, the stretch of time in %j or %j is played', async (part, line) => {
+])('the time range of a recording in %j or %j is played', async (part, line) => {
   const { proxy, ffmpeg, camera, say } = await joined('', part);
   await say(ffmpeg, DESCRIBE, camera);
   const body = (range: string) => `v=0\r\n${range}m=video 0 RTP/AVP 96\r\n`;
@@ -284,7 +277,7 @@ test('the POST of a tunnel is sent again where each nonce is good for one reques
 const PAGE =
   'POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: https://evil.example\r\nContent-Length: 2\r\n\r\n{}';
 
-test('what else comes to the door of an RTSP camera gets neither to it nor in the way', async () => {
+test('other clients of the RTSP proxy do not reach the camera, and do not disturb FFmpeg', async () => {
   const camera = await startCamera();
   const proxy = await RtspProxy.open(new URL(`rtsp://admin:secret@${camera.place}/x`));
   onTestFinished(() => proxy.close());
@@ -323,7 +316,7 @@ test('a password that goes over TLS is not sent to a port of the host without it
 });
 
 test.each(['GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', PAGE, '\x16\x03\x01\r\n\r\n'])(
-  'what is no request to a proxy is no fault of the camera: %j',
+  'a request that is not for a proxy is closed, and is no error of the camera: %j',
   async (text) => {
     const camera = await startCamera();
     const proxy = await HttpProxy.open(new URL(`http://${camera.place}/x`));

@@ -117,7 +117,7 @@ test('H.264: of a stream that never says which pictures go, no more are kept tha
   expect(afterLoss).toContain('broken');
 });
 
-test('of a picture that is made of units alone, only so many are looked at', () => {
+test('at most 1,000 NAL units of a picture are read', () => {
   expect([...nalUnits(Buffer.concat(Array(5_000).fill(parameters(0))), () => false)]).toHaveLength(1_000);
 });
 

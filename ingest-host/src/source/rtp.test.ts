@@ -81,7 +81,7 @@ test('the picture after a gap is marked with what was lost before it', () => {
   expect(marks(flat, (index) => index !== 4)).toEqual([[5, 3]]);
 });
 
-test('of a key frame only what is before its slices may be missing', () => {
+test('a key frame without packets before its slices is still whole', () => {
   const [sets, slice] = [[7, 8, 6], [5]].map((types) => types.map((type) => [(3 << 5) | type, 1, 2]));
   const all = [...(sets ?? []), ...(slice ?? []), [(3 << 5) | 5, 1, 3]];
   const key = all.map((payload, part) => packet(10 + part, 3600, part === all.length - 1, payload));
@@ -90,7 +90,7 @@ test('of a key frame only what is before its slices may be missing', () => {
   expect([0, 1, 2, 3, 4].map(given)).toEqual([true, true, true, true, false]);
 });
 
-test('what is missing is counted; a camera that marks no picture’s end still has them', () => {
+test('missing packets are counted, also for a camera without marker bits', () => {
   const flat = stream.flat();
   expect(pictures(flat)).toMatchObject({ gaps: 0, lost: 0 });
   expect(pictures(flat.toSpliced(4, 1))).toMatchObject({ gaps: 1, lost: 1 });

@@ -79,15 +79,18 @@ describe.each(Object.keys(heads) as HeadName[])('%s', (name) => {
   });
 
   const isBatched = Object.values(OUTPUTS[name]).every((dims) => dims[0] === 2);
-  test.runIf(isBatched)('sees in a picture what is in it, whatever is in its neighbour', () => {
-    const [one, other] = [outputsOf(name, 1), outputsOf(name, 2)];
-    const mixed = one.map((output, index) => {
-      const half = output.data.length / 2;
-      const data = output.data.slice();
-      data.set(other[index]?.data.subarray(half) ?? [], half);
-      return { ...output, data };
-    });
-    expect(head.decode(mixed, 0, options)).toEqual(head.decode(one, 0, options));
-    expect(head.decode(mixed, 1, options)).toEqual(head.decode(other, 1, options));
-  });
+  test.runIf(isBatched)(
+    'the detections of a picture do not depend on the other pictures of its batch',
+    () => {
+      const [one, other] = [outputsOf(name, 1), outputsOf(name, 2)];
+      const mixed = one.map((output, index) => {
+        const half = output.data.length / 2;
+        const data = output.data.slice();
+        data.set(other[index]?.data.subarray(half) ?? [], half);
+        return { ...output, data };
+      });
+      expect(head.decode(mixed, 0, options)).toEqual(head.decode(one, 0, options));
+      expect(head.decode(mixed, 1, options)).toEqual(head.decode(other, 1, options));
+    },
+  );
 });

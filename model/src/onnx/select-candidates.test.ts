@@ -53,7 +53,7 @@ describe.each(withAnchors.map(({ head, outputs }) => [head, outputs] as const))(
     return decodeSelected(selected, image, head.anchors, options, most);
   };
 
-  test('what is chosen inside the model is what is found outside', async () => {
+  test('candidates selected in the graph equal those selected on the host', async () => {
     const selected = await select(head, output, 1000);
     for (const image of [0, 1]) {
       const expected = byScore(head.decode([output], image, options));
@@ -69,7 +69,7 @@ describe.each(withAnchors.map(({ head, outputs }) => [head, outputs] as const))(
     }
   });
 
-  test('of more candidates than it chooses, the best go on, and it is told', async () => {
+  test('the best candidates are kept when there are too many, and the cut is reported', async () => {
     const all = byScore(head.decode([output], 0, options));
     const most = all.length - 2;
     const { candidates, isCut } = decode(await select(head, output, most), 0, most);

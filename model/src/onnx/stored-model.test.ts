@@ -19,7 +19,7 @@ for (const [row, value] of [60, 60, 50, 50, 0.9].entries()) values[row * 525] = 
 const names = JSON.stringify(Array.from({ length: 80 }, (_, id) => `c${id}`));
 const yolov8 = { outputs: [{ name: 'output0', values, dims: [1, 84, 525] }], metadata: { names } };
 
-test('what becomes of the file does not matter to a runtime that has loaded it, and nothing is left when it is closed', async () => {
+test('changes of the file do not affect a loaded model, and no temporary file remains after close', async () => {
   const path = await writeConstantModel(join(folder, 'overwritten.onnx'), yolov8);
   const { onnx, weights, pool, close } = await readModelFile(path);
   const stored = dirname(onnx);

@@ -43,8 +43,11 @@ test.skipIf(!isOpenvinoCached()).each([1, 3])(
   },
 );
 
-test.skipIf(!isOpenvinoCached())('what OpenVINO can not load is an error in its own words', async () => {
-  const libraries = await openvinoLibraries();
-  const onnx = join(tmpdir(), 'absent.onnx');
-  expect(() => createOpenvinoSession({ libraries, onnx, precision: 'f32' })).toThrow(/^OpenVINO: /);
-});
+test.skipIf(!isOpenvinoCached())(
+  'a model that OpenVINO can not load is an error with its message',
+  async () => {
+    const libraries = await openvinoLibraries();
+    const onnx = join(tmpdir(), 'absent.onnx');
+    expect(() => createOpenvinoSession({ libraries, onnx, precision: 'f32' })).toThrow(/^OpenVINO: /);
+  },
+);

@@ -130,7 +130,7 @@ test('a client that asks again too soon is answered when it was told to, and oth
   expect(answers[2]?.afterMs).toBeGreaterThan(1_900);
 });
 
-test('metrics count what was refused, by the setting', async () => {
+test('metrics count refused requests by the limit that refused them', async () => {
   state.queued = 99;
   await answerTo(headers());
   const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();

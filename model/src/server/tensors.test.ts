@@ -115,7 +115,7 @@ test('tensors wait in the same bounded queue as pictures', async () => {
   expect(detector.queued).toBe(0);
 });
 
-test('a tensor whose client has gone is never run, and leaves its place to others', async () => {
+test('a tensor of a disconnected client is never run, and frees its slot', async () => {
   const begun = [infer([1, SIDE, SIDE]), infer([1, SIDE, SIDE])];
   await until(() => runtime.asked.length === 2);
   for (let round = 0; round < 3; round++) {

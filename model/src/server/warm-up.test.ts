@@ -75,7 +75,7 @@ async function predict(pictures: Buffer[], headers: Record<string, string> = {})
 const health = async () => (await app.inject('/health')).statusCode;
 const awaited = () => runtime.tunings.filter(({ isAwaited }) => isAwaited);
 
-test('while it warms up, /health says so and requests are told', async () => {
+test('during the warm-up /health reports it and requests get 503', async () => {
   detectors.clear();
   const cold = new Detector({ ...options, pool: new TuningRuntime(TUNING_MS) });
   expect((await app.inject('/health')).json()).toEqual({ status: 'warming up' });

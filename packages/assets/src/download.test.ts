@@ -105,7 +105,7 @@ describe('a download', () => {
     expect(requests.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=100000-']);
   });
 
-  it('goes on with what a process that was killed left, and begins anew when that was something else', async () => {
+  it('continues the partial file of a process that was killed, and starts again if that is another file', async () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     await mkdir(join(cache, 'maven', PATH, '..'), { recursive: true });
@@ -121,7 +121,7 @@ describe('a download', () => {
     expect(await left()).toEqual(['it-1.0.jar']);
   });
 
-  it('of another container is left alone while it grows, and taken over long after', async () => {
+  it('of another container is not touched while it grows, and taken over long after', async () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     await mkdir(join(cache, 'maven', PATH, '..'), { recursive: true });
@@ -139,7 +139,7 @@ describe('a download', () => {
     expect(requests.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=200000-']);
   });
 
-  it('that others have taken over is fetched anew, or is theirs', async () => {
+  it("whose partial file another process took over is fetched again, or that process's file is used", async () => {
     const { url } = await serve({ [`/${PATH}`]: CONTENT }, (_request, response) => {
       const rest = async () => {
         await expect.poll(partBytes, { interval: 10, timeout: 10_000 }).toBe(100_000);
@@ -269,7 +269,7 @@ describe('a download', () => {
     },
   );
 
-  it('is not tried while nothing may be fetched', async () => {
+  it('makes no request while offline', async () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     vi.stubEnv('VIDEO_PIPELINE_OFFLINE', '1');

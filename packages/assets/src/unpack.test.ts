@@ -29,7 +29,7 @@ test('the slower of two first starts takes the folder of the faster one, which r
   expect(await readdir(cache)).toEqual(['runtime']);
 });
 
-test('what can not be unpacked is an error, and leaves nothing', async () => {
+test('a broken archive is an error, and leaves no file behind', async () => {
   const broken = folderOnce(join(cache, 'broken'), 'broken.zip', async (partial) => {
     await mkdir(partial);
     throw new Error('no zip');

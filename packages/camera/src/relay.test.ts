@@ -9,7 +9,7 @@ function viewerOf(relay: Relay) {
   return { outlet, letGo, playing: relay.play(outlet, letGo) };
 }
 
-test('who asked for a source that has gone since is let go, and gets nothing of the next', () => {
+test('a client of a source that ended is disconnected, and gets no packet of the next source', () => {
   const relay = new Relay();
   relay.begin(DESCRIPTION, 0);
   const [early, late] = [viewerOf(relay), viewerOf(relay)];

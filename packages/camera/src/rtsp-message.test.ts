@@ -14,7 +14,7 @@ const whole = Buffer.concat([
   packet(12),
 ]);
 
-test('messages and packets are told apart, wherever the bytes are cut', () => {
+test('messages and packets are distinguished, wherever the bytes are cut', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 1, max: 900 })), (sizes) => {
       const messages: Message[] = [];

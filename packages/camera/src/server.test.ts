@@ -168,7 +168,7 @@ test.each(['GET / HTTP/1.1\r\n\r\n', '\x00\x01\x02\r\n\r\n', 'x'.repeat(20_000)]
   },
 );
 
-test('statuses of what can not be done', async () => {
+test('error statuses of invalid requests', async () => {
   const url = await start();
   const one = await client(url);
   expect((await one.request('DESCRIBE', `${url}/nothing`)).status).toBe(404);
@@ -190,7 +190,7 @@ test('TEARDOWN ends the packets, and the connection can be set up again', async 
   expect((await play(one, url)).started.status).toBe(200);
 });
 
-test('a client that falls silent is let go', async () => {
+test('a silent client is disconnected', async () => {
   const url = await start({ sessionTimeoutSeconds: 0.2 });
   const one = await client(url);
   await play(one, url);
@@ -200,7 +200,7 @@ test('a client that falls silent is let go', async () => {
 
 const md5 = (text: string) => createHash('md5').update(text).digest('hex');
 
-test('a client that asks on and on, and reads nothing, is let go', async () => {
+test('a client that sends requests without reading answers is disconnected', async () => {
   const { socket } = await client(await start());
   socket.pause();
   const asked = Buffer.from('OPTIONS * RTSP/1.0\r\nCSeq: 1\r\n\r\n'.repeat(10_000));
@@ -250,7 +250,7 @@ test('a file that is no H.264 video is refused by name', async () => {
   await expect(startCameras({ clips: { yard: '/nowhere.mp4' } })).rejects.toThrow(/can't open video file/);
 });
 
-test('a picture that is due while the server closes breaks nothing, and then no more are sent', async () => {
+test('no picture is sent after the server is closed', async () => {
   let outlet: PacketSink | undefined;
   const stop = vi.fn();
   const play = (to: PacketSink) => {

@@ -9,7 +9,7 @@ import { copied, newestBelow } from './s3.ts';
 const T0 = Date.UTC(2026, 10, 25, 7);
 const hour = 'annotated/gate/date=2026-11-25/hour=07';
 
-test('what can not be copied is named, and all others are copied', async () => {
+test('an object that can not be copied is named, and all others are copied', async () => {
   await using root = await mkdtempDisposable(join(tmpdir(), 'copied-'));
   const folder = join(root.path, 'copies');
   const bucket = new MemoryBucket();

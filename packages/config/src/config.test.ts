@@ -60,7 +60,7 @@ test('sizes of batches come sorted, and without a zero, a fraction or a gap', ()
   }
 });
 
-test('topics of different records are different: a stage would read what it writes', () => {
+test('two topic variables with the same name are an error', () => {
   const names = ['KAFKA_TOPIC', 'KAFKA_DETECTIONS_TOPIC', 'KAFKA_EVENTS_TOPIC'] as const;
   expect(() => readConfig(names, { KAFKA_DETECTIONS_TOPIC: 'video-frames' })).toThrow(
     /^KAFKA_DETECTIONS_TOPIC must not be the topic of other records, too$/,

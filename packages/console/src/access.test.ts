@@ -141,7 +141,7 @@ describe('the page that a request comes from', () => {
 });
 
 describe('the cookie', () => {
-  test('says nothing of the token, is another each time, and ends', async () => {
+  test('does not reveal the token, has a new value each time, and expires', async () => {
     const [first, second] = [(await login()).cookie, (await login()).cookie];
     expect(pairOf(first)).not.toBe(pairOf(second));
     expect(first).toMatch(/; Path=\/video; Max-Age=43200; Secure; HttpOnly; SameSite=Strict$/);
@@ -158,7 +158,7 @@ describe('the cookie', () => {
     );
   });
 
-  test('lets nobody in after the log-out, which another page can not ask for', async () => {
+  test('is invalid after a log-out, which another site can not trigger', async () => {
     const cookie = pairOf((await login()).cookie);
     const out = (headers: Record<string, string>) => ask(locked, '/logout', { cookie, ...headers }, 'POST');
     expect((await out({ 'sec-fetch-site': 'cross-site' })).status).toBe(403);

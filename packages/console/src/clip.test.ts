@@ -41,7 +41,7 @@ test('of no stored picture there is no clip', async () => {
   expect(await clipOfStored([])).toBeUndefined();
 });
 
-test('a stored picture that would cost too much to decode is refused undecoded', async () => {
+test('a stored picture that is too costly to decode is refused undecoded', async () => {
   await expect(clipOfStored([await manyScans(3_000)])).rejects.toThrow('2647 scans, over 100');
 });
 

@@ -40,7 +40,7 @@ describe('with a token', () => {
   });
   afterEach(() => server.close());
 
-  test('a stranger sees the form to log in, and nothing else', async () => {
+  test('without a session the log-in form is the only page', async () => {
     const page = await get('/', { accept: 'text/html' });
     expect(page.status).toBe(401);
     expect(await page.text()).toContain('name="token"');

@@ -65,7 +65,7 @@ test('a choice may name a thousand classes', async () => {
   expect([status, JSON.stringify(body)]).toEqual([413, expect.stringContaining('over 262144 bytes')]);
 });
 
-test("a stream's choice is told with the models there are, tried on the newest picture, and saved", async () => {
+test('the detection settings of a stream are listed with the models, previewed on the newest picture, and saved', async () => {
   const { ask, live, text } = await serve(await inferenceServer());
   expect((await ask()).body).toEqual({ models: MODELS, writable: true });
   expect(await ask('/preview', {})).toMatchObject({ status: 404 });

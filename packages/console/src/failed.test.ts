@@ -20,7 +20,7 @@ const bucketOf = (entries: number) => {
   };
 };
 
-test('a change of many records ends with the client that asked for it', async () => {
+test('a bulk change stops when its client disconnects', async () => {
   const gone = new AbortController();
   const done: string[] = [];
   const act = async ({ key }: { key: string }) => {
@@ -31,7 +31,7 @@ test('a change of many records ends with the client that asked for it', async ()
   expect(done).toHaveLength(3);
 });
 
-test('a change ends after so many entries that were changed or read, and goes on where it ended', async () => {
+test('a bulk change stops at a limit of entries, and continues from there', async () => {
   const { signal } = new AbortController();
   const bucket = bucketOf(3_200) as never;
   expect(await bulk(bucket, {}, signal)).toMatchObject({ count: 500, cursor: 'failed/detect/t-0-00499' });
@@ -45,7 +45,7 @@ test('a change ends after so many entries that were changed or read, and goes on
   expect(new Set(done).size).toBe(640);
 });
 
-test('records that fail again meanwhile are neither put back again nor deleted', async () => {
+test('records that fail again during a bulk change are neither redriven again nor deleted', async () => {
   const { signal } = new AbortController();
   let keys = Array.from({ length: 700 }, (_, i) => `failed/detect/t-0-${10_000 + i}`);
   const times = new Map(keys.map((key) => [key, '2026-11-25T07:00:00Z']));

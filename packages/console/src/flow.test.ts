@@ -72,7 +72,7 @@ test.each([
   expect(stateOf(samples, 25)).toBe(state);
 });
 
-test('what is behind is told by the size of a batch', () => {
+test('a stage counts as behind by its batch size', () => {
   const samples = Array.from({ length: 5 }, (_, i) => ({ time: i * 2_000, rate: 1, lag: 60, latency: null }));
   expect([stateOf(samples, 25), stateOf(samples, 100)]).toEqual(['behind', 'ok']);
 });

@@ -19,7 +19,7 @@ test('what a file of the page imports is a file of the page', () => {
   expect([...names].filter((name) => !page.has(name?.replace(/^\.\//, '') ?? ''))).toEqual([]);
 });
 
-test('a later start takes what an earlier one kept, unless it is of other sources or cut off', async () => {
+test('a later start reuses the bundle of an earlier one, unless its sources changed or it is truncated', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'page-'));
   const file = join(folder, 'console-page.json');
   try {

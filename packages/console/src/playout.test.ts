@@ -28,7 +28,7 @@ test('clocks that differ by an hour change nothing', () => {
   expect(play(3_600_000)).toEqual(play(0));
 });
 
-test('who looks away meanwhile sees the newest, not what was missed', () => {
+test('after a hidden tab returns, the newest picture is shown', () => {
   const playout = new Playout();
   for (let i = 0; i < 1_000; i += 1) playout.push(frame(i * 100), i * 100 + 50);
   expect(playout.due(200_000)?.captured_at).toBe(99_900);

@@ -33,7 +33,7 @@ test('marks of several people are kept by the hour, and can be taken back', asyn
 });
 
 test.each(['{"id-0":', '', 'null', '[1]'])(
-  'marks that were damaged to %j are named, and not written over',
+  'review marks damaged to %j are reported, and not overwritten',
   async (text) => {
     const bucket = new MemoryBucket();
     const key = `reviews/${hourFolder(START)}/marks.json`;

@@ -80,7 +80,7 @@ test('a line does so too, and a stream of which nothing is stored says so', asyn
   expect((await post('yard/lines/preview', gate)).body).toMatchObject({ frames: 0, count: 0, events: [] });
 });
 
-test('what could not be saved is refused in the same words', async () => {
+test('a preview refuses an invalid shape with the same error as a save', async () => {
   const { post } = await serve(walk('door'));
   const crossed = [half[0], half[2], half[1], half[3]];
   for (const path of ['door/zones', 'door/zones/preview']) {
@@ -90,7 +90,7 @@ test('what could not be saved is refused in the same words', async () => {
   }
 });
 
-test('where there is more than can be read in time, what was found by then is told', async () => {
+test('a preview that exceeds its time budget returns what it found by then', async () => {
   const { read } = walk('door');
   const endless: Reader = {
     page: async (prefix) => ({

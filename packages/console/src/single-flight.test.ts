@@ -17,7 +17,7 @@ function work() {
   return { run, end: resolve };
 }
 
-test('what sixty ask for at once is done once, and then anew', async () => {
+test('sixty concurrent callers share one run, and a later call runs again', async () => {
   const shared = singleFlight<string>(1, 4);
   const { run, end } = work();
   const asked = Array.from({ length: 60 }, () => shared('clip', run, waiting().signal));
@@ -39,7 +39,7 @@ test('a few are in work at a time, a few wait, and the rest is refused', async (
   expect(await Promise.all(asked)).toHaveLength(5);
 });
 
-test('what nobody waits for any more is stopped, and what waits in the queue is never begun', async () => {
+test('work without callers is aborted, or removed from the queue', async () => {
   const shared = singleFlight<string>(1, 4);
   const [first, second, third] = [work(), work(), work()];
   const [one, other, queued] = [waiting(), waiting(), waiting()];
@@ -62,7 +62,7 @@ test('what nobody waits for any more is stopped, and what waits in the queue is 
   expect(second.run).not.toHaveBeenCalled();
 });
 
-test('who asks for what is being stopped gets it made anew; an error reaches all who wait', async () => {
+test('a call during an abort starts new work, and an error reaches all callers', async () => {
   const shared = singleFlight<string>(1, 4);
   const [stopped, anew] = [work(), work()];
   const gone = waiting();

@@ -16,7 +16,7 @@ test('of a thousand streams a few are listed, spread over all', async () => {
   expect(listed.at(-1)).toMatch(/s9\d\d/);
 });
 
-test('an object of somebody else, whose key has no time, does not count', async () => {
+test('a foreign object whose key has no time is ignored', async () => {
   const folder = 'annotated/gate/date=2026-11-25/hour=07';
   const objects = ['1000-1.jpg', 'notes.txt'].map((name) => ({
     key: `${folder}/${name}`,

@@ -39,7 +39,7 @@ function put(streams: StreamsFile, shape: Shape): void {
   streams.change((text, where) => putShape(text, 'yard', shape, where));
 }
 
-test('a zone that is put in is there, in the file and for who asks, until it is taken out', () => {
+test('a zone that is added is in the file and in the API until it is removed', () => {
   const streams = open(path);
   expect(streams.scene('yard')).toEqual({ zones: {}, lines: {}, rules: [], excluded: [], writable: true });
   put(streams, zone);
@@ -52,7 +52,7 @@ test('a zone that is put in is there, in the file and for who asks, until it is 
   expect(readdirSync(folder)).toEqual(['streams.yaml']);
 });
 
-test('streams with tracks or events are those whose objects are followed', () => {
+test('streams with tracks or events are listed as tracked', () => {
   const tracked = '- { id: gate, url: a.mp4, scene: { tracks: {} } }\n- { id: door, scene: { tracks: 1 } }\n';
   writeFileSync(path, LIST + tracked);
   expect(open(path).tracked()).toEqual(['gate']);
@@ -66,7 +66,7 @@ test('streams with tracks or events are those whose objects are followed', () =>
   expect([...(fetched.streams(2_000)?.keys() ?? [])]).toEqual(['gate', 'door']);
 });
 
-test('a link goes on pointing to the file, and who may read the file stays', () => {
+test("a symbolic link and the file's permissions are kept", () => {
   chmodSync(path, 0o640);
   const link = join(folder, 'link.yaml');
   symlinkSync('streams.yaml', link);
@@ -76,7 +76,7 @@ test('a link goes on pointing to the file, and who may read the file stays', () 
   expect(statSync(path).mode & 0o777).toBe(0o640);
 });
 
-test('without a file, and where STREAMS goes before it, nothing is written', () => {
+test('without STREAMS_FILE, or with STREAMS set, nothing is written', () => {
   expect(open().scene('yard')).toEqual({ zones: {}, lines: {}, rules: [], excluded: [], writable: false });
   expect(() => put(open(), zone)).toThrow('STREAMS_FILE must name the file to write zones and lines to');
   const given = open(path, '[{"id": "yard", "scene": {"lines": {"gate": {"from": [0, 0], "to": [1, 1]}}}}]');
@@ -85,7 +85,7 @@ test('without a file, and where STREAMS goes before it, nothing is written', () 
   expect(readFileSync(path, 'utf8')).toBe(LIST);
 });
 
-test('a zone that can not be used, or a place that can not be written to, leaves the file as it was', () => {
+test('an invalid zone, or a folder that can not be written to, leaves the file unchanged', () => {
   // No file beside it can have a name that is longer still, which also stops root.
   const long = join(folder, 's'.repeat(250));
   writeFileSync(long, LIST);
@@ -95,7 +95,7 @@ test('a zone that can not be used, or a place that can not be written to, leaves
   expect(readFileSync(long, 'utf8')).toBe(LIST);
 });
 
-test('what is wrong with one stream leaves the others as they are, to be read', () => {
+test('an error in one stream does not affect the others', () => {
   const wrong =
     '- id: gate\n  scene: {zones: {road: {polygon: [[0, 0], [2, 0], [1, 1]]}}}\n- url: rtsp://cam/3\n';
   writeFileSync(path, LIST + wrong);

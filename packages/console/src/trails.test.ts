@@ -17,7 +17,7 @@ function frame(captured_at: number, x: number, track_id?: string): FrameFacts {
   };
 }
 
-test('a trail leads through the places of five seconds, in order, whatever order the frames came in', () => {
+test('a trail has the positions of five seconds, in order of capture', () => {
   const trails = new Trails();
   for (const at of [6_000, 0, 3_000, 1_500, 3_000]) trails.add(frame(at, at / 100, 't'));
   trails.add(frame(3_000, 90, 'other'));
@@ -31,7 +31,7 @@ test('a trail leads through the places of five seconds, in order, whatever order
   expect(trails.of('nobody', 3_000)).toEqual([]);
 });
 
-test('what is a minute old is forgotten', () => {
+test('positions older than a minute are dropped', () => {
   const trails = new Trails();
   trails.add(frame(0, 10, 'gone'));
   trails.add(frame(60_001, 20, 't'));

@@ -20,7 +20,7 @@ async function run(program: string, signal?: NodeJS.Signals) {
   return { exitCode, said };
 }
 
-test('a command that leaves a connection open ends soon, and names it', async () => {
+test('a command with an open connection ends soon, and names what is open', async () => {
   const server = createServer(() => {}).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -31,13 +31,13 @@ test('a command that leaves a connection open ends soon, and names it', async ()
   expect(said).toContain(`ended after 1 s of waiting for: 1 TCPSocketWrap 127.0.0.1:${port},`);
 });
 
-test('one that leaves nothing open ends at once, and says nothing', async () => {
+test('a command without open handles ends at once, and logs nothing', async () => {
   const { exitCode, said } = await run('void life.runCommand(Promise.resolve()); process.exitCode = 3;');
   expect([exitCode, said]).toEqual([3, 'begun\n']);
 });
 
 test.each(['SIGTERM', 'SIGINT'] as const)(
-  '%s: a stop that never ends is ended, and what it waited for is named',
+  '%s: a stop that hangs is forced to end, and names what it waited for',
   async (signal) => {
     const log = '{ error: (message, error) => console.error(message, error.message) }';
     const program = `setInterval(() => {}, 1000); life.onShutdown(() => new Promise(() => {}), ${log}, 300);`;
@@ -47,7 +47,7 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
   },
 );
 
-test('a process that npm started ends when npm is killed, which can not tell it', async () => {
+test('a process that npm started ends when npm is killed', async () => {
   const code = `import * as life from ${LIFECYCLE};
     life.onShutdown(async () => console.log('stopped'), console);
     setInterval(() => {}, 1000);

@@ -14,7 +14,7 @@ function runWith(name: string, other: string, env: NodeJS.ProcessEnv = {}) {
   });
 }
 
-test('a dependency that a pull has brought and nobody has installed is one line with the remedy', () => {
+test('a dependency that is not installed is an error of one line with the remedy', () => {
   const { status, stderr } = runWith('commander', 'absent-package');
   expect(stderr).toMatch(/^Cannot find package 'absent-package' imported from .+: run npm install\n$/);
   expect(status).toBe(1);

@@ -46,6 +46,6 @@ test('hours of pictures and clips that were stored long enough ago are deleted, 
   expect(await readdir(join(bucket, 'clips/yard'))).toEqual([]);
 });
 
-test('a stack that has stored nothing yet has nothing to delete', async () => {
+test('a stack without stored objects has nothing to delete', async () => {
   expect(await removeOldHours(join(tmpdir(), 'no-such-folder'), 2)).toBe(0);
 });

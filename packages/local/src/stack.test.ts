@@ -84,7 +84,7 @@ test('all processes load while Kafka starts, those that need it begin after it, 
   await stack.stop();
 });
 
-test('where Kafka does not start, nothing begins that needs it, and why is told', async () => {
+test('when Kafka does not start, nothing that needs it begins, and the reason is reported', async () => {
   const starting = start();
   await expect.poll(() => loaded.size).toBe(NEED_KAFKA.length + 1);
   kafka.up.reject(new StartError('Kafka ended (1)'));
@@ -101,7 +101,7 @@ test('a stop before the start is done ends what is still loading, and what comes
   expect([...loaded]).toEqual([]);
 });
 
-test('a bucket whose name no S3 would take is refused before anything starts', async () => {
+test('an invalid bucket name is refused before anything starts', async () => {
   vi.stubEnv('S3_BUCKET', '../Frames');
   await expect(start()).rejects.toThrow(
     "S3_BUCKET=../Frames is not a bucket name: 3 to 63 lower-case letters, digits, '-' and '.'",

@@ -109,7 +109,7 @@ function asRgb(jpeg: Buffer): Buffer {
   return jpeg;
 }
 
-describe('what libjpeg only warns of is an error, never a grey picture', () => {
+describe('a warning of libjpeg is an error, and never gives a grey picture', () => {
   test.each<[string, (jpeg: Buffer) => Buffer]>([
     ['half of it', (jpeg) => jpeg.subarray(0, jpeg.length / 2)],
     ['all but its end', (jpeg) => jpeg.subarray(0, -20)],

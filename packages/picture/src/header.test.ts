@@ -121,7 +121,7 @@ describe('is refused by name, undecoded', () => {
   });
 });
 
-test('what is cut off anywhere in its header is refused by name, or left to the decoder', async () => {
+test('a picture truncated in its header is refused with the reason, or left to the decoder', async () => {
   for (const make of [picture().jpeg(), picture().png(), picture().webp()]) {
     const whole = await make.toBuffer();
     for (let length = 0; length < Math.min(700, whole.length); length++) {

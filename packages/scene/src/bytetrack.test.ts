@@ -93,7 +93,7 @@ test('from a state carried over as JSON it goes on as if nothing had happened, a
   expect(restarted).toEqual(whole);
 });
 
-test('of thousands of boxes on one another the surest thousand are followed', () => {
+test('of thousands of overlapping boxes the thousand with the highest confidence are tracked', () => {
   const tracker = new ByteTracker(DEFAULT_TRACKER);
   const boxes = Array.from({ length: 4_000 }, (_, index) => ({
     ...seen(0),

@@ -11,7 +11,7 @@ const LIST = `# my cameras
 `;
 const put = (streamId: string, draft: object) => putDetection(LIST, streamId, draft, 'list');
 
-test('a choice is put into the list, and what else stands there stays', () => {
+test('detection settings are written into the list, and the rest of it is unchanged', () => {
   const text = put('door', { model: 'yard-v2', classes: ['person', 'car'], min_confidence: 0.6 });
   expect(parseScenes(text, 'list').get('door')).toMatchObject({
     model: 'yard-v2',
@@ -22,7 +22,7 @@ test('a choice is put into the list, and what else stands there stays', () => {
   expect(parseScenes(text, 'list').get('yard')?.filters.classes).toEqual(['cat']);
 });
 
-test('what is left out stays, and null takes away', () => {
+test('omitted fields stay, and null removes a field', () => {
   const kept = parseScenes(put('yard', { min_confidence: 0.3 }), 'list').get('yard');
   expect(kept?.filters).toMatchObject({ min_area: 0.1, classes: ['cat'], min_confidence: 0.3 });
   const all = parseScenes(put('yard', { classes: null, model: null }), 'list').get('yard');

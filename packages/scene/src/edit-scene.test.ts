@@ -138,7 +138,7 @@ test.each<[string, string, unknown, string]>([
   expect(() => put(file, stream, name, polygon)).toThrow(message);
 });
 
-test('what is wrong in the list already is told as it stands there', () => {
+test('an error that is in the list already is reported with its line', () => {
   expect(() => put(file.replace('zone: lawn', 'zone: lwan'), 'door', 'gate')).toThrow(
     "streams.yaml: line 10: 'scene.events.0.zone' names 'lwan'",
   );
@@ -223,7 +223,7 @@ describe('taking out', () => {
     expect(Object.keys(parseScenes(put(full, 'yard', '1'), '').get('yard')?.zones ?? {})).toHaveLength(2);
   });
 
-  test('what was put in can be taken out again: the list is as it was', () => {
+  test('removing an added shape restores the list', () => {
     const before = JSON.stringify([{ id: 'yard', scene: { zones: {}, events: [] } }]);
     const after = remove(put(before, 'yard', 'gate', square, true), 'zone', 'gate');
     expect(JSON.parse(after)).toEqual(JSON.parse(before));

@@ -17,7 +17,7 @@ test('a camera is added at the end, and all else stays as it is', () => {
   expect(readCameras(text, '').at(-1)).toMatchObject({ id: 'roof', frame_rate: 5 });
 });
 
-test('one that is there changes, with its scene, its comments and what else it has', () => {
+test('changing a camera keeps its scene, its comments and all other fields', () => {
   const text = put({ id: 'yard', url: 'rtsp://cam/9' });
   expect(text).toBe(LIST.replace('rtsp://admin:secret@cam/1', 'rtsp://cam/9'));
 });

@@ -79,7 +79,7 @@ test('flickering at the border is no event', () => {
   expect(play([entered, left], frames(path))).toEqual([]);
 });
 
-test('who appears in a zone has entered it, who is lost in it has left it', () => {
+test('an object that appears in a zone entered it, and one that is lost in it left it', () => {
   const path = [...stand(700, 20), ...Array<undefined>(30).fill(undefined)];
   const events = play([entered, left], frames(path));
   expect(facts(events)).toEqual([
@@ -94,7 +94,7 @@ test('a short occlusion in a zone is neither a leaving nor an entering', () => {
   expect(facts(play([entered, left], frames(path)))).toEqual([{ type: 'entered_zone', ms: 0, zone: 'yard' }]);
 });
 
-test('a stay is told once, when it has become longer than asked, and again in the next stay', () => {
+test('stayed_longer fires once a stay, when the stay is longer than its limit', () => {
   const rule = { type: 'stayed_longer', name: 'loiter', zone: 'yard', seconds: 2 };
   const path = [...stand(700, 50), ...walk(700, 300, 30), ...walk(300, 700, 30), ...stand(700, 30)];
   const events = play([rule], frames(path));
@@ -135,7 +135,7 @@ test('turning back on the line, standing on it, or going round its end is no cro
   expect(play([rule], frames([...walk(300, 500, 20), ...stand(500, 20), ...walk(500, 300, 20)]))).toEqual([]);
 });
 
-test('a count is told when it goes over, and again after it was not over', () => {
+test('a count fires when it exceeds its limit, and again after it was below', () => {
   const inYard = { type: 'count_over', name: 'crowd', zone: 'yard', count: 1 };
   const anywhere = { type: 'count_over', name: 'all', count: 2 };
   const gone = Array<undefined>(30).fill(undefined);
@@ -168,7 +168,7 @@ const everything = [
   { type: 'count_over', name: 'crowd', zone: 'yard', count: 0 },
 ];
 
-test('stopped after any frame and gone on from its state, a scene gives the same ids and events', () => {
+test('a scene that is restored from its state after any frame gives the same ids and events', () => {
   const config = sceneConfigSchema.parse({ zones: ZONES, lines: LINES, events: everything });
   const list = frames([...walk(300, 700, 15), ...stand(700, 15), ...walk(700, 300, 15), ...stand(300, 8)]);
   const whole = new Scene('cam', config, { prefix: 'annotated' });
@@ -191,7 +191,7 @@ test('frames that come twice, or late, add nothing', () => {
 });
 
 test.each(['', 'null', '{"version":2}', '{"version":1,"tracker":{"at":"x","tracks":[]}}'])(
-  'a state that is none (%j) is as no state',
+  'an invalid state (%j) counts as no state',
   (state) => {
     const config = sceneConfigSchema.parse({ zones: ZONES, events: [entered] });
     const fresh = new Scene('cam', config, { prefix: 'annotated' });

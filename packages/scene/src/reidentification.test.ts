@@ -58,7 +58,7 @@ function idsOf(seconds: Person[][], appearance_seconds: number) {
 const nobody = Array.from({ length: 6 }, (): Person[] => []);
 const red: Person = { x: 40, upper: RED, lower: BLACK };
 
-test('who comes back after six seconds in another place has the id of before; without colours, a new one', () => {
+test('an object that returns elsewhere after six seconds keeps its id by its colours, and without colours gets a new one', () => {
   const walk = [[red], ...nobody, [{ ...red, x: 160 }]];
   const known = idsOf(walk, 20);
   expect(known.at(-1)).toEqual(known[0]);
@@ -75,13 +75,13 @@ test.each<[string, Person, number]>([
   expect(ids.at(-1)).not.toEqual(ids[0]);
 });
 
-test('of two that look alike neither is taken for the other', () => {
+test('of two objects that look alike neither gets the id of the other', () => {
   const twins = [red, { ...red, x: 300 }];
   const ids = idsOf([twins, ...nobody, [{ ...red, x: 160 }]], 20);
   expect(ids[0]).not.toContain(ids.at(-1)?.[0]);
 });
 
-test('who is hidden for a second and seen elsewhere is the same object still', () => {
+test('an object that is hidden for a second and seen elsewhere keeps its id', () => {
   const ids = idsOf([[red], [], [{ ...red, x: 170 }]], 20);
   expect(ids.at(-1)).toEqual(ids[0]);
 });

@@ -54,7 +54,7 @@ test('a byte order mark and merge keys are understood', () => {
   expect(parseScenes(`\uFEFF${JSON.stringify([{ id: 'yard', scene: {} }])}`, 'STREAMS').size).toBe(1);
 });
 
-test('what is wrong with one stream does not touch the others', () => {
+test('an error in one stream does not affect the others', () => {
   const { scenes, problems } = readScenes(`${file}- id: gate\n  scene: 5\n- id: door\n`, 'streams.yaml');
   expect([...scenes.keys()]).toEqual(['yard', 'door']);
   expect(problems).toEqual([

@@ -73,7 +73,7 @@ const walk = (from: number, speed: number) => (ms: number) => {
 const VISIT = { ids: 1, events: { entered_zone: 1, stayed_longer: 1, line_crossed: 1, left_zone: 1 } };
 const visit = film(10, 20, walk(200, 120));
 
-test('a visit is told', () => {
+test('a visit gives its events', () => {
   expect(play(visit)).toEqual(VISIT);
 });
 
@@ -175,7 +175,7 @@ test('a lost object does not count, unless the rule says so', () => {
   expect(play(relay, { ...RULES, events }).events.count_over).toBe(1);
 });
 
-test('a crowd of which one is hidden for a moment is told once', () => {
+test('a crowd with one object hidden for a moment fires once', () => {
   const crowd = film(10, 12, (ms) => [box(600), ...(ms % 2_000 < 1_000 ? [box(1300)] : [])]);
   expect(play(crowd).events.count_over).toBe(1);
 });

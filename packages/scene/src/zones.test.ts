@@ -183,7 +183,7 @@ test.each<[string, Polygon, Polygon[], RegExp]>([
   expect(zoneProblem(polygon, holes)).toMatch(problem);
 });
 
-test('what is right is taken: concave, clockwise or not, with holes that share a border', () => {
+test('valid polygons are accepted: concave, in both directions, with holes that share a border', () => {
   const half: Polygon[] = [
     [
       [0.3, 0.3],

@@ -35,7 +35,7 @@ test('a second run finds nothing to do, and a late batch alone is read by the ne
   expect(await compact(bucket, { now })).toEqual({ objects: 1, frames: 10, written: 1, expired: 0 });
 });
 
-test('what came to an hour while no run looked is taken up, however long the runs were away, or failed', async () => {
+test('objects stored between two runs are compacted by the next run, however late it is', async () => {
   const bucket = new MemoryBucket();
   const of = (hour: number, number: number): Shot => ({
     stream: 'yard',
@@ -106,7 +106,7 @@ function storeDays(bucket: MemoryBucket, days: number): void {
   }
 }
 
-test('what a run asks of the bucket does not grow with its age, and old dates that come late are found', async () => {
+test('the requests of a run do not grow with the age of the bucket, and late old dates are found', async () => {
   const requestsOf = async (days: number) => {
     const bucket = new MemoryBucket();
     storeDays(bucket, days);
@@ -151,7 +151,7 @@ test('folders of others beside the dates and hours are left alone, and no old ma
   expect(held.filter((key) => folders.some((folder) => key.includes(folder)))).toEqual([]);
 });
 
-test('what comes late to an hour of long ago is taken up by the next run, whatever else is done meanwhile', async () => {
+test('a late object of an old hour is compacted by the next run', async () => {
   const bucket = new MemoryBucket();
   const shots = [0, 1, 2].map((number): Shot => ({ stream: 'yard', minute: 1, number, seen: [] }));
   const now = START + 90 * DAY_MS;
@@ -238,7 +238,7 @@ const tablesAlone = (bucket: MemoryBucket): MemoryBucket => {
 };
 
 test.each([0, 1, 2])(
-  'of two runs at once none loses what the other wrote: one stops before its write %i',
+  'of two concurrent runs neither loses rows of the other: one stops before its write %i',
   async (stop) => {
     const bucket = new MemoryBucket();
     const [old, more]: Shot[] = [
@@ -398,7 +398,7 @@ test('NDJSON expires once the tables hold it and it is old enough, never before'
   );
 });
 
-test('a run that is told to stop stops at once, and the next one goes on', async () => {
+test('a run that is aborted stops at once, and the next one continues', async () => {
   const bucket = new MemoryBucket();
   for (const [index, hour] of [0, 1, 2].entries())
     await store(bucket, [{ stream: 'yard', minute: hour * 60, number: index, seen: [] }], index);

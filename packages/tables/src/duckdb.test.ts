@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { openDatabase } from './duckdb.ts';
 
-test('of a database no folder stays behind, however its process ends; closing gives up what runs', async () => {
+test('a database leaves no folder behind, however its process ends, and closing aborts running queries', async () => {
   const module = JSON.stringify(join(import.meta.dirname, 'duckdb.ts'));
   const script = `import { openDatabase } from ${module};
     console.log((await openDatabase()).folder); process.exit(1)`;

@@ -73,7 +73,7 @@ test('of a file only the wanted columns and row groups are read, and each is a f
   await database.close();
 });
 
-test('of a write that a full disk took in part, the rest is written once there is room', async () => {
+test('after a partial write to a full disk, the rest is written once there is space', async () => {
   const { database, bucket, object, signal } = await threeGroups();
   using files = new FileCache(bucket, database.folder, 1e6, 256).use();
   const any = await open(join(database.folder, 'any'), 'w');
@@ -93,7 +93,7 @@ test('of a write that a full disk took in part, the rest is written once there i
   await database.close();
 });
 
-test('the copy of a damaged object gives its room back, and a copy that is gone blames no object', async () => {
+test('the cached copy of a damaged object is deleted, and a missing copy is not an error of the object', async () => {
   const { database, bucket, object, signal } = await threeGroups();
   const cache = new FileCache(bucket, database.folder, 1, 256);
   const blamed = async (spoil: (copy: string) => unknown) => {
@@ -150,7 +150,7 @@ test('a class that never occurs costs one small read a file, and a file without 
   await older.close();
 });
 
-test('of which streams a row group may be is told by bytes, as bounds are sorted, and wherever they are cut', () => {
+test('stream bounds of a row group are compared by bytes, also where they are truncated', () => {
   const between = (least: Buffer, most: Buffer) => ({
     bounds: new Map([['stream_id', [least, most] as const]]),
   });
@@ -195,7 +195,7 @@ test('a page that many files of both tables could fill ends before the range doe
   expect(from).toBe(START + 15 * 60_000 + 1);
 });
 
-test('files that a question reads stay until it is answered, whatever others ask', async () => {
+test('cached files stay until the query that reads them ends', async () => {
   const { database, bucket, object, signal } = await threeGroups();
   const files = new FileCache(bucket, database.folder, 1, 256);
   const kept = async () => (await readdir(database.folder)).filter((name) => name.startsWith('rows-')).length;
@@ -237,7 +237,7 @@ test('several questions at once hold no more parts of files in memory than one',
   await database.close();
 });
 
-test('a version that is replaced while it is read is no mixture', async () => {
+test('an object that is replaced during a read is never mixed with its new version', async () => {
   const { database, bucket, object, signal } = await threeGroups();
   using files = new FileCache(bucket, database.folder, 1e6, 256).use();
   await files.groups(object, everyGroup);

@@ -169,7 +169,7 @@ test(
   CASES * 20_000,
 );
 
-test('an hour that is not over is left, and seen all the same', async () => {
+test('an hour that is not over is not compacted, and is searched nevertheless', async () => {
   const bucket = new MemoryBucket();
   const seen = [{ class_name: 'cat', confidence: 0.9, track: false }];
   await store(bucket, [{ stream: 'yard', minute: 1, number: 0, seen }], 0);
@@ -203,7 +203,7 @@ test('a search goes on after the machine has tidied its temporary files away', a
   await tables.close();
 });
 
-test('lines that are none are left out, and hurt no others', async () => {
+test('invalid lines are skipped, and the others are read', async () => {
   const bucket = new MemoryBucket();
   await store(bucket, [{ stream: 'yard', minute: 1, number: 0, seen: [] }], 0);
   const key = detectionsKey({ streamId: 'yard', capturedAt: START }, { topic: 'd', partition: 0, offset: 9 });
@@ -491,7 +491,7 @@ test('many questions for events do so, too', async () => {
   await tables.close();
 });
 
-test('a question that takes too long says what to ask instead', async () => {
+test('a query that takes too long is an error that says how to narrow it', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1], 6);
   await compact(bucket, { now: START + 5 * HOUR_MS });
@@ -509,7 +509,7 @@ test('a question that takes too long says what to ask instead', async () => {
   await tables.close();
 });
 
-test('a question lists each thing once, and asks of no hour that the tables hold', async () => {
+test('a query lists each folder once, and skips hours that the tables hold', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1, 2, 3, 4], 6);
   await compact(bucket, { now: START + 5 * HOUR_MS });
@@ -538,7 +538,7 @@ test('a question lists each thing once, and asks of no hour that the tables hold
   await tables.close();
 });
 
-test('what comes into the tables between two questions is missing in neither', async () => {
+test('hours compacted between two pages are missing in neither', async () => {
   const bucket = new MemoryBucket();
   await store(bucket, [{ stream: 'yard', minute: 100, number: 0, seen: [] }], 0);
   const tables = new Tables(bucket, { ...NOT_KEPT, manifestsMs: 60_000, openMs: 60_000 });
@@ -568,7 +568,7 @@ test('a file of events that is replaced while it is read does not fail the quest
   await tables.close();
 });
 
-test('what a question reads stays until it is answered, whatever others ask', async () => {
+test('rows of open hours stay until the query that reads them ends', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1, 2, 3], 6);
   const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, keptBytes: 160_000 });

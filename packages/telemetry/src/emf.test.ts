@@ -8,7 +8,7 @@ vi.spyOn(process.stdout, 'write').mockImplementation((text) => {
 });
 afterEach(() => void lines.splice(0));
 
-test('what is emitted is read back, every value of it, over as many documents as CloudWatch needs', () => {
+test('every emitted value is read back, over as many EMF documents as CloudWatch needs', () => {
   const latencies = Array.from({ length: 230 }, (_, index) => index);
   emitMetrics('annotate', 'yard', { FramesAnnotated: 230, CaptureToStored: latencies });
 
@@ -19,7 +19,7 @@ test('what is emitted is read back, every value of it, over as many documents as
   expect(JSON.parse(lines[0] ?? '')._aws.CloudWatchMetrics[0].Namespace).toBe(NAMESPACE);
 });
 
-test('metrics go to the namespace that the environment names, so that stages of one account are told apart', () => {
+test('metrics go to the namespace in METRICS_NAMESPACE, so that stages of one account are separate', () => {
   vi.stubEnv('METRICS_NAMESPACE', 'VideoPipeline/staging');
   emitMetrics('ingest', 'yard', { FramesPublished: 1 });
   vi.unstubAllEnvs();
@@ -27,7 +27,7 @@ test('metrics go to the namespace that the environment names, so that stages of 
   expect(parseMetrics(lines[0] ?? '')?.values).toEqual({ FramesPublished: [1] });
 });
 
-test('of streams beyond any number of cameras, metrics are told together', () => {
+test('metrics of streams beyond the limit are summed up under one name', () => {
   for (let stream = 0; stream < 3_000; stream++)
     emitMetrics('detect', `made-up-${stream}`, { FramesFailed: 1 });
   emitMetrics('detect', 'yard', { FramesFailed: 1 });

@@ -27,7 +27,7 @@ test.each<[string, RequestListener, string]>([
   expect(part).toMatchObject({ ok: false, error: expect.stringContaining(reason) });
 });
 
-test('an error without a message is told by its code', () => {
+test('an error without a message is reported by its code', () => {
   // Of a name with two addresses, neither of which answers.
   const refused = Object.assign(new AggregateError([], ''), { code: 'ECONNREFUSED' });
   expect(messageOf(refused)).toBe('ECONNREFUSED');

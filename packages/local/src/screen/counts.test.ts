@@ -80,7 +80,7 @@ describe('Counts', () => {
     expect(process.memoryUsage().rss - before).toBeLessThan(200e6);
   });
 
-  it('tells of streams whose rate is too low for tracks, as long as it is', () => {
+  it('names streams whose frame rate is too low for tracking', () => {
     const counts = new Counts();
     counts.add(line('yard', { SparseInterval: 2_000 }), 0);
     counts.add(line('door', { SparseInterval: 100_000 }), 0);

@@ -72,7 +72,7 @@ describe('the table', () => {
     ]);
   });
 
-  it('tells what is not as it should be of a part that answers', () => {
+  it('names what is wrong with a part that answers', () => {
     const health = { detect: { ok: true, since: 0, note: 'too few frames' } };
     expect(tableLines({ ...state, health }, plain).at(-1)).toBe('detect: too few frames');
   });

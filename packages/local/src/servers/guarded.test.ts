@@ -109,7 +109,7 @@ describe('a guarded program', () => {
     expect(await goneWithin(pid, 15_000)).toBe(true);
   });
 
-  it('that ends at once gives what it said', async () => {
+  it('that ends at once is an error with its output', async () => {
     const started = startGuarded(program(`console.error('ERROR port 9092 is taken'); process.exit(1);`));
     await expect(started).rejects.toThrow('it ended (1): ERROR port 9092 is taken');
   });
@@ -123,7 +123,7 @@ test('a free port is given once, though its server does not listen yet', async (
 });
 
 describe('a pid file', () => {
-  it('whose number a later process got names nobody', async () => {
+  it('with a process id that was reused names no process', async () => {
     const file = join(folder, 'it.pid');
     await writeFile(file, String(process.pid));
     expect(await ownerOf(file)).toBe(process.pid);

@@ -25,7 +25,7 @@ async function javaThat(body: string) {
 const kept = () => readdir(join(folder, 'cache', 'java-classes'));
 const forEver = new Promise<never>(() => {});
 
-test('the first run lists its classes and an archive is made of the whole lines; the next ones use it', async () => {
+test('the first run lists its classes, an archive is made of them, and the next runs use it', async () => {
   const java = await javaThat('cp "$list" "$archive"');
   const first = sharedClasses(java, folder);
   expect(first.flags).toEqual([`-XX:DumpLoadedClassList=${join(folder, 'classes')}`]);
@@ -39,7 +39,7 @@ test('the first run lists its classes and an archive is made of the whole lines;
   expect(sharedClasses({ ...java, version: '26' }, folder).flags).not.toContain(path);
 });
 
-test('a program that ends first leaves neither half an archive nor a process that makes one', async () => {
+test('a program that ends first leaves no partial archive and no process', async () => {
   const java = await javaThat(': > "$archive"; echo $$ > "$archive.made-by"; exec sleep 100');
   const ended = Promise.withResolvers<void>();
   const archived = sharedClasses(java, folder).keep(ended.promise, 0);

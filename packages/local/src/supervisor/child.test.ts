@@ -98,7 +98,7 @@ describe('a child process', () => {
     ${READY}
   });`;
 
-  it('loads while it is held back, and begins with what is known by then', async () => {
+  it('loads while it is held back, and begins with the variables that are known by then', async () => {
     const lines: string[] = [];
     const asked = Promise.withResolvers<NodeJS.ProcessEnv>();
     const started = startChild({
@@ -155,7 +155,7 @@ describe('a child process', () => {
 });
 
 describe('supervision', () => {
-  it('starts again what ended unasked, and says what it said', async () => {
+  it('restarts a process that ended, and reports its last output', async () => {
     const notes: string[] = [];
     const pids: number[] = [];
     const code = await program(`console.log('frame 3: corrupt'); ${READY}`);
@@ -175,7 +175,7 @@ describe('supervision', () => {
     expect(pids.some((pid) => signalProcess(pid, 0))).toBe(false);
   });
 
-  it('keeps trying, ever more slowly, what does not come up again', async () => {
+  it('retries a process that does not start, with a growing backoff', async () => {
     const notes: string[] = [];
     const code = await program(READY);
     const service = await supervise({
@@ -197,7 +197,7 @@ describe('supervision', () => {
     ]);
   });
 
-  it('does not take a clock that is set for a minute without a fault', async () => {
+  it('does not count a clock change as a minute without a fault', async () => {
     vi.useFakeTimers({ toFake: ['Date'] });
     const clock = setInterval(() => vi.setSystemTime(Date.now() + 3_600_000), 20);
     onTestFinished(() => {

@@ -10,7 +10,7 @@ test.runIf(existsSync('/dev/full'))('a full disk does not end the process that k
   log.close();
 });
 
-test('a folder that is removed does not end it either, and once the folder is back the log goes on', () => {
+test('a removed folder does not end it, and the log continues once the folder is back', () => {
   const folder = mkdtempSync(join(tmpdir(), 'log-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const path = join(folder, 'it.log');
