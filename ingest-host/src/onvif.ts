@@ -9,7 +9,7 @@ import { bound } from './source/rtp-udp.ts';
 
 /** Multicast address of all devices (WS-Discovery 1.1, 2.4). */
 const EVERYONE = { host: '239.255.255.250', port: 3702 };
-const CALL_MS = 5_000;
+const CALL_TIMEOUT_MS = 5_000;
 
 export interface Device {
   /** URL of its device service. */
@@ -105,7 +105,7 @@ export async function profilesOf(address: URL): Promise<Profile[]> {
     ...(address.pathname === '/' ? {} : { path: address.pathname }),
     username: decoded(address.username),
     password: decoded(address.password),
-    timeout: CALL_MS,
+    timeout: CALL_TIMEOUT_MS,
     autoconnect: false,
     // Behind a router a device may report an address that can't be reached: the known one is kept.
     preserveAddress: true,

@@ -8,7 +8,7 @@ const QUERY = ['--query-gpu=index,memory.used,memory.total,utilization.gpu', '--
 /** How long a reading is reused, milliseconds. */
 const FRESH_MS = 2_000;
 /** Timeout of one call of nvidia-smi, and the longest wait of {@link ReadGpus} for it. */
-const CALL_MS = 10_000;
+const CALL_TIMEOUT_MS = 10_000;
 const WAIT_MS = 300;
 const MIB = 2 ** 20;
 
@@ -41,7 +41,7 @@ export async function findGpus(): Promise<ReadGpus | undefined> {
 }
 
 async function query(): Promise<GpuReading[]> {
-  const { stdout } = await run('nvidia-smi', QUERY, { timeout: CALL_MS, killSignal: 'SIGKILL' });
+  const { stdout } = await run('nvidia-smi', QUERY, { timeout: CALL_TIMEOUT_MS, killSignal: 'SIGKILL' });
   return stdout.trim().split('\n').filter(Boolean).map(toReading);
 }
 

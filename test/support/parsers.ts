@@ -14,7 +14,7 @@ import { createAuthenticator } from '../../packages/camera/src/auth.ts';
 import { MalformedMessageError, parseRequest, RtspSplitter } from '../../packages/camera/src/rtsp-message.ts';
 import { acceptTransport, type UdpPair } from '../../packages/camera/src/session.ts';
 import { InferenceClientError } from '../../packages/inference-client/src/client.ts';
-import { decodeAnswer } from '../../packages/inference-client/src/open-inference.ts';
+import { decodeResponse } from '../../packages/inference-client/src/open-inference.ts';
 import { decodePredict } from '../../packages/inference-client/src/predict.ts';
 import { parseTime } from '../../packages/lifecycle/src/parse-time.ts';
 import { frameRate, positiveInteger } from '../../packages/local/src/command-line.ts';
@@ -108,7 +108,7 @@ export const parsers: Record<string, Parser> = {
     bigBytes: 20_000,
   },
   "an inference server's answer": {
-    parse: (json) => decodeAnswer(json.toString(), [frame], 0.5),
+    parse: (json) => decodeResponse(json.toString(), [frame], 0.5),
     errors: [InferenceClientError],
     good: JSON.stringify({
       model_name: 'm',

@@ -6,7 +6,7 @@ import {
   checkHttp,
   checkOnce,
   getHttp,
-  isBadAnswer,
+  isBadResponse,
   type PartHealth,
   type Probe,
 } from '@video-pipeline/telemetry';
@@ -16,9 +16,9 @@ import { targetCommand } from './stage.ts';
 
 /** A supervisor that has written no state for this long hangs. */
 const FRESH_MS = 10_000;
-const ANSWER_MS = 3_000;
+const TIMEOUT_MS = 3_000;
 /** Longer, since the answer comes through a tunnel, with TLS and a login. */
-const STAGE_ANSWER_MS = 10_000;
+const STAGE_TIMEOUT_MS = 10_000;
 const ENV_HINT = `for the AWS CLI, boto3 and other tools: eval "$(npm run local -s -- env)"`;
 
 interface ServiceHealth {
@@ -107,7 +107,7 @@ type Reported = Omit<CameraState, 'error'> & { lastError?: string };
 async function camerasOf({ services, endpoints }: State): Promise<Record<string, CameraState>> {
   if (services.ingest?.state !== 'running') return {};
   try {
-    const { text } = await getHttp(new URL('/health', endpoints.health), ANSWER_MS);
+    const { text } = await getHttp(new URL('/health', endpoints.health), TIMEOUT_MS);
     const { streams } = JSON.parse(text) as { streams: Record<string, Reported> };
     const states = Object.entries(streams).map(([id, { state, lastError, fallback }]) => {
       const error = lastError && state !== 'flowing' ? { error: lastError } : {};
@@ -155,7 +155,7 @@ async function reportOfStage(target: Target): Promise<Report> {
   if (process.env.INFERENCE_SERVICE_URL)
     probes.inference = () => checkHttp(urlBelow(INFERENCE_SERVICE_URL, 'health'));
   for (const stage of backlog.frameStages) probes[stage.name] = () => backlog.askReader(stage);
-  const health = await checkOnce(probes, STAGE_ANSWER_MS);
+  const health = await checkOnce(probes, STAGE_TIMEOUT_MS);
   await backlog.close();
   const where: Record<string, string> = { kafka, s3: S3_BUCKET, inference: INFERENCE_SERVICE_URL };
   // Only the VPC reaches them. Without an answer, nobody can say from here whether they work.
@@ -164,7 +164,7 @@ async function reportOfStage(target: Target): Promise<Report> {
     inference: 'INFERENCE_SERVICE_URL may name a forwarded port (docs/operate.md)',
   };
   const services = Object.entries(health).map(([name, { ok, error }]) => {
-    const remedy = ok === false && !isBadAnswer(error ?? '') ? remedies[name] : undefined;
+    const remedy = ok === false && !isBadResponse(error ?? '') ? remedies[name] : undefined;
     const known = ok === null ? 'not known' : ok ? 'answers' : 'UNHEALTHY';
     const state = remedy ? 'not reachable from here' : known;
     const said = error && { error: remedy ? `${error}; ${remedy}` : error };

@@ -17,9 +17,9 @@ import type { Command } from 'commander';
 import { runningState, stackCommand, type Target } from './running.ts';
 
 /** Long, since the first start installs Kafka, S3Proxy and the model. */
-const UP_MS = 600_000;
+const UP_TIMEOUT_MS = 600_000;
 /** A stop takes 5 s at most. */
-const DOWN_MS = 15_000;
+const DOWN_TIMEOUT_MS = 15_000;
 
 export function upCommand(): Command {
   return stackCommand(
@@ -51,7 +51,7 @@ async function start(dataDir: string, args: string[]): Promise<State> {
   child.unref();
   const exited = once(child, 'exit').then(() => true);
   await log.close();
-  for (const end = performance.now() + UP_MS; performance.now() < end; ) {
+  for (const end = performance.now() + UP_TIMEOUT_MS; performance.now() < end; ) {
     if (await Promise.race([exited, sleep(200, false)])) break;
     const state = await runningState(dataDir);
     // The console is the last service to start.
@@ -78,8 +78,8 @@ export function downCommand(): Command {
 
 async function stop(pid: number): Promise<void> {
   signalProcess(pid, 'SIGTERM');
-  for (const end = performance.now() + DOWN_MS; signalProcess(pid, 0); await sleep(50)) {
+  for (const end = performance.now() + DOWN_TIMEOUT_MS; signalProcess(pid, 0); await sleep(50)) {
     if (performance.now() > end)
-      throw new StartError(`process ${pid} has not ended after ${DOWN_MS / 1000} s`);
+      throw new StartError(`process ${pid} has not ended after ${DOWN_TIMEOUT_MS / 1000} s`);
   }
 }

@@ -6,7 +6,7 @@ import { summary } from './format.ts';
 import { pictureOn } from './picture.ts';
 
 /** The server may ask the inference server twice, for 8 s each. */
-const PATIENCE_MS = 20_000;
+const PREVIEW_TIMEOUT_MS = 20_000;
 
 /**
  * A form for the model of a stream and the detections that are kept. They can be chosen, tried on the newest picture
@@ -77,14 +77,14 @@ export function detectionPanel(streamId: string) {
   }
   async function preview(): Promise<void> {
     setText(status, 'Looking at the newest picture');
-    const answer = await sendJson<DetectionPreview>('POST', `${path}/preview`, draft(), PATIENCE_MS);
+    const answer = await sendJson<DetectionPreview>('POST', `${path}/preview`, draft(), PREVIEW_TIMEOUT_MS);
     const { frame, model: by, detections } = answer;
     comparison.hidden = false;
     await Promise.all([today.show(frame), changed.show({ ...frame, detections, model: by })]);
     setText(status, `${frame.detections.length} today, ${detections.length} with the change, by ${by}.`);
   }
   async function save(): Promise<void> {
-    take(await sendJson<StreamDetection>('POST', path, draft(), PATIENCE_MS));
+    take(await sendJson<StreamDetection>('POST', path, draft(), PREVIEW_TIMEOUT_MS));
     comparison.hidden = true;
     setText(status, 'Saved. It applies from the next pictures on.');
   }

@@ -12,7 +12,7 @@ const PROBE = join(import.meta.dirname, '../../../ingest-host/src/probe-command.
 /** How long a camera is read, and the longest wait for its first picture, seconds. */
 const WATCH_SECONDS = 2;
 const PICTURE_SECONDS = 6;
-const END_MS = 14_000;
+const TIMEOUT_MS = 14_000;
 
 let isBusy = false;
 
@@ -44,11 +44,11 @@ async function runProbe(url: string, args: readonly string[]): Promise<Omit<Came
   const bounds = ['--json', '--seconds', String(WATCH_SECONDS), '--timeout', String(PICTURE_SECONDS)];
   // In a variable, since ps shows the arguments of a command.
   const env = { ...process.env, CAMERA_URL: url };
-  const options = { env, timeout: END_MS, killSignal: 'SIGKILL', maxBuffer: 1_000_000 } as const;
+  const options = { env, timeout: TIMEOUT_MS, killSignal: 'SIGKILL', maxBuffer: 1_000_000 } as const;
   const command = [PROBE, `\${CAMERA_URL}`, ...args, ...bounds];
   const { stdout } = await promisify(execFile)(process.execPath, command, options).catch(({ stderr }) => {
     const said = stderr.trim().split('\n').at(-1);
-    throw new HttpError(422, said || `no picture within ${END_MS / 1000} s`);
+    throw new HttpError(422, said || `no picture within ${TIMEOUT_MS / 1000} s`);
   });
   const { codec, width, height, measuredFps, announcedFps, bitsPerSecond } = JSON.parse(stdout);
   return { codec, width, height, fps: measuredFps ?? announcedFps, bits_per_second: bitsPerSecond };

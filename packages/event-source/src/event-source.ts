@@ -19,8 +19,8 @@ const ENVELOPE_BYTES = 1024;
 const MAX_BYTES = MAX_EVENT_BYTES - ENVELOPE_BYTES;
 
 /** How long a stop waits for invocations that run, and then for the group to be left, milliseconds. */
-const STOP_WAIT_MS = 2_400;
-const LEAVE_WAIT_MS = 800;
+const DRAIN_MS = 2_400;
+const LEAVE_MS = 800;
 
 /** Wait before a failed commit is tried again, milliseconds. */
 const COMMIT_RETRY_MS = 1_000;
@@ -153,8 +153,8 @@ class Poller implements EventSource {
     this.#options.inFlight?.close();
     clearTimeout(this.#timer);
     clearTimeout(this.#commitTimer);
-    await Promise.race([Promise.allSettled(this.#running), sleep(STOP_WAIT_MS, undefined, { ref: false })]);
-    await Promise.race([this.#consumer.disconnect(), sleep(LEAVE_WAIT_MS, undefined, { ref: false })]);
+    await Promise.race([Promise.allSettled(this.#running), sleep(DRAIN_MS, undefined, { ref: false })]);
+    await Promise.race([this.#consumer.disconnect(), sleep(LEAVE_MS, undefined, { ref: false })]);
   }
 
   #assign({ memberAssignment, memberId }: ConsumerGroupJoinEvent['payload']): void {

@@ -255,7 +255,7 @@ describe('an answer that can not be trusted is a retryable error', () => {
     const { detector } = await detectorOn(
       ({ path }) => (path === '/health' ? health : oip('x'.repeat(5000))),
       {
-        maxAnswerBytes: 1000,
+        maxResponseBytes: 1000,
       },
     );
     await expect(detector.detect([frame(0)])).rejects.toThrow(InferenceClientError);

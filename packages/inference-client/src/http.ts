@@ -3,10 +3,10 @@ import { urlBelow } from '@video-pipeline/config';
 import type { Frame } from '@video-pipeline/frame';
 import request from 'undici/lib/api/api-request.js';
 import Agent from 'undici/lib/dispatcher/agent.js';
-import { isModelName, isRecord } from './answer.ts';
 import { type FrameResult, type InferenceClient, InferenceClientError } from './client.ts';
-import { decodeAnswer, encodeRequest } from './open-inference.ts';
+import { decodeResponse, encodeRequest } from './open-inference.ts';
 import { decodePredict, encodePredict } from './predict.ts';
+import { isModelName, isRecord } from './response.ts';
 
 interface HttpClientOptions {
   /** Base URL of the inference server. */
@@ -16,12 +16,12 @@ interface HttpClientOptions {
   /** Lowest confidence of a detection that is returned, 0..1. */
   threshold: number;
   /** Longest answer read, bytes. */
-  maxAnswerBytes?: number;
+  maxResponseBytes?: number;
   /** Longest life of a connection, milliseconds. Behind a load balancer, new servers only get new connections. */
   connectionMs?: number;
 }
 
-const MAX_ANSWER_BYTES = 16 * 1024 * 1024;
+const MAX_RESPONSE_BYTES = 16 * 1024 * 1024;
 /** Life of a connection, so that a load balancer spreads connections over all servers. */
 const CONNECTION_MS = 60_000;
 /** A connection that was idle this long may have been closed by the server, milliseconds. */
@@ -51,7 +51,7 @@ export function createHttpClient(options: HttpClientOptions): InferenceClient {
       'inference-header-content-length': String(headerLength),
     };
     const json = await call(`v2/models/${encodeURIComponent(name)}/infer`, { headers, body });
-    return json === undefined ? undefined : decodeAnswer(json, frames, threshold);
+    return json === undefined ? undefined : decodeResponse(json, frames, threshold);
   }
 
   async function predict(frames: readonly Frame[]): Promise<FrameResult[]> {
@@ -103,14 +103,14 @@ function modelName(health: string | undefined): string | undefined {
 function caller({
   url,
   timeoutMs,
-  maxAnswerBytes = MAX_ANSWER_BYTES,
+  maxResponseBytes = MAX_RESPONSE_BYTES,
   connectionMs = CONNECTION_MS,
 }: HttpClientOptions) {
   // The signal limits the whole call. The agent's own limits would end a longer call.
   const dispatcher = new Agent({
     headersTimeout: 0,
     bodyTimeout: 0,
-    maxResponseSize: maxAnswerBytes,
+    maxResponseSize: maxResponseBytes,
     clientTtl: connectionMs,
   });
   let answeredAt = Number.POSITIVE_INFINITY;

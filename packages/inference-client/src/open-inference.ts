@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import type { Frame } from '@video-pipeline/frame';
-import { badAnswer, isModelName, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './client.ts';
+import { badResponse, isModelName, isRecord, parseJson, parseResult } from './response.ts';
 
 /**
  * An inference request of the Open Inference Protocol v2 with the binary tensor extension, which avoids base64: one
@@ -29,23 +29,23 @@ export function encodeRequest(frames: readonly Frame[], threshold: number) {
  * bytes; this project's model server does.
  * @throws InferenceClientError when the answer has another form, another number of frames, or is for another picture
  */
-export function decodeAnswer(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {
+export function decodeResponse(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {
   const answer = parseJson(json);
-  if (!isRecord(answer) || !isModelName(answer.model_name)) throw badAnswer('has no model_name');
+  if (!isRecord(answer) || !isModelName(answer.model_name)) throw badResponse('has no model_name');
   const model = answer.model_name;
   const outputs = Array.isArray(answer.outputs) ? answer.outputs : [];
   const output = outputs.find((one) => isRecord(one) && one.name === 'detections');
-  if (!Array.isArray(output?.data)) throw badAnswer("has no output 'detections'");
+  if (!Array.isArray(output?.data)) throw badResponse("has no output 'detections'");
   const data: unknown[] = output.data;
   if (data.length !== frames.length) {
-    throw badAnswer(`is for ${data.length} frames, ${frames.length} were asked`);
+    throw badResponse(`is for ${data.length} frames, ${frames.length} were asked`);
   }
   return data.map((text, index) => {
-    if (typeof text !== 'string') throw badAnswer(`item ${index} is not text`);
+    if (typeof text !== 'string') throw badResponse(`item ${index} is not text`);
     const item = parseJson(text);
     const jpeg = frames[index]?.jpeg ?? '';
     if (isRecord(item) && item.crc32 !== undefined && item.crc32 !== crc32(jpeg)) {
-      throw badAnswer(`item ${index} is of another picture`);
+      throw badResponse(`item ${index} is of another picture`);
     }
     return parseResult(item, model, threshold, `item ${index}`);
   });

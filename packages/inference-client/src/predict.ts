@@ -1,6 +1,6 @@
 import type { Frame } from '@video-pipeline/frame';
-import { badAnswer, isModelName, isRecord, parseJson, parseResult } from './answer.ts';
 import type { FrameResult } from './client.ts';
+import { badResponse, isModelName, isRecord, parseJson, parseResult } from './response.ts';
 
 /** The body of `POST /predict`, which accepts one stream at a time. */
 export function encodePredict(streamId: string, frames: readonly Frame[]): string {
@@ -20,15 +20,15 @@ export function encodePredict(streamId: string, frames: readonly Frame[]): strin
  */
 export function decodePredict(json: string, frames: readonly Frame[], threshold: number): FrameResult[] {
   const answer = parseJson(json);
-  if (!isRecord(answer) || !isModelName(answer.model)) throw badAnswer('has no model');
+  if (!isRecord(answer) || !isModelName(answer.model)) throw badResponse('has no model');
   const { model, results } = answer;
   if (!Array.isArray(results) || results.length !== frames.length) {
-    throw badAnswer(`does not have ${frames.length} results`);
+    throw badResponse(`does not have ${frames.length} results`);
   }
   return results.map((result: unknown, index) => {
     const number = frames[index]?.frameNumber;
     if (!isRecord(result) || result.frame_number !== number) {
-      throw badAnswer(`result ${index} is not that of frame ${number}`);
+      throw badResponse(`result ${index} is not that of frame ${number}`);
     }
     return parseResult(result, model, threshold, `result ${index}`);
   });

@@ -1,6 +1,6 @@
 import type { SageMakerRuntimeClient } from '@aws-sdk/client-sagemaker-runtime';
 import { type InferenceClient, InferenceClientError } from './client.ts';
-import { decodeAnswer, encodeRequest } from './open-inference.ts';
+import { decodeResponse, encodeRequest } from './open-inference.ts';
 
 interface SageMakerClientOptions {
   endpointName: string;
@@ -42,7 +42,7 @@ export function createSageMakerClient(options: SageMakerClientOptions): Inferenc
             status: cause.OriginalStatusCode ?? (own === 400 ? undefined : own),
           });
         });
-      return decodeAnswer(Buffer.from(answer.Body).toString(), frames, threshold);
+      return decodeResponse(Buffer.from(answer.Body).toString(), frames, threshold);
     },
   };
 }

@@ -35,7 +35,7 @@ const RETRY = { initialRetryTime: 200, maxRetryTime: 1_000, retries: 8 };
  * Longest TCP or TLS handshake, milliseconds. kafkajs' default of one second is too short for a busy machine or a cold
  * start, and kafkajs does not retry when it looks up a group's coordinator (`findGroupCoordinator`).
  */
-const CONNECT_MS = 3_000;
+const CONNECT_TIMEOUT_MS = 3_000;
 
 /** Makes clients of kafkajs, each with its own connections. Producers: `orderedProducer`, as kafkajs' lose records. */
 export type Kafka = Pick<Client, 'admin' | 'consumer'>;
@@ -72,7 +72,7 @@ export function connectKafka(
         if (!connections.isClosed) writeEntry(log, entry);
       },
       socketFactory: connections.open,
-      connectionTimeout: CONNECT_MS,
+      connectionTimeout: CONNECT_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       retry: RETRY,
       ...overrides,

@@ -4,7 +4,7 @@ import type { ISocketFactory } from 'kafkajs';
 import createSocketFactory from 'kafkajs/src/network/socketFactory.js';
 
 /** Longest wait for kafkajs to disconnect in order, milliseconds. */
-const DISCONNECT_MS = 3_000;
+const DISCONNECT_TIMEOUT_MS = 3_000;
 
 const connect = createSocketFactory();
 
@@ -47,7 +47,7 @@ export class Connections {
       },
       disconnect: async () => {
         try {
-          await Promise.race([disconnect(), sleep(DISCONNECT_MS, undefined, { ref: false })]);
+          await Promise.race([disconnect(), sleep(DISCONNECT_TIMEOUT_MS, undefined, { ref: false })]);
         } finally {
           this.#close();
         }

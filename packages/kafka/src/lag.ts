@@ -25,7 +25,7 @@ export async function consumerLag(admin: Admin, groupId: string, topic: string):
 }
 
 /** Longest wait for Kafka's description of a group, milliseconds. */
-const ANSWER_MS = 2_000;
+const TIMEOUT_MS = 2_000;
 
 /**
  * Checks that a consumer group has a member. The broker removes a member that hangs after some seconds.
@@ -37,7 +37,7 @@ export async function askGroup(
   groupId: string,
   ask: <Answer>(question: (admin: Admin) => Promise<Answer>) => Promise<Answer>,
 ): Promise<string | undefined> {
-  const late = sleep(ANSWER_MS, undefined, { ref: false });
+  const late = sleep(TIMEOUT_MS, undefined, { ref: false });
   const asked = ask((admin) => admin.describeGroups([groupId])).catch(() => undefined);
   const answer = await Promise.race([asked, late]);
   if (!answer) return 'Kafka does not answer';

@@ -10,7 +10,7 @@ interface TopicSpec {
 export const MAX_MESSAGE_BYTES = 6 * 1024 * 1024;
 /** How long the brokers may take to elect leaders for new partitions, and how often they are asked, milliseconds. */
 const LEADERS_MS = 10_000;
-const ASK_MS = 100;
+const POLL_MS = 100;
 
 /**
  * Creates the topics that do not exist. Existing topics stay as they are.
@@ -40,7 +40,7 @@ export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<vo
 }
 
 async function leadersOf(admin: Admin, topics: string[]): Promise<void> {
-  for (const end = performance.now() + LEADERS_MS; ; await sleep(ASK_MS)) {
+  for (const end = performance.now() + LEADERS_MS; ; await sleep(POLL_MS)) {
     const isLed = await admin.fetchTopicMetadata({ topics }).then(
       (metadata) => metadata.topics.every(({ partitions }) => partitions.every(({ leader }) => leader >= 0)),
       // A broker may not have heard of them yet.

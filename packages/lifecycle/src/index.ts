@@ -98,7 +98,7 @@ function openHandles(): string {
 }
 
 /** Longest time that a command takes to end once its work is done, milliseconds. */
-const COMMAND_END_MS = 1_000;
+const COMMAND_EXIT_TIMEOUT_MS = 1_000;
 
 /**
  * Runs a command. An error ends it with one line. Handles that it leaves open can't keep the process alive.
@@ -107,7 +107,7 @@ const COMMAND_END_MS = 1_000;
  */
 export async function runCommand(work: Promise<unknown>): Promise<void> {
   await work.catch(exitWithError);
-  forceExitAfter(COMMAND_END_MS, (line) => process.stderr.write(`${line}\n`));
+  forceExitAfter(COMMAND_EXIT_TIMEOUT_MS, (line) => process.stderr.write(`${line}\n`));
 }
 
 /** Sends a signal. `false` when there is no such process. Signal 0 only checks that. */

@@ -31,7 +31,7 @@ interface Options {
 }
 
 /** Longest time from the signal to the end of all processes, milliseconds. */
-const END_MS = 4_500;
+const EXIT_TIMEOUT_MS = 4_500;
 
 const program = new Command('npm start --')
   .description(
@@ -143,7 +143,7 @@ function checked(options: Options): StackOptions {
 function stopSignal(note: (line: string) => void): AbortSignal {
   const stop = new AbortController();
   const end = () => stop.abort(new StartError('stopped before it had started'));
-  stop.signal.addEventListener('abort', () => forceExitAfter(END_MS, note, 1), { once: true });
+  stop.signal.addEventListener('abort', () => forceExitAfter(EXIT_TIMEOUT_MS, note, 1), { once: true });
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'disconnect']) process.on(name, end);
   process.channel?.unref(); // listening must not keep the process alive
   onNpmExit(end);

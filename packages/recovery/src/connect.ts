@@ -19,7 +19,7 @@ Looks at the pipeline that runs on this machine (--data-dir <folder> for another
 --stage <name>, or at the servers that KAFKA_BOOTSTRAP_SERVERS, AWS_ENDPOINT_URL and S3_BUCKET name.`;
 
 /** Longest wait before a server counts as not answering. */
-const REACH_MS = 4_500;
+const CONNECT_TIMEOUT_MS = 4_500;
 
 /**
  * Connects one command to Kafka and to the bucket that the environment names.
@@ -45,7 +45,7 @@ async function ping(name: string): Promise<void> {
 }
 
 async function reach(server: string, answer: Promise<unknown>): Promise<void> {
-  await withTimeout(REACH_MS, answer).catch((cause) => {
+  await withTimeout(CONNECT_TIMEOUT_MS, answer).catch((cause) => {
     throw new Error(`${server} does not answer: ${messageOf(cause)}`, { cause });
   });
 }

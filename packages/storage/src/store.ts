@@ -68,17 +68,17 @@ const OTHER_THAN_AWS = {
 } as const;
 
 /** Longest wait for an answer, or for the rest of it, milliseconds. An upload has more time: SLOWEST is added. */
-const ANSWER_MS = 20_000;
+const RESPONSE_TIMEOUT_MS = 20_000;
 /** Slowest upload, bytes a millisecond. */
 const SLOWEST = 250;
 /** How long idle connections are kept, ms. When a frozen Lambda goes on, all may be dead. The SDK tries only three. */
 const IDLE_MS = 4_000;
 const REQUESTS = {
   connectionTimeout: 3_000,
-  requestTimeout: ANSWER_MS,
+  requestTimeout: RESPONSE_TIMEOUT_MS,
   throwOnRequestTimeout: true,
   // For an answer that stops midway.
-  socketTimeout: ANSWER_MS,
+  socketTimeout: RESPONSE_TIMEOUT_MS,
   httpAgent: { timeout: IDLE_MS },
   httpsAgent: { timeout: IDLE_MS },
 };
@@ -131,7 +131,7 @@ export function createStore(settings: StorageSettings = readConfig(STORAGE_VARIA
     const object = { Bucket, Key: key, Body, ContentType: contentType, StorageClass: storageClass };
     await uploads.send(
       new PutObjectCommand({ ...object, ...(metadata ? { Metadata: metadata } : {}), ...condition }),
-      { requestTimeout: ANSWER_MS + Buffer.byteLength(body) / SLOWEST },
+      { requestTimeout: RESPONSE_TIMEOUT_MS + Buffer.byteLength(body) / SLOWEST },
     );
   };
   const putOver = async (object: StoredObject, etag: string | undefined): Promise<boolean> => {

@@ -22,12 +22,12 @@ type Log = { info(message: string): void; warn(message: string): void };
 
 const EVERY_MS = 1_500;
 /** Longest wait for an answer. */
-const ANSWER_MS = 2_500;
+const TIMEOUT_MS = 2_500;
 /** Failures in a row that make an outage: a single one may come from a leader that moved a moment ago. */
 const OUTAGE_FAILURES = 2;
 const RETRY_MS = 500;
 /** Most characters of an answer, enough for what ingest reports of a thousand cameras. */
-const MAX_ANSWER = 2_000_000;
+const MAX_RESPONSE = 2_000_000;
 
 /** An error as one line, with its cause and its HTTP status: the AWS SDK's own message may hold neither. */
 export function messageOf(error: Error): string {
@@ -50,10 +50,10 @@ export async function withTimeout<Result>(ms: number, work: Promise<Result>): Pr
   return Promise.race([work, promise]);
 }
 
-const BAD_ANSWER = 'it answers with ';
+const BAD_RESPONSE = 'it answers with ';
 
 /** Whether {@link checkHttp} had an answer: the server can be reached, and is broken. @param error its message */
-export const isBadAnswer = (error: string) => error.startsWith(BAD_ANSWER);
+export const isBadResponse = (error: string) => error.startsWith(BAD_RESPONSE);
 
 /** Checks that a server answers. @throws Error where it doesn't, or answers that it is broken */
 export async function checkHttp(
@@ -61,14 +61,14 @@ export async function checkHttp(
   isAnswer = (status: number) => status < 500,
 ): Promise<undefined> {
   const { status } = await getHttp(url);
-  if (!isAnswer(status)) throw new Error(`${BAD_ANSWER}${status}`);
+  if (!isAnswer(status)) throw new Error(`${BAD_RESPONSE}${status}`);
 }
 
 /**
  * The answer to a GET request, without redirects. `fetch` is not used: loading it would slow down each start.
  * @throws TimeoutError after `ms`; Error when nothing answers, or the answer is too long
  */
-export async function getHttp(url: string | URL, ms = ANSWER_MS): Promise<{ status: number; text: string }> {
+export async function getHttp(url: string | URL, ms = TIMEOUT_MS): Promise<{ status: number; text: string }> {
   const { get } = process.getBuiltinModule(new URL(url).protocol === 'https:' ? 'node:https' : 'node:http');
   const signal = AbortSignal.timeout(ms);
   try {
@@ -78,7 +78,7 @@ export async function getHttp(url: string | URL, ms = ANSWER_MS): Promise<{ stat
     let text = '';
     for await (const chunk of answer.setEncoding('utf8')) {
       text += chunk;
-      if (text.length > MAX_ANSWER) throw new Error(`its answer has over ${MAX_ANSWER} characters`);
+      if (text.length > MAX_RESPONSE) throw new Error(`its answer has over ${MAX_RESPONSE} characters`);
     }
     return { status: answer.statusCode ?? 0, text };
   } catch (error) {
@@ -149,7 +149,7 @@ export class HealthWatch {
     };
     await sleep(0); // a probe may ask how the others are
     while (!signal.aborted) {
-      const now = await outcome(ask, ANSWER_MS);
+      const now = await outcome(ask, TIMEOUT_MS);
       if (signal.aborted) return;
       failures = now.ok === false ? [...failures, now] : [];
       const isDoubt = now.ok === false && failures.length < OUTAGE_FAILURES;

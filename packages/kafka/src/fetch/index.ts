@@ -7,7 +7,7 @@ export { type FetchedMessage, MAX_EVENT_BYTES, type Refusal } from './record.ts'
 export { MAX_BATCH_BYTES } from './record-batch.ts';
 
 /** Most bytes that the batches of one answer inflate to. The batch that reaches this limit is still inflated. */
-const MAX_ANSWER_BYTES = 32 * 1024 * 1024;
+const MAX_RESPONSE_BYTES = 32 * 1024 * 1024;
 /** The first version that carries record batches of today's format, and the lowest that brokers of Kafka 4 know. */
 const FIRST_VERSION = 4;
 
@@ -28,7 +28,7 @@ export function limitFetches(): void {
     if (Number(version) < FIRST_VERSION) return create;
     return (request) => {
       const definition = create(request);
-      const decode = (answer: Buffer) => decodeAnswer(answer, Number(version), request.topics);
+      const decode = (answer: Buffer) => decodeResponse(answer, Number(version), request.topics);
       return { ...definition, response: { ...definition.response, decode } };
     };
   };
@@ -37,7 +37,7 @@ export function limitFetches(): void {
 type Topics = Parameters<ReturnType<typeof Fetch.protocol>>[0]['topics'];
 
 /** @see https://kafka.apache.org/protocol.html#The_Messages_Fetch */
-async function decodeAnswer(answer: Buffer, version: number, asked: Topics) {
+async function decodeResponse(answer: Buffer, version: number, asked: Topics) {
   const reader = new Reader(answer);
   const clientSideThrottleTime = reader.int32();
   // From version 8 on the client itself waits (KIP-219). The broker does not read its requests before that time.
@@ -48,7 +48,7 @@ async function decodeAnswer(answer: Buffer, version: number, asked: Topics) {
     partitions: readArray(reader, () => readPartition(reader, version)),
   }));
   const decoded = new Map<object, FetchedMessage[]>();
-  const budget = { bytes: MAX_ANSWER_BYTES };
+  const budget = { bytes: MAX_RESPONSE_BYTES };
   // The budget may be used up before the last partitions. A random order makes these other partitions each time.
   const all = topics.flatMap(({ topicName, partitions }) => partitions.map((one) => ({ topicName, one })));
   for (const { topicName, one } of all.toSorted(() => Math.random() - 0.5)) {

@@ -1,7 +1,7 @@
 import { type Detection, isDetection, MAX_HEADER_BYTES } from '@video-pipeline/frame';
 import { type FrameResult, InferenceClientError } from './client.ts';
 
-export function badAnswer(problem: string, cause?: unknown): InferenceClientError {
+export function badResponse(problem: string, cause?: unknown): InferenceClientError {
   return new InferenceClientError(`the inference server's answer ${problem}`, { cause });
 }
 
@@ -18,7 +18,7 @@ export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw badAnswer('is not JSON', cause);
+    throw badResponse('is not JSON', cause);
   }
 }
 
@@ -28,12 +28,12 @@ export function parseJson(text: string): unknown {
  * @throws InferenceClientError when it is neither a result nor an error
  */
 export function parseResult(value: unknown, model: string, threshold: number, item: string): FrameResult {
-  if (!isRecord(value)) throw badAnswer(`${item} is no object`);
+  if (!isRecord(value)) throw badResponse(`${item} is no object`);
   if (typeof value.error === 'string') return { model, error: value.error };
   const { width, height, detections } = value;
-  if (!isSide(width) || !isSide(height)) throw badAnswer(`${item} has no width and height`);
+  if (!isSide(width) || !isSide(height)) throw badResponse(`${item} has no width and height`);
   if (!Array.isArray(detections) || !detections.every(isDetection)) {
-    throw badAnswer(`${item} has something else than detections`);
+    throw badResponse(`${item} has something else than detections`);
   }
   const sure = detections.filter(({ confidence }) => confidence >= threshold);
   return { model, width, height, detections: sure.flatMap((one) => clip(one, width, height)) };
