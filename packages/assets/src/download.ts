@@ -87,7 +87,7 @@ async function fetchRest(file: RemoteFile, partial: string, progress: Progress):
 async function fetchOnce(file: RemoteFile, partial: string, progress: Progress): Promise<void> {
   const url = await file.address();
   const have = await sizeOf(partial);
-  const range = have ? { range: `bytes=${have}-` } : {};
+  const range: Record<string, string> = have ? { range: `bytes=${have}-` } : {};
   const response = await request(file.repository, url, range).catch(async (error) => {
     // 416: nothing follows the bytes that we have.
     if (have) await rm(partial, { force: true });
