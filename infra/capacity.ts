@@ -54,34 +54,29 @@ interface Limit {
   limit: number;
 }
 
-export interface Capacity {
-  workload: Workload;
-  framesPerSecond: number;
-  partitions: number;
-  /** Frames of one invocation. */
-  batch: number;
-  detect: StageNeed;
-  /** Undefined if annotate runs within detect. */
-  annotate?: StageNeed;
-  /** Tasks of each stage that carries frames; undefined if those are Lambda functions. */
-  workers?: number;
-  gpuPods: number;
-  ingestTasks: number;
-  kafka: { kind: Stage['kafka']['kind']; ingressMb: number; brokers: number; size: BrokerSize };
-  s3PutsPerSecond: number;
-  /** Each stream of a batch has an NDJSON of its own. */
-  streamsPerBatch: number;
-  /** From capture to stored object, mean, seconds. */
-  latencySeconds: number;
-  usdPerMonth: { item: string; usd: number }[];
-  /** AWS's default quotas, and the limits of the stage `production`; the most exhausted first. */
-  limits: Limit[];
+interface Brokers {
+  kind: Stage['kafka']['kind'];
+  ingressMb: number;
+  brokers: number;
+  size: BrokerSize;
+}
+
+type Sizes = ReturnType<typeof sizesOf>;
+export type Capacity = ReturnType<typeof capacityOf>;
+
+/**
+ * What the workload needs, costs, and which limits it has: AWS's default quotas, and those of the stage `production`;
+ * the most exhausted first.
+ */
+export function capacityOf(workload: Workload) {
+  const plan = planOf(workload);
+  const sizes = sizesOf(workload, plan);
+  return { ...sizes, usdPerMonth: cost(sizes, plan.stage), limits: limitsOf(sizes, plan.stage) };
 }
 
 /** Sizes all parts for the workload, with the Lambda functions and tasks of the stage `production`. */
-export function capacityOf(workload: Workload): Capacity {
+function sizesOf(workload: Workload, plan: Plan) {
   const { cameras, fps, gpuFps, store, once } = workload;
-  const plan = planOf(workload);
   const { stage } = plan;
   const { frameKb } = weightsOf(stage);
   const framesPerSecond = cameras * fps;
@@ -89,41 +84,38 @@ export function capacityOf(workload: Workload): Capacity {
   const load = partitionLoad(workload, partitions);
   const batch = batchOf(load.mean * fps, stage);
   const seconds = durations(batch, workload, stage);
-  const gpuPods = Math.max(1, Math.ceil(framesPerSecond / (gpuFps * TARGET)));
   const frameMb = frameKb / 1000;
   const need = (duration: number): StageNeed => {
     const concurrency = (framesPerSecond / batch) * duration;
     const pollers = Math.ceil((framesPerSecond * frameMb) / (POLLER_MB * TARGET));
     return { seconds: duration, concurrency, reserved: Math.ceil(concurrency / TARGET), pollers };
   };
-  const detect = need(seconds.detect);
-  const annotate = seconds.annotate > 0 ? { annotate: need(seconds.annotate) } : {};
   const { workers } = stage.functions;
-  const tasks = workers && workerTasks(framesPerSecond, workers, frameCpuMs(workload) / (once ? 1 : 2));
-  // `video-frames` and `detections`, three replicas each.
-  const kafka = brokersFor(stage, travels(stage) * framesPerSecond * frameMb, 2 * 3 * partitions);
   // In a frame's partition: its own stream, and the other streams that hash to the same partition.
   const streamsPerBatch = Math.min(batch, 1 + (cameras - 1) / partitions);
   const objects = store === 'video' ? Math.ceil(batch / streamsPerBatch / SEGMENT_PICTURES) : 1;
   const picturesPerFrame = isPacked(store) ? (objects * streamsPerBatch) / batch : keptOf(workload);
-  const s3PutsPerSecond = framesPerSecond * (picturesPerFrame + streamsPerBatch / batch);
-  const ingestTasks = Math.ceil(ingestCores(workload) / (Number.parseFloat(stage.ingest.cpu) * TARGET));
-  const sized: Omit<Capacity, 'usdPerMonth' | 'limits'> = {
+  return {
     workload,
     framesPerSecond,
     partitions,
+    /** Frames of one invocation. */
     batch,
-    detect,
-    ...annotate,
-    ...(tasks && { workers: tasks }),
-    gpuPods,
-    ingestTasks,
-    kafka,
-    s3PutsPerSecond,
+    detect: need(seconds.detect),
+    /** Undefined if annotate runs within detect. */
+    annotate: seconds.annotate > 0 ? need(seconds.annotate) : undefined,
+    /** Tasks of each stage that carries frames; undefined if those are Lambda functions. */
+    workers: workers && workerTasks(framesPerSecond, workers, frameCpuMs(workload) / (once ? 1 : 2)),
+    gpuPods: Math.max(1, Math.ceil(framesPerSecond / (gpuFps * TARGET))),
+    ingestTasks: Math.ceil(ingestCores(workload) / (Number.parseFloat(stage.ingest.cpu) * TARGET)),
+    // `video-frames` and `detections`, three replicas each.
+    kafka: brokersFor(stage, travels(stage) * framesPerSecond * frameMb, 2 * 3 * partitions),
+    s3PutsPerSecond: framesPerSecond * (picturesPerFrame + streamsPerBatch / batch),
+    /** Each stream of a batch has an NDJSON of its own. */
     streamsPerBatch,
+    /** From capture to stored object, mean, seconds. */
     latencySeconds: latency(load.mean * fps, batch, Object.values(seconds), stage),
   };
-  return { ...sized, usdPerMonth: cost(sized, stage), limits: limitsOf(sized, stage) };
 }
 
 /** The stage `production` with the options of the workload. */
@@ -185,16 +177,16 @@ function partitionLoad({ cameras }: Workload, partitions: number): { mean: numbe
 }
 
 /** The smallest brokers of which at most half of MAX_BROKERS are needed, in a multiple of three: one for each zone. */
-function brokersFor({ kafka: { kind } }: Stage, ingressMb: number, replicas: number): Capacity['kafka'] {
+function brokersFor({ kafka: { kind } }: Stage, ingressMb: number, replicas: number): Brokers {
   const sizes = Object.entries(BROKER_SIZES).map(([size, times]) => {
     const brokers = Math.max(ingressMb / (BROKER_MB[kind] * times), replicas / maxReplicas(times));
     return { kind, size: size as BrokerSize, ingressMb, brokers: 3 * Math.max(1, Math.ceil(brokers / 3)) };
   });
   const fitting = sizes.find(({ brokers }) => brokers <= MAX_BROKERS / 2);
-  return fitting ?? (sizes.at(-1) as Capacity['kafka']);
+  return fitting ?? (sizes.at(-1) as Brokers);
 }
 
-function cost(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage): Capacity['usdPerMonth'] {
+function cost(sized: Sizes, stage: Stage) {
   const { workload, kafka, gpuPods, ingestTasks, batch } = sized;
   const { kind, brokers, size, ingressMb } = kafka;
   const { retentionHours } = stage.kafka;
@@ -226,7 +218,7 @@ function cost(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage): Ca
   ).items;
 }
 
-function limitsOf(sized: Omit<Capacity, 'usdPerMonth' | 'limits'>, stage: Stage): Limit[] {
+function limitsOf(sized: Sizes, stage: Stage): Limit[] {
   const { detect, annotate, workers, partitions, gpuPods, kafka, s3PutsPerSecond } = sized;
   const pods = 'replicas' in stage.inference ? stage.inference.replicas.max : 0;
   const ofFunctions: Limit[] = [

@@ -121,11 +121,7 @@ function createService(parts: ServiceParts): sst.aws.Service {
     }),
     spot: false,
     ...TASKS.console,
-    image: createImage({
-      name: 'console',
-      dockerfile: 'packages/console/Dockerfile',
-      platform: 'linux/arm64',
-    }),
+    image: createImage('console', 'packages/console/Dockerfile'),
     secrets: { CONSOLE_TOKEN },
     permissions: permissions(parts),
     tmp: true,

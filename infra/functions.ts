@@ -3,6 +3,7 @@ import { LOST_BATCHES } from '@video-pipeline/frame';
 import type { PipelineStage } from '@video-pipeline/stages';
 import functionsPackage from '../functions/package.json' with { type: 'json' };
 import picturePackage from '../packages/picture/package.json' with { type: 'json' };
+import { createImage } from './images.ts';
 import type { KafkaCluster } from './kafka.ts';
 import { createLambda } from './lambda.ts';
 import { reading, versionsOf } from './secrets.ts';
@@ -16,7 +17,7 @@ import {
 } from './stage-function.ts';
 import { deployedStages, MAX_RETRIES, maxRecordAgeSeconds, runsAsTasks, type Stage } from './stages.ts';
 import { objects } from './storage.ts';
-import { createWorkerImage, createWorkers } from './workers.ts';
+import { createWorkers } from './workers.ts';
 
 export type Functions = ReturnType<typeof createFunctions>;
 
@@ -29,7 +30,11 @@ interface Running {
 
 /** The stages of the pipeline: Lambda functions, each with its MSK event-source mapping, or tasks. */
 export function createFunctions(parts: Parts) {
-  const image = parts.stage.functions.workers && !$dev ? createWorkerImage() : undefined;
+  // The image of all workers: the poller and every handler.
+  const image =
+    parts.stage.functions.workers && !$dev
+      ? createImage('worker', 'packages/event-source/Dockerfile')
+      : undefined;
   const created = deployedStages(parts.stage).map(({ step, size }) => {
     const spec = specify(parts, step, size);
     const { enabledBy = [] } = step;

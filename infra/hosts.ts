@@ -10,22 +10,17 @@ const ROOT_VOLUME = {
   ebs: { volumeSize: 30, volumeType: 'gp3', encrypted: 'true', deleteOnTermination: 'true' },
 };
 
-/** EC2 instances that ECS starts when tasks need them, and ends when no task does. */
-export interface Hosts {
-  /**
-   * Security group of the instances. On EC2 the instance's agent pulls the image, reads the secret and writes the log.
-   */
-  group: Group;
-  provider: aws.ecs.CapacityProvider;
-}
-
-/** The instances of one ECS cluster, in private subnets, without inbound rules. */
+/**
+ * EC2 instances that ECS starts when tasks need them, and ends when no task does: those of one ECS cluster, in private
+ * subnets, without inbound rules.
+ */
 export function createHosts(
   stage: Stage,
   network: Network,
   { instance, maxInstances }: IngestHosts,
   clusterName: string,
-): Hosts {
+): aws.ecs.CapacityProvider {
+  // The instance's agent pulls the image, reads the secret and writes the log.
   const group = createGroup(network.vpc, 'IngestHosts');
   reachAws(network, group);
   reachS3(network, group);
@@ -45,7 +40,7 @@ export function createHosts(
       propagateAtLaunch: true,
     })),
   });
-  const provider = new aws.ecs.CapacityProvider('IngestHosts', {
+  return new aws.ecs.CapacityProvider('IngestHosts', {
     name: clusterName,
     autoScalingGroupProvider: {
       autoScalingGroupArn: instances.arn,
@@ -54,7 +49,6 @@ export function createHosts(
       managedDraining: 'ENABLED',
     },
   });
-  return { group, provider };
 }
 
 function createTemplate(

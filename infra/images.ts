@@ -1,19 +1,17 @@
 import { title } from './settings.ts';
 
-interface ImageSpec {
-  /** Folder name in the registry, and prefix of the resources. */
-  name: 'model' | 'ingest' | 'camera' | 'console' | 'worker';
-  dockerfile: string;
-  platform: 'linux/amd64' | 'linux/arm64';
-  /** An image that is built already, by CI for example. The deploy then builds none. */
-  prebuilt?: string | undefined;
-}
-
 /**
  * Builds an image from the root of this repository and pushes it to an ECR repository of the stage.
+ * @param name folder name in the registry, and prefix of the resources
+ * @param prebuilt an image that is built already, by CI for example. The deploy then builds none
  * @returns the image by its digest, so that a deploy runs exactly what it built
  */
-export function createImage({ name, dockerfile, platform, prebuilt }: ImageSpec): $util.Output<string> {
+export function createImage(
+  name: 'model' | 'ingest' | 'camera' | 'console' | 'worker',
+  dockerfile: string,
+  prebuilt?: string,
+  platform: 'linux/amd64' | 'linux/arm64' = 'linux/arm64',
+): $util.Output<string> {
   // The repository is created for a prebuilt image too: a repository with images can't be removed.
   const repository = new aws.ecr.Repository(`${title(name)}Repository`, {
     name: `${$app.name}/${$app.stage}/${name}`,

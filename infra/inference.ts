@@ -21,12 +21,7 @@ export function createInference(stage: Stage, network: Network, kafka: KafkaClus
   const { inference } = stage;
   if (deployment().MODEL_CANARY && inference.backend !== 'eks')
     throw new Error(`MODEL_CANARY is set, and stage '${stage.name}' has no EKS: a canary needs it`);
-  const image = createImage({
-    name: 'model',
-    dockerfile: modelDockerfile(stage),
-    platform: 'linux/amd64',
-    prebuilt: deployment().MODEL_IMAGE,
-  });
+  const image = createImage('model', modelDockerfile(stage), deployment().MODEL_IMAGE, 'linux/amd64');
   return inference.backend === 'eks'
     ? createEks({ stage, inference, network, kafka, image })
     : createSageMaker({ stage, inference, network, image });

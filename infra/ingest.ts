@@ -1,7 +1,7 @@
 import { frameStagesOf, groupOf, topicOf } from '@video-pipeline/stages';
 import { type Camera, cameraConnections, chunk } from './cameras.ts';
 import { createCluster, createService } from './ecs.ts';
-import { createHosts, type Hosts } from './hosts.ts';
+import { createHosts } from './hosts.ts';
 import { createImage } from './images.ts';
 import { kafkaPermissions } from './kafka.ts';
 import { logGroupName } from './logs.ts';
@@ -50,16 +50,8 @@ export function createIngest(parts: Where, cameras: Camera[]) {
     reachS3(network, group);
   }
   const cluster = createCluster(network, group, { name: CLUSTER, clusterName });
-  const { INGEST_IMAGE } = deployment();
   const test = stage.ingest.testCamera && !$dev ? [createTestCamera(parts, cluster, group)] : [];
-  const image = $dev
-    ? undefined
-    : createImage({
-        name: 'ingest',
-        dockerfile: 'ingest-host/Dockerfile',
-        platform: 'linux/arm64',
-        prebuilt: INGEST_IMAGE,
-      });
+  const image = $dev ? undefined : createImage('ingest', 'ingest-host/Dockerfile', deployment().INGEST_IMAGE);
 
   const shards = $dev ? [[LOCAL_CAMERA]] : chunk([...cameras, ...test], stage.ingest.streamsPerTask);
   const logGroups = shards.map((streams, index) =>
@@ -74,17 +66,17 @@ export function createIngest(parts: Where, cameras: Camera[]) {
 const LOCAL_CAMERA: Camera = { id: 'local-camera', url: `rtsp://127.0.0.1:${RTSP_PORT}/camera` };
 
 /** Adds the instances to the cluster's capacity providers, for which SST has no option. */
-function useCapacity({ provider }: Hosts): void {
+function useCapacity(hosts: aws.ecs.CapacityProvider): void {
   $transform(aws.ecs.ClusterCapacityProviders, (args, _options, name) => {
     if (!name.startsWith(CLUSTER)) return;
-    args.capacityProviders = ['FARGATE', 'FARGATE_SPOT', provider.name];
+    args.capacityProviders = ['FARGATE', 'FARGATE_SPOT', hosts.name];
   });
 }
 
 interface Task extends Where {
   name: string;
   cluster: sst.aws.Cluster;
-  hosts: Hosts | undefined;
+  hosts: aws.ecs.CapacityProvider | undefined;
   image: $util.Output<string> | undefined;
   streams: Camera[];
 }
@@ -145,9 +137,9 @@ function watchedStages({ settings }: Stage) {
   };
 }
 
-function placeOn({ provider }: Hosts, args: aws.ecs.ServiceArgs): void {
+function placeOn(hosts: aws.ecs.CapacityProvider, args: aws.ecs.ServiceArgs): void {
   delete args.launchType;
-  args.capacityProviderStrategies = [{ capacityProvider: provider.name, weight: 1 }];
+  args.capacityProviderStrategies = [{ capacityProvider: hosts.name, weight: 1 }];
   args.forceNewDeployment = true;
   // On as few instances as possible.
   args.orderedPlacementStrategies = [{ type: 'binpack', field: 'memory' }];
@@ -169,11 +161,7 @@ function createTestCamera({ stage, network }: Where, cluster: sst.aws.Cluster, i
     cluster,
     ...TASKS.testCamera,
     spot: true,
-    image: createImage({
-      name: 'camera',
-      dockerfile: 'infra/test-camera/Dockerfile',
-      platform: 'linux/arm64',
-    }),
+    image: createImage('camera', 'infra/test-camera/Dockerfile'),
     changeService: (args) => {
       args.networkConfiguration = { subnets: network.vpc.privateSubnets, securityGroups: [group.id] };
     },

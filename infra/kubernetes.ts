@@ -229,9 +229,7 @@ const OWN_ZONE =
  */
 function service({ clientCidr, loadBalancerGroup, settings, zonal }: Manifests, name: string) {
   const aws = (key: string) => `service.beta.kubernetes.io/aws-load-balancer-${key}`;
-  return {
-    apiVersion: 'v1',
-    kind: 'Service',
+  return ours('v1 Service', name, {
     metadata: {
       ...metadata(name),
       annotations: {
@@ -255,7 +253,7 @@ function service({ clientCidr, loadBalancerGroup, settings, zonal }: Manifests, 
       selector: selector(name),
       ports: [{ name: HTTP, port: settings.PORT, targetPort: HTTP, protocol: 'TCP' }],
     },
-  };
+  });
 }
 
 const disruptionBudget = () =>

@@ -38,22 +38,13 @@ export interface Parts {
 }
 
 /** The work of a pipeline stage, as a Lambda function or as tasks. */
-export interface StageFunction {
-  /** Name of its resources: the stage's name with a capital first letter. */
-  name: string;
-  /** The stage of the pipeline; in this folder `stage` alone is a stage on AWS. */
-  step: PipelineStage;
-  size: Lambda;
-  topic: string;
-  consumerGroup: string;
-  group: Group;
-  environment: Environment;
-  secrets: Secrets;
-  permissions: Permissions;
-}
+export type StageFunction = ReturnType<typeof specify>;
 
-/** Resolves the needs of a pipeline stage, and allows its connections: every stage reaches S3 and the collector. */
-export function specify(parts: Parts, step: PipelineStage, size: Lambda): StageFunction {
+/**
+ * Resolves the needs of a pipeline stage, and allows its connections: every stage reaches S3 and the collector.
+ * @param step the stage of the pipeline; in this folder `stage` alone is a stage on AWS
+ */
+export function specify(parts: Parts, step: PipelineStage, size: Lambda) {
   const { stage, network, kafka, store } = parts;
   const { settings } = stage;
   const name = title(step.name);
@@ -74,6 +65,7 @@ export function specify(parts: Parts, step: PipelineStage, size: Lambda): StageF
   const folders = (names: typeof putsObjects) =>
     names.map((folder) => `${folder === 'S3_PREFIX' ? settings.S3_PREFIX : folder}/*`);
   return {
+    /** Name of its resources: the stage's name with a capital first letter. */
     name,
     step,
     size,
@@ -87,7 +79,7 @@ export function specify(parts: Parts, step: PipelineStage, size: Lambda): StageF
       ...Object.assign({}, ...met.map((one) => one.environment)),
       S3_BUCKET: store.name,
       ...environmentOf(stage, environment),
-    },
+    } as Environment,
     permissions: [
       ...kafkaPermissions(kafka, {
         read: [topic, ...topics(alsoReads)],

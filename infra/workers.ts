@@ -1,6 +1,5 @@
 import { LOST_BATCHES, POLLER } from '@video-pipeline/frame';
 import { createCluster, createService } from './ecs.ts';
-import { createImage } from './images.ts';
 import { logGroupName } from './logs.ts';
 import { connect, reachAws } from './network.ts';
 import { KAFKA_IAM_PORT } from './settings.ts';
@@ -51,15 +50,6 @@ export function createWorkers(parts: Parts, spec: StageFunction, image: $util.Ou
     tmp: true,
   });
   return { logs: { name: logs } };
-}
-
-/** The image of all workers: the poller and every handler. */
-export function createWorkerImage() {
-  return createImage({
-    name: 'worker',
-    dockerfile: 'packages/event-source/Dockerfile',
-    platform: 'linux/arm64',
-  });
 }
 
 /** Arguments of `node` in the image: the poller, with the limits that the stage's mapping would have. */
