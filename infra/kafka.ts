@@ -25,17 +25,10 @@ const PROVISIONED_PROPERTIES = `${PROPERTIES}
 replica.fetch.max.bytes=${MAX_MESSAGE_BYTES}
 replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector`;
 
-export interface KafkaCluster {
-  arn: $util.Output<string>;
-  /** Name in CloudWatch's dimensions. */
-  clusterName: $util.Output<string>;
-  bootstrapServers: $util.Output<string>;
-  group: Group;
-  topics: aws.msk.Topic[];
-}
+export type KafkaCluster = ReturnType<typeof createKafka>;
 
 /** MSK, with IAM authentication over TLS only, and its topics. */
-export function createKafka(stage: Stage, network: Network): KafkaCluster {
+export function createKafka(stage: Stage, network: Network) {
   const group = createGroup(network.vpc, 'Kafka');
   // A mapping's pollers run in the cluster's subnets and group: they must reach the brokers, Lambda, STS and S3.
   connect(group, group, KAFKA_IAM_PORT);
@@ -81,6 +74,7 @@ function createCluster(stage: Stage, network: Network, group: Group) {
   if (kafka.kind === 'provisioned') growStorage(cluster, kafka.volumeGb, kafka.maxVolumeGb);
   return {
     arn: cluster.arn,
+    /** Name in CloudWatch's dimensions. */
     clusterName: cluster.clusterName,
     bootstrapServers: cluster.bootstrapBrokersSaslIam,
   };

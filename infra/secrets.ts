@@ -1,14 +1,7 @@
 import { readConfig, type VariableName } from '@video-pipeline/config';
 
-/** A secret in Secrets Manager. */
-interface Secret {
-  arn: $util.Output<string>;
-  /** ARN of this version, in ECS's form: a new value changes the task or function, and so starts a new one. */
-  version: $util.Output<string>;
-}
-
 /** Secrets, by the names of the variables that get their values. */
-export type Secrets = Record<string, Secret>;
+export type Secrets = Record<string, ReturnType<typeof createSecret>>;
 
 /**
  * Keeps a value in Secrets Manager, encrypted with AWS's own key for it. A removed secret is deleted at once: during a
@@ -19,7 +12,7 @@ export type Secrets = Record<string, Secret>;
 export function createSecret(
   name: string,
   options: { path: string; value: $util.Input<string>; keep?: boolean },
-): Secret {
+) {
   const secret = new aws.secretsmanager.Secret(name, {
     name: `${$app.name}/${$app.stage}/${options.path}`,
     recoveryWindowInDays: 0,
@@ -31,7 +24,11 @@ export function createSecret(
   );
   // Both forms depend on the version, so that the value exists before a task reads it.
   const suffix = version.versionId.apply((id) => (options.keep ? '' : `:::${id}`));
-  return { arn: secret.arn, version: $interpolate`${secret.arn}${suffix}` };
+  return {
+    arn: secret.arn,
+    /** ARN of this version, in ECS's form: a new value changes the task or function, and so starts a new one. */
+    version: $interpolate`${secret.arn}${suffix}`,
+  };
 }
 
 const given: Secrets = {};

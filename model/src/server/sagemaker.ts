@@ -26,8 +26,8 @@ const HEADER_SIZE = /;\s*json-header-size=(\d+)/;
  * @see https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html
  */
 export function addSageMaker(app: FastifyInstance, service: Service): void {
-  app.addContentTypeParser(PICTURE_TYPES, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-  app.addContentTypeParser(BINARY_TYPE, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  const types = [...PICTURE_TYPES, BINARY_TYPE];
+  app.addContentTypeParser(types, { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   app.get('/ping', (_request, reply) => {
     reply.status(service.isReady() ? 200 : 503);
     return {};
