@@ -137,7 +137,7 @@ test('where pictures travel once, the audit and subscribers find them where they
   await readTopic(rig.kafka, options.detectionsTopic, (record) => void seen.push(decodeSeenFrame(record)));
   const tail = createTail(rig.kafka);
   onTestFinished(() => tail.close());
-  expect(await withPictures(seen, (places) => tail.at(places))).toEqual(frames);
+  expect(await withPictures(seen, (positions) => tail.at(positions))).toEqual(frames);
   // What is not there is left out.
   const gone = { topic: options.framesTopic, partition: 0, offset: 1_000 };
   expect(await tail.at([gone])).toEqual([]);
