@@ -44,6 +44,16 @@ test.each(['MD5-sess', 'SHA-256-sess', 'MD5', 'SHA-256'])(
   },
 );
 
+test.each([
+  'Digest realm="x", nonce="n", qop="auth , auth-int"',
+  'Digest\trealm="x",\tnonce\t=\t"n",\tqop=" auth"',
+  'Basic realm="y" ,\tDigest\trealm="x", nonce="n", qop="auth"',
+])('white space is that of HTTP: %j', (header) => {
+  const authorization = new Authorization({ user: 'a', password: 'p' });
+  authorization.challenge([header]);
+  expect(authorization.header('GET', '/')).toMatch(/^Digest .*realm="x", nonce="n".*qop=auth, nc=/);
+});
+
 test('two challenges in one header are two', () => {
   const authorization = new Authorization({ user: 'a', password: 'p' });
   authorization.challenge(['Digest realm="cam", nonce="n", Basic realm="other"']);

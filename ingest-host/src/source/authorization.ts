@@ -78,7 +78,7 @@ export class Authorization {
     const [nc, cnonce] = [this.#count.toString(16).padStart(8, '0'), randomBytes(8).toString('hex')];
     const secret = hash(`${user}:${realm}:${password}`);
     const key = isSession ? hash(`${secret}:${nonce}:${cnonce}`) : secret;
-    const offered = qop?.split(/, */) ?? [];
+    const offered = qop?.split(/[\s,]+/) ?? [];
     const quality = ['auth', 'auth-int'].find((one) => offered.includes(one));
     const request = hash(`${method}:${uri}${quality === 'auth-int' ? `:${hash('')}` : ''}`);
     const parts = [
@@ -99,7 +99,7 @@ export class Authorization {
 const quoted = (text: string) => `"${text.replace(/["\\]/g, '\\$&')}"`;
 
 /** Separator of several challenges in one header. */
-const ANOTHER = /, *(?=(?:basic|bearer|digest|negotiate|ntlm) )/i;
+const ANOTHER = /\s*,\s*(?=(?:basic|bearer|digest|negotiate|ntlm)\s)/i;
 
 /** The strongest algorithm first. */
 const ORDER = ['sha-256', 'sha-256-sess', 'md5', 'md5-sess', 'basic'];
@@ -111,10 +111,10 @@ interface Challenge {
 }
 
 function parseChallenge(header: string): Challenge {
-  const [scheme = '', rest = ''] = header.trim().split(/ +(.*)/s);
+  const [scheme = '', rest = ''] = header.trim().split(/\s+(.*)/s);
   const fields: Challenge['fields'] = Object.create(null);
   // Names are matched from their first letter only: from every letter, a long name would take seconds.
-  const field = /(?<![a-z-])([a-z-]+) *= *(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))/gi;
+  const field = /(?<![a-z-])([a-z-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))/gi;
   for (const [, name = '', quoted, plain] of rest.matchAll(field)) {
     fields[name.toLowerCase()] = quoted?.replace(/\\(.)/g, '$1') ?? plain;
   }

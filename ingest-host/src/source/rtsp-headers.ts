@@ -16,10 +16,8 @@ export function parseRequest(head: string): RequestMessage {
 
 /** @param name in lower case */
 export function valuesOf(head: string, name: string): string[] {
-  return head
-    .split('\r\n')
-    .filter((line) => line.toLowerCase().startsWith(`${name}:`))
-    .map((line) => line.slice(name.length + 1).trim());
+  const lines = new RegExp(`(?<=^|\r\n)${name}[ \\t]*:([^\r\n]*)`, 'gi');
+  return [...head.matchAll(lines)].map(([, value = '']) => value.trim());
 }
 
 /** Id of the session, without its timeout (RFC 2326, 12.37); empty without a session. */
@@ -36,7 +34,7 @@ export function withHeaders(head: string, values: Record<string, string | undefi
   for (const [name, value] of Object.entries(values)) {
     if (value === undefined) continue;
     const line = `\r\n${name}: ${value}`;
-    const former = new RegExp(`\r\n${name}:[^\r\n]*`, 'i');
+    const former = new RegExp(`\r\n${name}[ \\t]*:[^\r\n]*`, 'i');
     changed = former.test(changed)
       ? changed.replace(former, () => line)
       : changed.replace(/\r\n|$/, (end) => line + end);

@@ -38,10 +38,21 @@ test('messages and packets are distinguished, wherever the bytes are cut', () =>
   );
 });
 
+test.each(['Content-Length:\t4', 'content-length : 4'])('%j is the length of a body', (header) => {
+  const bodies: string[] = [];
+  const splitter = new RtspSplitter(
+    () => {},
+    ({ body }) => bodies.push(body),
+  );
+  splitter.push(Buffer.from(`RTSP/1.0 200 OK\r\n${header}\r\n\r\nv=0\nRTSP/1.0 200 OK\r\n\r\n`));
+  expect(bodies).toEqual(['v=0\n', '']);
+});
+
 test.each([
   ['a head', 'X: y\r\n'.repeat(10_000)],
   ['a body', 'RTSP/1.0 200 OK\r\nContent-Length: 2147483000\r\n\r\n'],
   ['a negative body', 'RTSP/1.0 200 OK\r\nContent-Length: -5\r\n\r\n'],
+  ['half a byte', 'RTSP/1.0 200 OK\r\nContent-Length: 1.5\r\n\r\nv='],
 ])('%s without bounds is refused', (_name, text) => {
   const splitter = new RtspSplitter(
     () => {},

@@ -67,8 +67,8 @@ export class RtspSplitter {
       throw new MalformedMessageError('the bytes are not RTSP');
     if (end < 0) return undefined;
     const head = bytes.toString('latin1', start, start + end);
-    const length = Number(/\r\ncontent-length: *(\S+)/i.exec(head)?.[1] ?? 0);
-    if (!(length >= 0 && length <= this.#max.body))
+    const length = Number(/\r\ncontent-length[ \t]*:[ \t]*(\S+)/i.exec(head)?.[1] ?? 0);
+    if (!Number.isInteger(length) || !(length >= 0 && length <= this.#max.body))
       throw new MalformedMessageError(`a message has a bad content-length, or over ${this.#max.body} bytes`);
     const body = start + end + 4;
     if (bytes.length < body + length) return undefined;
