@@ -16,6 +16,7 @@ describeInChromium('stored pictures on the page', () => {
     tabs = await openConsole({
       env: { STORE: 'events', STORE_CLASSES: 'cat', DRAW_BOXES: 'off' },
       list: LISTED,
+      sending: [],
     });
   });
   afterAll(() => tabs?.close());
@@ -74,14 +75,34 @@ describeInChromium('stored pictures on the page', () => {
     expect(asked.filter((path) => path.endsWith('/last'))).toHaveLength(3);
   }, 90_000);
 
-  test('a click on the timeline of a day plays its video from there, with boxes that can be switched off', async () => {
+  test('a click on the timeline of a day plays its video from there, with boxes, whatever fails once', async () => {
     const hour = Math.floor(Date.now() / HOUR_MS) * HOUR_MS - HOUR_MS;
     // Over the end of the hour, and with a pause in the second one.
     const times = [...Array(60).keys()].map((i) => hour + HOUR_MS - 2_500 + i * 100 + (i < 50 ? 0 : 20_000));
     const frames = times.map((time, i) => detectedFrame('pier', i, time, tabs.jpeg, [PERSON]));
     await annotate(tabs.fixture.store, frames, 'video', false);
     const at = times[10] ?? 0;
-    const page = await tabs.open(`#/timeline?stream=pier&from=${iso(at - 30_000)}&to=${iso(at + 30_000)}`);
+    const failed = new Set<string>();
+    const failOnce = async (route: Route, when?: Promise<unknown>) => {
+      const url = route.request().url();
+      if (failed.has(url)) return route.continue();
+      failed.add(url);
+      await when;
+      await route.fulfill({ status: 502, json: { error: 'S3 does not answer' } }).catch(() => {});
+    };
+    let isOver: Promise<unknown> | undefined;
+    const prepare = async (page: Page) => {
+      const ended = () => {
+        const { ended, currentTime } = document.querySelector('video') ?? {};
+        return ended && (currentTime ?? 0) < 1_000;
+      };
+      isOver = page.waitForFunction(ended, undefined, { timeout: 60_000 }).catch(() => {});
+      // The detections come after the last picture of the second hour is shown.
+      await page.route('**/video/**/*.vtt', (route) => failOnce(route, isOver));
+      await page.route(/\/api\/history|-50-59\.mp4$/, (route) => failOnce(route));
+    };
+    const range = `from=${iso(at - 30_000)}&to=${iso(at + 30_000)}`;
+    const page = await tabs.open(`#/timeline?stream=pier&${range}`, { prepare });
     const plot = page.locator('.u-over');
     await plot.waitFor(LONG);
     const box = await plot.boundingBox();
@@ -107,7 +128,7 @@ describeInChromium('stored pictures on the page', () => {
     const click = () => page.mouse.click(box.x + box.width / 2, box.y + 20);
     expect(await segmentAfter(click)).toEqual(first);
     // hsl(0 85% 50%), the colour of class 0.
-    await expect.poll(edge, LONG).toEqual([400, 236, 19, 19, 255]);
+    await expect.poll(edge, { timeout: 60_000 }).toEqual([400, 236, 19, 19, 255]);
     await page.getByLabel('Boxes').uncheck();
     expect((await edge()).at(-1)).toBe(0);
     await page.getByLabel('Boxes').check();
@@ -141,5 +162,11 @@ describeInChromium('stored pictures on the page', () => {
     expect(await segmentAfter(() => playhead.press('Home'))).toEqual(first);
     await page.mouse.click(box.x + box.width - 2, box.y + 20);
     await page.getByText('no video of this time is stored').waitFor(LONG);
+    expect(failed.size).toBe(5);
+    // What is gone within an hour says so.
+    const gone = { status: 404, json: { error: 'no such video is stored' } };
+    await page.route(/-50-59\.mp4$/, (route) => route.fulfill(gone));
+    await page.mouse.click(box.x + box.width * 0.545, box.y + 20);
+    await page.getByText("This can't be played: no such video is stored").waitFor(LONG);
   });
 });

@@ -41,14 +41,20 @@ interface TabOptions extends BrowserContextOptions {
   prepare?: (page: Page) => Promise<void>;
 }
 
-/** On the Kafka that all test files share, where there is one and `options` don't say otherwise. */
-export async function openConsole(options: ConsoleOptions = {}): Promise<ConsoleTabs> {
+/**
+ * On the Kafka that all test files share, where there is one and `options` don't say otherwise.
+ * @param options.sending streams of the cameras that send
+ */
+export async function openConsole({
+  sending = ['yard', 'gate'],
+  ...options
+}: ConsoleOptions & { sending?: readonly string[] } = {}): Promise<ConsoleTabs> {
   const [fixture, browser, clips] = await Promise.all([
     startConsoleFixture({ kafka: inject('kafka'), ...options }),
     launchChromium(),
     clipJpegs(10),
   ]);
-  const cameras = startCameras(fixture, ['yard', 'gate'], 2, clips);
+  const cameras = startCameras(fixture, sending, 2, clips);
   return {
     fixture,
     browser,

@@ -4,6 +4,7 @@ import {
   button,
   getJson,
   h,
+  insist,
   numbers,
   rowOf,
   selectOf,
@@ -28,6 +29,7 @@ export function camerasView(root: HTMLElement, { live }: ViewInput): () => void 
   const form = cameraForm(save);
   const unwritable = h('p.dim', { hidden: true }, UNWRITABLE);
   root.append(h('h1', 'Cameras'), status, table, form.element, unwritable);
+  const ended = new AbortController();
   let version: string | undefined;
   /** The element that shows each camera's state. */
   let states = new Map<string, HTMLElement>();
@@ -83,10 +85,13 @@ export function camerasView(root: HTMLElement, { live }: ViewInput): () => void 
     return change(() => sendJson('POST', `${API}/cameras`, { ...draft, ...known }), `${draft.id} is saved.`);
   }
 
-  change(() => getJson<CameraList>(`${API}/cameras`), '');
+  const { signal } = ended;
+  const ask = () => getJson<CameraList>(`${API}/cameras`, { signal });
+  change(() => insist(ask, signal, ({ message }) => setText(status, `${message}; trying again`)), '');
   const timer = setInterval(showStates, 1_000);
   live.addEventListener('streams', showStates);
   return () => {
+    ended.abort();
     clearInterval(timer);
     live.removeEventListener('streams', showStates);
   };

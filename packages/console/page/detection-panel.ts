@@ -1,7 +1,7 @@
 import type { FrameFacts } from '../src/api.ts';
 import type { DetectionPreview, StreamDetection } from '../src/detection-api.ts';
 import { SHOW_ALL } from './boxes.ts';
-import { button, getJson, h, sendJson, setText, streamPath, whileDisabled } from './dom.ts';
+import { button, getJson, h, insist, sendJson, setText, streamPath, whileDisabled } from './dom.ts';
 import { summary } from './format.ts';
 import { pictureOn } from './picture.ts';
 
@@ -12,7 +12,7 @@ const PREVIEW_TIMEOUT_MS = 20_000;
  * A form for the model of a stream and the detections that are kept. They can be chosen, tried on the newest picture
  * beside its current detections, and saved.
  */
-export function detectionPanel(streamId: string) {
+export function detectionPanel(streamId: string, signal: AbortSignal) {
   const path = `${streamPath(streamId)}/detection`;
   const model = h('select', { id: 'detection-model' });
   const classes = h('div.choices', { role: 'group', ariaLabel: 'Classes' });
@@ -36,7 +36,8 @@ export function detectionPanel(streamId: string) {
     event.preventDefault();
     whileDisabled(keep, status, save);
   };
-  getJson<StreamDetection>(path).then(take, ({ message }: Error) => setText(status, message));
+  const tell = ({ message }: Error) => setText(status, message);
+  insist(() => getJson<StreamDetection>(path, { signal }), signal, tell).then(take, tell);
   return { element, comparison };
 
   function take(now: StreamDetection): void {

@@ -1,3 +1,5 @@
+import type { Session } from '../src/api.ts';
+
 type Child = Node | string;
 type Properties = Record<string, unknown>;
 
@@ -138,6 +140,41 @@ export function sendJson<Value>(
 ): Promise<Value> {
   const headers = { 'content-type': 'application/json' };
   return getJson(path, { method, headers, body: body === undefined ? null : JSON.stringify(body) }, ms);
+}
+
+/** The pause after a fault, milliseconds. */
+const RETRY_MS = 2_000;
+
+/**
+ * Asks again after each fault: of the network, the server, or S3 behind it.
+ * @param ask sends a request; a refusal has its status, below 500, as the error's cause
+ * @param fault called with each fault
+ * @throws Error when the server refuses, and whatever `signal` aborts with
+ */
+export async function insist<Value>(
+  ask: () => Promise<Value>,
+  signal?: AbortSignal,
+  fault?: (error: Error) => void,
+): Promise<Value> {
+  for (;;) {
+    signal?.throwIfAborted();
+    try {
+      return await ask();
+    } catch (thrown) {
+      const error = thrown as Error;
+      if (signal?.aborted || Number(error.cause) < 500) throw error;
+      fault?.(error);
+    }
+    await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
+  }
+}
+
+let session: Promise<Session> | undefined;
+
+/** What the server says of itself. It is asked for once. */
+export function sessionOf(): Promise<Session> {
+  session ??= insist(() => getJson<Session>(`${API}/session`));
+  return session;
 }
 
 /** Runs `task` now, and again `ms` milliseconds after each end, even if it fails. @returns stops it */

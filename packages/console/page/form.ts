@@ -1,5 +1,5 @@
 import type { Names } from '../src/api.ts';
-import { API, getJson, h, selectOf } from './dom.ts';
+import { API, getJson, h, insist, selectOf } from './dom.ts';
 import { localTime, timeOfField } from './times.ts';
 
 /** Fields of a form whose values are kept in the address. Each field starts with the value from there. */
@@ -47,7 +47,7 @@ export function fieldsOf(asked: URLSearchParams) {
         field.querySelector('input')?.setAttribute('list', list);
         return field;
       };
-      getJson<Names>(`${API}/names`).then((names) => {
+      insist(() => getJson<Names>(`${API}/names`)).then((names) => {
         streams.append(...names.streams.map((value) => h('option', { value })));
         classes.append(...names.classes.map((value) => h('option', { value })));
       }, console.warn);

@@ -1,5 +1,4 @@
-import type { Session } from '../src/api.ts';
-import { API, DEADLINE_MS, getJson, h, setOutages, setText } from './dom.ts';
+import { DEADLINE_MS, h, sessionOf, setOutages, setText } from './dom.ts';
 import { clock, viewOf } from './format.ts';
 import { outagesOf } from './health.ts';
 import { LiveFeed, type View } from './live.ts';
@@ -106,7 +105,7 @@ byId('logout').onclick = async () => {
   await fetch('logout', { method: 'POST', redirect: 'manual', signal: AbortSignal.timeout(DEADLINE_MS) });
   location.reload();
 };
-getJson<Session>(`${API}/session`).then(({ login }) => {
+sessionOf().then(({ login }) => {
   byId('logout').hidden = !login;
 }, console.warn);
 live.addEventListener('health', showHealth);

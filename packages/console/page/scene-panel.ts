@@ -1,7 +1,7 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { FrameFacts, StreamScene } from '../src/api.ts';
 import { type BoxFilter, visible } from './boxes.ts';
-import { button, getJson, h, sendJson, setText, streamPath } from './dom.ts';
+import { button, getJson, h, insist, sendJson, setText, streamPath } from './dom.ts';
 import { drawScene, drawTrails } from './scene-overlay.ts';
 import { shapeEditor } from './shape-editor.ts';
 import { KINDS, rulesOf, settingsOf } from './shape-form.ts';
@@ -21,14 +21,16 @@ interface Known {
  * The zones, lines and trails of a stream: drawn on its picture and listed beside it. Zones and lines can be added,
  * changed and removed.
  * @param options.redraw called when the picture has to be drawn again
+ * @param options.signal aborts when the page of the stream is left
  */
 export function scenePanel(options: {
   streamId: string;
   canvas: HTMLCanvasElement;
   filter: BoxFilter;
   redraw: () => void;
+  signal: AbortSignal;
 }) {
-  const { streamId, canvas, filter, redraw } = options;
+  const { streamId, canvas, filter, redraw, signal } = options;
   const path = streamPath(streamId);
   const trails = new Trails();
   let scene: StreamScene = { zones: {}, lines: {}, rules: [], excluded: [], writable: false };
@@ -87,7 +89,7 @@ export function scenePanel(options: {
     }
   }
   // Frames from before this page was opened.
-  getJson<FrameFacts[]>(`${path}/frames`).then((frames) => {
+  insist(() => getJson<FrameFacts[]>(`${path}/frames`, { signal }), signal).then((frames) => {
     for (const frame of frames) trails.add(frame);
   }, console.warn);
 

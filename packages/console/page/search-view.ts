@@ -1,6 +1,6 @@
 import type { ExportSize, FrameFacts, Histogram, SearchResult } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
-import { API, button, getJson, h, selectOf, setText } from './dom.ts';
+import { API, button, getJson, h, insist, selectOf, setText } from './dom.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { dateTime, summary, timeOf } from './format.ts';
 import { openFrame, openNamed } from './frame-dialog.ts';
@@ -107,7 +107,7 @@ async function drawHistogram(
   signal: AbortSignal,
 ): Promise<void> {
   const path = `${API}/search/histogram?${query}`;
-  const { from, bin_ms, counts } = await getJson<Histogram>(path, { signal }, 20_000);
+  const { from, bin_ms, counts } = await insist(() => getJson<Histogram>(path, { signal }, 20_000), signal);
   const timeline = { from, bin_ms, bins: counts.length, classes: { frames: counts } };
   const select = (start: number, end: number) => {
     const next = new URLSearchParams(asked);

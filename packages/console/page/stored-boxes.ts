@@ -1,9 +1,6 @@
-import type { FrameFacts, Session } from '../src/api.ts';
+import type { FrameFacts } from '../src/api.ts';
 import { drawBoxes, SHOW_ALL } from './boxes.ts';
-import { API, getJson, h } from './dom.ts';
-
-/** Whether stored pictures have their boxes already. */
-let drawn: Promise<boolean> | undefined;
+import { h, sessionOf } from './dom.ts';
 
 /**
  * Boxes over a stored picture or video, which a checkbox switches on and off. At first they are on if pictures are
@@ -21,14 +18,10 @@ export function storedBoxes(...media: HTMLElement[]) {
     if (context && frame && box.checked) drawBoxes(context, frame.detections, SHOW_ALL, 1);
   };
   box.onchange = draw;
-  drawn ??= getJson<Session>(`${API}/session`).then((session) => session.drawn);
-  drawn.then(
-    (areDrawn) => {
-      box.checked = !areDrawn;
-      draw();
-    },
-    () => {},
-  );
+  sessionOf().then(({ drawn }) => {
+    box.checked = !drawn;
+    draw();
+  }, console.warn);
   return {
     element: h('div', { className: 'shown' }, ...media, canvas),
     toggle: h('label', {}, box, ' Boxes'),

@@ -1,12 +1,14 @@
 import { HOUR_MS, hourFolder } from '@video-pipeline/frame/hours';
 import type { FrameFacts } from '../src/api.ts';
-import { h, streamPath } from './dom.ts';
+import { h, insist, streamPath } from './dom.ts';
 import type { FrameSize } from './stored-boxes.ts';
 
 /** H.264, constrained baseline profile. Browsers read the true level from the segment. */
 const TYPE = 'video/mp4; codecs="avc1.42c034"';
 /** Media is fetched this far ahead of the picture that is shown, seconds. */
 const AHEAD = 20;
+/** Longest wait for an answer, milliseconds. */
+const ANSWER_MS = 30_000;
 
 /**
  * Plays the stored video of a stream (STORE=video), the playlist of one hour after another.
@@ -18,34 +20,56 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
   /** The hour that plays, epoch milliseconds. */
   let playing: number | undefined;
 
-  /** @throws Error if no video of that time is stored, with the server's reason */
+  /** Ends what plays. @returns aborts when something else is to play */
+  function begin(): AbortSignal {
+    asked.abort();
+    playing = undefined;
+    asked = new AbortController();
+    return asked.signal;
+  }
+
+  /**
+   * Resolves when the rest of the hour is loaded, or at once if the picture is.
+   * @throws Error if the video of that time, or a later part of its hour, is not stored, with the server's reason
+   */
   async function play(time: number): Promise<void> {
     const hour = Math.floor(time / HOUR_MS) * HOUR_MS;
     const seconds = (time - hour) / 1000;
     const isLoaded = loaded(video).some(({ start, end }) => start <= seconds && seconds < end);
     if (hour === playing && isLoaded && !video.error) return playFrom(seconds);
-    asked.abort();
-    playing = undefined;
-    asked = new AbortController();
-    const { signal } = asked;
+    await start(hour, time, request, begin());
+  }
+
+  /**
+   * @param ask for the first picture: without it, nothing plays
+   * @param asking aborts the request for the playlist. Until it is there, detections of the former hour may come
+   */
+  async function start(hour: number, time: number, ask: typeof request, asking: AbortSignal): Promise<void> {
     const folder = `${streamPath(streamId)}/video/${hourFolder(hour)}`;
-    const playlist = await request(`${folder}/index.m3u8`, signal);
+    const playlist = await ask(`${folder}/index.m3u8`, asking);
     const segments = segmentsOf(await playlist.text());
     const first = segments.findIndex(({ to }) => to >= time);
-    const begin = segments[first];
-    if (!begin) throw new Error('no video of this time is stored');
+    const from = segments[first];
+    if (!from) throw new Error('no video of this time is stored');
+    const signal = begin();
     const seen = new Map<number, FrameSize>();
+    /** Segments without detections, as the server failed while none of their pictures was shown. */
+    const missed = new Set<Segment>();
     /** Capture time of the picture on the screen. */
-    let shown: number | undefined;
+    let shown = Number.NaN;
+    const isShown = ({ from, to }: Segment) => from <= shown && shown <= to;
     const report = () => {
-      if (shown !== undefined && !signal.aborted) show(seen.get(shown), shown);
+      if (signal.aborted || Number.isNaN(shown)) return;
+      show(seen.get(shown), shown);
+      for (const segment of missed) if (isShown(segment)) readTrack(segment).catch(() => {});
     };
     const source = new MediaSource();
     video.src = URL.createObjectURL(source);
     signal.addEventListener('abort', () => URL.revokeObjectURL(video.src));
     video.hidden = false;
     video.onwaiting = () => skipGap(video);
-    video.onended = () => void play(hour + HOUR_MS).catch(() => {});
+    const next = hour + HOUR_MS;
+    video.onended = () => void start(next, next, requestAgain, signal).catch(() => {});
     const onPicture: VideoFrameRequestCallback = (_now, { mediaTime }) => {
       if (signal.aborted) return;
       shown = hour + Math.round(mediaTime * 1000);
@@ -55,8 +79,15 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
     video.requestVideoFrameCallback(onPicture);
     await happened(source, 'sourceopen', signal);
     const buffer = source.addSourceBuffer(TYPE);
-    const readTrack = async (name: string) => {
-      const track = await request(`${folder}/${name.replace(/mp4$/, 'vtt')}`, signal);
+    const readTrack = async (segment: Segment) => {
+      missed.delete(segment);
+      const path = `${folder}/${segment.name.replace(/mp4$/, 'vtt')}`;
+      const miss = (error: Error) => {
+        if (isShown(segment)) return;
+        missed.add(segment);
+        throw error;
+      };
+      const track = await insist(() => request(path, signal), signal, miss);
       // Each cue is a line of JSON.
       for (const cue of (await track.text()).split('\n').filter((line) => line.startsWith('{'))) {
         const frame: FrameFacts = JSON.parse(cue);
@@ -64,26 +95,23 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
       }
       report();
     };
-    const append = async (name: string) => {
+    const append = async (segment: Segment, ask = requestAgain) => {
       // The picture does not wait for its detections, for which a search may be necessary.
-      readTrack(name).catch(() => {});
-      const media = await request(`${folder}/${name}`, signal);
+      readTrack(segment).catch(() => {});
+      const media = await ask(`${folder}/${segment.name}`, signal);
       buffer.appendBuffer(await media.arrayBuffer());
       await happened(buffer, 'updateend', signal);
       skipGap(video);
     };
-    await append(begin.name);
+    await append(from, ask);
     playing = hour;
-    playFrom(Math.max(seconds, (begin.from - hour) / 1000));
-    const feed = async () => {
-      const isAhead = () => (loaded(video).at(-1)?.end ?? 0) - video.currentTime > AHEAD;
-      for (const { name } of segments.slice(first + 1)) {
-        while (isAhead()) await happened(video, 'timeupdate', signal);
-        await append(name);
-      }
-      source.endOfStream();
-    };
-    void feed().catch(() => {});
+    playFrom((Math.max(time, from.from) - hour) / 1000);
+    const isAhead = () => (loaded(video).at(-1)?.end ?? 0) - video.currentTime > AHEAD;
+    for (const segment of segments.slice(first + 1)) {
+      while (isAhead()) await happened(video, 'timeupdate', signal);
+      await append(segment);
+    }
+    source.endOfStream();
   }
 
   /** @param seconds of the hour */
@@ -93,8 +121,7 @@ export function storedVideo(streamId: string, show: (frame: FrameSize | undefine
   }
 
   function stop(): void {
-    asked.abort();
-    playing = undefined;
+    begin();
     video.pause();
     video.hidden = true;
   }
@@ -114,8 +141,14 @@ function skipGap(video: HTMLVideoElement): void {
   if (next) video.currentTime = next.start;
 }
 
-/** The segments of a playlist. Their names begin with the capture times of their first and last picture. */
-function segmentsOf(playlist: string): { name: string; from: number; to: number }[] {
+interface Segment {
+  /** Begins with the capture times of its first and last picture. */
+  name: string;
+  from: number;
+  to: number;
+}
+
+function segmentsOf(playlist: string): Segment[] {
   const names = playlist.split('\n').filter((line) => line.endsWith('.mp4'));
   return names.map((name) => {
     const [from = 0, to = 0] = name.split('-').map(Number);
@@ -123,16 +156,21 @@ function segmentsOf(playlist: string): { name: string; from: number; to: number 
   });
 }
 
+const requestAgain = (path: string, signal: AbortSignal) => insist(() => request(path, signal), signal);
+
 async function request(path: string, signal: AbortSignal): Promise<Response> {
-  const response = await fetch(path, { signal });
-  if (!response.ok) throw new Error((await response.json()).error ?? response.statusText);
-  return response;
+  const response = await fetch(path, { signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]) });
+  if (response.ok) return response;
+  throw new Error((await response.json()).error ?? response.statusText, { cause: response.status });
 }
 
 /** Resolves at the next event of this name, and rejects when the signal aborts. */
-function happened(target: EventTarget, name: string, signal: AbortSignal): Promise<Event> {
-  return new Promise((resolve, reject) => {
-    target.addEventListener(name, resolve, { once: true, signal });
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
-  });
+async function happened(target: EventTarget, name: string, signal: AbortSignal): Promise<void> {
+  signal.throwIfAborted();
+  const over = new AbortController();
+  const once = { once: true, signal: over.signal };
+  const { promise, resolve, reject } = Promise.withResolvers<unknown>();
+  target.addEventListener(name, resolve, once);
+  signal.addEventListener('abort', () => reject(signal.reason), once);
+  await promise.finally(() => over.abort());
 }

@@ -13,9 +13,11 @@ import { timelinePanel } from './timeline-panel.ts';
 
 /** One stream, live or frame by frame. @returns ends the view */
 export function streamView(root: HTMLElement, { live, stream: streamId }: ViewInput): () => void {
+  const ended = new AbortController();
+  const { signal } = ended;
   const filter: BoxFilter & { hidden: Set<string> } = { ...SHOW_ALL, hidden: new Set() };
   const canvas = h('canvas.screen', { role: 'img', width: 1280, height: 720, ariaLabel: streamId });
-  const scene = scenePanel({ streamId, canvas, filter, redraw: () => picture.redraw() });
+  const scene = scenePanel({ streamId, canvas, filter, redraw: () => picture.redraw(), signal });
   const picture = pictureOn(canvas, () => filter, false, scene.draw);
   const nowhere = `There is no stream '${streamId}': neither in the list of streams nor sending.`;
   const unknown = h('p', { role: 'status', hidden: true }, nowhere);
@@ -28,7 +30,7 @@ export function streamView(root: HTMLElement, { live, stream: streamId }: ViewIn
     showDrawn();
   };
   const panel = filterPanel(filter, refresh);
-  const detection = detectionPanel(streamId);
+  const detection = detectionPanel(streamId, signal);
   const timeline = timelinePanel(streamId);
   const events = eventsPanel(streamId);
   const links = h('span.bar');
@@ -95,6 +97,7 @@ export function streamView(root: HTMLElement, { live, stream: streamId }: ViewIn
     repeat(scene.refresh, 5_000),
     repeat(() => (live.health?.parts.kafka?.ok === false ? undefined : events.refresh()), 2_000),
     scene.end,
+    () => ended.abort(),
   ];
   document.addEventListener('keydown', player.key);
   return () => {

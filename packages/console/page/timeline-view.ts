@@ -1,6 +1,6 @@
 import type { Gap, History } from '../src/api.ts';
 import { drawTimeline } from './chart.ts';
-import { API, button, getJson, h, numbers, rowOf, setText, tableOf } from './dom.ts';
+import { API, button, getJson, h, insist, numbers, rowOf, setText, tableOf } from './dom.ts';
 import { sentence } from './events-panel.ts';
 import { addressOf } from './events-view.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
@@ -45,7 +45,9 @@ export function timelineView(root: HTMLElement, { query: asked }: ViewInput): ()
     const query = queryOf(asked, 'stream');
     query.set('from', String(from));
     query.set('to', String(to));
-    const past = await getJson<History>(`${API}/history?${query}`, { signal: ended.signal }, 25_000);
+    const { signal } = ended;
+    const ask = () => getJson<History>(`${API}/history?${query}`, { signal }, 25_000);
+    const past = await insist(ask, signal, (error) => tell(error, '; trying again'));
     const names = Object.keys(past.classes).sort();
     const ids = new Map(names.map((name, id) => [name, id]));
     drawTimeline(chart, past, ids, { select: go, hover: preview.show, pick: preview.play });
@@ -59,9 +61,9 @@ export function timelineView(root: HTMLElement, { query: asked }: ViewInput): ()
     if (Number(asked.get('around')) > 0) preview.show(Number(asked.get('around')));
     rest.replaceChildren(...stripsOf(past, from, to), ...gapsOf(past.gaps), ...eventsOf(past));
   };
-  load().catch(
-    (error) => ended.signal.aborted || setText(status, `The timeline can't be read: ${error.message}`),
-  );
+  const tell = ({ message }: Error, more = '') =>
+    setText(status, `The timeline can't be read: ${message}${more}`);
+  load().catch((error) => ended.signal.aborted || tell(error));
   const takeKey = (event: KeyboardEvent) => {
     if ((event.target as Element).closest('input, select') || event.ctrlKey || event.metaKey || event.altKey)
       return;
