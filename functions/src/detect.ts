@@ -73,13 +73,13 @@ export function createDetect(dependencies: DetectDependencies) {
   async function inferAll(frames: readonly Frame[]): Promise<FrameResult[]> {
     const models = await scenes?.models();
     const results: FrameResult[] = new Array(frames.length);
-    for (const [model, asked] of Map.groupBy(frames.entries(), ([, { streamId }]) => models?.get(streamId))) {
+    for (const [model, group] of Map.groupBy(frames.entries(), ([, { streamId }]) => models?.get(streamId))) {
       const seen = await detector.detect(
-        asked.map(([, frame]) => frame),
+        group.map(([, frame]) => frame),
         model,
       );
-      for (const [place, [index, { streamId }]] of asked.entries()) {
-        const result = seen[place];
+      for (const [at, [index, { streamId }]] of group.entries()) {
+        const result = seen[at];
         if (result) results[index] = result;
         if (model === undefined || !result || 'error' in result || result.model === model) continue;
         if (!without.has(streamId))

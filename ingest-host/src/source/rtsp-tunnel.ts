@@ -37,8 +37,8 @@ export async function openTunnel(
       ...more,
     };
     const createConnection = () => connectTo(target);
-    const asked = request({ method, path, headers, createConnection, signal, insecureHTTPParser: true });
-    return asked.on('error', () => {});
+    const sent = request({ method, path, headers, createConnection, signal, insecureHTTPParser: true });
+    return sent.on('error', () => {});
   };
   const get = async (): Promise<IncomingMessage> => {
     const [answer] = await once(ask('GET', { accept: TYPE }).end(), 'response');

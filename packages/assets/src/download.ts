@@ -107,8 +107,8 @@ async function fetchOnce(file: RemoteFile, partial: string, progress: Progress):
     }
   } catch (cause) {
     if (isOfDisk(cause)) throw cause;
-    const said = `the answer of ${url.host} broke off after ${from + bytes} of ${from + length} bytes`;
-    throw new RepositoryError(said, 'start again: the download resumes there', true, { cause });
+    const text = `the answer of ${url.host} broke off after ${from + bytes} of ${from + length} bytes`;
+    throw new RepositoryError(text, 'start again: the download resumes there', true, { cause });
   } finally {
     await target.close();
   }

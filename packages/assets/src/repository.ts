@@ -93,10 +93,10 @@ async function requestOnce(
   const { get } = protocol === 'https:' ? https : http;
   try {
     return await new Promise((resolve, reject) => {
-      const asked = get(url, { agent, headers: { 'user-agent': 'video-pipeline', ...headers } }, resolve);
-      asked.on('error', reject);
+      const request = get(url, { agent, headers: { 'user-agent': 'video-pipeline', ...headers } }, resolve);
+      request.on('error', reject);
       const silent = Object.assign(new Error(`nothing came for ${IDLE_MS / 1000} s`), { code: 'ETIMEDOUT' });
-      asked.setTimeout(IDLE_MS, () => asked.destroy(silent));
+      request.setTimeout(IDLE_MS, () => request.destroy(silent));
     });
   } catch (cause) {
     throw failure(repository, url, cause as NodeJS.ErrnoException);
@@ -150,17 +150,17 @@ function withSubdomains(hosts: string): string {
 }
 
 function refusal({ remedy }: Repository, url: URL, status: number): RepositoryError {
-  const said = `${url.host} answers ${status}`;
+  const text = `${url.host} answers ${status}`;
   if (status === 401 || status === 403) {
-    return new RepositoryError(`${said}: it wants other credentials`, `set them in ${remedy.credentials}`);
+    return new RepositoryError(`${text}: it wants other credentials`, `set them in ${remedy.credentials}`);
   }
   if (status === 407) return proxyAsks(remedy.proxy);
   if (status === 404 || status === 410) {
-    return new RepositoryError(`${said}: it has no such file`, `check ${remedy.address}`);
+    return new RepositoryError(`${text}: it has no such file`, `check ${remedy.address}`);
   }
-  if (status === 416) return new RepositoryError(said, 'start again', true);
+  if (status === 416) return new RepositoryError(text, 'start again', true);
   const isTemporary = status === 408 || status === 429 || status >= 500;
-  return new RepositoryError(said, `try again later, or check ${remedy.address}`, isTemporary);
+  return new RepositoryError(text, `try again later, or check ${remedy.address}`, isTemporary);
 }
 
 function proxyAsks(setting: string): RepositoryError {
@@ -177,9 +177,9 @@ function failure({ remedy }: Repository, url: URL, cause: NodeJS.ErrnoException)
     return new RepositoryError(`the proxy does not let us through to ${url.host}`, `check ${remedy.proxy}`);
   }
   if (/CERT|SIGNATURE|ISSUER|ALTNAME/.test(code)) {
-    const said = `the certificate of ${url.host} is not trusted (${code})`;
+    const text = `the certificate of ${url.host} is not trusted (${code})`;
     const authority = `name the authority that signed it in ${remedy.certificate}`;
-    return new RepositoryError(said, authority, false, { cause });
+    return new RepositoryError(text, authority, false, { cause });
   }
   const reason = code === 'ENOTFOUND' || code === 'EAI_AGAIN' ? `${url.host} is not known` : message;
   const check = `check the network, ${remedy.address}, and ${remedy.proxy}`;

@@ -28,8 +28,8 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   fetch: async () => (await import('./fetch.ts')).fetchCommand(),
   env: async () => (await import('./env.ts')).envCommand(),
 };
-const [, , asked = ''] = process.argv;
-for (const name of Object.hasOwn(COMMANDS, asked) ? [asked] : Object.keys(COMMANDS)) {
+const [, , command = ''] = process.argv;
+for (const name of Object.hasOwn(COMMANDS, command) ? [command] : Object.keys(COMMANDS)) {
   const command = await COMMANDS[name]?.();
   if (command) program.addCommand(command);
 }

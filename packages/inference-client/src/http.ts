@@ -63,8 +63,8 @@ export function createHttpClient(options: HttpClientOptions): InferenceClient {
       const json = await call('predict', { headers, body: encodePredict(streamId, own) });
       if (json === undefined) {
         speaksPredictAlone = false;
-        const said = `${options.url} knows neither /v2/models nor /predict`;
-        throw new InferenceClientError(said, { status: 404 });
+        const text = `${options.url} knows neither /v2/models nor /predict`;
+        throw new InferenceClientError(text, { status: 404 });
       }
       for (const [index, result] of decodePredict(json, own, threshold).entries()) {
         results[entries[index]?.[0] ?? index] = result;

@@ -38,8 +38,8 @@ export async function askGroup(
   ask: <Answer>(question: (admin: Admin) => Promise<Answer>) => Promise<Answer>,
 ): Promise<string | undefined> {
   const late = sleep(TIMEOUT_MS, undefined, { ref: false });
-  const asked = ask((admin) => admin.describeGroups([groupId])).catch(() => undefined);
-  const answer = await Promise.race([asked, late]);
+  const description = ask((admin) => admin.describeGroups([groupId])).catch(() => undefined);
+  const answer = await Promise.race([description, late]);
   if (!answer) return 'Kafka does not answer';
   const [{ state, members } = { state: 'Dead', members: [] }] = answer.groups;
   if (members.length > 0) return undefined;

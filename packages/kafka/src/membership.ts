@@ -59,9 +59,9 @@ export function askLeaderBeforeReset(): void {
     const { topic, partition } = error;
     const followers = this.preferredReadReplicasPerTopicPartition[topic];
     if (followers?.[partition]) return void delete followers[partition];
-    const asked = { topic, partitions: [{ partition }], fromBeginning: true };
+    const request = { topic, partitions: [{ partition }], fromBeginning: true };
     // Where the leader does not answer, kafkajs alone logs the reset, without the number.
-    const [answer] = await this.cluster.fetchTopicsOffset([asked]).catch(() => []);
+    const [answer] = await this.cluster.fetchTopicsOffset([request]).catch(() => []);
     const wanted = Number(this.offsetManager?.nextOffset(topic, partition));
     const records = Number(answer?.partitions[0]?.offset) - wanted;
     // The number is negative if the topic was deleted and created again.

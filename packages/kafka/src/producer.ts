@@ -265,9 +265,9 @@ class OrderedProducer implements Producer {
     const [answer, ...others] = answers;
     const isOurs = answer?.topicName === topic && answer.partition === partition && answer.errorCode === 0;
     if (isOurs && others.length === 0) return answer;
-    const said = JSON.stringify(answers);
+    const text = JSON.stringify(answers);
     throw new UnconfirmedError(
-      `${topic}-${partition}: no broker confirms ${messages.length} records: ${said}`,
+      `${topic}-${partition}: no broker confirms ${messages.length} records: ${text}`,
     );
   }
 }

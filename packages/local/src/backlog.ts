@@ -118,13 +118,13 @@ export class Backlog {
 
   async #ask<T>(question: (admin: Admin) => Promise<T>): Promise<T> {
     this.#connection ??= this.#connect();
-    const asked = this.#connection;
+    const connection = this.#connection;
     try {
-      await asked.connected;
-      return await question(asked.admin);
+      await connection.connected;
+      return await question(connection.admin);
     } catch (error) {
-      if (this.#connection === asked) this.#connection = undefined;
-      asked.admin.disconnect().catch(() => {});
+      if (this.#connection === connection) this.#connection = undefined;
+      connection.admin.disconnect().catch(() => {});
       throw error;
     }
   }

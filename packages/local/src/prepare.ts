@@ -30,7 +30,7 @@ export async function buildModel(note: (line: string) => void): Promise<void> {
   try {
     await building;
   } catch (cause) {
-    const said = (cause as { stderr?: string }).stderr ?? '';
-    throw new StartError(`the default model can't be built: ${errorIn(said.split('\n'))}`, { cause });
+    const output = (cause as { stderr?: string }).stderr ?? '';
+    throw new StartError(`the default model can't be built: ${errorIn(output.split('\n'))}`, { cause });
   }
 }

@@ -182,7 +182,7 @@ export function runIngest(
   sources: readonly Source[],
   backlog: Backlog,
   env: NodeJS.ProcessEnv,
-  asked: Promise<undefined>,
+  allowed: Promise<undefined>,
 ): Promise<Service> {
   let before: number | undefined;
   const missing = async () => {
@@ -200,7 +200,7 @@ export function runIngest(
     ...(frameRate ? { FRAME_RATE: String(frameRate) } : {}),
   };
   const begin = async () => {
-    await asked;
+    await allowed;
     // After a crash, only the rest of the frames is missing.
     return frames ? { MAX_FRAMES: String(await missing()) } : undefined;
   };
@@ -211,10 +211,10 @@ export function runIngest(
 export function runConsole(
   { options, ports, launcher }: Context,
   env: NodeJS.ProcessEnv,
-  asked: Promise<undefined>,
+  allowed: Promise<undefined>,
 ): Promise<Service> {
   const ingest = options.ingest ? { INGEST_URL: `http://${localAddress()}:${ports.health}` } : {};
   const own = { ...env, ...ingest, CONSOLE_PORT: String(ports.console) };
-  const inputs = { env: own, begin: () => asked };
+  const inputs = { env: own, begin: () => allowed };
   return launcher.node('console', 'ends', 'packages/console/src/main.ts', inputs);
 }

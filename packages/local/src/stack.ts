@@ -128,11 +128,11 @@ async function startAll(context: Context): Promise<Stack> {
     return settleAll(wanted.map((stage) => runStage(context, stage, backlog, env, servers)));
   });
   stagesUp.catch(() => {}); // the session gets the error
-  const startIngest = onDemand(options.ingest, async (asked) =>
-    runIngest(context, await list, backlog, await environment, asked),
+  const startIngest = onDemand(options.ingest, async (allowed) =>
+    runIngest(context, await list, backlog, await environment, allowed),
   );
-  const startConsole = onDemand(options.console, async (asked) =>
-    runConsole(context, await environment, asked),
+  const startConsole = onDemand(options.console, async (allowed) =>
+    runConsole(context, await environment, allowed),
   );
   const [sources] = await settleAll([list, servers, runModel(context), runCameras(context, clips)]);
   return {
@@ -160,13 +160,13 @@ async function startAll(context: Context): Promise<Stack> {
 }
 
 /** Starts something that loads now, and begins its work when the returned function is called. */
-function onDemand<Made>(isWanted: boolean, start: (asked: Promise<undefined>) => Promise<Made>) {
-  if (!isWanted) return undefined;
-  const asked = Promise.withResolvers<undefined>();
-  const started = start(asked.promise);
+function onDemand<Made>(isEnabled: boolean, start: (allowed: Promise<undefined>) => Promise<Made>) {
+  if (!isEnabled) return undefined;
+  const allowed = Promise.withResolvers<undefined>();
+  const started = start(allowed.promise);
   started.catch(() => {}); // the caller gets the error
   return () => {
-    asked.resolve(undefined);
+    allowed.resolve(undefined);
     return started;
   };
 }

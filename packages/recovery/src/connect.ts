@@ -31,11 +31,11 @@ export async function connectEnvironment(name: string, needs: readonly ('kafka' 
   const bucket = createReader(config);
   const kafka = connectKafka(name, createLogger(name));
   const { S3_BUCKET, AWS_ENDPOINT_URL = 'AWS', KAFKA_BOOTSTRAP_SERVERS } = config;
-  const asked = {
+  const checks = {
     bucket: () => reach(`the bucket ${S3_BUCKET} at ${AWS_ENDPOINT_URL}`, bucket.page('', { limit: 1 })),
     kafka: () => reach(`Kafka at ${KAFKA_BOOTSTRAP_SERVERS}`, ping(name)),
   };
-  await Promise.all(needs.map((need) => asked[need]()));
+  await Promise.all(needs.map((need) => checks[need]()));
   return { config, bucket, kafka };
 }
 

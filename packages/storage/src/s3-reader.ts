@@ -46,9 +46,9 @@ export function createReader(
   };
   const reader: Bucket = {
     async page(Prefix, { after, limit = 1000 } = {}) {
-      const asked = { Bucket, Prefix, StartAfter: after, MaxKeys: limit };
+      const request = { Bucket, Prefix, StartAfter: after, MaxKeys: limit };
       const ask = (ContinuationToken?: string) =>
-        client.send(new ListObjectsV2Command({ ...asked, ContinuationToken }));
+        client.send(new ListObjectsV2Command({ ...request, ContinuationToken }));
       let answer = await ask();
       // A page may be empty although there are more.
       while (answer.NextContinuationToken && !answer.Contents?.length)

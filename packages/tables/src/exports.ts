@@ -78,8 +78,8 @@ async function* pagesOf(
   let count = 0;
   let { cursor } = query;
   do {
-    const asked = { ...query, limit: Math.min(PAGE, query.limit - count), cursor };
-    const page = await tables.search(asked, signal);
+    const pageQuery = { ...query, limit: Math.min(PAGE, query.limit - count), cursor };
+    const page = await tables.search(pageQuery, signal);
     count += page.frames.length;
     found(count);
     yield page.frames;

@@ -50,9 +50,9 @@ export async function openSources(
   signal: AbortSignal,
 ): Promise<Sources & Disposable> {
   const roots = streams.map(rootOf);
-  const asked = query.streams?.length ? query.streams : undefined;
+  const selected = query.streams?.length ? query.streams : undefined;
   // The files are listed after the manifests, which the compactor writes last. So none of a named hour is missing.
-  const list = async (table: FrameTable) => ofStreams(await listFiles(bucket, table, query), asked);
+  const list = async (table: FrameTable) => ofStreams(await listFiles(bucket, table, query), selected);
   const lists = begun(Promise.all([list('frames'), list('detections')]));
   using stack = new DisposableStack();
   const files = stack.use(cache.use());
@@ -64,8 +64,8 @@ export async function openSources(
     mayMatch(group) {
       const times = timesOf(group);
       const isNear = times.from < to && times.to > from;
-      const isAsked = !asked || asked.some((stream) => mayContainStream(group, stream));
-      return isNear && isAsked && need.mayMatch?.(group) !== false;
+      const isSelected = !selected || selected.some((stream) => mayContainStream(group, stream));
+      return isNear && isSelected && need.mayMatch?.(group) !== false;
     },
   });
   const { fileBytes } = limits;

@@ -73,8 +73,8 @@ export class Tables {
     const cursor = cursorOf(query);
     // The best frame of a track can only be chosen from the whole range.
     const to = query.perTrack ? query.to : endOf(query, cursor);
-    const asked = { ...query, to };
-    return this.#asked(asked, [hitsNeed(query)], signal, query.perTrack, async (sources) => {
+    const bounded = { ...query, to };
+    return this.#withSources(bounded, [hitsNeed(query)], signal, query.perTrack, async (sources) => {
       const { database, rows, from, signal: until } = sources;
       const complete = from <= query.from;
       if (query.perTrack && !complete) {
@@ -100,7 +100,7 @@ export class Tables {
   /** Detections by class, in bins of equal length from `from` on; whether the whole range was read. No streams: all. */
   async counts(streams: readonly string[], range: Bins): Promise<{ counts: Counts; complete: boolean }> {
     const query = { streams, confidence: 0, limit: 0, ...range };
-    return this.#asked(query, [COUNTED], undefined, false, async (sources) => ({
+    return this.#withSources(query, [COUNTED], undefined, false, async (sources) => ({
       counts: await countBy('class_name', COUNTED, sources, query),
       complete: sources.from <= range.from,
     }));
@@ -121,7 +121,7 @@ export class Tables {
     signal?: AbortSignal,
   ): Promise<{ counts: Counts; frames: Counts; gaps: Gap[]; complete: boolean }> {
     const query = { streams, confidence: 0, limit: 0, ...range };
-    return this.#asked(query, [COUNTED, COUNTED_FRAMES], signal, false, async (sources) => ({
+    return this.#withSources(query, [COUNTED, COUNTED_FRAMES], signal, false, async (sources) => ({
       counts: await countBy('class_name', COUNTED, sources, query),
       frames: await countBy('stream_id', COUNTED_FRAMES, sources, query),
       gaps: streams.length === 1 ? await gapsOf(sources, query, longerMs) : [],
@@ -174,8 +174,8 @@ export class Tables {
     const bytes = objects.reduce((sum, { size }) => sum + size, 0);
     const { events, total } = await this.#semaphore(bytes, async () => {
       const paths = await files.paths(objects, wanted, until);
-      const asked = eventsOf(database, range, { paths, open, cursor }, until);
-      return asked.catch((error) => files.blame(error, database, until));
+      const found = eventsOf(database, range, { paths, open, cursor }, until);
+      return found.catch((error) => files.blame(error, database, until));
     });
     const shown = events.slice(0, query.limit);
     const last = events.length > query.limit ? shown.at(-1) : undefined;
@@ -222,7 +222,7 @@ export class Tables {
   ): Promise<Answer> {
     const until = this.#bounded(signal);
     for (;;) {
-      const done = await this.#asked(query, needs, until, true, async (sources) =>
+      const done = await this.#withSources(query, needs, until, true, async (sources) =>
         sources.from <= query.from ? [await work(sources)] : [],
       );
       if (done.length > 0) return done[0] as Answer;
@@ -230,7 +230,7 @@ export class Tables {
   }
 
   /** Answers from a query's sources. @param needs all rows that the query reads */
-  async #asked<Answer>(
+  async #withSources<Answer>(
     query: Query,
     needs: readonly Need[],
     signal: AbortSignal | undefined,
@@ -245,8 +245,8 @@ export class Tables {
         query.streams?.length ? query.streams : this.streams(),
       ]);
       const bucket = this.#bucket;
-      const asked = { bucket, held, streams, query, needs, whole, limits: this.#limits };
-      using sources = await openSources(engine, asked, until);
+      const sourcesQuery = { bucket, held, streams, query, needs, whole, limits: this.#limits };
+      using sources = await openSources(engine, sourcesQuery, until);
       return await this.#semaphore(sources.bytes, () => work(sources)).catch(sources.blame);
     });
   }

@@ -35,9 +35,9 @@ export function messageOf(error: Error): string {
   const status = $metadata?.httpStatusCode;
   if (name === 'TimeoutError') return 'it has not answered in time';
   // Where a name has several addresses, as localhost may, and none is reached, Node gives only a code.
-  const said = ({ message, code = '' }: NodeJS.ErrnoException) => message || code;
-  const message = said(error);
-  const reason = cause instanceof Error && said(cause);
+  const textOf = ({ message, code = '' }: NodeJS.ErrnoException) => message || code;
+  const message = textOf(error);
+  const reason = cause instanceof Error && textOf(cause);
   const why = reason && !message.includes(reason) ? `: ${reason}` : '';
   return `${message}${why}${status ? ` (${status})` : ''}`.replaceAll(/\s+/g, ' ');
 }
@@ -73,8 +73,8 @@ export async function getHttp(url: string | URL, ms = TIMEOUT_MS): Promise<{ sta
   const signal = AbortSignal.timeout(ms);
   try {
     // An error after the response is that of its body, too.
-    const asked = get(url, { signal }).on('error', () => {});
-    const [answer]: [IncomingMessage] = (await once(asked, 'response')) as never;
+    const request = get(url, { signal }).on('error', () => {});
+    const [answer]: [IncomingMessage] = (await once(request, 'response')) as never;
     let text = '';
     for await (const chunk of answer.setEncoding('utf8')) {
       text += chunk;
@@ -91,10 +91,10 @@ export async function checkOnce(
   probes: Readonly<Record<string, Probe>>,
   ms: number,
 ): Promise<Record<string, PartHealth>> {
-  const asked = Object.entries(probes).map(
+  const outcomes = Object.entries(probes).map(
     async ([name, probe]) => [name, await outcome(probe, ms)] as const,
   );
-  return Object.fromEntries(await Promise.all(asked));
+  return Object.fromEntries(await Promise.all(outcomes));
 }
 
 async function outcome(probe: Probe, ms: number): Promise<PartHealth> {
@@ -139,13 +139,13 @@ export class HealthWatch {
   async #follow(name: string, probe: Probe): Promise<void> {
     const { signal } = this.#stop;
     let failures: PartHealth[] = [];
-    let asked: Promise<string | undefined> | undefined;
+    let inFlight: Promise<string | undefined> | undefined;
     // A probe that still waits for an answer is not started a second time.
     const ask = () => {
-      asked ??= probe().finally(() => {
-        asked = undefined;
+      inFlight ??= probe().finally(() => {
+        inFlight = undefined;
       });
-      return asked;
+      return inFlight;
     };
     await sleep(0); // a probe may ask how the others are
     while (!signal.aborted) {

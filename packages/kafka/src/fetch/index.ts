@@ -37,7 +37,7 @@ export function limitFetches(): void {
 type Topics = Parameters<ReturnType<typeof Fetch.protocol>>[0]['topics'];
 
 /** @see https://kafka.apache.org/protocol.html#The_Messages_Fetch */
-async function decodeResponse(answer: Buffer, version: number, asked: Topics) {
+async function decodeResponse(answer: Buffer, version: number, requested: Topics) {
   const reader = new Reader(answer);
   const clientSideThrottleTime = reader.int32();
   // From version 8 on the client itself waits (KIP-219). The broker does not read its requests before that time.
@@ -52,7 +52,7 @@ async function decodeResponse(answer: Buffer, version: number, asked: Topics) {
   // The budget may be used up before the last partitions. A random order makes these other partitions each time.
   const all = topics.flatMap(({ topicName, partitions }) => partitions.map((one) => ({ topicName, one })));
   for (const { topicName, one } of all.toSorted(() => Math.random() - 0.5)) {
-    const from = offsetAsked(asked, topicName, one.partition);
+    const from = requestedOffset(requested, topicName, one.partition);
     const records = { set: one.set, from, end: one.highWatermark, aborted: one.aborted };
     decoded.set(one, budget.bytes > 0 ? await decodeRecordSet(records, budget) : []);
   }
@@ -96,7 +96,7 @@ function forKafkajs(one: ReturnType<typeof readPartition>, messages: FetchedMess
   };
 }
 
-function offsetAsked(asked: Topics, topicName: string, partition: number): number {
-  const partitions = asked.find(({ topic }) => topic === topicName)?.partitions;
+function requestedOffset(requested: Topics, topicName: string, partition: number): number {
+  const partitions = requested.find(({ topic }) => topic === topicName)?.partitions;
   return Number(partitions?.find((one) => one.partition === partition)?.fetchOffset ?? 0);
 }

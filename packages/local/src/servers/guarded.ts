@@ -56,8 +56,8 @@ export async function startGuarded(program: GuardedProgram): Promise<LocalServer
       while (!over.aborted && !(await isUp())) await sleep(50);
     };
     const problem = await startProblem(exited, ready, { timeoutMs: 120_000, stop: program.stop });
-    const said = problem && errorIn((await readFile(logFile, 'utf8')).split('\n'));
-    if (problem) throw new StartError(`${name} ${problem}: ${said}; see ${logFile}`);
+    const output = problem && errorIn((await readFile(logFile, 'utf8')).split('\n'));
+    if (problem) throw new StartError(`${name} ${problem}: ${output}; see ${logFile}`);
   } catch (error) {
     // A program that is not ready has nothing to finish, and may not handle SIGTERM yet.
     signalProcess(readPid(pidFile) ?? 0, 'SIGKILL');

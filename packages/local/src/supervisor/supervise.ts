@@ -125,7 +125,7 @@ class Supervised {
   #endMessage(how: string | undefined, delay: number): string {
     const { name } = this.#options;
     if (how === undefined) return `${name} failed to start, trying again in ${delay / 1000} s`;
-    const said = this.#server?.lastError?.();
-    return `${name} ended (${how}), starting it again in ${delay / 1000} s${said ? `: ${said}` : ''}`;
+    const error = this.#server?.lastError?.();
+    return `${name} ended (${how}), starting it again in ${delay / 1000} s${error ? `: ${error}` : ''}`;
   }
 }
