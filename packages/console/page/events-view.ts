@@ -27,11 +27,11 @@ interface Place {
   index: number;
 }
 
-/** The events of all streams, to be reviewed. @param asked the filters in the address. @returns ends the view */
-export function eventsView(root: HTMLElement, { query: asked }: ViewInput): () => void {
+/** The events of all streams, to be reviewed. @param params the filters in the address. @returns ends the view */
+export function eventsView(root: HTMLElement, { query: params }: ViewInput): () => void {
   const status = h('p.dim', { role: 'status' });
   const fresh = h('button', { type: 'button', hidden: true });
-  const query = queryOf(asked, 'stream', 'class', 'type', 'zone', 'reviewed');
+  const query = queryOf(params, 'stream', 'class', 'type', 'zone', 'reviewed');
   const ended = new AbortController();
   const { signal } = ended;
   let cursor: string | undefined = '';
@@ -46,7 +46,7 @@ export function eventsView(root: HTMLElement, { query: asked }: ViewInput): () =
   const list = virtualList<StoredEvent>('Events', ROW, rowOf, () => void more(), keepPlace);
   const { items } = list;
   const keys = h('p.dim', 'Keys: j and k go down and up, Enter opens, x marks as reviewed.');
-  root.append(h('h1', 'Events'), eventsForm(asked), h('div.bar', status, fresh), list.element, keys);
+  root.append(h('h1', 'Events'), eventsForm(params), h('div.bar', status, fresh), list.element, keys);
 
   async function more(): Promise<void> {
     if (loading || cursor === undefined || signal.aborted) return;
@@ -105,7 +105,7 @@ export function eventsView(root: HTMLElement, { query: asked }: ViewInput): () =
   }
   /** New events wait until the reader asks for them. Marks of other readers are shown at once. */
   async function lookForNew(): Promise<void> {
-    if (loading || asked.has('to')) return;
+    if (loading || params.has('to')) return;
     const page = await getJson<EventsPage>(`${API}/events?${query}`, { signal });
     total = page.total;
     for (const event of page.events) {
@@ -127,7 +127,7 @@ export function eventsView(root: HTMLElement, { query: asked }: ViewInput): () =
   }
   function showNew(): void {
     if (isGap) {
-      goTo('events', asked);
+      goTo('events', params);
       return;
     }
     items.push(...waiting);
@@ -202,7 +202,7 @@ export function eventsView(root: HTMLElement, { query: asked }: ViewInput): () =
   void more();
   const stop = repeat(lookForNew, NEW_EVERY_MS);
   document.addEventListener('keydown', takeKey);
-  const named = asked.get('event');
+  const named = params.get('event');
   if (named)
     getJson<StoredEvent>(`${API}/events/${encodeURIComponent(named)}`, { signal }).then(
       (event) => openEvent(0, [event]),
@@ -256,8 +256,8 @@ function timelineOf({ stream_id, at }: StoredEvent): string {
   return `#/timeline?stream=${encodeURIComponent(stream_id)}&around=${at}`;
 }
 
-function eventsForm(asked: URLSearchParams): HTMLFormElement {
-  const fields = fieldsOf(asked);
+function eventsForm(params: URLSearchParams): HTMLFormElement {
+  const fields = fieldsOf(params);
   return addressForm(
     'events',
     ...fields.names(),

@@ -12,22 +12,22 @@ const FILTERS = ['stage', 'stream', 'code'] as const;
 
 /**
  * Records that a stage could not process, with their reasons. Each can be tried again or deleted.
- * @param asked filters in the address: stage, stream, code
+ * @param params filters in the address: stage, stream, code
  * @returns ends the view
  */
-export function failedView(root: HTMLElement, { query: asked }: ViewInput): () => void {
+export function failedView(root: HTMLElement, { query: params }: ViewInput): () => void {
   const status = h('p.dim', { role: 'status' });
   const columns = ['Stage', 'Stream', 'Kind', 'Record', 'Reason', 'Since', ''];
   const { table, body } = tableOf(columns, { className: 'wrap stack', hidden: true });
   const more = button('More', { hidden: true });
-  const choice = Object.fromEntries(FILTERS.map((name) => [name, asked.get(name) ?? '']));
+  const choice = Object.fromEntries(FILTERS.map((name) => [name, params.get(name) ?? '']));
   const buttons = [
     button('Put back all of these', { onclick: () => doAll('redrive') }),
     button('Delete all of these', { onclick: () => doAll('delete') }),
   ];
   const forAll = h('div', { hidden: true }, h('p.bar', ...buttons));
   const note = 'Putting a record back sends it through its topic again, once the cause is gone.';
-  root.append(h('h1', 'Failed'), h('p.dim', note), filterForm(asked), forAll, status, table, h('p', more));
+  root.append(h('h1', 'Failed'), h('p.dim', note), filterForm(params), forAll, status, table, h('p', more));
   const load = async (cursor?: string) => {
     try {
       const query = new URLSearchParams({ ...choice, ...(cursor ? { cursor } : {}) });
@@ -86,8 +86,8 @@ export function failedView(root: HTMLElement, { query: asked }: ViewInput): () =
   };
 }
 
-function filterForm(asked: URLSearchParams): HTMLElement {
-  const { input } = fieldsOf(asked);
+function filterForm(params: URLSearchParams): HTMLElement {
+  const { input } = fieldsOf(params);
   const text = { stage: 'Stage', stream: 'Stream', code: 'Kind' };
   const fields = FILTERS.map((name) => input(text[name], name, { placeholder: 'any' }));
   return addressForm('failed', ...fields, h('button', { type: 'submit' }, 'Filter'));

@@ -3,22 +3,22 @@ import { API, getJson, h, insist, selectOf } from './dom.ts';
 import { localTime, timeOfField } from './times.ts';
 
 /** Fields of a form whose values are kept in the address. Each field starts with the value from there. */
-export function fieldsOf(asked: URLSearchParams) {
+export function fieldsOf(params: URLSearchParams) {
   const label = (text: string, input: HTMLElement) => h('label', text, input);
-  const chosen = (name: string) => asked.getAll(name);
+  const chosen = (name: string) => params.getAll(name);
   const select = (
     text: string,
     name: string,
     values: readonly (readonly [value: string, text: string])[],
   ) => {
     const field = selectOf([['', 'all'], ...values], { name });
-    field.value = asked.get(name) ?? '';
+    field.value = params.get(name) ?? '';
     return label(text, field);
   };
   const input = (text: string, name: string, properties: Record<string, string> = {}) =>
     label(text, h('input', { name, value: chosen(name).join(', '), autocomplete: 'off', ...properties }));
   const time = (text: string, name: string) => {
-    const exact = asked.get(name) ?? '';
+    const exact = params.get(name) ?? '';
     const known = Date.parse(exact);
     const value = Number.isNaN(known) ? '' : localTime(known);
     const field = h('input', { name, value, type: 'datetime-local', step: '1', autocomplete: 'off' });
@@ -29,7 +29,7 @@ export function fieldsOf(asked: URLSearchParams) {
     select,
     input,
     check(text: string, name: string, value: string) {
-      const box = h('input', { type: 'checkbox', name, value, checked: asked.get(name) === value });
+      const box = h('input', { type: 'checkbox', name, value, checked: params.get(name) === value });
       return h('label.check', box, ` ${text}`);
     },
     /** Fields of a time range, and the button below all fields. */
@@ -81,11 +81,11 @@ export function goTo(view: string, query: URLSearchParams): void {
 }
 
 /** The address keeps times as people read them. The server expects epoch ms. */
-export function queryOf(asked: URLSearchParams, ...names: string[]): URLSearchParams {
+export function queryOf(params: URLSearchParams, ...names: string[]): URLSearchParams {
   const query = new URLSearchParams();
-  for (const name of names) for (const value of asked.getAll(name)) if (value) query.append(name, value);
+  for (const name of names) for (const value of params.getAll(name)) if (value) query.append(name, value);
   for (const name of ['from', 'to']) {
-    const time = Date.parse(asked.get(name) ?? '');
+    const time = Date.parse(params.get(name) ?? '');
     if (!Number.isNaN(time)) query.set(name, String(time));
   }
   return query;

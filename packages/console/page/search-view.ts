@@ -10,14 +10,14 @@ import { exactTime } from './times.ts';
 
 const RETRY_MS = 3_000;
 
-/** Searches frames by their detections. @param asked the search in the address. @returns ends the view */
-export function searchView(root: HTMLElement, { query: asked }: ViewInput): () => void {
-  const form = searchForm(asked);
+/** Searches frames by their detections. @param params the search in the address. @returns ends the view */
+export function searchView(root: HTMLElement, { query: params }: ViewInput): () => void {
+  const form = searchForm(params);
   const grid = h('ul.grid');
   const status = h('p.dim', { role: 'status' });
   const more = button('More', { hidden: true });
   const chart = h('div', { role: 'img', ariaLabel: 'Frames over time' });
-  const query = queryOf(asked, 'stream', 'class', 'confidence', 'zone', 'track', 'per');
+  const query = queryOf(params, 'stream', 'class', 'confidence', 'zone', 'track', 'per');
   root.append(h('h1', 'Search'), form, status, chart, exportBar(query), grid, h('p', more));
 
   const found: FrameFacts[] = [];
@@ -48,9 +48,9 @@ export function searchView(root: HTMLElement, { query: asked }: ViewInput): () =
     more.disabled = false;
   };
   load()
-    .then(() => drawHistogram(chart, asked, query, ended.signal))
+    .then(() => drawHistogram(chart, params, query, ended.signal))
     .catch(() => chart.replaceChildren());
-  const named = asked.get('frame');
+  const named = params.get('frame');
   if (named) openNamed(named).catch((error) => setText(status, (error as Error).message));
   return () => {
     ended.abort();
@@ -84,8 +84,8 @@ function thumbnail(frame: FrameFacts, open: () => void): HTMLElement {
   return h('li', card);
 }
 
-function searchForm(asked: URLSearchParams): HTMLFormElement {
-  const fields = fieldsOf(asked);
+function searchForm(params: URLSearchParams): HTMLFormElement {
+  const fields = fieldsOf(params);
   const share = { type: 'number', min: '0', max: '1', step: '0.01', placeholder: '0' };
   return addressForm(
     'search',
@@ -102,7 +102,7 @@ function searchForm(asked: URLSearchParams): HTMLFormElement {
 /** The number of frames over time. A range that is selected in it becomes the range of the search. */
 async function drawHistogram(
   element: HTMLElement,
-  asked: URLSearchParams,
+  params: URLSearchParams,
   query: URLSearchParams,
   signal: AbortSignal,
 ): Promise<void> {
@@ -110,7 +110,7 @@ async function drawHistogram(
   const { from, bin_ms, counts } = await insist(() => getJson<Histogram>(path, { signal }, 20_000), signal);
   const timeline = { from, bin_ms, bins: counts.length, classes: { frames: counts } };
   const select = (start: number, end: number) => {
-    const next = new URLSearchParams(asked);
+    const next = new URLSearchParams(params);
     next.set('from', exactTime(start));
     next.set('to', exactTime(end));
     goTo('search', next);
@@ -135,9 +135,9 @@ function exportBar(query: URLSearchParams): HTMLElement {
   const link = h('a', { download: '' }, 'Download');
   const size = h('span.dim');
   format.onchange = async () => {
-    const asked = new URLSearchParams(query);
-    asked.set('format', format.value);
-    link.href = `${API}/search/export?${asked}`;
+    const params = new URLSearchParams(query);
+    params.set('format', format.value);
+    link.href = `${API}/search/export?${params}`;
     setText(size, '');
     if (!format.value.endsWith('-tar')) return;
     try {

@@ -16,16 +16,16 @@ const ANSWER_MS = 30_000;
  */
 export function storedVideo(streamId: string, show: (frame: FrameSize | undefined, at: number) => void) {
   const video = h('video', { className: 'frame', controls: true, muted: true, hidden: true });
-  let asked = new AbortController();
+  let loading = new AbortController();
   /** The hour that plays, epoch milliseconds. */
   let playing: number | undefined;
 
   /** Ends what plays. @returns aborts when something else is to play */
   function begin(): AbortSignal {
-    asked.abort();
+    loading.abort();
     playing = undefined;
-    asked = new AbortController();
-    return asked.signal;
+    loading = new AbortController();
+    return loading.signal;
   }
 
   /**

@@ -12,10 +12,10 @@ import { dayOf, exactTime } from './times.ts';
 const AROUND_MS = 600_000;
 const MIN_MS = 10_000;
 
-/** A day, or any time range, of one stream or of all. @param asked the values in the address. @returns ends the view */
-export function timelineView(root: HTMLElement, { query: asked }: ViewInput): () => void {
-  const { from, to } = rangeOf(asked);
-  const streams = asked.getAll('stream');
+/** A day, or any time range, of one stream or of all. @param params the values in the address. @returns ends the view */
+export function timelineView(root: HTMLElement, { query: params }: ViewInput): () => void {
+  const { from, to } = rangeOf(params);
+  const streams = params.getAll('stream');
   const ended = new AbortController();
   const status = h('p.dim', { role: 'status' }, 'Reading');
   const chart = h('div', { role: 'img', ariaLabel: 'Detections over time' });
@@ -40,9 +40,9 @@ export function timelineView(root: HTMLElement, { query: asked }: ViewInput): ()
   const buttons = moves.map(([text, key, move]) => button(text, { title: `Key ${key}`, onclick: move }));
   const title = h('h1', `Timeline of ${streams.join(', ') || 'all streams'}`);
   const charted = h('div.charted', h('div', chart, preview.playhead, legend), preview.element);
-  root.append(title, timelineForm(asked, from, to), h('div.bar', ...buttons), status, charted, rest);
+  root.append(title, timelineForm(params, from, to), h('div.bar', ...buttons), status, charted, rest);
   const load = async () => {
-    const query = queryOf(asked, 'stream');
+    const query = queryOf(params, 'stream');
     query.set('from', String(from));
     query.set('to', String(to));
     const { signal } = ended;
@@ -58,7 +58,7 @@ export function timelineView(root: HTMLElement, { query: asked }: ViewInput): ()
     const open = past.complete ? '' : '; not all of this time has been read yet, reload to see the rest';
     const events = past.total_events.toLocaleString('en');
     setText(status, `${frames.toLocaleString('en')} frames, ${events} events${open}`);
-    if (Number(asked.get('around')) > 0) preview.show(Number(asked.get('around')));
+    if (Number(params.get('around')) > 0) preview.show(Number(params.get('around')));
     rest.replaceChildren(...stripsOf(past, from, to), ...gapsOf(past.gaps), ...eventsOf(past));
   };
   const tell = ({ message }: Error, more = '') =>
@@ -77,11 +77,11 @@ export function timelineView(root: HTMLElement, { query: asked }: ViewInput): ()
 }
 
 /** The time range in the address: a range, the time around a moment, or today. */
-function rangeOf(asked: URLSearchParams): { from: number; to: number } {
-  const around = Number(asked.get('around'));
+function rangeOf(params: URLSearchParams): { from: number; to: number } {
+  const around = Number(params.get('around'));
   if (around > 0) return { from: around - AROUND_MS, to: around + AROUND_MS };
-  const from = Date.parse(asked.get('from') ?? '') || dayOf(Date.now()).from;
-  const to = Date.parse(asked.get('to') ?? '') || dayOf(from).to;
+  const from = Date.parse(params.get('from') ?? '') || dayOf(Date.now()).from;
+  const to = Date.parse(params.get('to') ?? '') || dayOf(from).to;
   return { from, to: Math.max(to, from + MIN_MS) };
 }
 
@@ -89,8 +89,8 @@ function sumOf(counts: readonly number[] = []): number {
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-function timelineForm(asked: URLSearchParams, from: number, to: number): HTMLFormElement {
-  const shown = new URLSearchParams(asked);
+function timelineForm(params: URLSearchParams, from: number, to: number): HTMLFormElement {
+  const shown = new URLSearchParams(params);
   shown.set('from', exactTime(from));
   shown.set('to', exactTime(to));
   const fields = fieldsOf(shown);

@@ -92,8 +92,8 @@ function addVideoRoutes(
       const { from = 0, to = 0 } = archiveSpanOf(`/${name.replace(/vtt$/, 'mp4')}`) ?? {};
       const range = { from, to: Math.min(to, from + SIDE_TRACK_MS) + 1 };
       // The range may have frames of two overlapping segments.
-      const asked = { streams: [streamOf(request)], confidence: 0, ...range, limit: 2 * SEGMENT_PICTURES };
-      const frames = await foundFrames(tables, asked, disconnectSignal(reply));
+      const criteria = { streams: [streamOf(request)], confidence: 0, ...range, limit: 2 * SEGMENT_PICTURES };
+      const frames = await foundFrames(tables, criteria, disconnectSignal(reply));
       return reply.type('text/vtt; charset=utf-8').send(metadataTrackOf(frames, from));
     },
   );

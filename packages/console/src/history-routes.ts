@@ -40,7 +40,7 @@ export function addHistoryRoutes(
     const range = rangeOf(query);
     const which = query.get('reviewed');
     const ids = which ? { only: which === 'yes', of: await reviews.marked(range) } : undefined;
-    const asked = {
+    const criteria = {
       ...range,
       streams: severalOf(query, 'stream').map(streamId),
       types: severalOf(query, 'type'),
@@ -50,7 +50,7 @@ export function addHistoryRoutes(
       limit: Math.trunc(number(query, 'limit', PAGE, 1, MAX_EVENTS)),
       cursor: query.get('cursor') ?? undefined,
     };
-    const page = await tables.events(asked, disconnectSignal(reply));
+    const page = await tables.events(criteria, disconnectSignal(reply));
     const known = new Set(ids?.of ?? (await reviews.markedOf(page.events)));
     const events = page.events.map((event) => ({ ...event, reviewed: known.has(event.event_id) }));
     return { ...page, events };
@@ -96,8 +96,8 @@ export function addHistoryRoutes(
     async (request, reply): Promise<FrameFacts> => {
       const at = Math.min(Number(request.params.time), MAX_TIME - 1);
       const range = { from: Math.max(0, at - NEAR_MS), to: at + 1 };
-      const asked = { streams: [streamOf(request)], confidence: 0, limit: 1, ...range };
-      const [frame] = await foundFrames(tables, asked, disconnectSignal(reply));
+      const criteria = { streams: [streamOf(request)], confidence: 0, limit: 1, ...range };
+      const [frame] = await foundFrames(tables, criteria, disconnectSignal(reply));
       if (!frame) throw new HttpError(404, 'no frame of the minute before is stored');
       return frame;
     },

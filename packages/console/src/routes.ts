@@ -112,13 +112,13 @@ function sendFile(page: Page, name: string, { headers }: FastifyRequest, reply: 
 
 function followLive(events: Events, { query, method }: ConsoleRequest, reply: FastifyReply): FastifyReply {
   const stream = query.get('stream');
-  const asked = stream === null ? undefined : streamId(stream);
+  const filter = stream === null ? undefined : streamId(stream);
   if (events.isFull()) throw new HttpError(503, 'too many browsers');
   // This header makes nginx pass each event on at once.
   reply.type('text/event-stream').header('x-accel-buffering', 'no');
   if (method === 'HEAD') return reply.send();
   reply.hijack();
-  events.connect(reply.raw, { ...reply.getHeaders() } as OutgoingHttpHeaders, asked);
+  events.connect(reply.raw, { ...reply.getHeaders() } as OutgoingHttpHeaders, filter);
   return reply;
 }
 

@@ -32,17 +32,18 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
   app.get('/api/names', () => namesOf(options));
   app.get<ConsoleRoute>('/api/search', (request, reply) => search(options, request.query, reply));
   app.get<ConsoleRoute>('/api/search/histogram', async ({ query }, reply) => {
-    const asked = queryOf(query);
-    const bin_ms = binMsOf(asked, MAX_BINS);
-    const counts = await tables.histogram(asked, bin_ms, disconnectSignal(reply));
-    return { from: asked.from, bin_ms, counts } satisfies Histogram;
+    const criteria = queryOf(query);
+    const bin_ms = binMsOf(criteria, MAX_BINS);
+    const counts = await tables.histogram(criteria, bin_ms, disconnectSignal(reply));
+    return { from: criteria.from, bin_ms, counts } satisfies Histogram;
   });
   app.get<ConsoleRoute>('/api/search/size', async ({ query }, reply): Promise<ExportSize> => {
-    const asked = { ...queryOf(query), limit: SAMPLE };
+    const criteria = { ...queryOf(query), limit: SAMPLE };
     const signal = disconnectSignal(reply);
-    const frames = await foundFrames(tables, asked, signal);
+    const frames = await foundFrames(tables, criteria, signal);
     // One bin: the whole range.
-    const counts = frames.length < SAMPLE ? [] : await tables.histogram(asked, asked.to - asked.from, signal);
+    const counts =
+      frames.length < SAMPLE ? [] : await tables.histogram(criteria, criteria.to - criteria.from, signal);
     const total = counts[0] ?? frames.length;
     const sizes = await Promise.all(
       frames.map(({ annotated_key, archive }) => {
@@ -61,15 +62,15 @@ export function addSearchRoutes(app: FastifyInstance, options: SearchRoutesOptio
   app.get<ConsoleRoute>('/api/search/export', async ({ query }, reply) => {
     const format = FORMATS.find((one) => one === query.get('format'));
     if (!format) throw new HttpError(400, `format must be one of ${FORMATS.join(', ')}`);
-    const asked = { ...queryOf(query), limit: MAX_EXPORTED };
+    const criteria = { ...queryOf(query), limit: MAX_EXPORTED };
     if (exports >= EXPORTS_AT_ONCE) throw new HttpError(503, 'two exports are under way: try again later');
     exports += 1;
     reply.raw.once('close', () => {
       exports -= 1;
     });
     const [type, extension] = MEDIA_TYPES[format];
-    const pieces = exported(tables, asked, format, { reader: bucket, signal: disconnectSignal(reply) });
-    const name = `search-${new Date(asked.from).toISOString().slice(0, 19).replaceAll(':', '')}Z.${extension}`;
+    const pieces = exported(tables, criteria, format, { reader: bucket, signal: disconnectSignal(reply) });
+    const name = `search-${new Date(criteria.from).toISOString().slice(0, 19).replaceAll(':', '')}Z.${extension}`;
     return reply
       .type(type)
       .header('content-disposition', `attachment; filename="${name}"`)
@@ -105,10 +106,10 @@ async function search(
   query: URLSearchParams,
   reply: FastifyReply,
 ): Promise<SearchResult> {
-  const asked = { ...queryOf(query), limit: PAGE, cursor: query.get('cursor') ?? undefined };
-  const result = await options.tables.search(asked, disconnectSignal(reply));
+  const criteria = { ...queryOf(query), limit: PAGE, cursor: query.get('cursor') ?? undefined };
+  const result = await options.tables.search(criteria, disconnectSignal(reply));
   const found = result.frames.length > 0 || result.cursor !== undefined;
-  const note = found ? undefined : await whyNothing(options, asked);
+  const note = found ? undefined : await whyNothing(options, criteria);
   return { ...result, ...(note ? { note } : {}) };
 }
 
@@ -116,11 +117,11 @@ async function search(
 const SHOWN_NAMES = 20;
 
 /** Names a stream or class of the query that does not exist, and those that do. */
-async function whyNothing(options: SearchRoutesOptions, asked: Query): Promise<string | undefined> {
+async function whyNothing(options: SearchRoutesOptions, criteria: Query): Promise<string | undefined> {
   const { streams, classes } = await namesOf(options);
-  const stream = asked.streams?.find((one) => !streams.includes(one));
+  const stream = criteria.streams?.find((one) => !streams.includes(one));
   if (stream !== undefined) return `there is no stream '${stream}'; ${known(streams)}`;
-  const className = asked.classes?.find((one) => !classes.includes(one));
+  const className = criteria.classes?.find((one) => !classes.includes(one));
   if (className !== undefined && classes.length > 0)
     return `no '${className}' was detected recently; ${known(classes)}`;
   return undefined;

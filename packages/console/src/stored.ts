@@ -29,8 +29,8 @@ export async function findStored(
   { streamId, capturedAt, frameNumber }: { streamId: string; capturedAt: number; frameNumber: number },
 ): Promise<FoundFrame | undefined> {
   const range = { from: capturedAt, to: capturedAt + 1 };
-  const asked = { streams: [streamId], confidence: 0, ...range, limit: SAME_TIME };
-  const frames = await foundFrames(tables, asked);
+  const criteria = { streams: [streamId], confidence: 0, ...range, limit: SAME_TIME };
+  const frames = await foundFrames(tables, criteria);
   return frames.find(({ frame_number }) => frame_number === frameNumber);
 }
 
