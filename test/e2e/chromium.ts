@@ -65,11 +65,21 @@ async function fetchPinned(): Promise<LaunchOptions> {
   return { executablePath: join(folder, 'chromium'), env };
 }
 
+let shared: Browser | undefined;
+
+/** The one Chromium of this process, which ends with it. Each test closes what it opens there. */
+export async function sharedChromium(): Promise<Browser> {
+  if (!shared?.isConnected()) shared = await launchChromium();
+  return shared;
+}
+
 /** @throws Error that says how to get one, when there is no Chromium */
 export async function launchChromium(): Promise<Browser> {
   if (!found)
     throw new Error('no Chromium: install one (Debian: apt-get install chromium), or name it in CHROMIUM');
   const { chromium } = await import('playwright-core');
-  // Containers often allow no namespaces, and have a small /dev/shm.
-  return chromium.launch({ ...found, args: ['--no-sandbox', '--disable-dev-shm-usage'] });
+  // Containers often allow no namespaces, and have a small /dev/shm. A page has a process of its own in any case: the limit
+  // keeps Chromium from starting one more for a next page.
+  const args = ['--no-sandbox', '--disable-dev-shm-usage', '--renderer-process-limit=1'];
+  return chromium.launch({ ...found, args });
 }

@@ -35,7 +35,7 @@ import {
   annotate,
   CAT,
   type ConsoleFixture,
-  clipJpegs,
+  cameraJpegs,
   detectedFrame,
   PERSON,
   sceneEvent,
@@ -47,7 +47,7 @@ let fixture: ConsoleFixture;
 let clips: Buffer[][];
 
 beforeAll(async () => {
-  [fixture, clips] = await Promise.all([startConsoleFixture({ kafka: inject('kafka') }), clipJpegs(10)]);
+  [fixture, clips] = await Promise.all([startConsoleFixture({ kafka: inject('kafka') }), cameraJpegs()]);
 });
 afterAll(() => fixture?.stop());
 

@@ -7,12 +7,12 @@ import { createReader } from '@video-pipeline/storage';
 import { AV_LOG_QUIET } from 'node-av/constants';
 import { Log } from 'node-av/lib';
 import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, inject, test } from 'vitest';
-import { hasChromium, launchChromium } from './chromium.ts';
+import { afterAll, beforeAll, expect, inject, onTestFinished, test } from 'vitest';
+import { hasChromium, sharedChromium } from './chromium.ts';
 import {
   annotate,
   type ConsoleFixture,
-  clipJpegs,
+  cameraJpegs,
   detectedFrame,
   sceneEvent,
   startConsoleFixture,
@@ -36,8 +36,8 @@ beforeAll(async () => {
   let clips: Buffer[][];
   [fixture, browser, clips] = await Promise.all([
     startConsoleFixture({ kafka: inject('kafka') }),
-    hasChromium ? launchChromium() : undefined,
-    clipJpegs(10),
+    hasChromium ? sharedChromium() : undefined,
+    cameraJpegs(),
   ]);
   const [jpegs = []] = clips;
   const frames = Array.from({ length: FRAMES }, (_, i) =>
@@ -68,10 +68,7 @@ beforeAll(async () => {
     messages: [stored, awaited].map((event) => ({ key: 'dock', value: JSON.stringify(event) })),
   });
 });
-afterAll(async () => {
-  await browser?.close();
-  await fixture?.stop();
-});
+afterAll(() => fixture?.stop());
 
 /** Resident memory in MB and seconds of processor time of the console. */
 async function usage(): Promise<{ megabytes: number; seconds: number }> {
@@ -139,6 +136,7 @@ test.skipIf(!hasChromium)(
   async () => {
     if (!browser) throw new Error('no browser');
     const page = await browser.newPage();
+    onTestFinished(() => page.close());
     const refused: string[] = [];
     page.on('console', (message) => {
       if (/Content Security Policy/.test(message.text())) refused.push(message.text());
@@ -174,6 +172,5 @@ test.skipIf(!hasChromium)(
       .toBe(400);
     expect(await picture.getAttribute('src')).toMatch(/\.webp$/);
     expect(refused).toEqual([]);
-    await page.close();
   },
 );

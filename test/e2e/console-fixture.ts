@@ -174,6 +174,14 @@ function connectClient(bootstrap: string): Kafka {
   });
 }
 
+let ofCameras: Promise<Buffer[][]> | undefined;
+
+/** Ten JPEGs of each of the demo clips, for {@link startCameras}: made once in a process. */
+export async function cameraJpegs(): Promise<Buffer[][]> {
+  ofCameras ??= clipJpegs(10);
+  return ofCameras;
+}
+
 /** JPEGs of the demo clips, `count` of each. */
 export async function clipJpegs(
   count: number,

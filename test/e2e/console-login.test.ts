@@ -1,8 +1,8 @@
 import { createLogger } from '@video-pipeline/telemetry';
 import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { type ConsoleServer, startConsole } from '../../packages/console/src/console.ts';
-import { launchChromium } from './chromium.ts';
+import { sharedChromium } from './chromium.ts';
 import { describeInChromium } from './console-tabs.ts';
 
 const log = createLogger('console');
@@ -14,15 +14,13 @@ describeInChromium('the log-in', () => {
   let browser: Browser;
   beforeAll(async () => {
     server = await startConsole({ port: 0, host: '127.0.0.1', token: 'secret', log, env: away });
-    browser = await launchChromium();
+    browser = await sharedChromium();
   });
-  afterAll(async () => {
-    await browser?.close();
-    await server?.close();
-  });
+  afterAll(() => server?.close());
 
   test('says that a token is wrong, leads to the view that was asked for, and ends with the log-out', async () => {
     const page = await browser.newPage();
+    onTestFinished(() => page.close());
     await page.goto(`${server.url}/#/flow`);
     await page.getByLabel('Token').fill('wrong');
     await page.getByRole('button', { name: 'Log in' }).click();
@@ -40,6 +38,5 @@ describeInChromium('the log-in', () => {
     await page.context().addCookies(cookie ? [cookie] : []);
     await page.reload();
     await page.getByLabel('Token').waitFor();
-    await page.context().close();
   });
 });

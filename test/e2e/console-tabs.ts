@@ -1,10 +1,10 @@
 import type { Browser, BrowserContextOptions, CDPSession, Page } from 'playwright-core';
 import { describe, expect, inject, onTestFinished } from 'vitest';
-import { hasChromium, launchChromium } from './chromium.ts';
+import { hasChromium, sharedChromium } from './chromium.ts';
 import {
   type ConsoleFixture,
   type ConsoleOptions,
-  clipJpegs,
+  cameraJpegs,
   HEIGHT,
   startCameras,
   startConsoleFixture,
@@ -51,8 +51,8 @@ export async function openConsole({
 }: ConsoleOptions & { sending?: readonly string[] } = {}): Promise<ConsoleTabs> {
   const [fixture, browser, clips] = await Promise.all([
     startConsoleFixture({ kafka: inject('kafka'), ...options }),
-    launchChromium(),
-    clipJpegs(10),
+    sharedChromium(),
+    cameraJpegs(),
   ]);
   const cameras = startCameras(fixture, sending, 2, clips);
   return {
@@ -61,7 +61,6 @@ export async function openConsole({
     jpeg: clips[0]?.[0] ?? Buffer.of(),
     open: (hash, options) => openTab(browser, `${fixture.url}/${hash}`, options),
     async close() {
-      await browser.close();
       await cameras.stop();
       await fixture.stop();
     },

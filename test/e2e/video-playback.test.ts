@@ -9,7 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { addClipRoutes } from '../../packages/console/src/clip-routes.ts';
 import { MemoryBucket } from '../support/memory-bucket.ts';
 import { mskEvent } from '../support/msk-event.ts';
-import { hasChromium, launchChromium } from './chromium.ts';
+import { hasChromium, sharedChromium } from './chromium.ts';
 
 const HOUR = Date.UTC(2026, 10, 25, 7);
 /** Two batches of frames, not evenly in time, and one frame half a minute later. */
@@ -88,9 +88,8 @@ test.skipIf(!hasChromium)('it plays in Chromium, and a moment is sought to the f
       return Buffer.from(await answer.arrayBuffer()).toString('base64');
     }),
   );
-  const browser = await launchChromium();
+  const page = await (await sharedChromium()).newPage();
   try {
-    const page = await browser.newPage();
     const seen = await page.evaluate(async (all) => {
       const video = document.body.appendChild(document.createElement('video'));
       const source = new MediaSource();
@@ -119,6 +118,6 @@ test.skipIf(!hasChromium)('it plays in Chromium, and a moment is sought to the f
       [95, 96],
     ]);
   } finally {
-    await browser.close();
+    await page.close();
   }
 });
