@@ -1,4 +1,5 @@
-import { type ModelFile, UnsupportedModelError } from './model-file.ts';
+import type { ModelFile } from './model-file.ts';
+import { UnsupportedModelError } from './unsupported-model.ts';
 
 /**
  * @param byName thresholds by class name, 0..1; a class that the model does not name is called `class 7`

@@ -3,8 +3,8 @@ import { basename } from 'node:path';
 import type { Detection } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { loadDetector, optionsForTool, type ToolOptions } from './load-detector.ts';
-import { type Evidence, UnsupportedModelError } from './model-file.ts';
 import { syntheticPictures } from './probe.ts';
+import { type Evidence, UnsupportedModelError } from './unsupported-model.ts';
 
 export interface InspectOptions extends ToolOptions {
   /** Picture that the detections are drawn on; default: a synthetic one. */

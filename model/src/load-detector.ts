@@ -6,8 +6,9 @@ import { CPU_BATCH, GPU_BATCH, isOnGpu, startOn } from './device.ts';
 import type { Device, DeviceUse, Select } from './device-use.ts';
 import type { HeadName } from './heads/index.ts';
 import { inLittleMemory } from './memory.ts';
-import { type ModelFile, readModelFile, UnsupportedModelError } from './model-file.ts';
+import { type ModelFile, readModelFile } from './model-file.ts';
 import type { Precision } from './session.ts';
+import { UnsupportedModelError } from './unsupported-model.ts';
 
 /** Options for loading and running models; the same for all models of a server. */
 export interface LoadOptions {
