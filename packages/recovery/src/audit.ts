@@ -80,19 +80,7 @@ const CHUNK_BYTES = 128 * 1024 ** 2;
  */
 export async function audit(options: AuditOptions): Promise<AuditReport> {
   const { kafka, bucket, config, counted, pixels } = options;
-  const report: AuditReport = {
-    published: 0,
-    annotated: 0,
-    notKept: 0,
-    failed: 0,
-    failedRecords: {},
-    onItsWay: 0,
-    missing: [],
-    both: [],
-    mixedUp: [],
-    wrongPixels: [],
-    unreadable: [],
-  };
+  const report = emptyReport();
   // Read first: the output of each offset that is committed now is stored before we list the bucket.
   const isAwaited = await awaited(options);
   using detected = new DiskMap<Detected>();
@@ -149,16 +137,41 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     if (chunk.length >= CHUNK || bytes >= CHUNK_BYTES) await flush();
   });
   await flush();
-  using notKept = await keysNotKept(bucket, unlisted, unreadable);
-  for (const [, { name, key }] of unlisted) {
-    const read = async (key: string) => ifThere(bucket.read(key)).catch(ifForeign(() => undefined));
-    if (key && notKept.get(key)) report.notKept++;
-    else if (key && left <= MAX_SINGLE_READS && (await read(key))) report.annotated++;
-    else report.missing.push(name);
-  }
+  await countUnlisted(bucket, unlisted, left <= MAX_SINGLE_READS, report, unreadable);
   if (counted) report.lostBeforeKafka = lostBeforeKafka(counted, held);
   report.unreadable = [...unreadable];
   return report;
+}
+
+const emptyReport = (): AuditReport => ({
+  published: 0,
+  annotated: 0,
+  notKept: 0,
+  failed: 0,
+  failedRecords: {},
+  onItsWay: 0,
+  missing: [],
+  both: [],
+  mixedUp: [],
+  wrongPixels: [],
+  unreadable: [],
+});
+
+/** Counts the frames that no listing had: they were not kept, their object is there after all, or they are missing. */
+async function countUnlisted(
+  bucket: Bucket,
+  unlisted: DiskMap<Unlisted>,
+  mayRead: boolean,
+  report: AuditReport,
+  unreadable: Set<string>,
+): Promise<void> {
+  using notKept = await keysNotKept(bucket, unlisted, unreadable);
+  const read = async (key: string) => ifThere(bucket.read(key)).catch(ifForeign(() => undefined));
+  for (const [, { name, key }] of unlisted) {
+    if (key && notKept.get(key)) report.notKept++;
+    else if (key && mayRead && (await read(key))) report.annotated++;
+    else report.missing.push(name);
+  }
 }
 
 const NO_PICTURE = Buffer.alloc(0);
