@@ -22,10 +22,10 @@ export function preview(
   { from, to }: { from: number; to: number },
   signal: AbortSignal,
 ) {
-  const picture = h('img', { className: 'frame', alt: '', hidden: true });
+  const picture = h('img.frame', { alt: '', hidden: true });
   const text = h(
-    'p',
-    { className: 'dim', role: 'status' },
+    'p.dim',
+    { role: 'status' },
     'Point at the chart to see the picture of that time, click or drag the playhead to play from there.',
   );
   const player = storedVideo(stream, (frame, at) => {
@@ -36,16 +36,10 @@ export function preview(
   const boxes = storedBoxes(picture, player.video);
   let now = 0;
   const playing = button('Play from here', { onclick: () => (isPlaying ? stop() : play(now)) });
-  const element = h(
-    'div',
-    { className: 'preview' },
-    boxes.element,
-    h('div', { className: 'bar' }, playing, boxes.toggle),
-    text,
-  );
+  const element = h('div.preview', boxes.element, h('div.bar', playing, boxes.toggle), text);
   // Its value comes last: the browser fits it into the range.
-  const playhead = h('input', {
-    ...{ type: 'range', className: 'playhead', ariaLabel: 'Playhead' },
+  const playhead = h('input.playhead', {
+    ...{ type: 'range', ariaLabel: 'Playhead' },
     ...{ min: from, max: to, step: Math.min(STEP_MS, (to - from) / 100), value: from },
     oninput: () => {
       mark(playhead.valueAsNumber);

@@ -8,7 +8,7 @@ import { h, sessionOf } from './dom.ts';
  * @param media the picture or video under the boxes; it fills `element`
  */
 export function storedBoxes(...media: HTMLElement[]) {
-  const canvas = h('canvas', { className: 'over', width: 1, height: 1 });
+  const canvas = h('canvas.over', { width: 1, height: 1 });
   const box = h('input', { type: 'checkbox' });
   let frame: FrameSize | undefined;
   const draw = () => {
@@ -23,7 +23,7 @@ export function storedBoxes(...media: HTMLElement[]) {
     draw();
   }, console.warn);
   return {
-    element: h('div', { className: 'shown' }, ...media, canvas),
+    element: h('div.shown', ...media, canvas),
     toggle: h('label', {}, box, ' Boxes'),
     /** Shows the boxes of another frame; left out, none. */
     show(next?: FrameSize): void {

@@ -15,7 +15,7 @@ const ANSWER_MS = 30_000;
  * @param show called for each picture that is shown, with its detections
  */
 export function storedVideo(streamId: string, show: (frame: FrameSize | undefined, at: number) => void) {
-  const video = h('video', { className: 'frame', controls: true, muted: true, hidden: true });
+  const video = h('video.frame', { controls: true, muted: true, hidden: true });
   let loading = new AbortController();
   /** The hour that plays, epoch milliseconds. */
   let playing: number | undefined;
