@@ -2,7 +2,7 @@ import type { AnchorLayout, Candidate, Head, OutputTensor } from './head.ts';
 
 /**
  * The rows of one picture in an output `[N, rows, columns]`. For `[rows, columns]` pass `image` 0.
- * @param column only rows whose value in this column is at least `least` are returned
+ * @param column only rows whose value in this column is at least `min` are returned
  */
 export function* rowsOf(
   output: OutputTensor | undefined,

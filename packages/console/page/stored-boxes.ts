@@ -24,7 +24,7 @@ export function storedBoxes(...media: HTMLElement[]) {
   }, console.warn);
   return {
     element: h('div.shown', ...media, canvas),
-    toggle: h('label', {}, box, ' Boxes'),
+    toggle: h('label', box, ' Boxes'),
     /** Shows the boxes of another frame; left out, none. */
     show(next?: FrameSize): void {
       frame = next;

@@ -195,7 +195,7 @@ export function isDetection(value: unknown): value is Detection {
   );
 }
 
-/** Whether `value` is an array of points, each with two finite numbers or up to `most`. */
+/** Whether `value` is an array of points, each with two finite numbers or up to `limit`. */
 function isPoints(value: unknown, limit: number): value is number[][] {
   return (
     Array.isArray(value) &&

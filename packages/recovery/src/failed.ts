@@ -73,13 +73,11 @@ async function* readAhead(bucket: Bucket, folder: string): AsyncGenerator<Failed
       if (error instanceof FailedEntryError) return error;
       throw error;
     });
-  let some: string[] = [];
-  for (const [key] of keys) {
-    if (some.push(key) < READS) continue;
-    yield* (await Promise.all(some.map(read))).filter((entry) => entry !== undefined);
-    some = [];
-  }
-  yield* (await Promise.all(some.map(read))).filter((entry) => entry !== undefined);
+  const some: string[] = [];
+  const readSome = async () =>
+    (await Promise.all(some.splice(0).map(read))).filter((entry) => entry !== undefined);
+  for (const [key] of keys) if (some.push(key) >= READS) yield* await readSome();
+  yield* await readSome();
 }
 
 /** @throws FailedEntryError naming the key */

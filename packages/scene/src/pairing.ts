@@ -49,7 +49,7 @@ export function overlappingPairs(rows: readonly Box[], columns: readonly Box[]):
   });
 }
 
-/** The first index in an ascending list whose value is at least `least`. */
+/** The first index in an ascending list whose value is at least `min`. */
 function firstFrom(values: Float64Array, min: number): number {
   let low = 0;
   let high = values.length;

@@ -81,7 +81,7 @@ async function locationsOf(reader: Reader, prefix: string, range: StreamRange): 
     .sort((a, b) => a.capturedAt - b.capturedAt);
 }
 
-/** @returns all items, or `most` of them at even distances */
+/** @returns all items, or `limit` of them at even distances */
 export function evenSample<Item>(items: readonly Item[], limit: number): Item[] {
   const step = Math.max(1, items.length / limit);
   return items.filter((_, i) => Math.floor(i / step) !== Math.floor((i - 1) / step));

@@ -31,7 +31,7 @@ export function loadsOf(objects: readonly ListedObject[]): Generator<ListedObjec
   return portionsOf(objects, LOAD_BYTES, LOAD_OBJECTS);
 }
 
-/** The objects in their order, in portions of at most `most` objects and `bytes` bytes, or of one larger object. */
+/** The objects in their order, in portions of at most `limit` objects and `bytes` bytes, or of one larger object. */
 export function* portionsOf(
   objects: readonly ListedObject[],
   bytes: number,

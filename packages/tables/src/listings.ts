@@ -178,7 +178,7 @@ function isOpen(held: ReadonlySet<string>, date: string, part: string, last: str
   return HOURS.some((hour) => !held.has(manifestKey(`${date}/${hour}`, part)));
 }
 
-/** Begins of the hours or days of a range, epoch ms; `undefined` if there are more than `most`. */
+/** Begins of the hours or days of a range, epoch ms; `undefined` if there are more than `limit`. */
 function stepsOf({ from, to }: Range, stepMs: number, limit: number): number[] | undefined {
   const first = Math.floor(from / stepMs);
   const count = Math.floor(lastOf({ to }) / stepMs) - first + 1;

@@ -71,11 +71,12 @@ export class Tables {
   /** @throws QueryError, also after the longest time of a query; or whatever `signal` is aborted with */
   async search(query: Query, signal?: AbortSignal): Promise<Page> {
     const cursor = cursorOf(query);
+    const until = this.#bounded(signal);
     // The best frame of a track can only be chosen from the whole range.
     const to = query.perTrack ? query.to : endOf(query, cursor);
     const bounded = { ...query, to };
-    return this.#withSources(bounded, [hitsNeed(query)], signal, query.perTrack, async (sources) => {
-      const { database, rows, from, signal: until } = sources;
+    return this.#withSources(bounded, [hitsNeed(query)], until, query.perTrack, async (sources) => {
+      const { database, rows, from } = sources;
       const complete = from <= query.from;
       if (query.perTrack && !complete) {
         const start = query.cursor ?? encodeCursor({ captured_at: query.to });
@@ -100,7 +101,7 @@ export class Tables {
   /** Detections by class, in bins of equal length from `from` on; whether the whole range was read. No streams: all. */
   async counts(streams: readonly string[], range: Bins): Promise<{ counts: Counts; complete: boolean }> {
     const query = { streams, confidence: 0, limit: 0, ...range };
-    return this.#withSources(query, [COUNTED], undefined, false, async (sources) => ({
+    return this.#withSources(query, [COUNTED], this.#bounded(), false, async (sources) => ({
       counts: await countBy('class_name', COUNTED, sources, query),
       complete: sources.from <= range.from,
     }));
@@ -120,8 +121,9 @@ export class Tables {
     longerMs: number,
     signal?: AbortSignal,
   ): Promise<{ counts: Counts; frames: Counts; gaps: Gap[]; complete: boolean }> {
+    const until = this.#bounded(signal);
     const query = { streams, confidence: 0, limit: 0, ...range };
-    return this.#withSources(query, [COUNTED, COUNTED_FRAMES], signal, false, async (sources) => ({
+    return this.#withSources(query, [COUNTED, COUNTED_FRAMES], until, false, async (sources) => ({
       counts: await countBy('class_name', COUNTED, sources, query),
       frames: await countBy('stream_id', COUNTED_FRAMES, sources, query),
       gaps: streams.length === 1 ? await gapsOf(sources, query, longerMs) : [],
@@ -233,11 +235,10 @@ export class Tables {
   async #withSources<Answer>(
     query: Query,
     needs: readonly Need[],
-    signal: AbortSignal | undefined,
+    until: AbortSignal,
     whole: boolean | undefined,
     work: (sources: Sources) => Promise<Answer>,
   ): Promise<Answer> {
-    const until = this.#bounded(signal);
     return withRetries(async () => {
       const [engine, held, streams] = await Promise.all([
         this.#open(),
@@ -252,7 +253,7 @@ export class Tables {
   }
 
   /** Ends a query that takes too long. Files that it has read stay, so that the next one needs less time. */
-  #bounded(signal: AbortSignal | undefined): AbortSignal {
+  #bounded(signal?: AbortSignal): AbortSignal {
     const { deadlineMs } = this.#limits;
     const late = new AbortController();
     const reason = new QueryError(`no answer within ${deadlineMs / 1_000} s: ${NARROW_QUERY}`);
