@@ -135,7 +135,7 @@ test('an event without a track, or of an object that only leaves, gives a comple
 test('events that an unreachable or refusing MQTT broker does not take go to failed/ soon, and later events are published', async () => {
   const first = await startBroker();
   await first.stop();
-  const broker = connected({ url: first.url, timeoutMs: 300 });
+  const broker = connected({ url: first.url, timeoutMs: 1_000 });
   const { notify, failed } = notifyBy(broker);
   const events = Array.from({ length: 100 }, (_, number) => eventOf(number));
   const began = performance.now();
