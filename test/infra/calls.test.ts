@@ -6,27 +6,30 @@ import { problemsOf } from './models.ts';
 /** Long: botocore's wheel may have to be fetched. */
 const LIMIT = 240_000;
 
-describe.each([...DEPLOYED, 'thrifty'] as const)('the calls of AWS that make %s', (deployed) => {
-  test(
-    "are taken by AWS's own models: fields, enumerations, patterns, lengths, counts",
-    async () => {
-      const problems: string[] = [];
-      let calls = 0;
-      for (const resource of withRealIds(await graphOf(deployed))) {
-        for (const [api, operation, parameters] of callsOf(resource)) {
-          calls += 1;
-          const found = await problemsOf(api, operation, parameters);
-          problems.push(...found.map((problem) => `${resource.name}: ${problem}`));
+describe.each([...DEPLOYED, 'thrifty'] as const)(
+  'AWS API calls that create the resources of %s',
+  (deployed) => {
+    test(
+      "match AWS's service models: fields, enumerations, patterns, lengths and counts",
+      async () => {
+        const problems: string[] = [];
+        let calls = 0;
+        for (const resource of withRealIds(await graphOf(deployed))) {
+          for (const [api, operation, parameters] of callsOf(resource)) {
+            calls += 1;
+            const found = await problemsOf(api, operation, parameters);
+            problems.push(...found.map((problem) => `${resource.name}: ${problem}`));
+          }
         }
-      }
-      expect(problems).toEqual([]);
-      expect(calls).toBeGreaterThan(80);
-    },
-    LIMIT,
-  );
-});
+        expect(problems).toEqual([]);
+        expect(calls).toBeGreaterThan(80);
+      },
+      LIMIT,
+    );
+  },
+);
 
-describe('the models would say no', () => {
+describe("the check against AWS's service models reports a call", () => {
   const poller = { functionName: 'f', eventSourceArn: 'arn:aws:kafka:us-east-1:123456789012:cluster/a/b' };
   test.each([
     ['a field unknown', { ...poller, batchSizes: 25 }, /no field batchSizes/],
@@ -37,7 +40,7 @@ describe('the models would say no', () => {
     ['too many items', { ...poller, topics: ['events', 'frames'] }, /2 items are more than 1/],
     ['another type', { ...poller, batchSize: 'many' }, /"many" is no number/],
   ])(
-    'to %s',
+    'with %s',
     async (_, parameters, problem) => {
       expect(await problemsOf('lambda', 'CreateEventSourceMapping', parameters)).toEqual([
         expect.stringMatching(problem),

@@ -10,7 +10,7 @@ import { actionOf, RIGHTS } from './rights.ts';
 
 const ALARM = 'aws:cloudwatch/metricAlarm:MetricAlarm';
 
-describe('production while a canary is tried', () => {
+describe('production with MODEL_CANARY set', () => {
   let graph: Graph;
   beforeAll(async () => {
     graph = await graphOf('canary');
@@ -20,7 +20,7 @@ describe('production while a canary is tried', () => {
   const labelsOf = (name: string) => deployment(name).spec.template.metadata.labels;
   const CANARY = 'KubernetesDeployment-inference-canary';
 
-  test('runs it as pods of its own, that no frame of the model in use goes to', () => {
+  test('the canary has pods and a service of its own, and neither service selects the pods of the other', () => {
     const { containers } = deployment(CANARY).spec.template.spec;
     expect(containers[0].image).toBe(TRIED.MODEL_CANARY);
     expect(deployment('KubernetesDeployment').spec.template.spec.containers[0].image).toBe(TRIED.MODEL_IMAGE);
@@ -35,7 +35,7 @@ describe('production while a canary is tried', () => {
     }
   });
 
-  test('lets detect alone reach it, and lets it out to nobody', () => {
+  test("the canary's network policy selects its pods, and allows no egress", () => {
     const policy = one(
       graph,
       'kubernetes:networking.k8s.io/v1:NetworkPolicy',
@@ -46,7 +46,7 @@ describe('production while a canary is tried', () => {
     expect(policy.egress).toBeUndefined();
   });
 
-  test('has a GPU node more for it, and so asks the quota', () => {
+  test('the node pool allows two more GPUs, and the vCPU quota of GPU instances grows by 4', () => {
     const pool = graph.resources.find(({ name }) => name === 'KubernetesNodePool-inference-gpu');
     const stage = stageOf('production');
     const { max } = (stage.inference as { replicas: { max: number } }).replicas;
@@ -58,7 +58,7 @@ describe('production while a canary is tried', () => {
     delete process.env.MODEL_CANARY;
   });
 
-  test('tells detect of it, and lets it look whether the canary was stopped', () => {
+  test("the detect function gets the canary's URL, share and mode, and may read the object that stops it", () => {
     const { inputs } = one(graph, 'aws:lambda/function:Function', 'DetectFunction');
     expect(inputs.environment.variables).toMatchObject({
       INFERENCE_CANARY_URL: 'http://inference.elb.amazonaws.com:8000',
@@ -69,7 +69,7 @@ describe('production while a canary is tried', () => {
     expect(policies).toContain(CANARY_STOPPED_KEY);
   });
 
-  test('each of its alarms compares both variants, tells people, and may call the function that stops it', () => {
+  test('each alarm of the canary compares both variants, notifies SNS, and may call the function that stops it', () => {
     const alarms = ofType(graph, ALARM).filter(({ name }) => name.startsWith('Alarm-Canary'));
     expect(alarms.map(({ name }) => name).sort()).toEqual(
       ['CanaryDetections', 'CanaryErrors', 'CanarySlow'].map((key) => `Alarm-${key}`),
@@ -95,7 +95,7 @@ describe('production while a canary is tried', () => {
     expect(policies.match(/s3:\w+/g)).toEqual(['s3:PutObject']);
   });
 
-  test("is made by calls that AWS's models take and the deploy's rights allow", async () => {
+  test("the canary's resources need only calls that match AWS's models and that the deploy's rights allow", async () => {
     const without = new Set((await graphOf('production')).resources.map(({ name }) => name));
     const more = withRealIds(graph).filter(({ name }) => !without.has(name));
     expect(more.length).toBeGreaterThan(8);
@@ -110,12 +110,12 @@ describe('production while a canary is tried', () => {
   }, 240_000);
 });
 
-test('a stage without EKS refuses it, by its name', async () => {
+test('MODEL_CANARY for a stage without EKS is rejected, and the error names the stage', async () => {
   await prepare();
   const refused = evaluate({ stage: 'alice', env: { DEPLOY_CIDRS: DEPLOY_CIDR, ...TRIED } });
   await expect(refused).rejects.toThrow("MODEL_CANARY is set, and stage 'alice' has no EKS");
 });
 
-test('no stage has anything of a canary, unless the shell names its image', async () => {
+test('a stage without MODEL_CANARY has no resources of a canary', async () => {
   expect(JSON.stringify(await graphOf('production'))).not.toMatch(/canary/i);
 });

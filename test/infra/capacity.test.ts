@@ -25,29 +25,29 @@ const SIZES = [1, 100, 1_000, 10_000];
 /** The cores of the live cameras' day, in those of the day that the model reckons with. */
 const LIVE_CORES = MEASURED.cores * LIVE_SPEED;
 
-test('one machine takes what the benchmark measured, within a tenth', () => {
+test('the predicted frame rate of one machine is within 10 % of the benchmark', () => {
   expect(Math.abs(fromKafkaFps(MEASURED.cores) / MEASURED.fromKafkaFps - 1)).toBeLessThan(0.1);
 });
 
 test.each(MEASURED.live)(
-  '$cameras live cameras at $fps fps give what was measured, within a tenth',
+  '$cameras live cameras at $fps fps: the predicted frame rate is within 10 % of the measured one',
   ({ cameras, fps, storedFps }) => {
     expect(Math.abs(oneMachineFps(LIVE_CORES, { cameras, fps }) / storedFps - 1)).toBeLessThan(0.1);
   },
 );
 
-test('the knee lies where it was measured: two cameras at 5 fps, one at 10', () => {
+test('one machine of the benchmark carries two cameras at 5 fps or one at 10 fps, as measured', () => {
   expect(oneMachineCameras(LIVE_CORES, 5)).toBe(2);
   expect(oneMachineCameras(LIVE_CORES, 10)).toBe(1);
   expect(oneMachineCameras(8 * LIVE_CORES, 10)).toBeGreaterThanOrEqual(8);
   expect(oneMachineCameras(LIVE_CORES, 100)).toBe(0);
 });
 
-describe.each(SIZES)('%i cameras', (cameras) => {
+describe.each(SIZES)('capacity for %i cameras', (cameras) => {
   const capacity = of(cameras);
   const { framesPerSecond, batch, detect, annotate, partitions } = capacity;
 
-  test('are carried: what serves is more than what comes', () => {
+  test('Lambda, GPU pods, pollers and partitions are planned for more frames than arrive', () => {
     for (const { seconds, reserved } of [detect, annotate ?? detect]) {
       expect((reserved * batch) / seconds).toBeGreaterThan(framesPerSecond);
       // No partition has two invocations at a time.
@@ -62,7 +62,7 @@ describe.each(SIZES)('%i cameras', (cameras) => {
   });
 });
 
-test('twice the cameras need about twice of everything, and a faster GPU fewer pods', () => {
+test('twice the cameras need about twice of each resource, and a faster GPU needs fewer pods', () => {
   const [one, two] = [of(2_000), of(4_000)];
   const needs = ({ partitions, gpuPods, ingestTasks, s3PutsPerSecond, kafka, detect }: Capacity) => [
     partitions,
@@ -79,7 +79,7 @@ test('twice the cameras need about twice of everything, and a faster GPU fewer p
   expect(of(1_000, { gpuFps: 2 * GPU_FPS }).gpuPods).toBe(Math.ceil(of(1_000).gpuPods / 2));
 });
 
-test('an archive spares nine of ten PUTs, and nothing that is paid for by the byte', () => {
+test('STORE=archive saves over 80 % of the S3 requests, and does not change the cost of S3 storage', () => {
   const [frames, archive] = [of(1_000), of(1_000, { store: 'archive' })];
   expect(archive.s3PutsPerSecond).toBeLessThan(0.2 * frames.s3PutsPerSecond);
   const paid = ({ usdPerMonth }: Capacity, what: string) =>
@@ -90,7 +90,7 @@ test('an archive spares nine of ten PUTs, and nothing that is paid for by the by
 
 const usd = ({ usdPerMonth }: Capacity) => totalUsd(usdPerMonth);
 
-test('a picture that travels once halves what Kafka and its pollers carry, and leaves one function', () => {
+test('with PICTURES=once Kafka ingress is halved, and the annotate function is omitted', () => {
   const [twice, once] = [of(1_000, { store: 'archive' }), of(1_000, { store: 'archive', once: true })];
   expect(once.kafka.ingressMb).toBeCloseTo(twice.kafka.ingressMb / 2, 5);
   expect(once.annotate).toBeUndefined();
@@ -100,7 +100,7 @@ test('a picture that travels once halves what Kafka and its pollers carry, and l
 });
 
 test.each(['archive', 'video'] as const)(
-  'each saving saves at 1,000 cameras with %s, and with all of them a camera costs under 60 dollars a month, all in',
+  'each saving lowers the price at 1,000 cameras with %s, and all of them give under 60 dollars a camera',
   (store) => {
     const work = { store, once: true } as const;
     let before = usd(of(1_000, work));
@@ -113,7 +113,7 @@ test.each(['archive', 'video'] as const)(
   },
 );
 
-test('with tasks instead of Lambda, the limits are those of tasks', () => {
+test('with tasks in place of Lambda, the limits are those of ECS tasks and not those of Lambda', () => {
   const limits = (savings: NonNullable<Workload['savings']>) =>
     of(1_000, { savings }).limits.map(({ what }) => what);
   const ofLambda = limits([]).filter((what) => /Lambda|pollers/.test(what));
@@ -126,13 +126,13 @@ test('with tasks instead of Lambda, the limits are those of tasks', () => {
   expect(most?.need).toBeGreaterThan(most?.limit ?? Number.NaN);
 });
 
-test('no broker holds more replicas than AWS recommends, however many partitions there are', () => {
+test('enough brokers are planned that none holds more replicas than AWS recommends', () => {
   const { kafka, partitions } = of(2_000, { once: true, store: 'events', savings: ['batches', 'quality'] });
   expect(kafka.size).toBe('xlarge');
   expect((6 * partitions) / kafka.brokers).toBeLessThanOrEqual(1_000);
 });
 
-test('a video that is cut into several segments is paid for as several', () => {
+test('the S3 PUTs of a video are counted for each of its segments', () => {
   const video = of(1_000, { store: 'video', once: true, savings: ['batches', 'quality'] });
   const archive = of(1_000, { store: 'archive', once: true, savings: ['batches', 'quality'] });
   const lines = archive.s3PutsPerSecond / 2;
@@ -140,15 +140,18 @@ test('a video that is cut into several segments is paid for as several', () => {
   expect(video.s3PutsPerSecond).toBeCloseTo(3 * lines, 5);
 });
 
-test.each(ALL_SAVINGS)('what %s asks for is a row that can be deployed', (name) => {
-  const before = { stage: stageOf('production'), partitionsPerCamera: 0 };
-  const { stage } = SAVINGS[name].apply(before);
-  expect(SAVINGS[name].apply(before)).not.toEqual(before);
-  const changed = Object.entries(stage.settings).filter(
-    ([key, value]) => value !== before.stage.settings[key as never],
-  );
-  expect(settingsOf(Object.fromEntries(changed) as Given, {})).toMatchObject(Object.fromEntries(changed));
-});
+test.each(ALL_SAVINGS)(
+  'the saving %s changes the settings of a stage, and these settings are valid',
+  (name) => {
+    const before = { stage: stageOf('production'), partitionsPerCamera: 0 };
+    const { stage } = SAVINGS[name].apply(before);
+    expect(SAVINGS[name].apply(before)).not.toEqual(before);
+    const changed = Object.entries(stage.settings).filter(
+      ([key, value]) => value !== before.stage.settings[key as never],
+    );
+    expect(settingsOf(Object.fromEntries(changed) as Given, {})).toMatchObject(Object.fromEntries(changed));
+  },
+);
 
 /** The most cameras that a kind of limits allows, and the limit that one more exceeds. */
 function mostCameras(kind: 'AWS' | 'production', work: Omit<Workload, 'cameras'>) {
@@ -163,7 +166,7 @@ function mostCameras(kind: 'AWS' | 'production', work: Omit<Workload, 'cameras'>
 }
 
 test.each(['AWS', 'production'] as const)(
-  'the limits of %s hold up to the number that is said, and no further',
+  'the limits of %s hold for the computed number of cameras, and break with one more',
   (kind) => {
     const { cameras, breaks } = mostCameras(kind, work);
     const broken = (count: number) =>
@@ -173,7 +176,7 @@ test.each(['AWS', 'production'] as const)(
   },
 );
 
-test('docs/capacity.md says what the model says', () => {
+test('docs/capacity.md has the tables and figures of the capacity model', () => {
   expectGenerated('docs/capacity.md', 'capacity', summary());
   expectGenerated('docs/capacity.md', 'weights', weights());
   expectGenerated('docs/capacity.md', 'measured', measured());

@@ -55,7 +55,7 @@ async function run(
 }
 
 describe.each(['us-east-1', 'cn-north-1'])('in a fresh clone, in %s, npm run deploy', (region) => {
-  test('-- build makes the repositories, pushes both images, and keeps which they are', async () => {
+  test('-- build creates the repositories, pushes both images, and stores their names', async () => {
     await rm(join(dir, '.sst'), { recursive: true, force: true });
     const { calls, regions } = await run('deploy.ts', ['build', '--stage', 'mine'], { AWS_REGION: region });
     const images = JSON.parse(await readFile(join(dir, '.sst/images-mine.json'), 'utf8'));
@@ -72,7 +72,7 @@ describe.each(['us-east-1', 'cn-north-1'])('in a fresh clone, in %s, npm run dep
     expect(new Set(regions)).toEqual(new Set(['aws', 'docker'].map((name) => `${name} ${region} ${region}`)));
   });
 
-  test('-- check, infra and k8s pass, each in that region', async () => {
+  test('-- check, infra and k8s each run in that region', async () => {
     for (const command of ['check', 'infra', 'k8s']) {
       await rm(join(dir, '.sst'), { recursive: true, force: true });
       const { regions } = await run('deploy.ts', [command, '--stage', 'staging'], { AWS_REGION: region });
@@ -82,7 +82,7 @@ describe.each(['us-east-1', 'cn-north-1'])('in a fresh clone, in %s, npm run dep
   });
 });
 
-describe('what the shell names is what is deployed', () => {
+describe("the shell's variables decide what is deployed:", () => {
   let graph: Graph;
   beforeAll(async () => {
     await prepare();
@@ -96,7 +96,7 @@ describe('what the shell names is what is deployed', () => {
     graph = await evaluate({ stage: 'production', env });
   });
 
-  test('the region and its partition, and no other', () => {
+  test('AWS_REGION gives the region and its partition in every resource and ARN', () => {
     const { app, ...rest } = graph;
     expect(app.providers.aws.region).toBe('us-gov-west-1');
     const text = JSON.stringify(rest);
@@ -113,7 +113,7 @@ describe('what the shell names is what is deployed', () => {
     }
   });
 
-  test('images that are built already, which takes no repository away', async () => {
+  test('with images that are already built, no image is built and no repository is removed', async () => {
     const repositories = (graph: Graph) =>
       ofType(graph, 'aws:ecr/repository:Repository').map(({ name }) => name);
     expect(repositories(graph)).toEqual(repositories(await graphOf('production')));
@@ -124,7 +124,7 @@ describe('what the shell names is what is deployed', () => {
 describe('npm run deploy -- check', () => {
   const checked = (args: string[], env: NodeJS.ProcessEnv = {}) => run('deploy.ts', ['check', ...args], env);
 
-  test('says of each quota what the stage takes beside what is in use', async () => {
+  test('reports for each quota what the stage needs, what is in use, and the limit', async () => {
     const { stdout } = await checked(['--stage', 'production']);
     expect(stdout).toMatch(/EC2-VPC Elastic IPs +3 beside 1 in use, of 1000: fits/);
     expect(stdout).toMatch(
@@ -134,7 +134,7 @@ describe('npm run deploy -- check', () => {
     expect(stdout).not.toContain('request-service-quota-increase');
   });
 
-  test('ends with an error, and the commands that ask for more, where one is too small', async () => {
+  test('fails when a quota is too small, and prints the command that requests an increase', async () => {
     const failed = checked(['--stage', 'staging'], { QUOTA: '3', AWS_REGION: 'eu-west-1' });
     await expect(failed).rejects.toMatchObject({
       stdout: expect.stringContaining(
@@ -144,7 +144,7 @@ describe('npm run deploy -- check', () => {
     });
   });
 
-  test("reckons with AWS's default where AWS holds no value for the account", async () => {
+  test("uses AWS's default quota when the account has no value of its own", async () => {
     const failed = checked(['--stage', 'staging'], { NO_VALUES: 'yes' });
     await expect(failed).rejects.toMatchObject({
       stderr: expect.stringMatching(/^deploy: .*All G and VT Spot Instance Requests: 12 needed, 0 there\n$/),
@@ -152,7 +152,7 @@ describe('npm run deploy -- check', () => {
     });
   });
 
-  test('asks Lambda itself for its limit, which a new account has far below the default', async () => {
+  test('asks Lambda for its concurrency limit, which is below the default in a new account', async () => {
     const fresh = { CONCURRENCY: '10', RESERVED: '0' };
     await expect(checked(['--stage', 'mine'], fresh)).rejects.toMatchObject({
       // AWS takes no request below its default.
@@ -161,7 +161,7 @@ describe('npm run deploy -- check', () => {
     });
   });
 
-  test('says where no GPU instance can start: none in the zones of the stage, or no role for spot', async () => {
+  test("reports that no GPU instance can start: none in the stage's zones, or no service-linked role for spot", async () => {
     // The region has them in its fourth zone alone, which the stage does not use.
     await expect(checked(['--stage', 'staging'], { GPU_ZONES: 'us-east-1d' })).rejects.toMatchObject({
       stderr: expect.stringContaining('us-east-1a,us-east-1c have none of g6.xlarge,g5.xlarge'),
@@ -175,7 +175,7 @@ describe('npm run deploy -- check', () => {
     await checked(['--stage', 'production'], { NO_SPOT: 'none' });
   });
 
-  test('says of a region that it has too few zones, or no image for NAT instances', async () => {
+  test('reports that a region has too few zones, or no image for NAT instances', async () => {
     const small = { ZONES: 'usw1-az1=a usw1-az2=b usw1-az3=c', AWS_REGION: 'us-west-1' };
     await expect(checked(['--stage', 'production'], small)).rejects.toMatchObject({
       stderr: expect.stringContaining('us-west-1 has 2 zones that EKS accepts, not 3'),
@@ -188,7 +188,7 @@ describe('npm run deploy -- check', () => {
     await checked(['--stage', 'staging'], young);
   });
 
-  test('says which log group EKS made again while a stage of this name was removed', async () => {
+  test('reports the log group that EKS made again while a stage of the same name was removed', async () => {
     const left = { LEFT_GROUP: '/aws/eks/video-pipeline-staging/cluster', AWS_REGION: 'eu-west-1' };
     await expect(checked(['--stage', 'staging'], left)).rejects.toMatchObject({
       stdout: expect.stringContaining(
@@ -204,7 +204,7 @@ describe('npm run deploy -- check', () => {
     await checked(['--stage', 'mine'], left);
   });
 
-  test('says which versions AWS offers no longer', async () => {
+  test('reports versions of Kafka and of EKS add-ons that AWS does not offer any more', async () => {
     const old = { KAFKA_VERSIONS: '"2.8.1"', INSIGHTS: 'v9.0.0-eksbuild.1' };
     await expect(checked(['--stage', 'staging'], old)).rejects.toMatchObject({
       stderr: expect.stringMatching(
@@ -214,7 +214,7 @@ describe('npm run deploy -- check', () => {
   });
 
   test.each(['Alice', 'a--b', 'john.doe', 'x'.repeat(17), '-', ''])(
-    'and every command refuses a stage that AWS could not name: %s',
+    "and every other command reject the stage name '%s'",
     async (stage) => {
       await expect(run('deploy.ts', ['infra', '--stage', stage])).rejects.toMatchObject({
         stderr: expect.stringMatching(/^deploy: stage '.*': its name must be lower-case/),
@@ -226,13 +226,13 @@ describe('npm run deploy -- check', () => {
     ['DEPLOY_CIDRS', 'staging'],
     // A deploy would remove all cameras.
     ['CAMERAS_FILE', 'production'],
-  ])('says that the shell leaves out %s', async (name, stage) => {
+  ])('reports that the variable %s is not set', async (name, stage) => {
     await expect(checked(['--stage', stage], { [name]: '' })).rejects.toMatchObject({
       stderr: expect.stringContaining(`${name} is not set`),
     });
   });
 
-  test('comes first in -- full, so that nothing is built in vain', async () => {
+  test('runs first in -- full, so that no image is built when a quota is too small', async () => {
     await expect(run('deploy.ts', ['full', '--stage', 'staging'], { QUOTA: '3' })).rejects.toMatchObject({
       code: 1,
     });
@@ -246,7 +246,7 @@ describe('npm run deploy', () => {
   /** Who deploys is asked before SST begins. */
   const WHO = 'aws sts get-caller-identity --region us-east-1 --output json';
 
-  test('-- full builds both images, deploys the stage with them, and shows what runs', async () => {
+  test('-- full builds both images, deploys the stage with them, and prints the status', async () => {
     const { calls, stdout } = await run('deploy.ts', ['full', '--stage', 'staging'], {}, byItself);
     const builds = calls.filter((call) => call.startsWith('docker buildx'));
     expect(builds).toEqual([
@@ -266,7 +266,7 @@ describe('npm run deploy', () => {
     expect([stdout, ...calls].join('\n')).not.toContain('pass-of-the-registry');
   });
 
-  test('-- full asks AWS for nothing that docs/iam does not allow', async () => {
+  test('-- full calls only the AWS actions that docs/iam allows', async () => {
     const { calls } = await run('deploy.ts', ['full', '--stage', 'staging']);
     const other: Record<string, string> = {
       'eks update-kubeconfig': 'eks:DescribeCluster',
@@ -284,7 +284,7 @@ describe('npm run deploy', () => {
     expect(asked.filter((action) => !allowed.includes(action))).toEqual([]);
   });
 
-  test('-- k8s deploys the Kubernetes objects alone, by a name that the app has, with the image built last for it', async () => {
+  test('-- k8s deploys only the Kubernetes objects, with the image that was built last for that stage', async () => {
     await run('deploy.ts', ['build', '--stage', 'production']);
     // Without a GPU, so for no other stage.
     await run('deploy.ts', ['build', '--stage', 'mine']);
@@ -297,14 +297,14 @@ describe('npm run deploy', () => {
     expect(resources.map(({ name }) => name)).toContain('KubernetesDeployment');
   });
 
-  test('-- infra takes the image that the shell names before the one built last', async () => {
+  test('-- infra uses MODEL_IMAGE of the shell before the image that was built last', async () => {
     const { calls } = await run('deploy.ts', ['infra', '--stage', 'mine'], { MODEL_IMAGE: 'mine@sha256:1' });
     const image = 'MODEL_IMAGE=mine@sha256:1';
     expect(calls).toEqual([`${WHO} ${image}`, `npx sst deploy --stage mine ${image}`]);
   });
 
   test.each(['infra', 'k8s'])(
-    '-- %s without credentials says so in one line, and starts no SST',
+    '-- %s without credentials fails with one line, and does not start SST',
     async (command) => {
       await expect(run('deploy.ts', [command, '--stage', 'mine'], { NO_AWS: '1' })).rejects.toMatchObject({
         code: 1,
@@ -314,7 +314,7 @@ describe('npm run deploy', () => {
     },
   );
 
-  test('-- infra keeps an older image that k8s brought back, until the next build', async () => {
+  test('-- infra keeps an older image that -- k8s deployed again, until the next build', async () => {
     await run('deploy.ts', ['build', '--stage', 'production']);
     await run('deploy.ts', ['k8s', '--stage', 'production'], { MODEL_IMAGE: 'model@sha256:old' });
     const infra = async () => (await run('deploy.ts', ['infra', '--stage', 'production'])).calls;
@@ -329,15 +329,18 @@ describe('npm run deploy', () => {
   test.each([
     ['full', 'MODEL_PATH'],
     ['infra', 'MODEL_DIR'],
-  ])('-- %s refuses %s before anything is done: no image has the files', async (command, name) => {
-    const deployed = run('deploy.ts', [command, '--stage', 'mine'], { [name]: './yard' });
-    await expect(deployed).rejects.toMatchObject({
-      stderr: expect.stringMatching(new RegExp(`^deploy: ${name} names files of this machine`)),
-    });
-    expect(await readFile(join(dir, 'calls'), 'utf8')).toBe('');
-  });
+  ])(
+    '-- %s with %s set to a local path is rejected before any call: no image contains the files',
+    async (command, name) => {
+      const deployed = run('deploy.ts', [command, '--stage', 'mine'], { [name]: './yard' });
+      await expect(deployed).rejects.toMatchObject({
+        stderr: expect.stringMatching(new RegExp(`^deploy: ${name} names files of this machine`)),
+      });
+      expect(await readFile(join(dir, 'calls'), 'utf8')).toBe('');
+    },
+  );
 
-  test('-- infra of a stage with a Kubernetes API refuses a runner whose address is not fixed', async () => {
+  test('-- infra of a stage with a Kubernetes API is rejected on a runner without a fixed address', async () => {
     const github = { RUNNER_ENVIRONMENT: 'github-hosted' };
     await expect(run('deploy.ts', ['infra', '--stage', 'staging'], github)).rejects.toMatchObject({
       stderr: expect.stringMatching(/^deploy: stage 'staging' has a Kubernetes API.*DEPLOY_RUNNER.*\n$/),
@@ -345,7 +348,7 @@ describe('npm run deploy', () => {
     expect((await run('deploy.ts', ['infra', '--stage', 'pr-7'], github)).calls).toHaveLength(2);
   });
 
-  test('-- build tells the jobs that come after it which images it made', async () => {
+  test('-- build writes the names of both images to GITHUB_OUTPUT for later jobs', async () => {
     const file = join(dir, 'output');
     await run('deploy.ts', ['build', '--stage', 'mine'], { GITHUB_OUTPUT: file });
     expect(await readFile(file, 'utf8')).toBe(
@@ -353,12 +356,12 @@ describe('npm run deploy', () => {
     );
   });
 
-  test('-- build of a stage without a GPU takes no CUDA image', async () => {
+  test('-- build of a stage without a GPU does not build the CUDA image', async () => {
     const { calls } = await run('deploy.ts', ['build', '--stage', 'mine']);
     expect(calls.join('\n')).not.toContain('Dockerfile.cuda');
   });
 
-  test("-- status leaves the context of the user's kubectl as it is", async () => {
+  test("-- status does not change the context of the user's kubectl", async () => {
     const { calls } = await run('deploy.ts', ['status', '--stage', 'staging']);
     const kubeconfig = `--kubeconfig ${join(await realpath(dir), '.sst/kubeconfig-staging')}`;
     const [written, asked] = calls;
@@ -368,12 +371,12 @@ describe('npm run deploy', () => {
     expect(asked).toContain(kubeconfig);
   });
 
-  test('-- status of a stage without EKS asks no cluster', async () => {
+  test('-- status of a stage without EKS calls no cluster', async () => {
     const { calls } = await run('deploy.ts', ['status', '--stage', 'mine']);
     expect(calls).toEqual([expect.stringContaining('aws lambda list-event-source-mappings')]);
   });
 
-  test('-- status lists no objects, of which there may be millions', async () => {
+  test('-- status lists the folders of the bucket, and not its objects', async () => {
     await mkdir(join(dir, '.sst'), { recursive: true });
     await writeFile(join(dir, '.sst/outputs.json'), JSON.stringify({ stage: 'mine', bucket: 'store' }));
     const { calls } = await run('deploy.ts', ['status', '--stage', 'mine'], { S3_PREFIX: 'pictures' });
@@ -384,7 +387,7 @@ describe('npm run deploy', () => {
     await rm(join(dir, '.sst/outputs.json'));
   });
 
-  test('-- build ends with an error where AWS lets nobody in, before anything is built', async () => {
+  test('-- build without credentials fails before any image is built', async () => {
     await expect(run('deploy.ts', ['build'], { NO_AWS: '1' })).rejects.toMatchObject({ code: 1 });
     expect(await readFile(join(dir, 'calls'), 'utf8')).not.toContain('docker');
   });
@@ -409,7 +412,7 @@ describe('npm run deploy -- canary', () => {
   };
   const DEPLOY = 'npx sst deploy --stage staging';
 
-  test('tries the image on a share of the batches, and takes it into use where no alarm rang', async () => {
+  test('runs the image on a share of the batches, and deploys it for all of them when no alarm went off', async () => {
     const { failed, calls, deploys, kept } = await canary({}, '--share', '0.2');
     expect(failed).toBeUndefined();
     // What stopped an earlier canary stops no other.
@@ -428,7 +431,7 @@ describe('npm run deploy -- canary', () => {
     ['it answered no frame', { FRAMES: '0' }, 'it answered no frame'],
     ['it could not be deployed whole', { NO_CANARY: '1' }, 'npx sst deploy failed'],
     ['nobody could tell what it did', { NO_METRICS: '1' }, 'aws cloudwatch get-metric-statistics failed'],
-  ])('takes it away where %s, with an error that says so', async (_, env, why) => {
+  ])('removes the canary when %s, and fails with that reason', async (_, env, why) => {
     const { failed, deploys, kept } = await canary(env);
     expect(failed?.code).toBe(1);
     expect(failed?.stderr).toContain(`deploy: the canary was removed: ${why}`);
@@ -436,7 +439,7 @@ describe('npm run deploy -- canary', () => {
     expect(kept).toBe(OLD);
   });
 
-  test('refuses the image that it would deploy as the one in use, too, such as one built a moment ago', async () => {
+  test('rejects an image that was built or deployed last, unless MODEL_IMAGE names the image in use', async () => {
     await canary();
     const again = (env: NodeJS.ProcessEnv) => run('deploy.ts', ['canary', NEW, '--stage', 'staging'], env);
     await expect(again({})).rejects.toMatchObject({
@@ -448,7 +451,7 @@ describe('npm run deploy -- canary', () => {
     expect(deploys[0]).toContain('MODEL_IMAGE=registry.example/model@sha256:older MODEL_CANARY=');
   });
 
-  test('takes a shadow away, whatever it saw', async () => {
+  test('--shadow removes the shadow at the end, whatever its results were', async () => {
     const { failed, deploys, kept } = await canary({}, '--shadow');
     expect(failed).toBeUndefined();
     expect(deploys).toEqual([
@@ -465,7 +468,7 @@ describe('npm run deploy -- canary', () => {
     [['--stage', 'mine'], "stage 'mine' has no EKS"],
     // The outputs here are another stage's: its bucket is not where this stage's canary is stopped.
     [['--stage', 'production'], "stage 'production' has no outputs here"],
-  ])('refuses %s before anything is changed', async (args, why) => {
+  ])('rejects %s before any change', async (args, why) => {
     const { failed, calls } = await canary({}, ...args);
     expect(failed?.stderr).toContain(why);
     expect(calls).toEqual(['']);
@@ -473,7 +476,7 @@ describe('npm run deploy -- canary', () => {
 });
 
 describe('npm run k8s:render', () => {
-  test('writes YAML of every object, with the image named', async () => {
+  test('prints YAML of every Kubernetes object, with the image of --image', async () => {
     const { stdout } = await run('render.ts', ['--image', 'registry.example/model@sha256:1']);
     const objects = parseAllDocuments(stdout).map((document) => document.toJS());
     const kinds = objects.map(({ kind }) => kind);
@@ -482,14 +485,14 @@ describe('npm run k8s:render', () => {
     expect(deployment.spec.template.spec.containers[0].image).toBe('registry.example/model@sha256:1');
   });
 
-  test('scales by the processor where there is no KEDA', async () => {
+  test("--autoscaler hpa renders a HorizontalPodAutoscaler in place of KEDA's ScaledObject", async () => {
     const { stdout } = await run('render.ts', ['--image', 'x', '--autoscaler', 'hpa']);
     const kinds = parseAllDocuments(stdout).map((document) => document.toJS().kind);
     expect(kinds).toContain('HorizontalPodAutoscaler');
     expect(kinds).not.toContain('ScaledObject');
   });
 
-  test('says which stage has no EKS', async () => {
+  test('rejects a stage without EKS, and names it', async () => {
     await expect(run('render.ts', ['--image', 'x', '--stage', 'mine'])).rejects.toThrow(
       "stage 'mine' has no EKS",
     );

@@ -150,15 +150,15 @@ async function problemsOfCall(call: string[]): Promise<string[]> {
 /** What several documents tell is typed once. */
 const typed = new Set<string>();
 
-describe.each(DOCUMENTS)('%s', (file) => {
+describe.each(DOCUMENTS)('AWS commands in %s', (file) => {
   const commands = [...new Set(commandsOf(file))];
   const others = commands.filter((command) => !typed.has(command));
   for (const command of others) typed.add(command);
 
-  test('tells what to type', () => expect(commands.length).toBeGreaterThan(0));
+  test('are found in the document', () => expect(commands.length).toBeGreaterThan(0));
 
   test.each(others)(
-    '%s',
+    'call AWS with valid operations and parameters: %s',
     async (command) => {
       const calls = await type(command);
       const problems = await Promise.all(
@@ -170,14 +170,14 @@ describe.each(DOCUMENTS)('%s', (file) => {
   );
 });
 
-test("the console's service and cluster are called as the page calls them", async () => {
+test("the console's ECS service and cluster have the names that docs/runbooks.md uses", async () => {
   const graph = await graphOf('hosted');
   expect(ofType(graph, 'aws:ecs/service:Service').map(({ inputs }) => inputs.name)).toContain('Console');
   const clusters = ofType(graph, 'aws:ecs/cluster:Cluster').map(({ inputs }) => inputs.name);
   expect(clusters).toContainEqual(expect.stringContaining('video-pipeline-hosted-ConsoleCluster'));
 });
 
-test('a command that AWS does not know would be found', async () => {
+test('an AWS command with an unknown operation or without a required parameter is reported', async () => {
   const found = (line: string) => problemsOfCall(line.split(' '));
   expect(await found('aws ecs update-service --force-new-deployment')).toEqual([
     expect.stringContaining('service is missing'),

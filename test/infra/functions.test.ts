@@ -15,36 +15,39 @@ const FUNCTION = 'aws:lambda/function:Function';
 const run = promisify(execFile);
 const MB = 1024 * 1024;
 
-describe.each(DEPLOYED)('the Lambda functions of %s', (deployed) => {
+describe.each(DEPLOYED)('Lambda functions of %s', (deployed) => {
   test.each([
     ['Detect', 'video-frames', 'frame-consumer-group'],
     ['Annotate', 'detections', 'frame-consumer-group-annotate'],
     ['Notify', 'events', 'frame-consumer-group-notify'],
-  ])('%s takes batches of 25 or 5 s from %s as %s', async (name, topic, consumerGroupId) => {
-    const graph = await graphOf(deployed);
-    const { inputs } = one(graph, MAPPING, `${name}Mapping`);
-    expect(inputs).toMatchObject({
-      batchSize: 25,
-      maximumBatchingWindowInSeconds: 5,
-      topics: [topic],
-      amazonManagedKafkaEventSourceConfig: { consumerGroupId },
-      startingPosition: 'TRIM_HORIZON',
-      functionName: one(graph, FUNCTION, `${name}Function`).inputs.name,
-      eventSourceArn: expect.stringContaining(':cluster/'),
-    });
-    const { pollers } = stageOf(EVALUATIONS[deployed].stage).functions;
-    expect(inputs.provisionedPollerConfig).toEqual(
-      pollers && {
-        minimumPollers: pollers.min,
-        maximumPollers: pollers.max,
-        pollerGroupName: expect.stringMatching(/^[\w/*:+=.@-]{1,128}$/),
-      },
-    );
-    // Lambda refuses it without provisioned pollers.
-    expect(inputs.bisectBatchOnFunctionError).toBe(pollers ? true : undefined);
-  });
+  ])(
+    'the mapping of %s reads batches of 25 records or 5 s from %s with the consumer group %s',
+    async (name, topic, consumerGroupId) => {
+      const graph = await graphOf(deployed);
+      const { inputs } = one(graph, MAPPING, `${name}Mapping`);
+      expect(inputs).toMatchObject({
+        batchSize: 25,
+        maximumBatchingWindowInSeconds: 5,
+        topics: [topic],
+        amazonManagedKafkaEventSourceConfig: { consumerGroupId },
+        startingPosition: 'TRIM_HORIZON',
+        functionName: one(graph, FUNCTION, `${name}Function`).inputs.name,
+        eventSourceArn: expect.stringContaining(':cluster/'),
+      });
+      const { pollers } = stageOf(EVALUATIONS[deployed].stage).functions;
+      expect(inputs.provisionedPollerConfig).toEqual(
+        pollers && {
+          minimumPollers: pollers.min,
+          maximumPollers: pollers.max,
+          pollerGroupName: expect.stringMatching(/^[\w/*:+=.@-]{1,128}$/),
+        },
+      );
+      // Lambda refuses it without provisioned pollers.
+      expect(inputs.bisectBatchOnFunctionError).toBe(pollers ? true : undefined);
+    },
+  );
 
-  test('wait for an outage to end as long as Kafka keeps the records, however often they fail', async () => {
+  test('retry a failed batch for as long as Kafka keeps its records', async () => {
     const graph = await graphOf(deployed);
     const { functions, kafka } = stageOf(EVALUATIONS[deployed].stage);
     for (const { inputs, name } of ofType(graph, MAPPING)) {
@@ -63,7 +66,7 @@ describe.each(DEPLOYED)('the Lambda functions of %s', (deployed) => {
     }
   });
 
-  test('promise partial failures only if the handlers name the records that failed', async () => {
+  test('use ReportBatchItemFailures only if the handlers return batchItemFailures', async () => {
     const named = globSync('functions/src/*.ts', { cwd: ROOT })
       .filter((file) => !file.endsWith('.test.ts'))
       .some((file) => readFileSync(join(ROOT, file), 'utf8').includes('batchItemFailures'));
@@ -72,14 +75,14 @@ describe.each(DEPLOYED)('the Lambda functions of %s', (deployed) => {
     }
   });
 
-  test('share the pollers that the stage pays for', async () => {
+  test('share one group of provisioned pollers', async () => {
     const groups = ofType(await graphOf(deployed), MAPPING).map(
       ({ inputs }) => inputs.provisionedPollerConfig?.pollerGroupName,
     );
     expect(new Set(groups).size).toBe(1);
   });
 
-  test('run within Lambda limits, on arm64 unless live', async () => {
+  test("have a timeout, memory and storage within Lambda's limits, and run on arm64 except in sst dev", async () => {
     for (const { inputs, name } of ofType(await graphOf(deployed), FUNCTION)) {
       expect(inputs.timeout, name).toBeLessThanOrEqual(14 * 60);
       expect(inputs.memorySize, name).toBeGreaterThanOrEqual(512);
@@ -91,7 +94,7 @@ describe.each(DEPLOYED)('the Lambda functions of %s', (deployed) => {
     }
   });
 
-  test('are given only variables that our code knows, within the 4 KB that Lambda allows', async () => {
+  test('get only known environment variables, at most 4 KB in total', async () => {
     for (const { inputs, name } of ofType(await graphOf(deployed), FUNCTION)) {
       const given: Record<string, string> = inputs.environment.variables;
       const ours = Object.keys(given).filter((key) => !key.startsWith('SST_'));
@@ -104,7 +107,7 @@ describe.each(DEPLOYED)('the Lambda functions of %s', (deployed) => {
   });
 });
 
-test('each part of an hour, and its events, is brought into the tables every hour, by one call at a time', async () => {
+test('an hourly rule compacts each of the 16 parts of an hour, and its events, one call at a time', async () => {
   const graph = await graphOf('production');
   const targets = ofType(graph, 'aws:cloudwatch/eventTarget:EventTarget').map(({ inputs }) => inputs);
   const parts = targets.map(({ input }) => JSON.parse(input).part);
@@ -124,7 +127,7 @@ test('each part of an hour, and its events, is brought into the tables every hou
   expect(ofType(graph, 'aws:lambda/permission:Permission')).toHaveLength(rules.length);
 });
 
-test('NDJSON expires after as many days as the stage says, at least three, and otherwise never', async () => {
+test("NDJSON expires after the stage's ndjsonDays, at least three, and never in a stage without it", async () => {
   for (const deployed of DEPLOYED) {
     const graph = await graphOf(deployed);
     const { ndjsonDays } = stageOf(EVALUATIONS[deployed].stage).store;
@@ -141,7 +144,7 @@ test('NDJSON expires after as many days as the stage says, at least three, and o
   delete rows.hasty;
 });
 
-test('detect reaches the inference backend that its stage has', async () => {
+test("detect gets the URL or the endpoint name of the stage's inference backend", async () => {
   const environment = async (deployed: (typeof DEPLOYED)[number]) =>
     one(await graphOf(deployed), FUNCTION, 'DetectFunction').inputs.environment.variables;
   expect(await environment('production')).toMatchObject({
@@ -155,7 +158,7 @@ test('detect reaches the inference backend that its stage has', async () => {
   expect(await environment('dev')).toMatchObject({ INFERENCE_SERVICE_URL: 'http://127.0.0.1:8000' });
 });
 
-test('where clips are made, Clip takes batches of events as a group of its own, and detect names them', async () => {
+test('with EVENT_CLIPS the clip function reads events with its own consumer group, and detect gets the variable', async () => {
   const graph = await graphOf('hosted');
   expect(one(graph, MAPPING, 'ClipMapping').inputs).toMatchObject({
     topics: ['events'],
@@ -172,7 +175,7 @@ test.each([
   ['Annotate', 'production'],
   ['Notify', 'production'],
   ['Clip', 'hosted'],
-] as const)('the bundle of %s loads and has its handler', async (name, deployed) => {
+] as const)('the bundle of the %s function loads and exports its handler', async (name, deployed) => {
   const { file, bytes } = buildOf(await graphOf(deployed), name);
   expect(bytes).toBeLessThan(5 * MB);
   // As a process of its own, from where the packages that are installed beside it are found.
@@ -200,7 +203,7 @@ test.each([
     100,
   ],
 ] as const)(
-  "the packages beside %s have their arm64 binary, for Lambda's glibc, on macOS too, and fit into its 250 MB",
+  "packages installed beside %s include the arm64 binary for Lambda's glibc, and fit into 250 MB",
   { timeout: 120_000 },
   async (name, deployed, packages, binary, maxMb) => {
     const { install, architecture, bytes } = buildOf(await graphOf(deployed), name);

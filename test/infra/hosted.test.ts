@@ -10,8 +10,8 @@ import { EvaluationError, evaluate, prepare } from './offline/evaluate.ts';
 import { ROOT } from './offline/platform.ts';
 import { hosted } from './options.ts';
 
-describe('the console on the web', () => {
-  test('lets nobody through to it who has not signed in, by TLS alone', async () => {
+describe('the hosted console on ECS', () => {
+  test('is reached only by TLS and after a log-in with Cognito', async () => {
     const graph = await graphOf('hosted');
     const [listener, ...others] = ofType(graph, 'aws:lb/listener:Listener');
     expect(others).toEqual([]);
@@ -35,7 +35,7 @@ describe('the console on the web', () => {
     expect(defaultActions[0].authenticateCognito.onUnauthenticatedRequest).toBe('authenticate');
   });
 
-  test('takes users from an administrator alone, each with a second factor', async () => {
+  test('has only users that an administrator creates, each with a second factor', async () => {
     const graph = await graphOf('hosted');
     expect(one(graph, 'aws:cognito/userPool:UserPool', 'ConsoleUsers').inputs).toMatchObject({
       adminCreateUserConfig: { allowAdminCreateUserOnly: true },
@@ -50,7 +50,7 @@ describe('the console on the web', () => {
     });
   });
 
-  test('runs in private subnets behind a load balancer that takes our group in the place of the open one', async () => {
+  test("runs in private subnets, behind a load balancer with the stage's own security group", async () => {
     const graph = await graphOf('hosted');
     const { networkConfiguration } = one(graph, 'aws:ecs/service:Service', 'ConsoleService').inputs;
     expect(networkConfiguration.assignPublicIp).toBe(false);
@@ -61,7 +61,7 @@ describe('the console on the web', () => {
     expect(unused.inputs).toMatchObject({ ingress: [], egress: [] });
   });
 
-  test('gets a token, what it reads, and a file system that it cannot write to', async () => {
+  test('gets its token as a secret, may only read, and has a read-only root file system', async () => {
     const graph = await graphOf('hosted');
     const { containerDefinitions } = one(
       graph,
@@ -91,7 +91,7 @@ describe('the console on the web', () => {
     expect(containerDefinitions).not.toContain('rtsp://');
   });
 
-  test('every task on ECS runs on a file system it cannot write to, without a capability or a terminal', async () => {
+  test('and every other ECS task have a read-only root file system, no capabilities and no terminal', async () => {
     for (const stage of ['hosted', 'staging', 'thrifty'] as const) {
       const tasks = ofType(await graphOf(stage), 'aws:ecs/taskDefinition:TaskDefinition');
       expect(tasks.length).toBeGreaterThan(0);
@@ -107,7 +107,7 @@ describe('the console on the web', () => {
     }
   });
 
-  test('is asked for its health on the port and path that it serves without a token', async () => {
+  test('has a health check on a port and path that need no token', async () => {
     const graph = await graphOf('hosted');
     const [target] = ofType(graph, 'aws:lb/targetGroup:TargetGroup');
     expect(target?.inputs).toMatchObject({ port: 8080, protocol: 'HTTP', healthCheck: { path: '/health' } });
@@ -116,7 +116,7 @@ describe('the console on the web', () => {
     expect(existsSync(join(ROOT, 'packages/console/Dockerfile'))).toBe(true);
   });
 
-  test('is watched: an alarm, and a row of the dashboard', async () => {
+  test('has an alarm and a row of the dashboard', async () => {
     const graph = await graphOf('hosted');
     const alarm = one(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm', 'Alarm-ConsoleDown').inputs;
     expect(alarm.dimensions).toEqual({
@@ -128,7 +128,7 @@ describe('the console on the web', () => {
     );
   });
 
-  test('is never open to everyone', async () => {
+  test('with allowedCidrs of 0.0.0.0/0 is rejected', async () => {
     await prepare();
     const row = {
       ...hosted,
@@ -142,7 +142,7 @@ describe('the console on the web', () => {
     );
   });
 
-  test('is there by option alone', async () => {
+  test('is deployed only in a stage with the option console', async () => {
     for (const deployed of DEPLOYED.filter((name) => name !== 'hosted')) {
       expect(ofType(await graphOf(deployed), 'aws:lb/loadBalancer:LoadBalancer'), deployed).toEqual([]);
     }
@@ -150,7 +150,7 @@ describe('the console on the web', () => {
 });
 
 describe('ingest on EC2 instances', () => {
-  test('runs on instances without a way in, with IMDSv2 and encrypted volumes, whose image AWS keeps', async () => {
+  test('runs on instances without an ingress rule, with IMDSv2, encrypted volumes and the latest ECS image of AWS', async () => {
     const template = one(
       await graphOf('hosted'),
       'aws:ec2/launchTemplate:LaunchTemplate',
@@ -166,7 +166,7 @@ describe('ingest on EC2 instances', () => {
     expect(userData).toContain('ECS_AWSVPC_BLOCK_IMDS=true\n');
   });
 
-  test('lets ECS start and end them, and end none that has a task', async () => {
+  test('is scaled by ECS, which ends no instance that still runs a task', async () => {
     const graph = await graphOf('hosted');
     const provider = one(graph, 'aws:ecs/capacityProvider:CapacityProvider', 'IngestHosts').inputs;
     expect(provider.autoScalingGroupProvider).toMatchObject({
@@ -187,7 +187,7 @@ describe('ingest on EC2 instances', () => {
     expect(providers.capacityProviders).toContain(provider.name);
   });
 
-  test('places every task of the cameras on them, each with its own interface and group', async () => {
+  test('runs each ingest task on these instances, with its own network interface and security group', async () => {
     const graph = await graphOf('hosted');
     const services = ofType(graph, 'aws:ecs/service:Service').filter(({ name }) => /^Ingest\d/.test(name));
     expect(services.length).toBeGreaterThan(0);
@@ -209,7 +209,7 @@ describe('ingest on EC2 instances', () => {
     }
   });
 
-  test('reaches ECS by endpoints of its own', async () => {
+  test('has VPC endpoints for ECS, its agent and its telemetry', async () => {
     const names = ofType(await graphOf('hosted'), 'aws:ec2/vpcEndpoint:VpcEndpoint').map(
       ({ inputs }) => inputs.serviceName,
     );
@@ -218,7 +218,7 @@ describe('ingest on EC2 instances', () => {
     }
   });
 
-  test('holds at least one task an instance', () => {
+  test('has room for at least one task on each supported instance type', () => {
     for (const instance of Object.keys(HOST_SIZES) as (keyof typeof HOST_SIZES)[]) {
       expect(tasksPerHost(hosted.ingest, instance), instance).toBeGreaterThanOrEqual(1);
     }
@@ -226,7 +226,7 @@ describe('ingest on EC2 instances', () => {
   });
 });
 
-test('the estimate names what the options cost', () => {
+test('the cost estimate includes the price of ingest on EC2 and of the console', () => {
   const { items } = estimate(stageOf('hosted'));
   const usd = Object.fromEntries(items.map((one) => [one.item, one.usd]));
   // One m7g.xlarge for two tasks; a load balancer with three addresses and half a vCPU.
@@ -237,7 +237,7 @@ test('the estimate names what the options cost', () => {
   expect(estimate(stageOf('alice')).items.map(({ item }) => item)).not.toContain('bastion of the tunnel');
 });
 
-test('the console keeps a connection longer than its load balancer does, which would else meet a closed one', async () => {
+test("the console's keep-alive timeout is longer than the idle timeout of its load balancer", async () => {
   const { idleTimeout } = one(
     await graphOf('hosted'),
     'aws:lb/loadBalancer:LoadBalancer',

@@ -81,14 +81,14 @@ const VARIANTS: [string, Partial<Eks>][] = [
   ['a plain HorizontalPodAutoscaler', { autoscaler: 'hpa' }],
 ];
 
-describe.each(VARIANTS)('the Kubernetes objects with %s', (_, change) => {
+describe.each(VARIANTS)('Kubernetes objects with %s', (_, change) => {
   const objects = render(change);
 
-  test('are valid by the API schemas', () => {
+  test('match the schemas of their APIs', () => {
     for (const object of objects) expect(() => validate(object), object.kind).not.toThrow();
   });
 
-  test('take GPU nodes of one size, that of the quotas, the prices and the capacity', () => {
+  test('request GPU nodes of the instance types that quotas, prices and capacity are computed for', () => {
     const pool = objects.find(({ kind }) => kind === 'NodePool') as any;
     const types = {
       key: 'node.kubernetes.io/instance-type',
@@ -98,7 +98,7 @@ describe.each(VARIANTS)('the Kubernetes objects with %s', (_, change) => {
     expect(pool.spec.template.spec.requirements).toContainEqual(types);
   });
 
-  test('give nodes no label that Karpenter keeps for itself, in any of its versions', () => {
+  test('give nodes no label that Karpenter reserves, in any of its versions', () => {
     const { metadata, spec } = (objects.find(({ kind }) => kind === 'NodePool') as any).spec.template;
     const required = spec.requirements.map(({ key }: { key: string }) => key);
     // Before 1.9 the whole of kubernetes.io is restricted, but for these (karpenter.sh_nodepools.yaml).
@@ -107,20 +107,20 @@ describe.each(VARIANTS)('the Kubernetes objects with %s', (_, change) => {
       expect(known.test(key) || !/^[^/]*(kubernetes\.io|karpenter\.sh)\//.test(key), key).toBe(true);
   });
 
-  test('leave one autoscaler to own the deployment', () => {
+  test('include exactly one autoscaler of the deployment', () => {
     const scalers = objects.filter(({ kind }) => ['ScaledObject', 'HorizontalPodAutoscaler'].includes(kind));
     expect(scalers).toHaveLength(1);
   });
 });
 
-test('a schema would say no: the validation is real', () => {
+test('the schema check rejects a wrong Deployment and a wrong ScaledObject', () => {
   const [broken] = render().filter(({ kind }) => kind === 'Deployment');
   expect(() => validate({ ...broken, spec: { replicas: 'two' } } as never)).toThrow();
   const [scaled] = render().filter(({ kind }) => kind === 'ScaledObject');
   expect(() => validate({ ...scaled, spec: { triggers: 'none' } } as never)).toThrow();
 });
 
-test('SST applies these very objects to EKS, each once', async () => {
+test('SST applies the rendered objects to EKS, each once', async () => {
   for (const deployed of ['production', 'staging'] as const) {
     const applied = (await graphOf(deployed)).resources
       .filter(({ type }) => type.startsWith('kubernetes:') && !type.includes('helm'))
@@ -132,7 +132,7 @@ test('SST applies these very objects to EKS, each once', async () => {
   }
 });
 
-describe('the model server and its objects agree', () => {
+describe('the Kubernetes objects of the model server', () => {
   const objects = render();
   const find = (kind: string, name = 'inference-service') =>
     objects.find((one) => one.kind === kind && one.metadata.name === name) as any;
@@ -142,13 +142,13 @@ describe('the model server and its objects agree', () => {
     container.env.map(({ name, value }: { name: string; value: string }) => [name, value]),
   );
 
-  test('it can write nothing but its temporary files', () => {
+  test('give the server a read-only file system, except for /tmp', () => {
     expect(container.securityContext.readOnlyRootFilesystem).toBe(true);
     expect(container.volumeMounts).toEqual([{ name: 'tmp', mountPath: '/tmp' }]);
     expect(pod.spec.volumes).toEqual([{ name: 'tmp', emptyDir: {} }]);
   });
 
-  test('on the port, from load balancer to process', () => {
+  test('use one port from the load balancer to the PORT of the server', () => {
     const [{ containerPort, name }] = container.ports;
     expect(environment.PORT).toBe(String(containerPort));
     expect(find('Service').spec.ports[0]).toMatchObject({ port: containerPort, targetPort: name });
@@ -156,7 +156,7 @@ describe('the model server and its objects agree', () => {
     expect(find('NetworkPolicy').spec.ingress[0].ports[0].port).toBe(containerPort);
   });
 
-  test('on paths that the server has', () => {
+  test('probe paths that the server serves', () => {
     const server = sourcesOf('model/src') + sourcesOf('packages/http/src');
     for (const probe of ['startupProbe', 'readinessProbe', 'livenessProbe']) {
       expect(server).toContain(`'${container[probe].httpGet.path}'`);
@@ -169,7 +169,7 @@ describe('the model server and its objects agree', () => {
     expect(periodSeconds * failureThreshold).toBe(20 * 60);
   });
 
-  test('on variables that it reads, with values that it takes', () => {
+  test('set only variables that the server reads, to valid values', () => {
     const server = sourcesOf('model/src') + sourcesOf('packages/telemetry/src');
     for (const [name, value] of Object.entries(environment)) {
       expect(variables[name as keyof typeof variables].safeParse(value).success, name).toBe(true);
@@ -177,12 +177,12 @@ describe('the model server and its objects agree', () => {
     }
   });
 
-  test('on the image: the GPU that it is made for, not whatever there is', () => {
+  test('set INFERENCE_DEVICE to the GPU that the CUDA image is built for', () => {
     const [, device] = /INFERENCE_DEVICE=(\w+)/.exec(readFileSync('model/Dockerfile.cuda', 'utf8')) ?? [];
     expect(environment.INFERENCE_DEVICE).toBe(device);
   });
 
-  test('on its CPUs: the capacity model plans with them, and they are left of a node beside its agents', () => {
+  test('request the CPUs that the capacity model plans with, and a node has these beside its agents', () => {
     const { vcpus, reserved, agents } = GPU_NODE;
     const requested = Number(container.resources.requests.cpu);
     expect(requested).toBe(GPU_POD.vcpus);
@@ -192,7 +192,7 @@ describe('the model server and its objects agree', () => {
     expect(requested).toBeGreaterThan(0.7 * vcpus);
   });
 
-  test('on what Karpenter leaves of a node: no DaemonSet counts that can not run on it', () => {
+  test('reserve CPU for the DaemonSets that can run on GPU nodes, and for no others', () => {
     const { requirements } = find('NodePool', 'inference-gpu').spec.template.spec;
     const counted = AGENTS.filter(([, , wanted]) =>
       Object.entries(wanted).every(([key, values]) => {
@@ -205,14 +205,14 @@ describe('the model server and its objects agree', () => {
     expect(cpu).toBeCloseTo(GPU_NODE.agents);
   });
 
-  test('on who may call: a group that Auto Mode makes lets in what the pods let in', () => {
+  test('allow the same source addresses in the load balancer as in the network policy', () => {
     const [{ from }] = find('NetworkPolicy').spec.ingress;
     expect(find('Service').spec.loadBalancerSourceRanges).toEqual(
       from.map((one: { ipBlock: { cidr: string } }) => one.ipBlock.cidr),
     );
   });
 
-  test('on labels: everything selects the pods', () => {
+  test('select the pods by labels that the pods have', () => {
     const labels = pod.metadata.labels;
     for (const selector of [
       find('Deployment').spec.selector.matchLabels,
@@ -224,13 +224,13 @@ describe('the model server and its objects agree', () => {
     }
   });
 
-  test('on the topic and group whose lag counts', () => {
+  test('scale on the lag of the consumer group of detect on video-frames', () => {
     const [trigger] = find('ScaledObject').spec.triggers;
     expect(trigger.metadata).toMatchObject({ consumerGroup: 'frame-consumer-group', topic: 'video-frames' });
   });
 });
 
-test('ECS gives the ingest host what it reads, and asks the path and port that it serves', async () => {
+test('the ingest task on ECS gets only variables that ingest reads, and a health check of its own port', async () => {
   const source =
     sourcesOf('ingest-host/src') + sourcesOf('packages/kafka/src') + sourcesOf('packages/telemetry/src');
   for (const { inputs, name } of ofType(

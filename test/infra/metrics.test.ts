@@ -15,8 +15,8 @@ interface Named {
   dimensions: Record<string, string>;
 }
 
-describe.each(DEPLOYED)('what the dashboard and alarms of %s name', (deployed) => {
-  test('is written by the code, under the service that writes it, or is a metric of AWS with its dimensions', async () => {
+describe.each(DEPLOYED)('the metrics in the dashboard and alarms of %s', (deployed) => {
+  test('are written by the code with the same service name, or are AWS metrics with valid dimensions', async () => {
     const graph = await graphOf(deployed);
     const named = namedIn(graph);
     const filtered = ofType(graph, 'aws:cloudwatch/logMetricFilter:LogMetricFilter').map(
@@ -42,7 +42,7 @@ describe.each(DEPLOYED)('what the dashboard and alarms of %s name', (deployed) =
     }
   });
 
-  test('stands for resources of this stage', async () => {
+  test('have dimensions of functions, clusters and topics of this stage', async () => {
     const graph = await graphOf(deployed);
     const functions = ofType(graph, 'aws:lambda/function:Function').map(({ inputs }) => inputs.name);
     const clusters = ofType(graph, 'aws:msk/cluster:Cluster').map(({ inputs }) => inputs.clusterName);
@@ -56,7 +56,7 @@ describe.each(DEPLOYED)('what the dashboard and alarms of %s name', (deployed) =
     }
   });
 
-  test('tells someone: every alarm goes to the topic', async () => {
+  test('belong to alarms that notify the SNS topic', async () => {
     const graph = await graphOf(deployed);
     const alarms = ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm');
     expect(alarms.length).toBeGreaterThanOrEqual(6);
@@ -64,7 +64,7 @@ describe.each(DEPLOYED)('what the dashboard and alarms of %s name', (deployed) =
   });
 });
 
-test('what one stage writes is in no other stage of the account: every process is told its own namespace', async () => {
+test('each stage of an account has its own metrics namespace, and every process gets its name', async () => {
   const seen = new Set<string>();
   for (const deployed of ['production', 'staging', 'personal'] as const) {
     const graph = await graphOf(deployed);
@@ -81,7 +81,7 @@ test('what one stage writes is in no other stage of the account: every process i
   }
 });
 
-test('each camera has an alarm for its silence, on each stage that reads it', async () => {
+test('production has an alarm for a silent and for a late camera, for each camera', async () => {
   const names = ofType(await graphOf('production'), 'aws:cloudwatch/metricAlarm:MetricAlarm').map(
     ({ name }) => name,
   );
@@ -90,14 +90,14 @@ test('each camera has an alarm for its silence, on each stage that reads it', as
   }
 });
 
-test('`sst dev` has no alarm of a camera: its processes write their metrics on the machine of the developer', async () => {
+test("sst dev has no alarms of cameras, because its processes write their metrics on the developer's machine", async () => {
   const names = ofType(await graphOf('dev'), 'aws:cloudwatch/metricAlarm:MetricAlarm').map(
     ({ name }) => name,
   );
   expect(names.filter((name) => /^Alarm-(Silent|Late)-/.test(name))).toEqual([]);
 });
 
-test('saved queries ask for fields that log lines have', async () => {
+test('saved queries of Logs Insights use only fields that log lines have', async () => {
   const known = new Set(['@timestamp', '@log', ...fieldsOf(errorLine()), ...fieldsOf(metricsLine())]);
   const queries = ofType(await graphOf('production'), 'aws:cloudwatch/queryDefinition:QueryDefinition');
   expect(queries.length).toBeGreaterThanOrEqual(3);

@@ -125,7 +125,7 @@ const PAIRS: Record<Deployed, string[]> = {
 const MANAGED = ['InferenceClusterClusterSecurityGroup'];
 
 describe.each(DEPLOYED)('the network of %s', (deployed) => {
-  test('has subnets that EKS Auto Mode finds for a load balancer, inside and outside', async () => {
+  test('tags its public and private subnets so that EKS Auto Mode finds them for load balancers', async () => {
     const subnets = ofType(await graphOf(deployed), 'aws:ec2/subnet:Subnet');
     expect(subnets.length).toBeGreaterThanOrEqual(4);
     for (const { name, inputs } of subnets) {
@@ -136,18 +136,18 @@ describe.each(DEPLOYED)('the network of %s', (deployed) => {
     }
   });
 
-  test('lies in zones where EKS makes clusters, and in no Local Zone', async () => {
+  test('uses availability zones that EKS accepts, and no Local Zone', async () => {
     const subnets = ofType(await graphOf(deployed), 'aws:ec2/subnet:Subnet');
     const zones = [...new Set(subnets.map(({ inputs }) => inputs.availabilityZone))];
     const { network } = stageOf(EVALUATIONS[deployed].stage);
     expect(zones).toEqual(['us-east-1a', 'us-east-1c', 'us-east-1d'].slice(0, network.zones));
   });
 
-  test('lets the listed pairs talk and no other', async () => {
+  test('allows traffic only between the listed pairs of security groups', async () => {
     expect(reachable(await graphOf(deployed))).toEqual([...PAIRS[deployed]].sort());
   });
 
-  test('lets nobody in from anywhere, and out to anywhere only by HTTPS or to the MQTT broker', async () => {
+  test('has no ingress rule for 0.0.0.0/0, and egress to it only by HTTPS or to the MQTT broker', async () => {
     const graph = await graphOf(deployed);
     // The console's load balancer alone is reached from outside, and by those addresses alone that the stage names.
     const named = stageOf(EVALUATIONS[deployed].stage).console?.allowedCidrs ?? [];
@@ -179,7 +179,7 @@ describe.each(DEPLOYED)('the network of %s', (deployed) => {
     }
   });
 
-  test('keeps what works in private subnets, with a way to Lambda and STS for the pollers', async () => {
+  test('runs functions, brokers and tasks in private subnets, with routes to Lambda and STS for the pollers', async () => {
     const graph = await graphOf(deployed);
     const isPrivate = (subnets: string[]) =>
       subnets.every((subnet) => subnet.startsWith('NetworkPrivateSubnet'));
@@ -214,7 +214,7 @@ async function rulesOf(deployed: Parameters<typeof graphOf>[0], name: string, si
   return inputs[side].map((rule: any) => `${rule.protocol} ${rule.cidrBlocks.join()} ${rule.fromPort}`);
 }
 
-test('instances in public subnets tell their credentials to no forged request, and have encrypted disks', async () => {
+test('instances in public subnets require IMDSv2 and have encrypted disks', async () => {
   for (const deployed of ['personal', 'hosted', 'thrifty'] as const) {
     const instances = ofType(await graphOf(deployed), 'aws:ec2/instance:Instance');
     expect(instances.length, deployed).toBeGreaterThan(0);
@@ -228,14 +228,14 @@ test('instances in public subnets tell their credentials to no forged request, a
   }
 });
 
-test('a bastion of its own is reached by the deployer alone, and reaches the brokers alone', async () => {
+test('the security group of the bastion allows SSH from DEPLOY_CIDRS, and egress to the brokers', async () => {
   expect(await rulesOf('hosted', 'NetworkBastionSecurityGroup', 'ingress')).toEqual([
     `tcp ${DEPLOY_CIDR} 22`,
   ]);
   expect(await rulesOf('hosted', 'NetworkBastionSecurityGroup', 'egress')).toEqual(['tcp 10.0.0.0/16 9098']);
 });
 
-test('a NAT instance lets ingest out to the cameras, and without a tunnel nobody in', async () => {
+test('the security group of a NAT instance allows egress to the cameras, and no SSH unless there is a tunnel', async () => {
   expect(await rulesOf('thrifty', 'NetworkNatInstanceSecurityGroup', 'egress')).toEqual([
     'tcp 0.0.0.0/0 443',
     'tcp 0.0.0.0/0 8883',
@@ -253,7 +253,7 @@ test.each([
   ['personal', 'NetworkNatInstance1'],
   ['thrifty', 'NetworkNatInstance3'],
   ['hosted', 'NetworkBastionInstance'],
-] as const)('%s keeps the image of %s at a deploy, whatever is newest', async (deployed, name) => {
+] as const)('%s: a deploy keeps the image of %s when AWS has a newer one', async (deployed, name) => {
   expect(one(await graphOf(deployed), 'aws:ec2/instance:Instance', name).ignoreChanges).toEqual(['ami']);
 });
 

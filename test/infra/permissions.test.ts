@@ -233,8 +233,8 @@ const OF_MQTT = ['MQTT_USERNAME', 'MQTT_PASSWORD'].map(reading);
 const OF_WEBHOOK = ['WEBHOOK_URL', 'WEBHOOK_SECRET'].map(reading);
 const SAGEMAKER = (stage: string) => [`sagemaker:InvokeEndpoint video-pipeline-${stage}`];
 
-describe.each(DEPLOYED)('the roles of %s', (deployed) => {
-  test('allow what the code does, on what it does it to, and nothing else', async () => {
+describe.each(DEPLOYED)('IAM roles of %s', (deployed) => {
+  test('allow only the actions of the code, on its resources', async () => {
     const graph = await graphOf(deployed);
     for (const role of ofType(graph, 'aws:iam/role:Role')) {
       const [, expected] = EXPECTED.find(([name]) => name.test(role.name)) ?? [];
@@ -259,7 +259,7 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
     }
   });
 
-  test('are taken by the service that they are for, and by nobody of the account', async () => {
+  test('are assumed only by their own service', async () => {
     const takers = ofType(await graphOf(deployed), 'aws:iam/role:Role').flatMap(({ name, inputs }) => {
       const { assumeRolePolicy: trust } = inputs;
       const { Statement } = typeof trust === 'string' ? JSON.parse(trust) : trust;
@@ -273,7 +273,7 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
     expect(takers).toEqual([]);
   });
 
-  test('have no wildcard action, and no wildcard resource but where AWS has no other', async () => {
+  test('have no wildcard action, and a wildcard resource only where AWS offers nothing narrower', async () => {
     for (const { name, statement } of statements(await graphOf(deployed))) {
       // SST's live bridge, in personal stages alone.
       if (deployed === 'dev' && [statement.Action].flat().some((action) => /^(appsync|s3):\*$/.test(action)))
@@ -286,7 +286,7 @@ describe.each(DEPLOYED)('the roles of %s', (deployed) => {
   });
 });
 
-test('every AWS command in what runs on AWS is one that the roles above were written for', () => {
+test('every AWS SDK command in the sources is in the list that these roles were written for', () => {
   const sources = globSync(
     '{functions,ingest-host,model,packages/{console,inference-client,kafka,recovery,storage,tables}}/src/**/*.ts',
     {
@@ -309,7 +309,7 @@ test('every AWS command in what runs on AWS is one that the roles above were wri
   ]);
 });
 
-test('no other policy lets anyone in: buckets, topics and secrets deny or name their sender', async () => {
+test('policies of buckets, topics and secrets only deny, or name the sender that they allow', async () => {
   for (const deployed of DEPLOYED) {
     const graph = await graphOf(deployed);
     const bucket = JSON.parse(ofType(graph, 'aws:s3/bucketPolicy:BucketPolicy')[0]?.inputs.policy ?? '{}');
@@ -335,7 +335,7 @@ test('no other policy lets anyone in: buckets, topics and secrets deny or name t
   }
 });
 
-test('S3 tells the topic of a batch that Lambda gave up on, once the topic lets it', async () => {
+test("S3 notifies an SNS topic of each batch that Lambda gave up on, after the topic's policy allows it", async () => {
   for (const deployed of DEPLOYED) {
     const notification = one(
       await graphOf(deployed),

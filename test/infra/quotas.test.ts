@@ -12,7 +12,7 @@ const need = (name: (typeof NAMES)[number], quota: string) =>
 
 const RULES = 'Inbound or outbound rules per security group';
 
-test('cameras of many sites are more rules than a security group has by default, and are counted', () => {
+test('security group rules for cameras of many sites are counted, and exceed the default quota', () => {
   const stage = stageOf('production');
   const cameraCidrs = Array.from({ length: 30 }, (_, site) => `10.${64 + site}.0.0/16`);
   const sites = { ...stage, ingest: { ...stage.ingest, cameraCidrs } };
@@ -22,7 +22,7 @@ test('cameras of many sites are more rules than a security group has by default,
   expect(rules([camera])).toMatchObject({ need: 3 * 30 + 5 });
 });
 
-test.each(NAMES)('what %s takes of the quotas is what its resources take', async (name) => {
+test.each(NAMES)('the computed need of %s for each quota equals that of its resources', async (name) => {
   const graph = await graphOf(name);
   expect(need(name, 'EC2-VPC Elastic IPs')).toBe(ofType(graph, 'aws:ec2/eip:Eip').length);
   expect(need(name, 'VPCs per Region')).toBe(ofType(graph, 'aws:ec2/vpc:Vpc').length);
@@ -47,7 +47,7 @@ test.each(NAMES)('what %s takes of the quotas is what its resources take', async
   else expect(standard).toBeGreaterThan(natVcpus);
 });
 
-test('an endpoint on GPUs is counted with the instances that an update starts beside it', async () => {
+test('for a SageMaker endpoint on GPUs, the instances that an update adds are counted, too', async () => {
   const { inputs } = one(await graphOf('hosted'), 'aws:appautoscaling/target:Target', 'InferenceInstances');
   expect(quotasOf(stageOf('hosted'), 10)).toContainEqual(
     expect.objectContaining({
@@ -61,12 +61,12 @@ test('an endpoint on GPUs is counted with the instances that an update starts be
   expect(hosts?.need).toBe(18);
 });
 
-test('all stages together are more than the addresses that an account begins with', () => {
+test('three stages together need more Elastic IPs than a new account has', () => {
   const addresses = NAMES.map((name) => need(name, 'EC2-VPC Elastic IPs'));
   expect(addresses).toEqual([3, 2, 2]);
 });
 
-test('docs/deploy.md has the table', () => {
+test('docs/deploy.md has the table of quotas', () => {
   const all = [...new Map(NAMES.flatMap(quotas).map((one) => [one.name, one])).values()];
   const rows = all.map(
     ({ name, code, usual }) =>

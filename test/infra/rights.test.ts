@@ -31,13 +31,13 @@ function missing(resource: Resource & { id: string }): string[] {
   return needed.filter((action) => !given.includes(action)).map((action) => `${resource.type}: ${action}`);
 }
 
-test('every call that makes a resource of a deployment is allowed', () => {
+test('each call that creates a resource of a deployment is allowed by docs/iam', () => {
   expect(resources.length).toBeGreaterThan(400);
   expect([...new Set(resources.flatMap(missing))]).toEqual([]);
   expect(Object.keys(RIGHTS).sort()).toEqual(Object.keys(MAKING).sort());
 });
 
-test('a resource without its rights would be found', () => {
+test('a resource whose rights are missing in the table is reported', () => {
   const role = resources.find(({ type }) => type === 'aws:iam/role:Role');
   const other = { ...(role as (typeof resources)[0]), type: 'aws:sns/topic:Topic', inputs: { name: 'x' } };
   const { 'aws:sns/topic:Topic': rights } = RIGHTS;
@@ -47,7 +47,7 @@ test('a resource without its rights would be found', () => {
 });
 
 test.each(Object.entries(POLICIES))(
-  'docs/iam/%s.json is what the rights come to (UPDATE_README=1 writes it)',
+  'docs/iam/%s.json equals the computed policy (UPDATE_README=1 writes it)',
   (name, services) => {
     const file = join(ROOT, `docs/iam/${name}.json`);
     const made = policyOf(services, passedTo);
@@ -59,7 +59,7 @@ test.each(Object.entries(POLICIES))(
   },
 );
 
-test('keys are used by MSK alone, and a profile that EKS left does not stop a removal', () => {
+test('KMS keys may be used only by MSK, and an instance profile that EKS left may be removed', () => {
   const { Statement } = JSON.parse(readFileSync(join(ROOT, 'docs/iam/deploy-roles.json'), 'utf8'));
   const allowing = (form: RegExp) =>
     Statement.filter(({ Action }: any) => Action.some((one: string) => form.test(one)));
@@ -74,7 +74,7 @@ test('keys are used by MSK alone, and a profile that EKS left does not stop a re
   expect(others.filter((one: string) => one.includes('eks'))).toEqual([]);
 });
 
-test("clusters and topics of others can't be changed", () => {
+test('actions that change clusters, services and topics are not allowed on all resources', () => {
   const statements = Object.keys(POLICIES).flatMap(
     (name) => JSON.parse(readFileSync(join(ROOT, `docs/iam/${name}.json`), 'utf8')).Statement,
   );
@@ -90,7 +90,7 @@ test("clusters and topics of others can't be changed", () => {
     expect(all).toContain(action);
 });
 
-test('a stage of functions can be removed: their interfaces stay for a while, and hold its groups', () => {
+test('network interfaces of removed functions may be deleted, so that their security groups can be', () => {
   const { Statement } = JSON.parse(readFileSync(join(ROOT, 'docs/iam/deploy-network.json'), 'utf8'));
   const actions = Statement.flatMap(({ Action }: any) => Action);
   expect(actions).toEqual(
@@ -98,12 +98,12 @@ test('a stage of functions can be removed: their interfaces stay for a while, an
   );
 });
 
-test('every right is in one of the policies', () => {
+test('each right is in one of the policies', () => {
   const services = [...Object.values(RIGHTS), BESIDE].flatMap((list) => list.split(' ').map(serviceOf));
   expect([...new Set(services)].sort()).toEqual(Object.values(POLICIES).flat().sort());
 });
 
-test('what the policies allow by name has such names', () => {
+test('resources have the name prefixes that the policies allow', () => {
   const named = (type: string) =>
     resources
       .filter((one) => one.type === type)
@@ -128,7 +128,7 @@ test('what the policies allow by name has such names', () => {
     expectAll(`aws:${type}`, /^video-pipeline-/);
 });
 
-test('the longest name of a stage leaves the prefix of the names that SST makes as it is', () => {
+test('with the longest stage name, SST does not truncate the prefixes of resource names', () => {
   const isTaken = (length: number) => {
     try {
       return stageOf('x'.repeat(length)) !== undefined;

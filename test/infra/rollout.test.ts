@@ -30,18 +30,18 @@ const attribute = (service: any, list: string, name: string) =>
     .map((pair: string) => pair.split('='))
     .find(([key]: string[]) => key === name)?.[1];
 
-describe.each(EKS)('a rollout of the model in %s', (name) => {
+describe.each(EKS)('a rollout of the model server in %s', (name) => {
   const { Namespace, Deployment, Service, NodePool } = render(name);
   const { spec } = Deployment.spec.template;
   const { maxSurge, maxUnavailable } = Deployment.spec.strategy.rollingUpdate;
 
-  test('finds a GPU for the pod it adds, at full load too', () => {
+  test('has a GPU for each added pod, also when all replicas run', () => {
     const most = (stageOf(name).inference as Eks).replicas.max + maxSurge;
     expect(Number(NodePool.spec.limits['nvidia.com/gpu'])).toBeGreaterThanOrEqual(most);
     expect(maxUnavailable).toBe(0);
   });
 
-  test('takes an old pod away only once the load balancer has a new one healthy', async () => {
+  test('ends an old pod only when the load balancer reports a new pod healthy', async () => {
     // The key of Auto Mode, not of the controller that one installs.
     expect(Namespace.metadata.labels['eks.amazonaws.com/pod-readiness-gate-inject']).toBe('enabled');
     const applied = one(await graphOf(name), 'kubernetes:apps/v1:Deployment', 'KubernetesDeployment');
@@ -50,12 +50,12 @@ describe.each(EKS)('a rollout of the model in %s', (name) => {
     );
   });
 
-  test('follows a changed setting of the model', () => {
+  test('starts when a setting of the model changes', () => {
     const changed = render(name, { INFERENCE_CONFIDENCE_THRESHOLD: 0.31 });
     expect(JSON.stringify(changed.Deployment.spec.template)).toContain('0.31');
   });
 
-  test('is scaled once there is a deployment to scale: KEDA looks for its request of CPU', async () => {
+  test("creates KEDA's ScaledObject after the Deployment and after KEDA", async () => {
     const scaler = one(
       await graphOf(name),
       'kubernetes:keda.sh/v1alpha1:ScaledObject',
@@ -65,7 +65,7 @@ describe.each(EKS)('a rollout of the model in %s', (name) => {
     expect(scaler.dependsOn).toEqual(expect.arrayContaining(['KubernetesDeployment', 'Keda']));
   });
 
-  test('lets a pod go on until the load balancer has let go of it, and finish its work', () => {
+  test('lets an old pod finish its requests after the load balancer has deregistered it', () => {
     const drain = spec.containers[0].lifecycle.preStop.sleep.seconds;
     const deregistration = attribute(
       Service,
@@ -78,11 +78,11 @@ describe.each(EKS)('a rollout of the model in %s', (name) => {
     expect(spec.terminationGracePeriodSeconds).toBeGreaterThan(drain + grace);
   });
 
-  test("reaches every pod from every zone's address", () => {
+  test('has cross-zone load balancing, so that each address reaches every pod', () => {
     expect(attribute(Service, 'attributes', 'load_balancing.cross_zone.enabled')).toBe('true');
   });
 
-  test('may take as long as new GPU nodes do', async () => {
+  test('has a timeout long enough for new GPU nodes', async () => {
     const graph = await graphOf(name);
     const { timeouts } = one(graph, 'kubernetes:apps/v1:Deployment', 'KubernetesDeployment');
     // One pod after another, each with a node of its own: some 15 minutes.
@@ -92,7 +92,7 @@ describe.each(EKS)('a rollout of the model in %s', (name) => {
     expect(one(graph, 'kubernetes:helm.sh/v3:Release', 'Keda').inputs.timeout).toBeGreaterThanOrEqual(600);
   });
 
-  test('is the only one that moves pods: nodes go when they are empty, one at a time', () => {
+  test('is not disturbed by Karpenter, which removes only empty nodes, one at a time', () => {
     expect(NodePool.spec.disruption).toMatchObject({
       consolidationPolicy: 'WhenEmpty',
       budgets: [{ nodes: '1' }],
@@ -112,15 +112,15 @@ const STANDARD_SUPPORT_ENDS: Record<string, string> = {
   '1.35': '2027-03-27',
 };
 
-describe.each(EKS)('the cluster of %s', (name) => {
-  test('is asked for its objects once it has run pods: a provider that finds no API gives up for good', async () => {
+describe.each(EKS)('the EKS cluster of %s', (name) => {
+  test('gets Kubernetes objects only after its add-ons have run pods', async () => {
     const { dependsOn } = one(await graphOf(name), 'pulumi:providers:kubernetes', 'Kubernetes');
     expect(dependsOn).toEqual(expect.arrayContaining(['InferenceInsights', 'InferenceMetrics']));
   });
 
   const cluster = async () => one(await graphOf(name), 'aws:eks/cluster:Cluster', 'InferenceCluster').inputs;
 
-  test('runs a Kubernetes that AWS supports at its normal price for two months more', async () => {
+  test('runs a Kubernetes version that has standard support for two more months', async () => {
     const { version, upgradePolicy } = await cluster();
     expect(version).toBe(KUBERNETES_VERSION);
     expect(upgradePolicy).toEqual({ supportType: 'STANDARD' });
@@ -131,7 +131,7 @@ describe.each(EKS)('the cluster of %s', (name) => {
     ).toBeGreaterThan(60);
   });
 
-  test('lets in the roles that the deploying shell names, once each, and no one else but its maker', async () => {
+  test('gives access to the roles that the deploying shell names, once each, and to its creator', async () => {
     const graph = await graphOf(name);
     // EKS made an entry for its maker already, and refuses another one.
     expect(ACCESS.CLUSTER_ADMINS).toContain('role/ci/deploy');
@@ -149,7 +149,7 @@ describe.each(EKS)('the cluster of %s', (name) => {
     expect(ofType(graph, 'aws:eks/accessEntry:AccessEntry')).toHaveLength(2);
   });
 
-  test('injects OpenTelemetry into nothing', async () => {
+  test('does not inject OpenTelemetry into pods', async () => {
     const { inputs } = one(await graphOf(name), 'aws:eks/addon:Addon', 'InferenceInsights');
     // On by default since 5.0.0: what a later version does is read before it is taken.
     expect(inputs.addonVersion).toMatch(/^v\d+\.\d+\.\d+-eksbuild\.\d+$/);
@@ -158,7 +158,7 @@ describe.each(EKS)('the cluster of %s', (name) => {
     });
   });
 
-  test('has a KEDA that reads a group without commits from its start, with what 2.18.3 mended', async () => {
+  test('has KEDA of at least 2.18.3, which reads a group without commits from the earliest offset', async () => {
     const graph = await graphOf(name);
     const [, major = 0, minor = 0, patch = 0] =
       /^(\d+)\.(\d+)\.(\d+)$/.exec(one(graph, 'kubernetes:helm.sh/v3:Release', 'Keda').inputs.version) ?? [];
@@ -168,13 +168,13 @@ describe.each(EKS)('the cluster of %s', (name) => {
     expect(trigger.metadata.scaleToZeroOnInvalidOffset).toBeUndefined();
   });
 
-  test('asks for its token in its own region', async () => {
+  test('requests its token in the region of the stage', async () => {
     const { inputs } = one(await graphOf(name), 'pulumi:providers:kubernetes', 'Kubernetes');
     const { args } = JSON.parse(inputs.kubeconfig).users[0].user.exec;
     expect(args[args.indexOf('--region') + 1]).toBe('us-east-1');
   });
 
-  test('leaves no log that is kept for ever', async () => {
+  test('has a retention for each of its log groups', async () => {
     const groups = ofType(await graphOf(name), 'aws:cloudwatch/logGroup:LogGroup');
     for (const { inputs } of groups) expect(inputs.retentionInDays, inputs.name).toBeGreaterThan(0);
     const names = groups.map(({ inputs }) => inputs.name);
@@ -188,7 +188,7 @@ describe.each(EKS)('the cluster of %s', (name) => {
   });
 });
 
-test('a role that deploys to a cluster which another one made keeps its entry', async () => {
+test('a role that deploys to a cluster which another role created keeps its access entry', async () => {
   await prepare();
   const creator = `arn:aws:sts::${ACCOUNT}:assumed-role/other`;
   const graph = await evaluate({
@@ -203,11 +203,11 @@ test('a role that deploys to a cluster which another one made keeps its entry', 
   expect(ignoreChanges).toEqual(['tags.creator']);
 });
 
-describe('a rollout of tasks on ECS', () => {
+describe('a rollout of ECS tasks', () => {
   const SERVICE = 'aws:ecs/service:Service';
 
   test.each(['production', 'staging', 'hosted'] as const)(
-    'in %s never has two tasks on one camera, and is waited for',
+    'in %s never runs two tasks for one camera, and the deploy waits for it',
     async (deployed) => {
       const services = ofType(await graphOf(deployed), SERVICE).filter(({ name }) => /^Ingest\d/.test(name));
       expect(services.length).toBeGreaterThan(0);
@@ -221,22 +221,22 @@ describe('a rollout of tasks on ECS', () => {
     },
   );
 
-  test('is a failure of the deploy where ECS took the old tasks back', async () => {
+  test('fails the deploy when ECS rolled back to the old tasks', async () => {
     await prepare();
     const answers = { [SERVICE]: { taskDefinition: 'arn:aws:ecs:us-east-1:123456789012:old:1' } };
     const rolledBack = evaluate({ stage: 'staging', env: { DEPLOY_CIDRS: DEPLOY_CIDR }, answers });
     await expect(rolledBack).rejects.toThrow(/Ingest1 runs .*old:1, as tasks of .* did not become healthy/s);
   });
 
-  test('takes the console away from nobody: the new task serves before the old one ends', async () => {
+  test("starts the console's new task before it ends the old one", async () => {
     const { inputs } = one(await graphOf('hosted'), SERVICE, 'ConsoleService');
     expect(inputs.waitForSteadyState).toBe(true);
     expect(inputs.deploymentMinimumHealthyPercent).toBeUndefined();
   });
 });
 
-describe.each(DEPLOYED)('the Kafka of %s', (deployed) => {
-  test('can be upgraded: nothing of its configuration names a version', async () => {
+describe.each(DEPLOYED)('the Kafka cluster of %s', (deployed) => {
+  test('has a configuration without a Kafka version, so that the cluster can be upgraded', async () => {
     const { inputs } = one(
       await graphOf(deployed),
       'aws:msk/configuration:Configuration',
@@ -245,13 +245,13 @@ describe.each(DEPLOYED)('the Kafka of %s', (deployed) => {
     expect(inputs.kafkaVersions).toBeUndefined();
   });
 
-  test('has a version that its brokers are sold with: KRaft, but for the smallest, which AWS refuses from 3.9 on', async () => {
+  test('has a KRaft version, except on kafka.t3.small, for which AWS rejects 3.9 and later', async () => {
     const { inputs } = one(await graphOf(deployed), 'aws:msk/cluster:Cluster', 'KafkaCluster');
     const small = inputs.brokerNodeGroupInfo.instanceType === 'kafka.t3.small';
     expect(inputs.kafkaVersion).toMatch(small ? /^3\.8\.x$/ : /^3\.9\.x\.kraft$/);
   });
 
-  test('keeps the volumes that autoscaling made', async () => {
+  test('keeps volume sizes that autoscaling has increased', async () => {
     const { ignoreChanges } = one(await graphOf(deployed), 'aws:msk/cluster:Cluster', 'KafkaCluster');
     expect(ignoreChanges).toContain('brokerNodeGroupInfo.storageInfo.ebsStorageInfo.volumeSize');
   });

@@ -17,8 +17,8 @@ const OF_A_STAGE = new RegExp(
 const headingOf = (alarm: string) =>
   (/^Alarm-([A-Za-z]+)/.exec(alarm)?.[1] ?? '').replace(OF_A_STAGE, 'Stage');
 
-describe.each(DEPLOYED)('every alarm of %s', (deployed) => {
-  test('names its page, which says what to do', async () => {
+describe.each(DEPLOYED)('each alarm of %s', (deployed) => {
+  test('links to its runbook, which has steps to take', async () => {
     const alarms = ofType(await graphOf(deployed), 'aws:cloudwatch/metricAlarm:MetricAlarm');
     expect(alarms.length).toBeGreaterThan(0);
     for (const { name, inputs } of alarms) {
@@ -31,7 +31,7 @@ describe.each(DEPLOYED)('every alarm of %s', (deployed) => {
   });
 });
 
-test('no page is of an alarm that nothing has, and each that refers to another refers to one that is there', async () => {
+test('each runbook belongs to an alarm, and each link between runbooks leads to an existing one', async () => {
   const graphs = await Promise.all([...DEPLOYED, 'canary' as const].map(graphOf));
   const keys = graphs.flatMap((graph) =>
     ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm').map(({ name }) => headingOf(name)),
@@ -45,7 +45,7 @@ test('no page is of an alarm that nothing has, and each that refers to another r
   }
 });
 
-test('batches that Lambda gave up are counted where they lie, and an alarm watches the count', async () => {
+test('an alarm counts new objects under aws/lambda/, where batches that Lambda gave up on are stored', async () => {
   for (const deployed of DEPLOYED) {
     const graph = await graphOf(deployed);
     const { bucket, name, filter } = one(graph, 'aws:s3/bucketMetric:BucketMetric', 'LostBatches').inputs;
@@ -60,7 +60,7 @@ test('batches that Lambda gave up are counted where they lie, and an alarm watch
   }
 });
 
-test('how much may be lost, and for how long it may be away, is said', () => {
+test('the runbooks give the recovery point objective (RPO) and the recovery time objective (RTO)', () => {
   expect(text).toContain('(RPO)');
   expect(text).toContain('(RTO)');
 });

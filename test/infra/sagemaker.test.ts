@@ -34,7 +34,7 @@ describe('a deploy of a SageMaker endpoint that scales', () => {
     return (await readFile(join(dir, 'calls'), 'utf8')).trim().split('\n');
   }
 
-  test('keeps the instances that it has: by no way but an update that retains them', async () => {
+  test('updates the endpoint with a command that retains its number of instances', async () => {
     const endpoint = one(await graphOf('hosted'), 'aws:sagemaker/endpoint:Endpoint', 'InferenceEndpoint');
     expect(endpoint.ignoreChanges).toContain('endpointConfigName');
     const calls = await update('old');
@@ -44,17 +44,17 @@ describe('a deploy of a SageMaker endpoint that scales', () => {
     expect(calls.at(-2)).toBe('sagemaker wait endpoint-in-service --endpoint-name video-pipeline-hosted');
   });
 
-  test('updates nothing on the first deploy, whose endpoint has that configuration already', async () => {
+  test('calls no update when the endpoint already has the configuration, as after the first deploy', async () => {
     expect(await update('new')).toEqual([expect.stringContaining('describe-endpoint')]);
   });
 
-  test('fails where AWS rolled the endpoint back', async () => {
+  test('fails when AWS rolled the endpoint back', async () => {
     await expect(update('old', { ROLLS_BACK: '1' })).rejects.toMatchObject({
       stderr: 'video-pipeline-hosted was rolled back to old\n',
     });
   });
 
-  test('runs again whenever the configuration is another one', async () => {
+  test('runs the update command again when the endpoint configuration changes', async () => {
     const { inputs } = one(await graphOf('hosted'), 'command:local:Command', 'InferenceUpdate');
     const { name } = one(
       await graphOf('hosted'),
@@ -69,7 +69,7 @@ describe('a deploy of a SageMaker endpoint that scales', () => {
   });
 });
 
-test('an endpoint without instances is updated as usual', async () => {
+test('a serverless SageMaker endpoint is updated by Pulumi itself', async () => {
   const graph = await graphOf('personal');
   expect(ofType(graph, 'command:local:Command')).toEqual([]);
   const endpoint = one(graph, 'aws:sagemaker/endpoint:Endpoint', 'InferenceEndpoint');
@@ -77,7 +77,7 @@ test('an endpoint without instances is updated as usual', async () => {
 });
 
 test.each(['personal', 'hosted'] as const)(
-  'the endpoint of %s finds a log group that does not keep its logs for ever',
+  'the log group of the SageMaker endpoint of %s has a retention',
   async (deployed) => {
     const graph = await graphOf(deployed);
     const endpoint = one(graph, 'aws:sagemaker/endpoint:Endpoint', 'InferenceEndpoint');
@@ -88,7 +88,7 @@ test.each(['personal', 'hosted'] as const)(
   },
 );
 
-test('GPU instances have the driver that the image needs and the time to start, and the server does without no GPU unnoticed', async () => {
+test('GPU endpoints get the driver that the image needs, time to start, and an error when the GPU is not usable', async () => {
   const graph = await graphOf('hosted');
   const { productionVariants } = one(
     graph,
@@ -103,7 +103,7 @@ test('GPU instances have the driver that the image needs and the time to start, 
   expect(environment).toMatchObject({ INFERENCE_DEVICE: 'cuda', MAX_QUEUED_FRAMES: '4096' });
 });
 
-test('a serverless endpoint asks for no more memory than AWS lets a new account have', async () => {
+test('a serverless SageMaker endpoint requests at most the memory that a new account may use', async () => {
   const { inputs } = one(
     await graphOf('personal'),
     'aws:sagemaker/endpointConfiguration:EndpointConfiguration',

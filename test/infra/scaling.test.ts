@@ -70,18 +70,18 @@ const replicas = 'replicas' in inference ? inference.replicas : { min: 0, max: 0
 const { partitions } = kafka;
 const lagThreshold = lagPerPod(partitions, BATCH.size, GPU_FPS);
 
-describe('pods against load, as production scales', () => {
+describe('autoscaling of model pods as in production', () => {
   test.each([
     [1, 2],
     [10, 2],
     [20, 2],
     [40, 2],
     [80, 3],
-  ])('%i cameras at 10 frames a second have %i pods', (cameras, pods) => {
+  ])('gives %i cameras at 10 frames a second %i pods', (cameras, pods) => {
     expect(simulate({ cameras, fps: 10, lagThreshold, replicas, partitions }).pods).toBe(pods);
   });
 
-  test.each([50, 100, 200])('%i cameras have as many pods as the capacity model plans', (cameras) => {
+  test.each([50, 100, 200])('gives %i cameras as many pods as the capacity model plans', (cameras) => {
     const planned = capacityOf({ cameras, fps: 10, gpuFps: GPU_FPS, store: 'frames' }).gpuPods;
     // With enough partitions, and no limit to the pods.
     const plenty = { partitions: cameras, replicas: { min: 1, max: 100 } };
@@ -90,13 +90,13 @@ describe('pods against load, as production scales', () => {
     expect(Math.abs(pods - planned)).toBeLessThanOrEqual(1);
   });
 
-  test('what normal work leaves waiting is no backlog, as a threshold of four batches has it', () => {
+  test('with a lag threshold of four batches would add needless pods, as batches in work count as lag', () => {
     const old = simulate({ cameras: 20, fps: 10, lagThreshold: 100, replicas, partitions });
     expect(old.pods).toBeGreaterThanOrEqual(4);
     expect(old.lag).toBeGreaterThan(300);
   });
 
-  test('an outage of five minutes brings all the pods there may be, and then they go', () => {
+  test('scales up to the maximum after an outage of five minutes, and then down again', () => {
     const run = simulate({ cameras: 20, fps: 10, lagThreshold, replicas, partitions, outage: 300 });
     expect(run.most).toBe(replicas.max);
     expect(run.lag).toBeLessThan(1_000);

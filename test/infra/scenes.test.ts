@@ -56,7 +56,7 @@ beforeAll(async () => {
   graph = await evaluate({ stage: 'production', env });
 });
 
-test('two hundred cameras with scenes fit: every environment, task, secret, policy and query is within what AWS takes', () => {
+test("environments, tasks, secrets, policies and queries for 200 cameras with scenes are within AWS's limits", () => {
   for (const { inputs, name } of ofType(graph, 'aws:lambda/function:Function'))
     expect(JSON.stringify(inputs.environment.variables).length, name).toBeLessThan(4096);
   const tasks = ofType(graph, 'aws:ecs/taskDefinition:TaskDefinition');
@@ -83,7 +83,7 @@ test('two hundred cameras with scenes fit: every environment, task, secret, poli
   expect(widgets.flatMap(({ properties }: any) => properties.metrics).length).toBeLessThan(500);
 });
 
-test('detect reads the scenes of all of them from where it is told, and no password lies there', async () => {
+test('detect gets the S3 key of the list of streams, and the list has no passwords', async () => {
   const { variables } = one(graph, 'aws:lambda/function:Function', 'DetectFunction').inputs.environment;
   const list = one(graph, 'aws:s3/bucketObjectv2:BucketObjectv2', 'StoreStreams').inputs;
   expect(variables.STREAMS).toBeUndefined();
@@ -95,7 +95,7 @@ test('detect reads the scenes of all of them from where it is told, and no passw
   expect(Object.keys(scenes.get('camera-199')?.zones ?? {})).toEqual(['yard']);
 });
 
-test('a changed scene changes the list alone: no code, and no task of a camera', async () => {
+test('a changed scene changes only the list of streams, and no function, task or camera secret', async () => {
   const [first, ...rest] = CAMERAS;
   const zones = yard([
     [0, 0],
@@ -135,7 +135,7 @@ test.each([
   ],
   [{ ...scene, events: [{ type: 'entered_zone', name: 'in', zone: 'yrad' }] }, /yrad/],
   [{ zonse: {} }, /scene/],
-])('a scene that detect could not use is refused at the deploy, by line and field: %j', (broken, named) => {
+])('a scene that detect would reject is rejected at the deploy, with line and field: %j', (broken, named) => {
   const file = join(folder, 'broken.json');
   writeFileSync(file, JSON.stringify([{ id: 'gate', url: 'rtsp://10.64.0.1/', scene: broken }], null, 2));
   expect(() => readCameras(file)).toThrow(named);
@@ -155,14 +155,14 @@ test.each([
   [{ url: 'udp://@239.1.1.1:1234' }, /'url'/],
   [{ fallback: ['srt://10.64.0.2'] }, /'url'/],
   [{ url: `rtsp://viewer:\${PASSWORD_OF_NOBODY}@10.64.0.1/` }, /PASSWORD_OF_NOBODY/],
-])('a field that the ingest host could not use is refused at the deploy, by line: %j', (wrong, named) => {
+])('a field that ingest would reject is rejected at the deploy, with its line: %j', (wrong, named) => {
   const file = join(folder, 'wrong.json');
   writeFileSync(file, JSON.stringify([{ id: 'gate', url: 'rtsp://10.64.0.1/', ...wrong }], null, 2));
   expect(() => readCameras(file)).toThrow(named);
   expect(() => readCameras(file)).toThrow(/line \d+/);
 });
 
-test('a deploy without the list would remove all cameras, and is refused; one with an empty list is not', () => {
+test('a deploy of production without CAMERAS_FILE is rejected, and one with an empty list is not', () => {
   const file = join(folder, 'none.yaml');
   writeFileSync(file, '[]');
   onTestFinished(() => void vi.unstubAllEnvs());
@@ -173,7 +173,7 @@ test('a deploy without the list would remove all cameras, and is refused; one wi
   expect(camerasOf(stageOf('production'))).toEqual([]);
 });
 
-test('ingest may open what the addresses of its cameras name, and RTSP', () => {
+test("the security group of ingest allows egress to the ports of the cameras' URLs, and to RTSP", () => {
   const open = ofType(graph, 'aws:vpc/securityGroupEgressRule:SecurityGroupEgressRule')
     .filter(({ name, inputs }) => name.startsWith('IngestTo') && inputs.cidrIpv4)
     .map(({ inputs }) => `${inputs.ipProtocol} ${inputs.fromPort}`);
@@ -182,7 +182,7 @@ test('ingest may open what the addresses of its cameras name, and RTSP', () => {
   expect(open.sort()).toEqual([...tcp, 'udp 9000'].sort());
 });
 
-test('a camera that is disabled is deployed, and no alarm waits for its pictures', () => {
+test('a disabled camera is deployed without an alarm for its silence', () => {
   const silent = ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm')
     .map(({ name }) => name)
     .filter((name) => name.startsWith('Alarm-Silent-'));

@@ -41,7 +41,7 @@ function shown({ resources, outputs, builds, app }: Graph): [name: string, text:
 }
 
 describe.each(['hosted', 'thrifty'] as const)('the secrets of %s', (deployed) => {
-  test('are in Secrets Manager, encrypted in the state, and nowhere else', async () => {
+  test('are stored only in Secrets Manager, and are encrypted in the state', async () => {
     const graph = await graphOf(deployed);
     const kept = ofType(graph, VERSION);
     const values = Object.fromEntries(kept.map(({ name, inputs }) => [name, inputs.secretString]));
@@ -54,7 +54,7 @@ describe.each(['hosted', 'thrifty'] as const)('the secrets of %s', (deployed) =>
     expect(found).toEqual([]);
   });
 
-  test('have names of their own, free again as soon as one is removed', async () => {
+  test('are deleted without a recovery window, so that their names can be used again', async () => {
     for (const { inputs, name } of ofType(await graphOf(deployed), SECRET)) {
       expect(inputs.recoveryWindowInDays, name).toBe(0);
       // AWS's own key: one of ours would need its own permissions.
@@ -63,7 +63,7 @@ describe.each(['hosted', 'thrifty'] as const)('the secrets of %s', (deployed) =>
   });
 });
 
-test('functions are told which version of a secret to read, each of those that it needs alone', async () => {
+test('each function gets the version ids of only the secrets that it needs', async () => {
   const graph = await graphOf('hosted');
   for (const { name, inputs } of ofType(graph, 'aws:lambda/function:Function')) {
     const needed = { NotifyFunction: [...MQTT, ...WEBHOOK], AnnotateFunction: MQTT }[name] ?? [];
@@ -78,7 +78,7 @@ test('functions are told which version of a secret to read, each of those that i
   }
 });
 
-test('ECS gives tasks their secrets, with the role that starts them and no other', async () => {
+test('ECS injects the secrets of a task, and only the execution role may read them', async () => {
   const graph = await graphOf('thrifty');
   const of = (task: string) => {
     const { containerDefinitions } = one(graph, 'aws:ecs/taskDefinition:TaskDefinition', task).inputs;

@@ -35,7 +35,7 @@ const NOT_OF_A_STAGE: string[] = [
   ...['MODEL_PATH', 'MODEL_DIR'],
 ];
 
-test('every variable of the table is a setting of a stage, or is known to be none', () => {
+test('each variable of the configuration is a setting of a stage, or is listed as none', () => {
   expect([...SETTABLE, ...NOT_OF_A_STAGE].sort()).toEqual(
     expect.arrayContaining(Object.keys(variables).sort()),
   );
@@ -43,14 +43,14 @@ test('every variable of the table is a setting of a stage, or is known to be non
   expect(Object.keys(OTHER).sort()).toEqual([...SETTABLE].sort());
 });
 
-test('a setting that can not be used is refused by its name, and the shell goes before the row', () => {
+test('an invalid setting is rejected with its name, and the shell overrides the row of the stage', () => {
   expect(() => settingsOf({ FRAME_RATE: 0 }, {})).toThrow(/^FRAME_RATE /);
   expect(() => settingsOf({}, { BATCH_SIZE: 'many' })).toThrow(/^BATCH_SIZE /);
   expect(settingsOf({ FRAME_RATE: 5 }, { FRAME_RATE: '2' }).FRAME_RATE).toBe(2);
   expect(settingsOf({}, { FRAME_RATE: '' }).FRAME_RATE).toBe(10);
 });
 
-test('a receiver whose scheme has no known port must name one, and nothing else of its URL is told', () => {
+test('a receiver URL whose scheme has no default port is rejected without a port, and the error hides the URL', () => {
   onTestFinished(() => void vi.unstubAllEnvs());
   // Any variable that takes a text.
   const receiver = { url: 'SAGEMAKER_ENDPOINT_NAME' } as const;
@@ -78,7 +78,7 @@ const WAYS: [string, Pick<Evaluation, 'row' | 'env'>][] = [
 const { MQTT_URL = '', MQTT_USERNAME = '', MQTT_PASSWORD = '', MQTT_TOPIC_PREFIX = '' } = OTHER_VALUES;
 const MQTT = { MQTT_URL, MQTT_USERNAME, MQTT_PASSWORD, MQTT_TOPIC_PREFIX } as Record<string, string>;
 
-describe.each(WAYS)('what %s sets is deployed', (_, way) => {
+describe.each(WAYS)('the settings of %s are deployed', (_, way) => {
   let graph: Graph;
   beforeAll(async () => {
     await prepare();
@@ -86,7 +86,7 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
     graph = await evaluate({ ...way, stage: 'set', env });
   });
 
-  test('to the mappings, topics and ports', () => {
+  test('in the mappings, topics and ports', () => {
     const { inputs } = one(graph, 'aws:lambda/eventSourceMapping:EventSourceMapping', 'DetectMapping');
     expect(inputs).toMatchObject({
       batchSize: 50,
@@ -101,7 +101,7 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
     );
   });
 
-  test('to the functions that publish by MQTT, and to no other', () => {
+  test('MQTT settings only in the functions that publish by MQTT', () => {
     const functions = ofType(graph, 'aws:lambda/function:Function');
     const given = functions.filter(({ inputs }) => 'MQTT_PASSWORD' in inputs.environment.variables);
     // Pictures travel once here: detect annotates.
@@ -117,7 +117,7 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
     ]);
   });
 
-  test('to what ingest may ask Kafka, where it is to keep latency within a bound', () => {
+  test('with MAX_LATENCY_SECONDS, in the Kafka rights of ingest', () => {
     const roles = ofType(graph, 'aws:iam/role:Role').filter(({ name }) => /^Ingest\dTaskRole$/.test(name));
     expect(roles.length).toBeGreaterThan(0);
     for (const { inputs } of roles) {
@@ -129,7 +129,7 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
     }
   });
 
-  test('to detect, which annotates too where pictures travel once', () => {
+  test('with PICTURES=once, in detect, which annotates, too', () => {
     const functions = ofType(graph, 'aws:lambda/function:Function');
     expect(functions.map(({ name }) => name)).not.toContain('AnnotateFunction');
     const { inputs } = one(graph, 'aws:lambda/function:Function', 'DetectFunction');
@@ -151,7 +151,7 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
   const valuesOf = (environment: { name: string; value: string }[]): Record<string, string> =>
     Object.fromEntries(environment.map(({ name, value }) => [name, value]));
 
-  test('to the processes that read it, each variable to at least one', () => {
+  test('in the processes that read them, each variable in at least one', () => {
     const functions = ofType(graph, 'aws:lambda/function:Function').map(
       ({ inputs }) => inputs.environment.variables,
     );
@@ -171,7 +171,7 @@ describe.each(WAYS)('what %s sets is deployed', (_, way) => {
   });
 });
 
-test('a stage with NAT instances lets out what it calls outside AWS, on both ways', async () => {
+test('egress rules of NAT instances and their clients include the ports of the webhook, MQTT and OTLP URLs', async () => {
   const env = { DEPLOY_CIDRS: DEPLOY_CIDR, MQTT_URL: 'mqtts://broker.example.com' };
   const named = {
     WEBHOOK_URL: 'https://hooks.example.com:8443/',
@@ -189,7 +189,7 @@ test('a stage with NAT instances lets out what it calls outside AWS, on both way
   expect(out.sort()).toEqual([4318, 443, 8443, 8883, 9098]);
 });
 
-test('the estimate reckons with the frames that the stage samples', () => {
+test('the load of a stage, and so its cost estimate, uses its FRAME_RATE', () => {
   rows.slow = { ...row, settings: { FRAME_RATE: 5 } };
   expect(stageOf('slow').load.frameRate).toBe(5);
   delete rows.slow;

@@ -16,7 +16,7 @@ test('sst.config.ts and infra/ pass the type check against the types of SST and 
   await promisify(execFile)(tsc, ['-p', 'infra', '--singleThreaded'], { cwd: ROOT });
 });
 
-test('production protects and retains; every other stage goes without a trace', async () => {
+test('production is protected and keeps its data when it is removed, and other stages are removed completely', async () => {
   const production = await graphOf('production');
   expect(production.app).toMatchObject({ removal: 'retain', protect: true });
   const retained = production.resources
@@ -42,8 +42,8 @@ test('production protects and retains; every other stage goes without a trace', 
   }
 });
 
-describe.each(DEPLOYED)('the store and topics of %s', (deployed) => {
-  test('keep frames and failures as long as the stage says, encrypted, closed to the public', async () => {
+describe.each(DEPLOYED)('the bucket and topics of %s', (deployed) => {
+  test("keep pictures, clips and failed records for the stage's days, encrypted and without public access", async () => {
     const graph = await graphOf(deployed);
     const { annotatedDays, clipDays, failedDays, versioning } = stageOf(EVALUATIONS[deployed].stage).store;
     const { rules } = one(
@@ -76,7 +76,7 @@ describe.each(DEPLOYED)('the store and topics of %s', (deployed) => {
     ).toHaveLength(1);
   });
 
-  test('hold what the load brings in until it is forgotten, and replicate it', async () => {
+  test('have room for the load during the retention, and enough replicas', async () => {
     const graph = await graphOf(deployed);
     const { kafka, load } = stageOf(EVALUATIONS[deployed].stage);
     for (const { inputs } of ofType(graph, 'aws:msk/topic:Topic')) {
@@ -94,7 +94,7 @@ describe.each(DEPLOYED)('the store and topics of %s', (deployed) => {
     expect(gb).toBeLessThan(0.6 * kafka.volumeGb * kafka.brokers);
   });
 
-  test('carry the stage in their tags, as every resource of AWS does', async () => {
+  test('have the default tags with the stage, as all AWS resources have', async () => {
     const graph = await graphOf(deployed);
     const { stage } = EVALUATIONS[deployed];
     expect(graph.app.providers.aws.defaultTags.tags).toMatchObject({ app: 'video-pipeline', stage });
@@ -103,7 +103,7 @@ describe.each(DEPLOYED)('the store and topics of %s', (deployed) => {
   });
 });
 
-test('what costs the most is what the table says: an estimate for each stage, with its assumptions', () => {
+test('the cost estimate orders production, staging and personal stages by price, and lists its assumptions', () => {
   const totals = ['production', 'staging', 'alice'].map((name) => {
     const { items, assumptions } = estimate(stageOf(name));
     expect(assumptions.length).toBeGreaterThan(0);
@@ -113,7 +113,7 @@ test('what costs the most is what the table says: an estimate for each stage, wi
   expect(totals).toEqual([...totals].sort((a, b) => b - a));
 });
 
-test('provisioned pollers are in the estimate, where a stage has them', () => {
+test('the cost estimate includes provisioned pollers in stages that have them', () => {
   const of = (name: string) =>
     estimate(stageOf(name)).items.find(({ item }) => item === 'provisioned pollers');
   // A unit holds ten pollers, of which eight are needed, or 20 MB/s, of which detect and annotate bring 24.
@@ -121,7 +121,7 @@ test('provisioned pollers are in the estimate, where a stage has them', () => {
   expect(of('staging')).toBeUndefined();
 });
 
-test("what a stage costs by the event is the table of stages' business, wherever it is deployed", () => {
+test('the cost of a stage of the pipeline that works on events comes from the table of stages', () => {
   const of = (name: string) =>
     estimate(stageOf(name)).items.find(({ item }) => item === 'work on events')?.usd;
   // 12 s of 1,769 MB, 60 gets and 15 puts for each of 87,600 events a month, whose megabyte is kept for 90 days.
@@ -130,7 +130,7 @@ test("what a stage costs by the event is the table of stages' business, wherever
   expect(of('production')).toBeUndefined();
 });
 
-test('where pictures travel once, detect has room for annotate, however little its own row gives it', () => {
+test('with PICTURES=once detect has at least the memory of annotate', () => {
   const mine = stageOf('mine');
   const detect = (PICTURES: 'twice' | 'once') =>
     deployedStages({ ...mine, settings: { ...mine.settings, PICTURES } })[0];
@@ -138,7 +138,7 @@ test('where pictures travel once, detect has room for annotate, however little i
   expect(detect('once')).toMatchObject({ step: { name: 'detect' }, size: { memoryMb: 1769 } });
 });
 
-test('a stage that runs only with a variable is deployed where the row or the shell sets it', () => {
+test('a stage of the pipeline that needs a variable is deployed when the row or the shell sets the variable', () => {
   const deployed = (name: string) => deployedStages(stageOf(name)).map(({ step }) => step.name);
   expect(deployed('production')).not.toContain('clip');
   expect(deployed('hosted')).toContain('clip');
@@ -153,7 +153,7 @@ test('a stage that runs only with a variable is deployed where the row or the sh
   vi.unstubAllEnvs();
 });
 
-test('docs/deploy.md says what the stages cost', () => {
+test('docs/deploy.md has the computed costs of the stages', () => {
   const total = (name: string) => totalUsd(estimate(stageOf(name)).items);
   const { items } = estimate(stageOf('production'));
   const puts = items.find(({ item }) => item === 'S3 requests')?.usd ?? 0;
@@ -168,7 +168,7 @@ test('docs/deploy.md says what the stages cost', () => {
   expectGenerated('docs/deploy.md', 'costs', said);
 });
 
-test.each(DEPLOYED)('%s asks for the resources in its snapshot', async (deployed) => {
+test.each(DEPLOYED)('the resources of %s equal its snapshot', async (deployed) => {
   await expect(compact(await graphOf(deployed))).toMatchFileSnapshot(`snapshots/${deployed}.txt`);
 });
 

@@ -16,8 +16,8 @@ async function container(service: string) {
   return { ...first, environment };
 }
 
-describe('a stage that saves what it can', () => {
-  test('runs detect, and annotate within it, as tasks behind our own poller, with no mapping and no function', async () => {
+describe('the stage thrifty', () => {
+  test("runs detect with annotate as ECS tasks with the project's own poller, and no mapping or function for them", async () => {
     const graph = await graphOf('thrifty');
     const functions = ofType(graph, 'aws:lambda/function:Function').map(({ name }) => name);
     expect(functions).not.toContain('DetectFunction');
@@ -49,7 +49,7 @@ describe('a stage that saves what it can', () => {
     expect(environment.INFERENCE_SERVICE_URL).toBeTruthy();
   });
 
-  test('keeps its number of tasks at a deploy, and starts none before its topics', async () => {
+  test('keeps its number of detect tasks at a deploy, and starts tasks after the topics exist', async () => {
     const service = one(await graphOf('thrifty'), 'aws:ecs/service:Service', 'DetectService');
     expect(service.ignoreChanges).toEqual(['desiredCount']);
     expect(service.dependsOn).toEqual(
@@ -57,7 +57,7 @@ describe('a stage that saves what it can', () => {
     );
   });
 
-  test('grows and shrinks by CPU, on Spot, with IAM to the brokers', async () => {
+  test('scales detect tasks by CPU, on Fargate Spot, with IAM rights for the brokers', async () => {
     const graph = await graphOf('thrifty');
     const target = one(graph, 'aws:appautoscaling/target:Target', 'DetectAutoScalingTarget').inputs;
     expect(target).toMatchObject({ minCapacity: 3, maxCapacity: 300 });
@@ -89,7 +89,7 @@ describe('a stage that saves what it can', () => {
     );
   });
 
-  test('keeps frames in their zone: ingest and tasks know the racks, brokers give the nearest replica, so does the load balancer', async () => {
+  test("keeps frames in their zone by KAFKA_RACK, the brokers' replica selector and the load balancer", async () => {
     const graph = await graphOf('thrifty');
     const racks = 'us-east-1a=zone-1,us-east-1c=zone-2,us-east-1d=zone-3';
     expect((await container('Detect')).environment.KAFKA_RACK).toBe(racks);
@@ -108,7 +108,7 @@ describe('a stage that saves what it can', () => {
     );
   });
 
-  test('is watched: lag and dead letters of detect, and no metric of a function that is not there', async () => {
+  test('has alarms for lag and dead letters of detect, and none for functions that it lacks', async () => {
     const graph = await graphOf('thrifty');
     const alarms = ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm').map(({ name }) => name);
     expect(alarms).toEqual(
@@ -130,7 +130,7 @@ describe('a stage that saves what it can', () => {
     expect(body).not.toContain('"FunctionName",""');
   });
 
-  test('pays for no hop between zones; production does for each, the model server twice', () => {
+  test('pays for no traffic between zones, and production pays for each hop', () => {
     expect(hopsOf(stageOf('thrifty')).filter(({ share }) => share > 0)).toEqual([]);
     expect(hopsOf(stageOf('production')).map(({ share }) => share)).toEqual(Array(6).fill(2 / 3));
     // A mapping has no setting for the nearest replica.
@@ -145,7 +145,7 @@ describe('a stage that saves what it can', () => {
     expect(items('thrifty')).toContain('workers (spot)');
   });
 
-  test('pays for the fewest tasks that run, however few frames there are', () => {
+  test('has a cost estimate with at least the minimum number of tasks', () => {
     const thrifty = stageOf('thrifty');
     const usd = (streams: number, min: number) => {
       const workers = { ...thrifty.functions.workers, tasks: { min, max: 300 } } as Workers;
@@ -156,7 +156,7 @@ describe('a stage that saves what it can', () => {
     expect(usd(1_000, 6)).toBe(usd(1_000, 3));
   });
 
-  test('asks for the vCPUs of all its tasks', () => {
+  test('needs a quota of Fargate Spot vCPUs for all its tasks', () => {
     const [stage, plain] = [stageOf('thrifty'), stageOf('production')];
     const spot = (of: typeof stage) =>
       quotasOf(of, 20).find(({ name }) => name.startsWith('Fargate Spot'))?.need ?? 0;

@@ -15,7 +15,7 @@ const workflows = globSync('.github/workflows/*.yaml', { cwd: ROOT });
 const read = (file: string) => readFileSync(join(ROOT, file), 'utf8');
 const scripts: Record<string, string> = JSON.parse(read('package.json')).scripts;
 
-test('there are workflows to test, build, deploy, preview and release', () => {
+test('the workflows are build, deploy, preview, release and test', () => {
   expect(workflows.map((file) => file.split('/').at(-1)).sort()).toEqual([
     'build.yaml',
     'deploy.yaml',
@@ -31,14 +31,14 @@ test.each(workflows)('%s is a valid workflow', async (file) => {
   expect(problems.map(({ line, message }) => `${line}: ${message}`)).toEqual([]);
 });
 
-test('the linter would say no', async () => {
+test('the workflow linter reports an invalid workflow', async () => {
   const lint = await createLinter();
   expect(
     lint('on: push\njobs:\n  a:\n    runs-on: nowhere\n    steps:\n      - walk: dog\n', 'broken.yaml'),
   ).not.toEqual([]);
 });
 
-test('every npm script and file that workflows, scripts and the deploy guide call exists', () => {
+test('each npm script and file that workflows, scripts and deploy documents refer to exists', () => {
   const callers = [
     ...workflows,
     ...globSync('infra/*.{sh,ts}', { cwd: ROOT }),
@@ -60,7 +60,7 @@ test('every npm script and file that workflows, scripts and the deploy guide cal
   }
 });
 
-test('updates are looked for in every Dockerfile', () => {
+test('Dependabot updates each Dockerfile', () => {
   const { updates } = parse(read('.github/dependabot.yml'));
   const docker = updates.find((one: any) => one['package-ecosystem'] === 'docker').directories;
   const files = globSync('{infra,packages,model,ingest-host}/**/Dockerfile', {
@@ -70,7 +70,7 @@ test('updates are looked for in every Dockerfile', () => {
   expect([...docker].sort()).toEqual(files.map((file) => `/${dirname(file)}`).sort());
 });
 
-test('no workflow holds a long-lived key: AWS is entered by OIDC', () => {
+test('workflows have no long-lived AWS keys, and get credentials by OIDC', () => {
   for (const file of workflows) {
     expect(read(file)).not.toMatch(/AWS_(ACCESS_KEY_ID|SECRET_ACCESS_KEY)/);
     const { permissions } = parse(read(file));
@@ -79,14 +79,14 @@ test('no workflow holds a long-lived key: AWS is entered by OIDC', () => {
   }
 });
 
-test.each(workflows)('%s takes every action by the hash of its commit', (file) => {
+test.each(workflows)('%s pins each action to the hash of a commit', (file) => {
   const jobs = Object.values<any>(parse(read(file)).jobs);
   const used = jobs.flatMap(({ uses, steps = [] }) => [uses, ...steps.map((step: any) => step.uses)]);
   const foreign = used.filter((action): action is string => action !== undefined && !action.startsWith('./'));
   expect(foreign.filter((action) => !/@[0-9a-f]{40}$/.test(action))).toEqual([]);
 });
 
-test('a release is a draft until somebody publishes it, with a bill of materials for each image', () => {
+test('a release is a draft until a person publishes it, and each image has a bill of materials (SBOM)', () => {
   const { jobs } = parse(read('.github/workflows/release.yaml'));
   expect(jobs.images.needs).toBe('test');
   expect(jobs.draft.steps.at(-1).run).toContain('--draft');
@@ -118,14 +118,14 @@ function releaseStep(job: string, step: string, tag: string, env: Record<string,
   return printed.trim();
 }
 
-test('a tag is released only with its own version and its own section of the changelog', () => {
+test('a tag is released only if it is the version in package.json and the changelog has a section for it', () => {
   const step = 'the tag is the version in package.json, and the changelog has it';
   expect(releaseStep('test', step, 'v1.2.3')).toBe('');
   expect(() => releaseStep('test', step, 'v1.2.2')).toThrow();
   expect(releaseStep('draft', 'what the changelog says of it', 'v1.2.3')).toBe('### Cameras\n\n- first');
 });
 
-test("an image's name is valid for an owner with capital letters", () => {
+test('the image name is in lower case, also for an owner with capital letters', () => {
   const env = { GITHUB_REPOSITORY_OWNER: 'Video-People', IMAGE: 'model' };
   expect(releaseStep('images', 'name', 'v1.2.3', env)).toBe(
     'image=ghcr.io/video-people/video-pipeline-model',
@@ -133,7 +133,7 @@ test("an image's name is valid for an owner with capital letters", () => {
   expect(read('.github/workflows/release.yaml')).not.toContain('github.repository_owner');
 });
 
-test('a job deploys, and compares, with every variable that a deploying shell may set', () => {
+test('the deploy job passes on every variable that a deploying shell may set, for deploy and diff', () => {
   const { jobs } = parse(read('.github/workflows/deploy.yaml'));
   /** What a job tells the command, by its own variables and those of the step that writes the cameras before it. */
   const inputsOf = (job: string, command: string) => {
@@ -155,7 +155,7 @@ test('a job deploys, and compares, with every variable that a deploying shell ma
   expect(Object.keys(compared)).toEqual(expect.arrayContaining(expected));
 });
 
-test("credentials of a job outlive the job, and a pipe's failure is the step's", () => {
+test('credentials are valid for the whole job, and a failed command in a pipe fails the step', () => {
   for (const file of workflows) {
     for (const [name, job] of Object.entries<any>(parse(read(file)).jobs)) {
       for (const { uses = '', run = '', shell, with: given } of job.steps ?? []) {
@@ -184,7 +184,7 @@ function evaluated(expression: string, event: Record<string, unknown>): unknown 
   );
 }
 
-test('deploys of a stage wait for each other, whatever started them', () => {
+test('deploys of one stage run one after another, whatever event started them', () => {
   const { group } = parse(read('.github/workflows/deploy.yaml')).concurrency;
   const of = (event: Record<string, unknown>) =>
     group.replace(/\$\{\{(.*)\}\}/, (_: string, expression: string) => evaluated(expression, event));
@@ -206,22 +206,25 @@ test.each([
   ['unlabeled', 'bug', [], undefined],
   ['closed', undefined, ['preview'], 'remove'],
   ['closed', undefined, ['bug'], undefined],
-])('a pull request %s (%s, now with %j): its stage %s', (action, label, labels, done) => {
-  const { if: condition, steps } = parse(read('.github/workflows/preview.yaml')).jobs.preview;
-  const pull_request = { head: { repo: { full_name: 'a/b' } } };
-  const event = { repository: 'a/b', labels, event: { action, pull_request, label: { name: label } } };
-  const runs = steps.filter((step: { if?: string }) => step.if && evaluated(step.if, event));
-  const words = runs.map(({ run }: { run: string }) => (run.includes('deploy') ? 'deploy' : 'remove'));
-  expect(evaluated(condition, event) ? words : []).toEqual(done ? [done] : []);
-});
+])(
+  "pull request event '%s' (label %s, labels now %j): the action on its preview stage is %s",
+  (action, label, labels, done) => {
+    const { if: condition, steps } = parse(read('.github/workflows/preview.yaml')).jobs.preview;
+    const pull_request = { head: { repo: { full_name: 'a/b' } } };
+    const event = { repository: 'a/b', labels, event: { action, pull_request, label: { name: label } } };
+    const runs = steps.filter((step: { if?: string }) => step.if && evaluated(step.if, event));
+    const words = runs.map(({ run }: { run: string }) => (run.includes('deploy') ? 'deploy' : 'remove'));
+    expect(evaluated(condition, event) ? words : []).toEqual(done ? [done] : []);
+  },
+);
 
-test('a stage with a Kubernetes API is deployed from an address that may reach it', () => {
+test('a stage with a Kubernetes API is deployed from a runner with a known address', () => {
   const { jobs } = parse(read('.github/workflows/deploy.yaml'));
   expect(jobs.deploy['runs-on']).toContain('vars.DEPLOY_RUNNER');
   expect(read('docs/github.md')).toContain('DEPLOY_RUNNER');
 });
 
-test('a job builds the images of its stage by the same command as a shell does', () => {
+test('the build job uses the same npm command as a person does', () => {
   const { jobs } = parse(read('.github/workflows/build.yaml'));
   const runs = jobs.build.steps.flatMap(({ run }: { run?: string }) => run ?? []);
   expect(runs).toContain('npm run deploy -- build --stage "$STAGE"');
@@ -231,7 +234,7 @@ test('a job builds the images of its stage by the same command as a shell does',
   expect(outputs.sort()).toEqual(['ingest', 'model']);
 });
 
-test('npm runs on the processor of the builder, for that of the image, wherever Graviton gets the image', () => {
+test("Dockerfiles run npm on the builder's processor, for the processor of the image", () => {
   const files = [
     ...globSync('{ingest-host,packages/*}/Dockerfile', { cwd: ROOT }),
     'infra/test-camera/Dockerfile',
@@ -250,13 +253,13 @@ test('npm runs on the processor of the builder, for that of the image, wherever 
   }
 });
 
-test('the guide trusts GitHub by both forms of its subject', () => {
+test("docs/github.md trusts GitHub's OIDC tokens by both forms of their subject", () => {
   const guide = read('docs/github.md');
   expect(guide).toContain('repo:<owner>/<repo>:environment:<name>');
   expect(guide).toMatch(/repo:<owner>@<owner id>\/<repo>@<repo id>:environment:<name>/);
 });
 
-test('docker-compose.yaml builds from Dockerfiles that exist, and its services name each other', () => {
+test('docker-compose.yaml refers only to Dockerfiles and services that exist', () => {
   const { services } = parse(read('docker-compose.yaml'), { merge: true });
   for (const [name, service] of Object.entries<any>(services)) {
     expect(service.image ?? service.build, name).toBeDefined();
