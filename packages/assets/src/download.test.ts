@@ -70,7 +70,7 @@ async function partBytes(): Promise<number> {
 }
 
 describe('a download', () => {
-  it('comes from the mirror that is set up, is verified, and is asked for once', async () => {
+  it('uses the configured mirror, verifies the hash, and sends one request for repeated calls', async () => {
     const { url, requests } = await serve({ [`/maven/${PATH}`]: CONTENT });
     await settings(new URL('maven', url));
     expect(await fetched()).toEqual(CONTENT);
@@ -79,7 +79,7 @@ describe('a download', () => {
     expect(await left()).toEqual(['it-1.0.jar']);
   });
 
-  it('tells bytes, the host, and how much there is', async () => {
+  it('reports the name, the host and the size', async () => {
     const { url } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     const notes: string[] = [];
@@ -87,7 +87,7 @@ describe('a download', () => {
     expect(notes).toEqual([`fetching It 1.0 from ${url.host} (0.3 MB)`]);
   });
 
-  it('goes on where an answer broke off', async () => {
+  it('resumes after the bytes it has when a response is cut off', async () => {
     let times = 0;
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT }, (request, response) => {
       if (times++ > 0) return false;
@@ -105,7 +105,7 @@ describe('a download', () => {
     expect(requests.map(({ headers }) => headers.range)).toEqual([undefined, 'bytes=100000-']);
   });
 
-  it('continues the partial file of a process that was killed, and starts again if that is another file', async () => {
+  it('resumes the partial file of a killed process, and starts again if that file has other content', async () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     await mkdir(join(cache, 'maven', PATH, '..'), { recursive: true });
@@ -121,7 +121,7 @@ describe('a download', () => {
     expect(await left()).toEqual(['it-1.0.jar']);
   });
 
-  it('of another container is not touched while it grows, and taken over long after', async () => {
+  it('leaves a growing partial file of another container alone, and takes it over long after', async () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     await mkdir(join(cache, 'maven', PATH, '..'), { recursive: true });
@@ -158,7 +158,7 @@ describe('a download', () => {
     expect(await fetched()).toEqual(CONTENT);
   });
 
-  it('names file, host and remedy when half a file comes again and again, and keeps the half', async () => {
+  it('fails with file, host and remedy after many truncated responses, and keeps the bytes it has', async () => {
     const { url } = await serve({}, (request, response) => {
       const from = Number(/\d+/.exec(request.headers.range ?? '0')?.[0]);
       response.writeHead(from ? 206 : 200, { 'content-length': CONTENT.length - from });
@@ -172,7 +172,7 @@ describe('a download', () => {
     expect(await left()).toEqual(['it-1.0.jar.part']);
   });
 
-  it('is refused when its hash is another, and leaves nothing', async () => {
+  it('is rejected when the hash differs, and leaves no file', async () => {
     const { url } = await serve({ [`/${PATH}`]: `${CONTENT}x` });
     await settings(url);
     await expect(fetched()).rejects.toThrow(
@@ -184,7 +184,7 @@ describe('a download', () => {
   it.each([
     [404, 'it has no such file; check the mirrors in ~/.m2/settings.xml'],
     [401, 'it wants other credentials; set them in the servers in ~/.m2/settings.xml'],
-  ])('says what to do when the server answers %i', async (status, said) => {
+  ])('fails with a remedy when the server responds with %i', async (status, said) => {
     const { url, requests } = await serve({}, (_, response) => !!response.writeHead(status).end());
     await settings(url);
     await expect(fetched()).rejects.toThrow(
@@ -193,7 +193,7 @@ describe('a download', () => {
     expect(requests).toHaveLength(1);
   });
 
-  it('asks again while the server is busy', async () => {
+  it('is retried while the server responds with 503', async () => {
     let times = 0;
     const { url } = await serve({ [`/${PATH}`]: CONTENT }, (_, response) => {
       return times++ < 2 && !!response.writeHead(503).end();
@@ -202,7 +202,7 @@ describe('a download', () => {
     expect(await fetched()).toEqual(CONTENT);
   });
 
-  it('shows its credentials to their host, and to no other that it is sent to', async () => {
+  it('sends its credentials to their host, and to no host that a redirect leads to', async () => {
     const second = await serve({ '/elsewhere': CONTENT });
     const first = await serve({}, (_, response) => {
       return !!response.writeHead(302, { location: new URL('elsewhere', second.url).href }).end();
@@ -218,7 +218,7 @@ describe('a download', () => {
     expect(second.requests[0]?.headers.authorization).toBeUndefined();
   });
 
-  it.each(['http', 'https'])('says what to do when a proxy asks for a password (%s)', async (scheme) => {
+  it.each(['http', 'https'])('fails with a remedy when a proxy requires a password (%s)', async (scheme) => {
     const proxy = await serveProxy('ann:secret');
     open.push(proxy);
     const { hostname, port } = proxy.url;
@@ -231,7 +231,7 @@ describe('a download', () => {
     );
   });
 
-  it('goes through the proxy with the password that is set up', async () => {
+  it('uses the proxy with the configured password', async () => {
     const proxy = await serveProxy('ann:secret');
     open.push(proxy);
     await settings(
@@ -245,7 +245,7 @@ describe('a download', () => {
     expect(proxy.requests.map(({ line }) => line)).toEqual([`GET http://central.example/${PATH}`]);
   });
 
-  it('goes through a proxy that is named without its scheme, as curl does', async () => {
+  it('uses a proxy without a scheme in its address, as curl does', async () => {
     const proxy = await serveProxy('ann:secret');
     open.push(proxy);
     await settings(new URL('http://central.example/'));
@@ -255,7 +255,7 @@ describe('a download', () => {
   });
 
   it.each(['socks5://ann:secret@127.0.0.1:1080', 'http://ann:se%cret@127.0.0.1:1', 'http://127.0.0.1:99999'])(
-    'does not go past a proxy that it can not use, and does not show its password: %s',
+    'with an invalid proxy fails without a direct request, and hides the password: %s',
     async (proxy) => {
       const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
       await settings(url);
@@ -269,7 +269,7 @@ describe('a download', () => {
     },
   );
 
-  it('makes no request while offline', async () => {
+  it('sends no request in offline mode, and fails with the command to load the files', async () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     vi.stubEnv('VIDEO_PIPELINE_OFFLINE', '1');
@@ -283,7 +283,7 @@ describe('a download', () => {
     expect(requests).toHaveLength(1);
   });
 
-  it('may be made by two processes at once', async () => {
+  it('can run in two processes at once', async () => {
     const { url } = await serve({ [`/${PATH}`]: CONTENT }, (request, response) => {
       setTimeout(() => response.writeHead(200).end(CONTENT), request.headers.range ? 0 : 300);
       return true;
@@ -297,7 +297,7 @@ describe('a download', () => {
     expect(await left()).toEqual(['it-1.0.jar']);
   });
 
-  it('takes what Maven has fetched already', async () => {
+  it('uses a file that Maven has already fetched', async () => {
     const { url, requests } = await serve({});
     await settings(url, `<localRepository>${join(home, 'own')}</localRepository>`);
     await mkdir(join(home, 'own', PATH, '..'), { recursive: true });
@@ -308,7 +308,7 @@ describe('a download', () => {
     expect(await left()).toEqual(['it-1.0.jar']);
   });
 
-  it("is made where Maven's folder has something else, and again where the cache has half of it", async () => {
+  it("is made if Maven's path is a folder, and made again if the cached file is truncated", async () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     await mkdir(join(home, '.m2', 'repository', PATH), { recursive: true });
@@ -319,7 +319,7 @@ describe('a download', () => {
     expect(await left()).toEqual(['it-1.0.jar']);
   });
 
-  it('may be made twice at once by one process', async () => {
+  it('can run several times at once in one process', async () => {
     const { url } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     expect(await Promise.all([fetched(), fetched(), fetched()])).toEqual([CONTENT, CONTENT, CONTENT]);
@@ -327,7 +327,7 @@ describe('a download', () => {
   });
 });
 
-it('a file with the longest name is written whole, or not at all', async () => {
+it('a file with a name of 255 bytes is written completely, or not at all', async () => {
   const path = join(home, 'new', 'n'.repeat(255));
   const fail = async (partial: string) => {
     await writeFile(partial, 'half');
@@ -342,7 +342,7 @@ it('a file with the longest name is written whole, or not at all', async () => {
 
 // Where Node's own recursive mkdir never returns.
 it.runIf(process.platform === 'linux')(
-  'a cache where no folder can be made is named with the remedy',
+  'a cache folder that can not be created is an error with the remedy',
   async () => {
     vi.stubEnv('VIDEO_PIPELINE_CACHE', '/proc/none/cache');
     const { url } = await serve({ [`/${PATH}`]: CONTENT });
@@ -360,7 +360,7 @@ const mayMount = await promisify(execFile)('unshare', ['-rm', 'true']).then(
   () => false,
 );
 
-describe.skipIf(!mayMount)('a disk', () => {
+describe.skipIf(!mayMount)('a download to a disk', () => {
   const inFileSystem = async (options: string) => {
     const script = `mount -t tmpfs -o ${options} tmpfs "$VIDEO_PIPELINE_CACHE" && exec "$@"`;
     const { stdout } = await promisify(execFile)('unshare', ['-rm', 'sh', '-c', script, 'sh', ...COMMAND]);
@@ -368,7 +368,7 @@ describe.skipIf(!mayMount)('a disk', () => {
   };
   beforeEach(() => mkdir(cache, { recursive: true }));
 
-  it('that is full is named with the remedy', async () => {
+  it('that is full fails with the remedy', async () => {
     const { url } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     expect(await inFileSystem('size=100k')).toBe(
@@ -376,14 +376,14 @@ describe.skipIf(!mayMount)('a disk', () => {
     );
   });
 
-  it('that is full is named too where the jar comes from Maven`s own folder', async () => {
+  it("that is full fails with the remedy, also when the jar comes from Maven's folder", async () => {
     const own = join(home, '.m2', 'repository', PATH);
     await mkdir(dirname(own), { recursive: true });
     await writeFile(own, CONTENT);
     expect(await inFileSystem('size=100k')).toContain(`can't store it-1.0.jar: ${cache} is full`);
   });
 
-  it('that can only be read is named with the remedy', async () => {
+  it('that is read-only fails with the remedy', async () => {
     const { url, requests } = await serve({ [`/${PATH}`]: CONTENT });
     await settings(url);
     expect(await inFileSystem('ro')).toBe(

@@ -39,7 +39,7 @@ async function write(path: string, text: string): Promise<string> {
 }
 const basic = (pair: string) => `Basic ${Buffer.from(pair).toString('base64')}`;
 
-it('npm: registry of the scope, token, proxies and certificates, the nearest file first', async () => {
+it('npm: registry of the scope, token, proxies and certificates are read, and the nearest file wins', async () => {
   vi.stubEnv('TOKEN', 't0ken');
   const ca = await write('ca.pem', 'PEM');
   await write('npmrc', `registry=https://global.example/\ncafile=${ca}\nproxy=http://proxy.example:3128\n`);
@@ -69,7 +69,7 @@ it('npm: registry of the scope, token, proxies and certificates, the nearest fil
   });
 });
 
-it('pip: indexes, credentials, proxy and certificates, the environment first', async () => {
+it('pip: indexes, credentials, proxy and certificates are read, and the environment wins', async () => {
   const ca = await write('ca.pem', 'PEM');
   await write(
     '.netrc',
@@ -113,7 +113,7 @@ it.each([
     'https://p.example/x/',
     { authorization: basic('u:p') },
   ],
-])('Maven: %s', async (text, url, headers) => {
+])('Maven settings: %s', async (text, url, headers) => {
   vi.stubEnv('REPO', 'own');
   await write(
     '.m2/settings.xml',
@@ -123,7 +123,7 @@ it.each([
   expect([central.url.href, central.headers]).toEqual([url, headers]);
 });
 
-it('an npm package comes from the address that its registry gives', async () => {
+it("an npm package is fetched from the tarball URL in the registry's metadata", async () => {
   const tarball = gzipSync(
     createTar([
       { name: 'package/a/b.txt', data: 'hello' },
@@ -154,7 +154,7 @@ it('an npm package comes from the address that its registry gives', async () => 
 const ZIP =
   'UEsDBBQAAAAAAAAAIVx6em/tAwAAAAMAAAAGAAAAaXQvcnVuaGkKUEsDBBQAAAAAAAAAIVxOobi/AwAAAAMAAAAIAAAAaXQvb3RoZXJubwpQSwECFAMUAAAAAAAAACFcenpv7QMAAAADAAAABgAAAAAAAAAAAAAA7YEAAAAAaXQvcnVuUEsBAhQDFAAAAAAAAAAhXE6huL8DAAAAAwAAAAgAAAAAAAAAAAAAAKSBJwAAAGl0L290aGVyUEsFBgAAAAACAAIAagAAAFAAAAAAAA==';
 
-it('a wheel comes from the first index that has it, with the files that are wanted', async () => {
+it('a wheel is fetched from the first index that has it, and the wanted files are unpacked', async () => {
   const bytes = Buffer.from(ZIP, 'base64');
   const sha256 = createHash('sha256').update(bytes).digest('hex');
   const file = 'my_it-1.0-py3-none-any.whl';

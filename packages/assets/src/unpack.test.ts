@@ -10,7 +10,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(cache, { recursive: true }));
 
-test('the slower of two first starts takes the folder of the faster one, which removed the archive', async () => {
+test('of two concurrent unpacks the slower one uses the folder of the faster one', async () => {
   const folder = join(cache, 'runtime');
   const archive = join(cache, 'runtime.zip');
   await writeFile(archive, 'of both');
