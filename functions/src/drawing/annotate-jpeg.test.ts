@@ -38,7 +38,7 @@ function distance(one: Colour, other: Colour): number {
 }
 
 describe('a box', () => {
-  test('of a track has the colour of the track, and its id on a longer label', async () => {
+  test("of a track has the colour of the track, and a longer label with the track's id", async () => {
     const frame = await frameOf(1280, 720);
     const tracked = { ...detection([200, 100, 600, 500]), track_id: 'mjx0f2a8-3' };
     const pixels = await readPixels(await annotateJpeg(frame, [tracked]));
@@ -55,7 +55,7 @@ describe('a box', () => {
     expect(labelEnd(pixels)).toBeGreaterThan(labelEnd(plain) + 50);
   });
 
-  test('is on its edge in the colour of its class, and nowhere else', async () => {
+  test('is drawn on its edge in the colour of its class, and changes no other pixel', async () => {
     const frame = await frameOf(1280, 720);
     const pixels = await readPixels(await annotateJpeg(frame, [detection([200, 100, 600, 500])]));
     const colour = classColour(0);
@@ -82,7 +82,7 @@ describe('a box', () => {
     }
   });
 
-  test('partly outside is cut, one without area leaves the picture whole', async () => {
+  test('partly outside of the picture is clipped, and one without area changes nothing', async () => {
     const frame = await frameOf(300, 200);
     const pixels = await readPixels(
       await annotateJpeg(frame, [detection([-50, -50, 320, 260]), detection([300, 200, 300, 200])]),
@@ -90,7 +90,7 @@ describe('a box', () => {
     expect([pixels.width, pixels.height]).toEqual([300, 200]);
   });
 
-  test('has a line as wide as the picture asks for: two pixels at 720 rows, seven at 2160', async () => {
+  test('has a line width that grows with the picture: two pixels at 720 rows, seven at 2160', async () => {
     const width = async (frame: { jpeg: Buffer; width: number; height: number }) => {
       const box: Detection['bbox'] = [frame.width / 2, frame.height / 2, frame.width, frame.height];
       const pixels = await readPixels(await annotateJpeg(frame, [detection(box)]));
@@ -115,7 +115,7 @@ describe('a mask', () => {
     [100, 500],
   ]);
 
-  test('has an outline in the colour of its class, lets the picture through inside, and has no box', async () => {
+  test('has an outline in the colour of its class, no fill, and no box', async () => {
     const frame = await frameOf(1280, 720);
     const { at } = await readPixels(await annotateJpeg(frame, [triangle]));
     const grey: Colour = [GREY.r, GREY.g, GREY.b];
@@ -131,7 +131,7 @@ describe('a mask', () => {
     expect(distance(at(400, 499), grey)).toBeLessThan(12);
   });
 
-  test('may lie anywhere, and costs no more than a picture may', async () => {
+  test('far outside of the picture is drawn, and one with 80,000 points is left out', async () => {
     const frame = await frameOf(300, 200);
     const far = masked([
       [-1e300, -1e300],
@@ -165,7 +165,7 @@ describe('a label', () => {
     return { left, top, right, bottom };
   }
 
-  test('stands on the box where there is room', async () => {
+  test('is drawn above the box when there is room', async () => {
     const { left, top } = await labelExtent([300, 200, 500, 300]);
     expect(Math.abs(left - 300)).toBeLessThanOrEqual(1);
     expect(top).toBeLessThan(190);
@@ -176,12 +176,12 @@ describe('a label', () => {
     ['left', [0, 0, 30, 20]],
     ['right', [630, 0, 640, 20]],
     ['bottom', [600, 470, 640, 480]],
-  ])('is kept whole inside the picture: %s', async (_where, bbox) => {
+  ])('is moved completely into the picture at its edge: %s', async (_where, bbox) => {
     const { left, right } = await labelExtent(bbox);
     expect(right - left).toBeGreaterThan(60);
   });
 
-  test('has light and dark pixels: text that can be read on its ground, for every class', async () => {
+  test('has light and dark pixels, so that text is readable on the colour of each class', async () => {
     const frame = await frameOf(640, 480);
     for (let classId = 0; classId < 80; classId += 9) {
       const pixels = await readPixels(await annotateJpeg(frame, [detection([100, 100, 300, 300], classId)]));
@@ -191,13 +191,13 @@ describe('a label', () => {
     }
   });
 
-  test('with characters that the font does not have, or longer than the picture, is drawn nevertheless', async () => {
+  test('with characters that the font lacks, or longer than the picture, is still drawn', async () => {
     expect((await labelExtent([10, 100, 60, 160], '人 человек')).right).toBeGreaterThan(60);
     expect((await labelExtent([10, 100, 60, 160], 'x'.repeat(500))).right).toBe(639);
   });
 });
 
-describe('what is no picture of that size is refused', () => {
+describe('a picture that is not a JPEG of the given size is rejected', () => {
   test.each<[string, () => Promise<Buffer>, RegExp]>([
     ['text', async () => Buffer.from('no picture at all'), /not a JPEG/],
     ['nothing but the first bytes', async () => Buffer.from([0xff, 0xd8, 0xff]), /decoded/],
@@ -218,20 +218,20 @@ describe('what is no picture of that size is refused', () => {
   });
 });
 
-test('2,646 scans are refused undecoded', async () => {
+test('a JPEG with 2,646 scans is rejected without decoding', async () => {
   const refused = annotateJpeg({ jpeg: await manyScans(3000), width: 3000, height: 3000 }, []);
   await expect(refused).rejects.toThrow(PictureError);
   await expect(refused).rejects.toThrow(/2647 scans, over 100/);
 });
 
-test('a picture too large for memory is refused before it is decoded, whatever its record says', async () => {
+test('a picture too large for memory is rejected before it is decoded, when only its record has that size', async () => {
   const { jpeg } = await frameOf(320, 240);
   const refused = annotateJpeg({ jpeg, width: 20_000, height: 20_000 }, []);
   await expect(refused).rejects.toThrow(PictureError);
   await expect(refused).rejects.toThrow(/20000x20000/);
 });
 
-describe('other kinds of JPEG', () => {
+describe('boxes on other kinds of JPEG', () => {
   const box = detection([40, 60, 120, 110]);
 
   test.each<[string, () => Promise<Buffer>]>([
@@ -239,7 +239,7 @@ describe('other kinds of JPEG', () => {
     ['CMYK', () => picture(160, 120).toColourspace('cmyk').jpeg().toBuffer()],
     ['progressive', () => picture(160, 120).jpeg({ progressive: true }).toBuffer()],
     ['4:4:4', () => picture(160, 120).jpeg({ chromaSubsampling: '4:4:4' }).toBuffer()],
-  ])('%s: drawn on in colour', async (_kind, jpeg) => {
+  ])('are drawn in colour on a JPEG that is %s', async (_kind, jpeg) => {
     const pixels = await readPixels(
       await annotateJpeg({ jpeg: await jpeg(), width: 160, height: 120 }, [box]),
     );
@@ -248,7 +248,7 @@ describe('other kinds of JPEG', () => {
     expect(distance(pixels.at(80, 90), [GREY.r, GREY.g, GREY.b])).toBeLessThan(25);
   });
 
-  test('turned by EXIF: drawn on and stored upright, as its record and its boxes mean it', async () => {
+  test('turned by EXIF are drawn and stored upright, as the record and the boxes have it', async () => {
     const jpeg = await picture(120, 160).withMetadata({ orientation: 6 }).jpeg().toBuffer();
     const annotated = await annotateJpeg({ jpeg, width: 160, height: 120 }, [box]);
     expect((await sharp(annotated).metadata()).orientation).toBeUndefined();
@@ -261,14 +261,14 @@ describe('other kinds of JPEG', () => {
   });
 });
 
-describe('of more than can be looked at', () => {
+describe('of very many detections', () => {
   const crowd = (count: number, class_name = 'person') =>
     Array.from({ length: count }, (_, index) => ({
       ...detection([0, 0, 1e9, 1e9], 0, class_name),
       confidence: index / count,
     }));
 
-  test('the surest 300 are drawn, as long as they are little work', () => {
+  test('the 300 with the highest confidence are drawn, and fewer if they need much work', () => {
     const drawn = drawable({ width: 1280, height: 720 }, crowd(4300));
     expect(drawn).toHaveLength(300);
     expect(drawn[0]?.confidence).toBeGreaterThan(0.999);
@@ -278,7 +278,7 @@ describe('of more than can be looked at', () => {
     expect(large.length).toBeLessThan(300);
   });
 
-  test('a picture takes seconds at most, and nobody waits for it', { timeout: 60_000 }, async () => {
+  test('drawing takes at most seconds, and does not block the event loop', { timeout: 60_000 }, async () => {
     const frame = await frameOf(7000, 7000);
     const cpu = process.cpuUsage();
     let [longest, last] = [0, performance.now()];

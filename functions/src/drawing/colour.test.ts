@@ -22,7 +22,7 @@ test.each<[string, Colour, Colour]>([
   ['blue', [20, 20, 230], [255, 255, 255]],
   ['white', [255, 255, 255], [0, 0, 0]],
   ['black', [0, 0, 0], [255, 255, 255]],
-])('text on %s', (_name, background, text) => {
+])('text on %s is black or white, whichever is readable', (_name, background, text) => {
   expect(readableOn(background)).toEqual(text);
 });
 

@@ -35,21 +35,24 @@ function difference(one: Buffer, other: Buffer): number {
 }
 
 // Linux alone has libjpeg-turbo's library.
-describe.skipIf(process.platform !== 'linux')('both decoders see the same within a level', () => {
-  test.each<[string, Sharp]>([
-    ['baseline', picture().jpeg({ quality: 85 })],
-    ['progressive', picture().jpeg({ quality: 85, progressive: true })],
-    ['4:4:4', picture().jpeg({ quality: 95, chromaSubsampling: '4:4:4' })],
-    ['of low quality', picture().jpeg({ quality: 30 })],
-    ['with optimised tables', picture().jpeg({ mozjpeg: true })],
-  ])('a JPEG %s', async (_, image) => {
-    const jpeg = await image.toBuffer();
-    expect(decoderOf(headerOf(jpeg))).toBe('turbo');
-    const ours = await decode(jpeg);
-    expect(ours).toMatchObject({ width: WIDTH, height: HEIGHT });
-    expect(difference(ours.data, await sharp(jpeg).raw().toBuffer())).toBeLessThan(0.1);
-  });
-});
+describe.skipIf(process.platform !== 'linux')(
+  'libjpeg-turbo and libvips decode to the same pixels, within one level',
+  () => {
+    test.each<[string, Sharp]>([
+      ['baseline', picture().jpeg({ quality: 85 })],
+      ['progressive', picture().jpeg({ quality: 85, progressive: true })],
+      ['4:4:4', picture().jpeg({ quality: 95, chromaSubsampling: '4:4:4' })],
+      ['of low quality', picture().jpeg({ quality: 30 })],
+      ['with optimised tables', picture().jpeg({ mozjpeg: true })],
+    ])('a JPEG %s', async (_, image) => {
+      const jpeg = await image.toBuffer();
+      expect(decoderOf(headerOf(jpeg))).toBe('turbo');
+      const ours = await decode(jpeg);
+      expect(ours).toMatchObject({ width: WIDTH, height: HEIGHT });
+      expect(difference(ours.data, await sharp(jpeg).raw().toBuffer())).toBeLessThan(0.1);
+    });
+  },
+);
 
 test.each<[string, Sharp, number, number]>([
   ['a PNG', picture().png(), WIDTH, HEIGHT],
@@ -58,7 +61,7 @@ test.each<[string, Sharp, number, number]>([
   ['a grey JPEG', picture().toColourspace('b-w').jpeg(), WIDTH, HEIGHT],
   ['a CMYK JPEG', picture().toColourspace('cmyk').jpeg(), WIDTH, HEIGHT],
   ['a JPEG with a colour profile', picture().jpeg().withIccProfile('p3'), WIDTH, HEIGHT],
-])('%s goes to libvips, and becomes upright RGB', async (_, image, width, height) => {
+])('%s is decoded by libvips to upright RGB', async (_, image, width, height) => {
   const bytes = await image.toBuffer();
   expect(decoderOf(headerOf(bytes))).toBe('vips');
   const { data, ...size } = await decode(bytes);
@@ -66,16 +69,19 @@ test.each<[string, Sharp, number, number]>([
   expect(data.length).toBe(width * height * 3);
 });
 
-test.each([2, 4] as const)('a JPEG decoded at 1/%i is near to its mean', async (divisor) => {
-  const jpeg = await picture().jpeg().toBuffer();
-  const { data, width, height } = await decodeRgb(jpeg, headerOf(jpeg), { divisor });
-  expect([width, height]).toEqual([Math.ceil(WIDTH / divisor), Math.ceil(HEIGHT / divisor)]);
-  const mean = await picture().resize(width, height, { fit: 'fill', kernel: 'cubic' }).raw().toBuffer();
-  expect(difference(data, mean)).toBeLessThan(3);
-});
+test.each([2, 4] as const)(
+  'a JPEG decoded at 1/%i of its size is close to the mean of its pixels',
+  async (divisor) => {
+    const jpeg = await picture().jpeg().toBuffer();
+    const { data, width, height } = await decodeRgb(jpeg, headerOf(jpeg), { divisor });
+    expect([width, height]).toEqual([Math.ceil(WIDTH / divisor), Math.ceil(HEIGHT / divisor)]);
+    const mean = await picture().resize(width, height, { fit: 'fill', kernel: 'cubic' }).raw().toBuffer();
+    expect(difference(data, mean)).toBeLessThan(3);
+  },
+);
 
 test.skipIf(process.platform !== 'linux')(
-  'what is decoded for 4:2:0 again keeps its colours better',
+  'a JPEG decoded to YUV and encoded again loses less colour than one decoded to RGB',
   async () => {
     const jpeg = await picture().jpeg().toBuffer();
     const { data: original } = await decode(jpeg);
@@ -91,7 +97,7 @@ test.each<[string, () => Promise<Buffer>]>([
   ['in 4:4:4', () => picture().jpeg({ chromaSubsampling: '4:4:4' }).toBuffer()],
   ['turned by EXIF', () => picture().jpeg().withMetadata({ orientation: 6 }).toBuffer()],
   ['whose components are red, green and blue', async () => asRgb(await picture().jpeg().toBuffer())],
-])('a JPEG %s is decoded to RGB to be encoded again', async (_, make) => {
+])('a JPEG %s is decoded to RGB for re-encoding', async (_, make) => {
   const jpeg = await make();
   const { form, data } = await decodeRaster(jpeg, headerOf(jpeg));
   expect(form).toBe('rgb');
@@ -109,7 +115,7 @@ function asRgb(jpeg: Buffer): Buffer {
   return jpeg;
 }
 
-describe('a warning of libjpeg is an error, and never gives a grey picture', () => {
+describe('a JPEG for which libjpeg warns is an error and not a grey picture', () => {
   test.each<[string, (jpeg: Buffer) => Buffer]>([
     ['half of it', (jpeg) => jpeg.subarray(0, jpeg.length / 2)],
     ['all but its end', (jpeg) => jpeg.subarray(0, -20)],
@@ -147,14 +153,14 @@ const used = 1024 * Number(/VmSize:\\s+(\\d+)/.exec(readFileSync('/proc/self/sta
 spawnSync('prlimit', ['--as=' + (used + 60e6) + ':', '--pid', String(process.pid)]);
 await decodeRaster(picture, header).catch(({ name, message }) => console.log(name, message));`;
 
-test.skipIf(!hasCommand('prlimit'))('a picture for which memory is short is not called broken', () => {
+test.skipIf(!hasCommand('prlimit'))('out of memory is not reported as an error of the picture', () => {
   const args = ['--input-type=module', '-e', SHORT_OF_MEMORY];
   const { stdout } = spawnSync(process.execPath, args, { cwd: import.meta.dirname, encoding: 'utf8' });
   expect(stdout).toMatch(/^Error .*out of memory/);
 });
 
 test.skipIf(process.platform !== 'linux')(
-  "a picture that is done with gives its memory to the next one, and one that isn't never",
+  'memory of a released picture is reused, and memory of a picture in use is not',
   async () => {
     const [jpeg, other] = [await picture().jpeg().toBuffer(), await picture().negate().jpeg().toBuffer()];
     const first = await decode(jpeg);
@@ -173,7 +179,7 @@ test.skipIf(process.platform !== 'linux')(
   },
 );
 
-test('memory is kept for pictures of about its size, up to a bound, and what is not ours is left alone', () => {
+test('released memory is reused for a similar size, up to a limit, and foreign buffers are ignored', () => {
   giveBack(Buffer.alloc(1_000));
   const large = takeMemory(60_000_000);
   giveBack(large);
@@ -185,7 +191,7 @@ test('memory is kept for pictures of about its size, up to a bound, and what is 
   expect(takeMemory(9_000_000).buffer).toBe(more.buffer);
 });
 
-test('a JPEG that it encodes is of that size, 4:2:0, without metadata, and near to what went in', async () => {
+test('encodeJpeg writes a 4:2:0 JPEG of the same size, without metadata, close to its input', async () => {
   const jpeg = await encodeJpeg({ form: 'rgb', data: scene, width: WIDTH, height: HEIGHT }, { quality: 85 });
   const info = await sharp(jpeg).metadata();
   expect(info).toMatchObject({ format: 'jpeg', width: WIDTH, height: HEIGHT, chromaSubsampling: '4:2:0' });

@@ -23,14 +23,14 @@ test.each([
   ['lossy WebP', picture().webp(), 'webp', 301 * 178 * 4],
   ['lossless WebP', picture().webp({ lossless: true }), 'webp', 301 * 178 * 4],
   ['WebP with transparency', picture(4).webp(), 'webp', 301 * 178 * 4],
-])('reads size and work of a %s', async (_, image, format, work) => {
+])('reads size and decoding work of a %s', async (_, image, format, work) => {
   const header = readPictureHeader(await image.toBuffer(), LIMITS);
   expect(header).toMatchObject({ format, width: 301, height: 178 });
   expect(header.work / work).toBeGreaterThan(0.9);
   expect(header.work / work).toBeLessThan(1.3);
 });
 
-describe('a plain JPEG', () => {
+describe('isPlain is true only for YUV JPEGs that need no conversion', () => {
   test.each<[string, Sharp, boolean]>([
     ['baseline', picture().jpeg(), true],
     ['progressive', picture().jpeg({ progressive: true }), true],
@@ -44,7 +44,7 @@ describe('a plain JPEG', () => {
   });
 });
 
-describe('is refused by name, undecoded', () => {
+describe('a picture that is too costly or of another format is rejected with the reason, without decoding', () => {
   const changed = async (change: (jpeg: Buffer, frame: number) => void) => {
     const jpeg = await picture().jpeg().toBuffer();
     change(jpeg, sof(jpeg));
@@ -121,7 +121,7 @@ describe('is refused by name, undecoded', () => {
   });
 });
 
-test('a picture truncated in its header is refused with the reason, or left to the decoder', async () => {
+test('a picture truncated in its header is rejected with the reason, or passed to the decoder', async () => {
   for (const make of [picture().jpeg(), picture().png(), picture().webp()]) {
     const whole = await make.toBuffer();
     for (let length = 0; length < Math.min(700, whole.length); length++) {
