@@ -68,7 +68,7 @@ const hostile: Record<string, (socket: Socket) => void> = {
     answer(socket, '302 Moved', `Location: rtsp://127.0.0.1:${socket.localPort}/x`),
 };
 
-test('hostile cameras are let go, reported and tried again, and stop when told', async () => {
+test('hostile cameras are disconnected, reported and retried, and their streams end at a stop', async () => {
   const specs = await Promise.all(
     Object.values(hostile).map(async (behave, index) => {
       const server = createServer((socket) => {
@@ -104,7 +104,7 @@ async function pictures(url: string, options: { hosts?: string[] } = {}): Promis
   return count;
 }
 
-test('a source on the network leads to no file, and a file to no address', async () => {
+test('an HLS list from the network can not open a file, and a local list can not open a network address', async () => {
   const playlist = (segment: string) =>
     `#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n${segment}\n#EXT-X-ENDLIST\n`;
   const asked: string[] = [];
@@ -128,7 +128,7 @@ test('a source on the network leads to no file, and a file to no address', async
   expect(await pictures(clip), 'the very file is a good one').toBe(50);
 });
 
-test('pictures of H.264 that would take too much memory are refused by name', async () => {
+test('an H.264 stream with pictures of over 20 million pixels is rejected', async () => {
   const wide = await makeVideo(folder.path('wide.ts'), {
     times: [0, 0.04],
     width: 8192,
@@ -142,7 +142,7 @@ test('pictures of H.264 that would take too much memory are refused by name', as
   await expect(source.pictures().next()).rejects.toThrow('over 20 million pixels');
 });
 
-test('redirects, segments and keys lead to no other place than the camera or a host that is named', async () => {
+test("redirects, HLS segments and keys are fetched only from the camera's host and from allowed hosts", async () => {
   const hits: string[] = [];
   const segment = await readFile(clip);
   const inner = createHttpServer((request, response) => {
@@ -183,7 +183,7 @@ test('redirects, segments and keys lead to no other place than the camera or a h
   expect(await pictures(`${web}/metadata`, { hosts: ['169.254.169.254'] })).toBe(0);
 });
 
-test('an RTSP camera redirects to no other place, be it by its name for where packets come from', async () => {
+test("a redirect of an RTSP camera to another host or port is followed only if 'hosts' allows it", async () => {
   let reached = 0;
   const inner = createServer((socket) => {
     reached += 1;
@@ -238,12 +238,15 @@ test.each([
     'WWW-Authenticate: Digest realm="x", nonce="y", algorithm=SHA-512-256',
     /authentication by sha-512-256 is not supported/,
   ],
-])('a camera that answers %s, %s: it is said', async (status, headers, said) => {
-  const url = `rtsp://admin:secret@127.0.0.1:${await listen(createServer(refusing(status, headers)))}/x`;
-  await expect(openSource(url, { transport: 'tcp', timeoutSeconds: 2 })).rejects.toThrow(said);
-});
+])(
+  "a camera's response '%s' with the header '%s' is an error that quotes the response",
+  async (status, headers, said) => {
+    const url = `rtsp://admin:secret@127.0.0.1:${await listen(createServer(refusing(status, headers)))}/x`;
+    await expect(openSource(url, { transport: 'tcp', timeoutSeconds: 2 })).rejects.toThrow(said);
+  },
+);
 
-test('a password that is not percent-encoded is said, and not shown', async () => {
+test('a password that is not percent-encoded is an error that does not show the password', async () => {
   const opening = openSource('rtsp://admin:pa#ss@127.0.0.1/x', { transport: 'tcp', timeoutSeconds: 2 });
   await expect(opening).rejects.toThrow(/must be percent-encoded/);
 });

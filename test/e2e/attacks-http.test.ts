@@ -56,7 +56,7 @@ function flowing() {
 }
 
 test.each(['model', 'ingest', 'console'])(
-  'the listener of %s survives, and gives nothing away',
+  'the HTTP server of %s survives malformed requests, and its responses reveal nothing',
   async (name) => {
     await Promise.all(
       httpAttacks.map(async ([what, bytes]) => {
@@ -74,7 +74,7 @@ describe('the model server', () => {
     fetch(`${urls.model}/predict`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
   const good = JSON.stringify({ stream_id: 'gate', frames: [{ frame_number: 0, frame_data: '/9j/' }] });
 
-  test('lets go who sends a byte now and then, and serves the others again', async () => {
+  test('closes connections that send a byte now and then, and serves other clients again', async () => {
     const head = request(
       'POST /predict HTTP/1.1',
       'Content-Type: application/json',
@@ -95,7 +95,7 @@ describe('the model server', () => {
     ['a constructor', `{"constructor":{"prototype":{"x":1}},${good.slice(1)}`],
     ['a stream that is no text', JSON.stringify({ stream_id: {}, frames: [] })],
     ['nothing', ''],
-  ])('refuses %s, soon', async (_what, body) => {
+  ])('rejects a body of %s with 400, in under a second', async (_what, body) => {
     const began = process.cpuUsage();
     expect((await predict(body)).status).toBe(400);
     const { user, system } = process.cpuUsage(began);
@@ -104,14 +104,14 @@ describe('the model server', () => {
     expect((await predict(good)).status).toBe(200);
   });
 
-  test('does not unpack what comes packed', async () => {
+  test('rejects a compressed body with 415', async () => {
     const headers = { 'content-type': 'application/json', 'content-encoding': 'gzip' };
     const answer = await fetch(`${urls.model}/predict`, { method: 'POST', headers, body: '\x1f\x8b' });
     expect(answer.status).toBe(415);
   });
 });
 
-test('the console takes no long body', async () => {
+test('the console rejects a log-in body over its limit with 413', async () => {
   const body = new URLSearchParams({ token: 'x'.repeat(100_000) });
   const answer = await fetch(`${urls.console}/login`, { method: 'POST', body });
   expect(answer.status).toBe(413);

@@ -17,7 +17,7 @@ function cameras(args: string[], env: NodeJS.ProcessEnv = {}) {
   return commands.run(MAIN, args, { STREAMS: '', STREAMS_FILE: '', INIT_CWD: folder, ...env });
 }
 
-test('a list is begun, told without passwords, changed, and emptied', async () => {
+test('npm run cameras adds to, prints, changes and empties a list, and prints no password', async () => {
   const file = join(folder, 'my.yaml');
   const env = { STREAMS_FILE: 'my.yaml' };
   const added = await cameras(['add', 'yard', 'rtsp://admin:secret@cam/1', '--frame-rate', '5'], env);
@@ -38,7 +38,7 @@ test('a list is begun, told without passwords, changed, and emptied', async () =
   expect((await cameras(['list', '--json'], env)).stdout).toBe('[]\n');
 });
 
-test('the list of the stack is changed where no other is named; what is wrong is one line', async () => {
+test("npm run cameras changes the stack's list unless STREAMS_FILE is set, and prints errors on one line", async () => {
   expect((await cameras(['list', '--data-dir', folder])).stderr).toMatch(
     /^there is no \S+streams.json: start the stack/,
   );

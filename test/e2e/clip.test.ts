@@ -117,7 +117,7 @@ const done = (stage: 'detect' | 'annotate' | 'clip', topic: string, group = `${t
     interval: 200,
   });
 
-test('an event gets its clip: the annotated frames around it, at their times, once however often it is delivered', async () => {
+test('an event gets one clip of the annotated frames around it, also when it is delivered twice', async () => {
   await publish();
   await rig.run('detect', topics.frames, [], env);
   await rig.run('clip', topics.events, [], env);

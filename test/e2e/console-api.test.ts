@@ -77,8 +77,8 @@ async function nextEvent<Value>(path: string, kind: string, is: (value: Value) =
   throw new Error(`no event '${kind}'`);
 }
 
-describe('live', () => {
-  test('a frame on the topic is announced, and its picture is the one that was sent', async () => {
+describe('live frames', () => {
+  test('of the topic are announced, and the picture is the one that was published', async () => {
     const announced = nextEvent<FrameFacts[]>(
       '/api/live?stream=yard',
       'frames',
@@ -107,7 +107,7 @@ describe('live', () => {
   });
 });
 
-test('the flow tells rates, lag, latency and failed records of each stage', async () => {
+test('/api/flow returns rates, lag, latency and failed records of each stage', async () => {
   const detect = fixture.client.consumer({ groupId: fixture.groupId });
   await detect.connect();
   await detect.subscribe({ topic: fixture.topics.frames, fromBeginning: true });
@@ -133,7 +133,7 @@ test('the flow tells rates, lag, latency and failed records of each stage', asyn
   );
 });
 
-describe('the archive', () => {
+describe('the archive of stored frames', () => {
   // Yesterday, two seconds before an hour is full.
   const start = Math.floor(Date.now() / 3_600_000 - 24) * 3_600_000 - 2_000;
 
@@ -153,7 +153,7 @@ describe('the archive', () => {
     return page;
   };
 
-  test('search finds a class above a confidence, and nothing else', async () => {
+  test('search returns only frames with the class above the confidence', async () => {
     const { frames, cursor } = await search('class=cat&stream=dock');
     expect(frames.map(({ frame_number }) => frame_number)).toEqual([7]);
     expect(cursor).toBeUndefined();
@@ -165,7 +165,7 @@ describe('the archive', () => {
     expect(late.frames.map(({ frame_number }) => frame_number)).toEqual([22, 21, 20]);
   });
 
-  test('pages hold every frame once, newest first', async () => {
+  test('pages of a search contain each frame once, the newest first', async () => {
     const numbers: number[] = [];
     let pages = 0;
     for (let cursor: string | undefined = ''; cursor !== undefined; pages += 1) {
@@ -178,7 +178,7 @@ describe('the archive', () => {
     expect(pages).toBeGreaterThanOrEqual(3);
   });
 
-  test('a result is counted over time, its size is told, and it is exported whole', async () => {
+  test('a search has a histogram, a size of its export, and a complete export', async () => {
     const range = `from=${start}&to=${start + 6_000}&stream=dock`;
     const { counts, bin_ms } = await getJson<Histogram>(`/api/search/histogram?${range}`);
     expect([bin_ms, counts]).toEqual([1_000, [10, 10, 10, 10, 10, 10]]);
@@ -200,7 +200,7 @@ describe('the archive', () => {
     expect(near.frame_number).toBe(7);
   });
 
-  test('a stored frame gives its annotated picture and its facts', async () => {
+  test('a stored frame has its annotated picture and its detections', async () => {
     const picture = await get(`/api/streams/dock/annotated/${start}-0.jpg`);
     const bytes = Buffer.from(await picture.arrayBuffer());
     expect(picture.status).toBe(200);
@@ -213,7 +213,7 @@ describe('the archive', () => {
   });
 
   test.each(['archive', 'video'] as const)(
-    'a frame of %s gives its picture by the same address',
+    'a frame stored with STORE=%s has the same picture URL',
     async (form) => {
       const stream = `pier-${form}`;
       const frames = Array.from({ length: 30 }, (_, i) =>
@@ -243,7 +243,7 @@ describe('the archive', () => {
     },
   );
 
-  test('a clip plays the annotated pictures from 3 s before a moment to 3 s after it, as fast as it was', async () => {
+  test('a clip has the annotated pictures from 3 s before to 3 s after a moment, at their original speed', async () => {
     const clip = await get(`/api/streams/dock/clips/${start + 2_000}.webp`);
     expect(clip.headers.get('content-type')).toBe('image/webp');
     const { delay = [], width, height } = await sharp(Buffer.from(await clip.arrayBuffer())).metadata();
@@ -255,7 +255,7 @@ describe('the archive', () => {
   });
 });
 
-test('events of all streams are found, have addresses, and are marked as reviewed for everyone', async () => {
+test('events of all streams are listed, have URLs, and can be marked as reviewed for all users', async () => {
   const at = Date.now() - 3_600_000;
   const told = [0, 1, 2].map((number) =>
     sceneEvent(number === 1 ? 'gate' : 'yard', 900 + number, at + number),
@@ -292,7 +292,7 @@ test('events of all streams are found, have addresses, and are marked as reviewe
   expect(events).toHaveLength(3);
 });
 
-test('metrics for Prometheus tell of the parts, of what waits and of what came', async () => {
+test('/metrics for Prometheus has the state of each part, the lag and the received frames', async () => {
   const answer = await get('/metrics');
   expect(answer.headers.get('content-type')).toMatch('text/plain');
   const text = await answer.text();
@@ -301,7 +301,7 @@ test('metrics for Prometheus tell of the parts, of what waits and of what came',
   expect(text).toMatch(/console_frames_total [1-9]/);
 });
 
-describe('failed records', () => {
+describe("failed records in the console's API", () => {
   let record: ReturnType<typeof toLambdaRecord>;
   let key: string;
   beforeAll(() => {
@@ -338,7 +338,7 @@ describe('failed records', () => {
     expect(entries).toHaveLength(2);
   });
 
-  test('of every stage are counted, and of the poller before it; those of events can be put back too', async () => {
+  test('of each stage and of the poller are counted, and those on the topic of events can be redriven', async () => {
     const told = { ...record, topic: fixture.topics.events };
     const keys = ['notify', 'clip', 'event-source'].map((stage) => failedKey(stage, told));
     const failed = { stage: 'notify', reason: 'no answer', time: '2026-11-25T07:00:00Z', record: told };
@@ -350,7 +350,7 @@ describe('failed records', () => {
     expect(health.parts.s3?.ok).toBe(true);
   });
 
-  test('are chosen by stage, stream and kind; all of a choice are counted, and then put back or deleted', async () => {
+  test('can be filtered by stage, stream and kind, and all matches counted, redriven or deleted', async () => {
     const post = async (body: object) => {
       const headers = { 'content-type': 'application/json', origin: fixture.url };
       const answer = await get('/api/failed/bulk', { method: 'POST', body: JSON.stringify(body), headers });
@@ -394,7 +394,7 @@ describe('failed records', () => {
     expect(await post({ action: 'burn' })).toBe(400);
   });
 
-  test('only the console itself may put one back', async () => {
+  test("are redriven only by requests from the console's own page", async () => {
     expect((await redrive({ key }, { origin: 'https://evil.example' })).status).toBe(403);
     expect((await redrive({ key }, { 'content-type': 'text/plain' })).status).toBe(403);
     expect((await redrive({ key: 'failed/../secret' })).status).toBe(409);
@@ -404,7 +404,7 @@ describe('failed records', () => {
     expect((await redrive({ key, filler: 'x'.repeat(5_000) })).status).toBe(413);
   });
 
-  test('one put back is on its topic again as it was, and gone from the list', async () => {
+  test('are unchanged on their topic after a redrive, and leave the list', async () => {
     const before = await ends();
     expect((await redrive({ key })).status).toBe(200);
     expect((await ends()) - before).toBe(1);
@@ -419,7 +419,7 @@ describe('failed records', () => {
   }
 });
 
-describe('the scene of a stream', () => {
+describe("the scene of a stream in the console's API", () => {
   const polygon = [
     [0.1, 0.1],
     [0.4, 0.1],
@@ -440,7 +440,7 @@ describe('the scene of a stream', () => {
   });
   afterEach(() => writeFile(fixture.streamsFile, list));
 
-  test('is that of the list of streams', async () => {
+  test('equals that of the list of streams', async () => {
     const { zones, lines, writable } = await getJson<StreamScene>('/api/streams/yard/scene');
     expect(Object.keys(zones)).toEqual(['lawn']);
     expect(zones.lawn?.holes).toHaveLength(1);
@@ -455,7 +455,7 @@ describe('the scene of a stream', () => {
     });
   });
 
-  test('a zone is saved, with rules that tell of it, and the rest of the file stays', async () => {
+  test('a saved zone gets event rules, and the rest of the streams file is unchanged', async () => {
     const response = await save('yard', { name: 'bed', polygon, events: true });
     expect(response.status).toBe(200);
     expect(Object.keys((await response.json()).zones)).toEqual(['lawn', 'bed']);
@@ -465,7 +465,7 @@ describe('the scene of a stream', () => {
     expect(text).toContain('{type: entered_zone, name: bed-entered, zone: bed}');
   });
 
-  test('a line is saved with the rule that tells of it, and goes with it', async () => {
+  test('a saved line gets an event rule, and the rule is removed with the line', async () => {
     const road = { name: 'road', from: [0, 0.5], to: [1, 0.5], events: true };
     const drawn: StreamScene = await (await send('POST', 'yard/lines', road)).json();
     expect(drawn.lines.road).toMatchObject({ from: [0, 0.5], to: [1, 0.5] });
@@ -487,7 +487,7 @@ describe('the scene of a stream', () => {
     ]);
   });
 
-  test('what is wrong is told by line and field, and nothing is written', async () => {
+  test('an invalid zone or line is rejected with line and field, and the file is unchanged', async () => {
     const crossing = [polygon[0], polygon[2], polygon[1], [0.1, 0.9]];
     const field = "line 8: 'scene.zones.bed.polygon'";
     expect(await refusal(await save('yard', { name: 'bed', polygon: crossing }))).toEqual([
@@ -512,7 +512,7 @@ describe('the scene of a stream', () => {
     ]);
   });
 
-  test('only the console itself may save', async () => {
+  test("is saved only by requests from the console's own page", async () => {
     const zone = { name: 'bed', polygon };
     expect((await save('yard', zone, { origin: 'https://evil.example' })).status).toBe(403);
     expect((await save('yard', zone, { 'content-type': 'text/plain' })).status).toBe(403);
@@ -521,7 +521,7 @@ describe('the scene of a stream', () => {
     expect(await readFile(fixture.streamsFile, 'utf8')).toBe(list);
   });
 
-  test('its events are the newest on the topic, its own alone', async () => {
+  test('has the newest events of the topic for this stream, and of no other', async () => {
     const [yard, gate] = [unique('yard'), unique('gate')];
     const told = [yard, gate, yard].map((stream, i) => sceneEvent(stream, i));
     const messages = told.map((event) => ({ key: event.stream_id, value: JSON.stringify(event) }));
@@ -535,7 +535,7 @@ describe('the scene of a stream', () => {
   });
 });
 
-describe('access', () => {
+describe('access to the console', () => {
   test.each([
     ['/page/../src/main.ts', 404],
     ['/page/%2e%2e/package.json', 404],
@@ -549,11 +549,11 @@ describe('access', () => {
     ['/api/live?stream=a/b', 400],
     ['/api/failed/redrive', 405],
     ['/nowhere', 404],
-  ])('%s is answered with %i', async (path, status) => {
+  ])('GET %s is answered with %i', async (path, status) => {
     expect((await rawGet(path)).status).toBe(status);
   });
 
-  test('every answer forbids other hosts, and a page that is known is not sent again', async () => {
+  test('each response has a Content-Security-Policy, and a page with a known ETag gets 304', async () => {
     const page = await get('/');
     expect(page.headers.get('content-security-policy')).toContain("default-src 'none'");
     expect(page.headers.get('x-content-type-options')).toBe('nosniff');
@@ -562,7 +562,7 @@ describe('access', () => {
     expect(await page.text()).not.toMatch(/https?:\/\/(?!www\.w3\.org)/);
   });
 
-  test('another name than localhost is refused, as DNS may point any name here', async () => {
+  test('a Host header other than localhost is rejected, against DNS rebinding', async () => {
     expect((await rawGet('/api/flow', 'evil.example')).status).toBe(403);
   });
 

@@ -17,7 +17,7 @@ const LIST = `- {id: yard, name: The yard, url: rtsp://admin:secret@cam/1}
 `.replace('-, url', 'x, url');
 const LONG = `${'long-'.repeat(19).slice(0, -1)}x`;
 
-describeInChromium('the cameras', () => {
+describeInChromium('cameras in the console', () => {
   const stats = new Map<string, StreamStats>();
   let ingest: Awaited<ReturnType<typeof startHealthServer>>;
   let tabs: ConsoleTabs;
@@ -39,7 +39,7 @@ describeInChromium('the cameras', () => {
   const tile = (page: Awaited<ReturnType<ConsoleTabs['open']>>, id: string) =>
     page.locator(`a.card[href="#/stream/${id}"]`);
 
-  test('that send nothing have a tile, with why and their last stored picture', async () => {
+  test('that send nothing have a tile with the reason and their last stored picture', async () => {
     const page = await tabs.open('#/');
     await nextFrame(page, 'a[href="#/stream/yard"] canvas', null);
     await tile(page, 'roof').getByText('Connection refused').waitFor(TELLING);
@@ -62,7 +62,7 @@ describeInChromium('the cameras', () => {
     await expect.poll(() => tile(page, 'roof').locator('.state').textContent(), TELLING).toBe('starting');
   });
 
-  test('a name of 95 letters does not make a phone scroll sideways', async () => {
+  test('with a name of 95 letters do not make the page scroll sideways on a phone', async () => {
     const page = await tabs.open('#/', { viewport: { width: 390, height: 844 } });
     for (const hash of ['#/', `#/stream/${LONG}`]) {
       await page.evaluate((to) => (location.hash = to), hash);
@@ -76,12 +76,12 @@ describeInChromium('the cameras', () => {
     ['#/stream/%', 'There is nothing at this address'],
     ['#/nowhere', 'There is nothing at this address'],
     ['#/stream/nobody', "There is no stream 'nobody'"],
-  ])('%s is told to be nowhere', async (hash, told) => {
+  ])('%s shows that the page or the stream does not exist', async (hash, told) => {
     const page = await tabs.open(hash);
     await page.getByText(told).waitFor(TELLING);
   });
 
-  test('have a name that is not their id, neighbours, and tiles as wide as asked for', async () => {
+  test('are shown by their name, with links to the next ones, in tiles of the chosen width', async () => {
     const page = await tabs.open('#/');
     await expect.poll(() => tile(page, 'yard').locator('.name').textContent(), TELLING).toBe('The yard');
     await page.getByLabel('Width of a tile').fill('500');
@@ -97,7 +97,7 @@ describeInChromium('the cameras', () => {
     await expect.poll(() => page.evaluate(() => document.fullscreenElement?.className)).toBe('picture');
   });
 
-  test('the skip link leads to what is shown', async () => {
+  test('the skip link moves the focus to the main content', async () => {
     const page = await tabs.open('#/flow');
     await page.getByRole('heading', { name: 'Flow' }).waitFor();
     await page.locator('.skip').press('Enter');
@@ -105,7 +105,7 @@ describeInChromium('the cameras', () => {
     expect(await page.evaluate(() => document.activeElement?.id)).toBe('content');
   });
 
-  test('are added, changed, disabled, enabled and removed in the page; passwords never come back', async () => {
+  test('can be added, changed, disabled, enabled and removed in the page, which never shows passwords', async () => {
     const { streamsFile } = tabs.fixture;
     await writeFile(streamsFile, LIST);
     const page = await tabs.open('#/cameras');
@@ -148,7 +148,7 @@ describeInChromium('the cameras', () => {
     await told("'url' must be a path, or a URL of rtsp, rtsps, http, https, srt, rtmp, rtmps, udp");
   });
 
-  test('that ingest does not answer is said, and that it does again', async () => {
+  test('an outage of ingest is shown in the page, and disappears when ingest responds again', async () => {
     const page = await tabs.open('#/flow');
     const { port } = new URL(ingest.url);
     await ingest.close();

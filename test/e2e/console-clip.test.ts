@@ -78,7 +78,7 @@ async function usage(): Promise<{ megabytes: number; seconds: number }> {
   return { megabytes: Number(kilobytes) / 1_000, seconds: (hours * 60 + minutes) * 60 + seconds };
 }
 
-test('sixty who ask for one clip at once get one that is made once; the console answers meanwhile', async () => {
+test('sixty concurrent requests for a clip share one encoding, and the console stays responsive', async () => {
   const before = await usage();
   const url = `${fixture.url}/api/streams/dock/clips/${START + 2_000}.webp`;
   const asked = Array.from({ length: 60 }, async () => {
@@ -98,7 +98,7 @@ test('sixty who ask for one clip at once get one that is made once; the console 
   expect(after.seconds - before.seconds).toBeLessThan(10);
 });
 
-test('clips that nobody waits for any more are not made', async () => {
+test('clips whose clients have disconnected are not encoded', async () => {
   const gone = new AbortController();
   const statuses: number[] = [];
   const asked = Array.from({ length: 60 }, async (_, i) => {
@@ -119,7 +119,7 @@ test('clips that nobody waits for any more are not made', async () => {
 const urlOf = ({ at, event_id }: typeof stored) =>
   `${fixture.url}/api/streams/dock/clips/${at}-${event_id}.mp4`;
 
-test('a stored clip is served, in parts where they are asked for; one that is not stored is not found', async () => {
+test('a stored clip is served, also by range requests, and a missing clip gets 404', async () => {
   const whole = await fetch(urlOf(stored));
   expect([whole.status, whole.headers.get('content-type')]).toEqual([200, 'video/mp4']);
   const bytes = Buffer.from(await whole.arrayBuffer());
@@ -132,7 +132,7 @@ test('a stored clip is served, in parts where they are asked for; one that is no
 });
 
 test.skipIf(!hasChromium)(
-  'the page plays the stored clip, and the pictures of that time where none is stored',
+  'the page plays the stored clip, or a clip of the stored pictures when there is none',
   async () => {
     if (!browser) throw new Error('no browser');
     const page = await browser.newPage();

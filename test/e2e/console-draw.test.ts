@@ -80,7 +80,7 @@ describeInChromium('drawing on a stream', () => {
     return page;
   }
 
-  test('a zone is drawn with the pointer, mended where it is wrong, and saved to the streams file', async () => {
+  test('a zone is drawn with the pointer, corrected after an error, and saved to the streams file', async () => {
     const page = await openYard();
     await page.getByRole('button', { name: 'Draw a zone' }).click();
     let at = await pictureOf(page);
@@ -129,7 +129,7 @@ describeInChromium('drawing on a stream', () => {
     expect(await savedList()).toContain('- id: yard # south');
   });
 
-  test('model, classes and confidence are tried beside what is told today, and saved', async () => {
+  test('model, classes and confidence are previewed beside the present ones, and saved', async () => {
     const page = await openYard();
     const panel = page.getByRole('group', { name: 'Detection' });
     await panel.getByLabel('Model').selectOption('yard');
@@ -148,7 +148,7 @@ describeInChromium('drawing on a stream', () => {
     expect(await panel.getByLabel('truck').isChecked()).toBe(true);
   });
 
-  test('a zone is drawn and saved with the keyboard alone', async () => {
+  test('a zone is drawn and saved with the keyboard only', async () => {
     const page = await openYard();
     await page.getByRole('button', { name: 'Draw a zone' }).press('Enter');
     const status = page.getByRole('status').filter({ hasText: 'the cross is' });
@@ -181,7 +181,7 @@ describeInChromium('drawing on a stream', () => {
     expect(await page.getByRole('form', { name: 'Zone' }).isVisible()).toBe(false);
   });
 
-  test('a line is drawn with the pointer, and its rule tells of who crosses it', async () => {
+  test('a line is drawn with the pointer, and saved with a rule for crossings', async () => {
     const page = await openYard();
     await page.getByRole('button', { name: 'Draw a line' }).click();
     await page.getByLabel('Name of the line').fill('road');
@@ -207,7 +207,7 @@ describeInChromium('drawing on a stream', () => {
     expect(await isNear(page, [80, 100], LINE_COLOUR)).toBe(true);
   });
 
-  test('a line is drawn, changed and removed with the keyboard alone', async () => {
+  test('a line is drawn, changed and removed with the keyboard only', async () => {
     const page = await openYard();
     await page.getByRole('button', { name: 'Draw a line' }).press('Enter');
     for (const key of ['Enter', 'Shift+ArrowRight', 'Enter']) await page.keyboard.press(key);
@@ -242,7 +242,7 @@ describeInChromium('drawing on a stream', () => {
     ).toBe(true);
   });
 
-  test('a zone that a filter needs stays, and the page says why', async () => {
+  test('a zone that a filter refers to can not be removed, and the page shows the reason', async () => {
     await writeFile(
       tabs.fixture.streamsFile,
       list.replace('scene:', 'scene:\n    filters: { include: [lawn] }'),

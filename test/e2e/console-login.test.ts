@@ -18,7 +18,7 @@ describeInChromium('the log-in', () => {
   });
   afterAll(() => server?.close());
 
-  test('says that a token is wrong, leads to the view that was asked for, and ends with the log-out', async () => {
+  test('reports a wrong token, leads to the requested view, and ends with a log-out', async () => {
     const page = await browser.newPage();
     onTestFinished(() => page.close());
     await page.goto(`${server.url}/#/flow`);

@@ -32,7 +32,7 @@ describeInChromium('an outage', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  test('of S3 shows while the live pictures go on, that of Kafka too, and both clear when they are over', async () => {
+  test('of S3 or Kafka is shown while live pictures continue, and disappears when it ends', async () => {
     const page = await tabs.open('#/');
     await nextFrame(page, YARD, null);
     const outages = page.locator('#outages');
@@ -73,7 +73,7 @@ describeInChromium('an outage', () => {
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
   });
 
-  test('of an S3 that hangs is said within ten seconds, and what waited for it goes on by itself', async () => {
+  test('of an S3 that hangs is shown within ten seconds, and requests that waited continue afterwards', async () => {
     const page = await tabs.open('#/search');
     await page.getByRole('status').filter({ hasText: 'all there are' }).waitFor(TELLING);
     process.kill(s3.pid, 'SIGSTOP');

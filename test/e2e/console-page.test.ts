@@ -69,7 +69,7 @@ describeInChromium('the page', () => {
     await tabs.fixture.store.put({ key: failedKey('detect', record), body, contentType: 'application/json' });
   }
 
-  test('live frames move', async () => {
+  test('live frames are updated in the grid', async () => {
     const page = await tabs.open('#/');
     for (const stream of ['gate', 'yard']) {
       const selector = `a[href="#/stream/${stream}"] canvas`;
@@ -84,17 +84,20 @@ describeInChromium('the page', () => {
   });
 
   // How soon that is, `npm run bench:console` measures: here the machine has other work.
-  test.each(VIEWS)('%s is painted before any data comes, from few and small files', async (hash) => {
-    const { files, bytes, blocking, cpuMs } = await firstPaint(tabs, hash, /\/api\//);
-    expect(blocking.toSorted()).toEqual(['style.css', 'uplot.css', 'views.css']);
-    // At most 39, 295 kB and 110 ms of processor time when this was written.
-    expect(files).toBeLessThan(45);
-    expect(bytes).toBeLessThan(350_000);
-    expect(cpuMs).toBeGreaterThan(0);
-    expect(cpuMs).toBeLessThan(400);
-  });
+  test.each(VIEWS)(
+    '%s is painted before any data arrives, within the limits of files, bytes and CPU time',
+    async (hash) => {
+      const { files, bytes, blocking, cpuMs } = await firstPaint(tabs, hash, /\/api\//);
+      expect(blocking.toSorted()).toEqual(['style.css', 'uplot.css', 'views.css']);
+      // At most 39, 295 kB and 110 ms of processor time when this was written.
+      expect(files).toBeLessThan(45);
+      expect(bytes).toBeLessThan(350_000);
+      expect(cpuMs).toBeGreaterThan(0);
+      expect(cpuMs).toBeLessThan(400);
+    },
+  );
 
-  test('the flow makes a stage that has stopped stand out', async () => {
+  test('the flow marks a stage that has stopped', async () => {
     const page = await tabs.open('#/flow');
     const annotate = page
       .getByRole('listitem')
@@ -106,7 +109,7 @@ describeInChromium('the page', () => {
     expect(await page.getByRole('link', { name: '1 failed' }).getAttribute('href')).toBe('#/failed');
   });
 
-  test('events are worked through by keys; new ones move nothing', async () => {
+  test('events are reviewed with keys, and new events do not move the list', async () => {
     const page = await tabs.open('#/events');
     await page
       .getByRole('status')
@@ -196,7 +199,7 @@ describeInChromium('the page', () => {
     await row(kept - 101).waitFor();
   });
 
-  test('a timeline shows a day past: detections, gaps, events, and the picture under the pointer', async () => {
+  test('a timeline of a past day has detections, gaps, events, and a picture under the pointer', async () => {
     const page = await tabs.open(`#/timeline?stream=dock&around=${dayAgo}`);
     await page
       .getByRole('status')
@@ -220,7 +223,7 @@ describeInChromium('the page', () => {
     await page.getByRole('heading', { name: 'Timeline of dock' }).waitFor();
   });
 
-  test('search finds, page by page, and shows what it found', async () => {
+  test('search shows its results page by page, and the picture of a result', async () => {
     const page = await tabs.open('#/search');
     await page.getByRole('status').filter({ hasText: '24 of 30 frames, back to' }).waitFor();
     await page.getByRole('button', { name: 'More' }).click();
@@ -248,7 +251,7 @@ describeInChromium('the page', () => {
     await expect.poll(() => new URL(other.url()).hash).toBe('#/search?class=cat');
   });
 
-  test('a search for what does not exist says what does', async () => {
+  test('a search for an unknown class shows the classes that exist', async () => {
     const page = await tabs.open('#/search?class=Person');
     await page
       .getByRole('status')
@@ -260,7 +263,7 @@ describeInChromium('the page', () => {
     expect(await page.locator('input:invalid').count()).toBe(0);
   });
 
-  test('arrow keys step through frames, also after a button was clicked', async () => {
+  test('arrow keys step through frames, also after a click on a button', async () => {
     const page = await tabs.open('#/stream/yard');
     await nextFrame(page, 'canvas.screen', null);
     await nextFrame(page, 'canvas.screen', await shownFrame(page, 'canvas.screen'));
@@ -273,7 +276,7 @@ describeInChromium('the page', () => {
     expect(Number.parseInt(before ?? '', 10)).toBeLessThan(Number.parseInt(paused ?? '', 10));
   });
 
-  test('the form of a zone lies under the picture, and is saved without a walk through the page', async () => {
+  test('on a phone, the form of a zone is just below the picture, and Save is at most five Tabs away', async () => {
     const page = await tabs.open('#/stream/yard', { viewport: { width: 390, height: 844 } });
     await nextFrame(page, 'canvas.screen', null);
     await page.getByRole('button', { name: 'Draw a zone' }).click();
@@ -291,7 +294,7 @@ describeInChromium('the page', () => {
     expect(tabsPressed).toBeLessThan(5);
   });
 
-  test('a failed record is listed, and put back from the keyboard', async () => {
+  test('a failed record is listed, and redriven with the keyboard', async () => {
     await putFailed();
     const page = await tabs.open('#/');
     await page.getByRole('link', { name: 'Failed 1' }).press('Enter');
@@ -306,7 +309,7 @@ describeInChromium('the page', () => {
   });
 
   test.each(VIEWS)(
-    'of %s axe finds nothing serious, and it needs no sideways scroll: 390 px, then 1280',
+    '%s has no serious axe violation, and does not scroll sideways at 390 and 1280 px',
     async (hash) => {
       if (hash === '#/failed') await putFailed();
       const page = await tabs.open(hash, { viewport: { width: 390, height: 844 }, bypassCSP: true });

@@ -92,9 +92,9 @@ const FOUND = (Object.keys(PROXIES) as ProxyName[]).map((name) => [name, find(PR
 for (const [name, path] of FOUND)
   if (!path) console.warn(`skipped: no ${name} (Debian: apt-get install ${PROXIES[name].package})`);
 
-describe.for(FOUND)('behind %s with its defaults', ([name, program]) => {
+describe.for(FOUND)('the console behind %s with its default configuration', ([name, program]) => {
   if (!program) {
-    test.skip('is not installed');
+    test.skip('is skipped because the proxy is not installed');
     return;
   }
   let server: ConsoleServer;
@@ -108,7 +108,7 @@ describe.for(FOUND)('behind %s with its defaults', ([name, program]) => {
   });
   afterAll(() => Promise.all([proxy?.stop(), server?.close()]));
 
-  test('a console without a token shows nothing, as does one with a token to who has not logged in', async () => {
+  test('shows nothing without CONSOLE_TOKEN, and with it nothing before the log-in', async () => {
     const open = await startConsole({ port: 0, host: '127.0.0.1', log, env: AWAY });
     onTestFinished(() => open.close());
     const before = await startProxy(name, program, open.url);
@@ -133,14 +133,14 @@ describe.for(FOUND)('behind %s with its defaults', ([name, program]) => {
     return { answer, cookie, headers: { ...browser, cookie: cookie.split(';')[0] ?? '' } };
   };
 
-  test('a log-in leads back under the path, with a cookie for TLS alone', async () => {
+  test('redirects under its path after the log-in, with a Secure cookie', async () => {
     const { answer, cookie } = await login();
     expect(answer.status).toBe(303);
     expect(new URL(answer.headers.get('location') ?? '', `${base}/login`).href).toBe(`${base}/`);
     expect(cookie).toContain('Path=/video; Max-Age=43200; Secure');
   });
 
-  test('live events come at once', async () => {
+  test('receives live events without delay', async () => {
     const { headers } = await login();
     const stop = new AbortController();
     const answer = await fetch(`${base}/api/live`, { headers, signal: stop.signal });
@@ -151,7 +151,7 @@ describe.for(FOUND)('behind %s with its defaults', ([name, program]) => {
     stop.abort();
   });
 
-  test('every address that the page names is there, and changes are let in', async () => {
+  test('serves each URL in the page, and accepts changes', async () => {
     const { headers } = await login();
     const html = await (await fetch(`${base}/`, { headers })).text();
     const named = [...html.matchAll(/(?:src|href)="([^#"]+)"/g)].map(([, address]) => address ?? '');

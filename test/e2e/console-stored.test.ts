@@ -33,7 +33,7 @@ describeInChromium('stored pictures on the page', () => {
   });
   afterAll(() => tabs?.close());
 
-  test('a picture that was not kept says why, wherever it would be shown', async () => {
+  test('a picture that was not stored is replaced by the reason, in each view', async () => {
     const { store } = tabs.fixture;
     const withoutPictures = {
       ...store,
@@ -65,7 +65,7 @@ describeInChromium('stored pictures on the page', () => {
     await wall.getByRole('listitem').filter({ hasText: `last frame` }).getByText(NOT_KEPT).waitFor(LONG);
   });
 
-  test('the wall asks again for a stored picture after a fault, of the frame and of its picture', async () => {
+  test('the grid requests a stored frame and its picture again after an error', async () => {
     await annotate(tabs.fixture.store, [detectedFrame('loft', 0, Date.now() - 600_000, tabs.jpeg)]);
     const asked: string[] = [];
     const faulty = async (route: Route, times: number) => {
@@ -87,7 +87,7 @@ describeInChromium('stored pictures on the page', () => {
     expect(asked.filter((path) => path.endsWith('/last'))).toHaveLength(3);
   }, 90_000);
 
-  test('a click on the timeline of a day plays its video from there, with boxes, whatever fails once', async () => {
+  test('a click on the timeline of a day plays the video from there, with boxes, also after failed requests', async () => {
     const hour = Math.floor(Date.now() / HOUR_MS) * HOUR_MS - HOUR_MS;
     // Over the end of the hour, and with a pause in the second one.
     const times = [...Array(60).keys()].map((i) => hour + HOUR_MS - 2_500 + i * 100 + (i < 50 ? 0 : 20_000));

@@ -34,7 +34,7 @@ describeInChromium('the page of a stream', () => {
     });
   }
 
-  test('the timeline counts what was seen, by class, and keeps no chart that it has replaced', async () => {
+  test('the timeline counts detections by class, and destroys the charts that it replaces', async () => {
     const page = await tabs.open(YARD);
     const timeline = page.getByRole('img', { name: /^Detections since .*person \d+/ });
     await timeline.waitFor();
@@ -59,7 +59,7 @@ describeInChromium('the page of a stream', () => {
     expect(await nodes()).toBeLessThan(before + 200);
   });
 
-  test('a box is where the detection says, and filters filter', async () => {
+  test('a box is drawn at its coordinates, and filters hide boxes', async () => {
     const page = await tabs.open(YARD);
     await nextFrame(page, 'canvas.screen', null);
     await page.getByRole('button', { name: 'Pause' }).click();
@@ -84,7 +84,7 @@ describeInChromium('the page of a stream', () => {
     expect(await rows.count()).toBe(0);
   });
 
-  test('the keyboard pauses, steps through frames and goes back to live', async () => {
+  test('keys pause, step through frames and return to live', async () => {
     const page = await tabs.open(YARD);
     await nextFrame(page, 'canvas.screen', await nextFrame(page, 'canvas.screen', null));
     await page.keyboard.press('Space');
@@ -104,7 +104,7 @@ describeInChromium('the page of a stream', () => {
     expect(await json.getAttribute('href')).toMatch(/^\/api\/streams\/yard\/frames\/\d+-\d+\.json$/);
   });
 
-  test('zones and lines are drawn where the list of streams has them, and trails where tracks came from', async () => {
+  test('zones and lines are drawn as in the list of streams, and trails as the tracks moved', async () => {
     const yard = await tabs.open(YARD);
     await nextFrame(yard, 'canvas.screen', null);
     const list = yard.getByRole('group', { name: 'Zones and lines' });
@@ -136,7 +136,7 @@ describeInChromium('the page of a stream', () => {
     expect(await isNear(path, way, trackColour('t-1'))).toBe(false);
   });
 
-  test('events are listed with the frames that prove them, as they come', async () => {
+  test('new events are added to the list, with the frames before and after each', async () => {
     const dock = unique('dock');
     const page = await tabs.open(`#/stream/${dock}`);
     await page.getByText('Nothing has happened').waitFor();
