@@ -55,7 +55,7 @@ const linesOf = () =>
     });
   });
 
-describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)', () => {
+describe.skipIf(!hasCommand('python3'))('with Python packages (needs python3)', () => {
   test("exports load in pycocotools and pyarrow, and the notebook's SQL reads the bucket", async ({
     onTestFinished,
   }) => {
@@ -123,7 +123,7 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
     );
   }, 240_000);
 
-  test("events come to Eclipse's MQTT client as to Frigate's, and to who subscribes late", async ({
+  test("Eclipse's MQTT client gets events in Frigate's format, also when it subscribes late", async ({
     onTestFinished,
   }) => {
     const broker = await startMqttBroker();
@@ -157,7 +157,7 @@ describe.skipIf(!hasCommand('python3'))('with Python from PyPI (needs python3)',
     });
   }, 240_000);
 
-  test('an archive is read by webdataset, picture by picture, and nothing else is in it', async ({
+  test('webdataset reads an archive picture by picture, and finds nothing else in it', async ({
     onTestFinished,
   }) => {
     const folder = await mkdtemp(join(tmpdir(), 'archive-'));

@@ -24,7 +24,7 @@ afterAll(async () => {
   await folder.remove();
 });
 
-test('of each stream its region, at its width', async () => {
+test('each stream is cropped to its region and scaled to its width', async () => {
   const { ingest, of } = collectingIngest();
   await ingest.run([
     { ...stream('left', clip), region: [0, 0, 0.5, 1] },
@@ -44,7 +44,7 @@ test('of each stream its region, at its width', async () => {
   expect(of('left')).toHaveLength(40);
 });
 
-test('a still scene is sent when the keep-alive is due; as soon as something moves, all is; no number is left out', async () => {
+test('a still scene is sent at the keepalive interval, motion is sent at once, and frame numbers have no gap', async () => {
   // Still for four seconds, then a bright bar passes for two.
   const luma = (x: number, _y: number, index: number) =>
     index >= 100 && Math.abs(x - (index - 100) * 6) < 20 ? 230 : 60;
@@ -60,7 +60,7 @@ test('a still scene is sent when the keep-alive is due; as soon as something mov
   expect(frames.map(({ frameNumber }) => frameNumber)).toEqual(frames.map((_, index) => index));
 });
 
-test('outside its active hours a camera is let go, and read again when they begin; the other never stops', async () => {
+test('a camera is disconnected outside of its active hours and opened again later; others are not affected', async () => {
   vi.useFakeTimers({ toFake: ['Date'], now: Date.parse('2026-07-01T08:59:00Z') });
   const { ingest, of } = collectingIngest();
   undo.push(() => ingest.stop(1000));
@@ -84,7 +84,7 @@ test('outside its active hours a camera is let go, and read again when they begi
   expect(ingest.stats.get('door')?.reconnects).toBe(0);
 });
 
-test('a file that its active hours cut in two, and that is away in between, gives each frame once, with its times', async () => {
+test('a file that is interrupted by active hours gives each frame once, with its times', async () => {
   const file = folder.path('cut.mp4');
   await copyFile(clip, file);
   vi.useFakeTimers({ toFake: ['Date'], now: Date.parse('2026-07-01T17:59:00Z') });
@@ -114,7 +114,7 @@ test('a file that its active hours cut in two, and that is away in between, give
   expect(times(of('yard'))).toEqual(times(whole.frames));
 });
 
-test('the process takes it from its variables: all at rest is healthy, and still frames are counted', async () => {
+test('ingest is healthy outside of all active hours, and counts the still frames of MOTION_THRESHOLD', async () => {
   const still = await makeVideo(folder.path('grey.mp4'), { times: evenTimes(50, 25), luma: () => 90 });
   const now = new Date();
   const hour = (offset: number) => `${String((now.getUTCHours() + offset + 24) % 24).padStart(2, '0')}:00`;

@@ -45,7 +45,7 @@ function run(collecting: Collecting, specs: Parameters<Collecting['ingest']['run
   return collecting.ingest.run(specs);
 }
 
-test('a camera that freezes without closing its connection is opened again', async () => {
+test('a camera that freezes without closing its connection is reconnected', async () => {
   const between = await proxy((await cameras()).url);
   const collecting = collectingIngest({ stallSeconds: 1 });
   void run(collecting, [stream('yard', `${between.url}/yard`)]);
@@ -82,7 +82,7 @@ test('a lost camera is replaced by its fallback URL until it is back', async () 
   expect(numbers).toEqual(numbers.map((_, index) => index));
 });
 
-test('a fallback that comes to its end does not end the camera', async () => {
+test('the end of a fallback file does not end the stream of the camera', async () => {
   const first = await cameras();
   const main = await proxy('rtsp://127.0.0.1:1');
   const collecting = collectingIngest();
@@ -93,7 +93,7 @@ test('a fallback that comes to its end does not end the camera', async () => {
   await expect.poll(stats, { timeout: 15_000 }).toMatchObject({ state: 'flowing', fallback: undefined });
 });
 
-test('a connection cut in the middle of a picture costs no broken JPEG', async () => {
+test('a connection that is cut within a picture gives no broken JPEG', async () => {
   const between = await proxy((await cameras()).url);
   const collecting = collectingIngest();
   void run(collecting, [stream('yard', `${between.url}/yard`, 25)]);
@@ -108,7 +108,7 @@ test('a connection cut in the middle of a picture costs no broken JPEG', async (
   );
 });
 
-test('a key frame that came in part is missed, also where the numbers of frames come round', async () => {
+test('a partial key frame is detected as lost, also when frame numbers wrap', async () => {
   // frame_num has four bits here: the last before a key frame has the number of the one after it.
   const luma = (x: number, y: number, index: number) =>
     40 + 60 * Math.floor(index / 18) + ((x * 7 + y * 13) % 17);
@@ -141,7 +141,7 @@ test('a key frame that came in part is missed, also where the numbers of frames 
   expect(levels.length - (changes.at(-1) ?? 0)).toBeLessThanOrEqual(18);
 });
 
-test('a key frame of which nothing came is missed, even if FFmpeg reads all packets much later', async () => {
+test('a key frame whose packets are all lost is detected, also when FFmpeg reads them much later', async () => {
   const [gop, count] = [17, 60];
   const level = (index: number) => 40 + 40 * Math.floor(index / gop);
   const luma = (x: number, y: number, index: number) => level(index) + ((x * 7 + y * 13) % 17);
@@ -181,7 +181,7 @@ test('a key frame of which nothing came is missed, even if FFmpeg reads all pack
 });
 
 test.each(['closes', 'is silent'])(
-  'a recording over RTSP is read once; at its end the server %s',
+  'a recording over RTSP is read once, when the server at its end %s',
   async (end) => {
     const recording = await loadClip(clip);
     const channel: Channel = {
@@ -207,7 +207,7 @@ test.each(['closes', 'is silent'])(
   },
 );
 
-test('a resolution that changes, and times that jump back, in the middle of a stream', async () => {
+test('a stream whose resolution changes and whose times jump back continues', async () => {
   const small = await makeVideo(folder.path('small.ts'), { times: evenTimes(50, 25) });
   const large = await makeVideo(folder.path('large.ts'), {
     times: evenTimes(50, 25),
@@ -226,7 +226,7 @@ test('a resolution that changes, and times that jump back, in the middle of a st
   for (const { jpeg, width, height } of collecting.frames) expect(jpegSize(jpeg)).toEqual({ width, height });
 });
 
-test('twenty cameras of which five are dead: fifteen flow undisturbed', async () => {
+test('five unreachable cameras do not disturb fifteen others', async () => {
   const ids = Array.from({ length: 15 }, (_, index) => `cam-${index}`);
   const alive = await cameras({ clips: Object.fromEntries(ids.map((id) => [id, clip])) });
   const silent = await proxy(alive.url);
@@ -250,7 +250,7 @@ test('twenty cameras of which five are dead: fifteen flow undisturbed', async ()
     expect(collecting.entries.some(({ extra }) => extra.stream === id && extra.error)).toBe(true);
 });
 
-test('a hundred reconnects leave no file descriptor, thread or memory behind', async () => {
+test('a hundred reconnects leak no file descriptors, threads or memory', async () => {
   const ids = Array.from({ length: 10 }, (_, index) => `cam-${index}`);
   const alive = await cameras({ clips: Object.fromEntries(ids.map((id) => [id, clip])) });
   const between = await proxy(alive.url);

@@ -39,7 +39,7 @@ test.skipIf(absent).each([
   ['UDP', ['h264 udp'], 0],
   ['UDP', ['h265 udp'], 0],
   ['UDP, one packet in a hundred lost', ['h264 udp'], 0.01],
-] as const)('over %s: %j', async (_name, ways, loss) => {
+] as const)('ingest reads a GStreamer RTSP server over %s: %j', async (_name, ways, loss) => {
   const captured = ways.map(async (way) => {
     const [codec, transport] = way.split(' ') as ['h264' | 'h265', Transport];
     const server = await startGStreamer(codec === 'h264' ? h264 : h265, codec, { loss });
@@ -86,7 +86,7 @@ test.skipIf(absent).each([
   ['h264', 'libx264', 6],
   ['h265', 'libx265', 2],
 ] as const)(
-  'of two packets in a hundred lost, no picture of %s that is published is smeared',
+  'with 2 % of packets lost, no published picture of %s is smeared',
   async (name, codec, seconds) => {
     // More than twice as long as a machine with time takes: the server's end would be a break.
     const times = evenTimes(65 * seconds, 25);
@@ -104,7 +104,7 @@ test.skipIf(absent).each([
   },
 );
 
-test.skipIf(absent)('a camera that comes back with another codec', async () => {
+test.skipIf(absent)('a camera that comes back with another codec is read', async () => {
   const [first, second] = [await startGStreamer(h264, 'h264'), await startGStreamer(h265, 'h265')];
   undo.push(first.stop, second.stop);
   const between = await startProxy(`rtsp://${first.address}`);
@@ -117,31 +117,37 @@ test.skipIf(absent)('a camera that comes back with another codec', async () => {
   expect(frames.map(({ frameNumber }) => frameNumber)).toEqual(frames.map((_, index) => index));
 });
 
-test.skipIf(absent)('a camera that refuses TCP: auto goes on over UDP, tcp says why not', async () => {
-  const server = await startGStreamer(h264, 'h264', { udpOnly: true });
-  undo.push(() => server.stop());
-  const { ingest } = await capture(server.address, '', 'auto', 1);
-  expect(ingest.stats.get('yard')?.reconnects).toBe(0);
+test.skipIf(absent)(
+  'from a camera that refuses TCP, auto reads over UDP, and tcp reports the reason',
+  async () => {
+    const server = await startGStreamer(h264, 'h264', { udpOnly: true });
+    undo.push(() => server.stop());
+    const { ingest } = await capture(server.address, '', 'auto', 1);
+    expect(ingest.stats.get('yard')?.reconnects).toBe(0);
 
-  const refused = collectingIngest();
-  undo.push(() => refused.ingest.stop(1000));
-  void refused.ingest.run([stream('yard', `rtsp://${server.address}/yard`)]);
-  await expect
-    .poll(() => refused.ingest.stats.get('yard')?.lastError, { timeout: 10_000 })
-    .toMatch(/^open: /);
-});
+    const refused = collectingIngest();
+    undo.push(() => refused.ingest.stop(1000));
+    void refused.ingest.run([stream('yard', `rtsp://${server.address}/yard`)]);
+    await expect
+      .poll(() => refused.ingest.stats.get('yard')?.lastError, { timeout: 10_000 })
+      .toMatch(/^open: /);
+  },
+);
 
-test.skipIf(absent)('Digest authentication, with a password that must be escaped', async () => {
-  const server = await startGStreamer(h264, 'h264', { user: ['admin', 'p@ss/w:rd'] });
-  undo.push(() => server.stop());
-  const { ingest } = await capture(server.address, 'admin:p%40ss%2Fw%3Ard@', 'tcp', 1);
-  await capture(server.address, 'admin:p%40ss%2Fw%3Ard@', 'http', 1);
-  expect(ingest.stats.get('yard')?.reconnects).toBe(0);
+test.skipIf(absent)(
+  'Digest authentication succeeds with a password that must be percent-encoded',
+  async () => {
+    const server = await startGStreamer(h264, 'h264', { user: ['admin', 'p@ss/w:rd'] });
+    undo.push(() => server.stop());
+    const { ingest } = await capture(server.address, 'admin:p%40ss%2Fw%3Ard@', 'tcp', 1);
+    await capture(server.address, 'admin:p%40ss%2Fw%3Ard@', 'http', 1);
+    expect(ingest.stats.get('yard')?.reconnects).toBe(0);
 
-  const refused = collectingIngest();
-  undo.push(() => refused.ingest.stop(1000));
-  void refused.ingest.run([stream('yard', `rtsp://admin:wrong@${server.address}/yard`)]);
-  await expect
-    .poll(() => refused.ingest.stats.get('yard')?.lastError)
-    .toContain('authentication failed (401)');
-});
+    const refused = collectingIngest();
+    undo.push(() => refused.ingest.stop(1000));
+    void refused.ingest.run([stream('yard', `rtsp://admin:wrong@${server.address}/yard`)]);
+    await expect
+      .poll(() => refused.ingest.stats.get('yard')?.lastError)
+      .toContain('authentication failed (401)');
+  },
+);

@@ -67,7 +67,7 @@ test.each([
   [8, 10, 8],
   [15, 10, 10],
   [40, 10, 10],
-])('MJPEG over HTTP at %i frames/s, sampled at %i: %i come', async (rate, wanted, expected) => {
+])('MJPEG over HTTP at %i frames/s, sampled at %i: %i are published', async (rate, wanted, expected) => {
   const address = await mjpegCamera(rate);
   const { ingest, frames } = run([stream('yard', `http://admin:p%40ss@${address}/video.mjpg`, wanted)]);
   // Of any three seconds: a busy machine takes and sends some pictures late.
@@ -81,7 +81,7 @@ test.each([
   expect(ingest.stats.get('yard')?.reconnects).toBe(0);
 });
 
-test('HLS', async () => {
+test('an HLS recording is read completely', async () => {
   const segment = await readFile(await makeVideo(folder.path('a.ts'), { times: evenTimes(50, 25), gop: 25 }));
   const playlist = '#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\na.ts\n#EXT-X-ENDLIST\n';
   const address = await serve(({ url }, response) => void response.end(url === '/a.ts' ? segment : playlist));
@@ -89,7 +89,7 @@ test('HLS', async () => {
   await expect.poll(() => frames.length, { timeout: 20_000 }).toBeGreaterThanOrEqual(19);
 });
 
-test('a wrong password over HTTP is said', async () => {
+test('a wrong password over HTTP is reported', async () => {
   const address = await mjpegCamera(10);
   const { ingest } = run([stream('yard', `http://admin:secret@${address}/video.mjpg`)]);
   const error = () => ingest.stats.get('yard')?.lastError;
@@ -119,7 +119,7 @@ test.each([
   expect((frames.at(-1)?.capturedAt ?? 0) - (frames[0]?.capturedAt ?? 0)).toBe(1_960);
 });
 
-test('live HLS: a segment arrives at once, its pictures are as far apart as they were taken', async () => {
+test('live HLS: capture times are evenly spaced, although each segment arrives at once', async () => {
   const segments = await Promise.all(
     [0, 1, 2, 3, 4, 5].map(async (index) => {
       const times = evenTimes(25, 25).map((time) => time + index);
@@ -152,7 +152,7 @@ test('live HLS: a segment arrives at once, its pictures are as far apart as they
   expect(Math.abs(late(times))).toBeLessThan(200 + 2 * late(ticks));
 });
 
-test('HLS with dates, through TLS: frames have them, over a gap too, and it ends', async () => {
+test('HLS with dates over TLS: frames have these dates, also after a gap, and the stream ends', async () => {
   const segment = await readFile(await makeVideo(folder.path('d.ts'), { times: evenTimes(25, 25), gop: 5 }));
   const { server } = await makeCertificate(folder.path(''));
   const tls = { cert: server, key: server };
@@ -174,7 +174,7 @@ test('HLS with dates, through TLS: frames have them, over a gap too, and it ends
   expect(frames.filter(({ streamId }) => streamId === 'plain')).toHaveLength(25);
 });
 
-test('a packager that counts dates from 1970 does not say when frames were captured: they have the time of reading', async () => {
+test('HLS dates near 1970 are not used, and frames have the time of arrival', async () => {
   const segment = await readFile(await makeVideo(folder.path('e.ts'), { times: evenTimes(25, 25), gop: 25 }));
   const address = await serve(({ url }, response) => {
     const list =
@@ -192,7 +192,7 @@ test('a packager that counts dates from 1970 does not say when frames were captu
   expect(later).toHaveLength(24);
 });
 
-test('live HLS with dates: frames have them, also those of half a minute ago', async () => {
+test('live HLS with dates: frames have these dates, also when they are half a minute old', async () => {
   const segment = await readFile(await makeVideo(folder.path('l.ts'), { times: evenTimes(25, 25), gop: 25 }));
   const began = Date.now() - 30_000;
   const address = await serve(({ url }, response) => {
@@ -217,7 +217,7 @@ test.each([
   ['503 Service Unavailable', /it was answered 503 Service Unavailable/],
   ['404 Not Found', /no such stream on the camera \(404\)/],
   ['302 Found', /it was answered 302 Found: its redirects lead to no video/],
-])('a server that answers %s: it is said', async (status, said) => {
+])('a server that responds with %s is reported with its status', async (status, said) => {
   const [code = '', ...words] = status.split(' ');
   const address = await serve(
     (_request, response) => void response.writeHead(Number(code), words.join(' ')).end(),
@@ -253,7 +253,7 @@ const WAYS = {
   'no boundary at all': ['application/octet-stream', '', ''],
 } as const;
 
-test(`MJPEG over HTTP, with ${Object.keys(WAYS).join(', ')}`, async () => {
+test(`MJPEG over HTTP is read with ${Object.keys(WAYS).join(', ')}`, async () => {
   const jpegs = await Promise.all([60, 120, 180].map(still));
   const cameras = Object.entries(WAYS).map(async ([name, [type, before, after]]) => {
     const address = await serve((_request, response) => {
@@ -274,7 +274,7 @@ test(`MJPEG over HTTP, with ${Object.keys(WAYS).join(', ')}`, async () => {
   await Promise.all(cameras);
 });
 
-test('a snapshot is asked for again and again, with Digest by SHA-256, and fetched only where it is new', async () => {
+test('snapshots are requested repeatedly, with Digest by SHA-256, and downloaded only when they are new', async () => {
   const jpegs = await Promise.all([60, 120, 180].map(still));
   const statuses: number[] = [];
   let asked = 0;
@@ -301,7 +301,7 @@ test('a snapshot is asked for again and again, with Digest by SHA-256, and fetch
   expect(ingest.stats.get('yard')).toMatchObject({ reconnects: 0, state: 'flowing' });
 });
 
-test('a snapshot by another name than JPEG, to a user whose name is not English', async () => {
+test('a snapshot with a content type other than image/jpeg is read, by a user whose name is not ASCII', async () => {
   const jpeg = await plain();
   const address = await serve(({ headers: { authorization = '' } }, response) => {
     const name = /username="(.*?)"/.exec(Buffer.from(authorization, 'latin1').toString())?.[1];
@@ -312,7 +312,7 @@ test('a snapshot by another name than JPEG, to a user whose name is not English'
   await expect.poll(() => frames.length, { timeout: 10_000 }).toBeGreaterThan(1);
 });
 
-test('a snapshot that fails, or is over our limits, is said, and asked for again', async () => {
+test('a snapshot that fails or exceeds the limits is reported, and requested again', async () => {
   let asked = 0;
   const good = await still(90);
   const huge = Buffer.concat([good.subarray(0, 2), Buffer.alloc(9_000_000, Buffer.from('fffe7fff', 'hex'))]);
@@ -331,7 +331,7 @@ test('a snapshot that fails, or is over our limits, is said, and asked for again
   expect(ingest.stats.get('yard')?.reconnects).toBeGreaterThan(1);
 });
 
-test.each(['127.0.0.1', '@239.255.42.42'])('MPEG-TS over UDP, sent to %s', async (host) => {
+test.each(['127.0.0.1', '@239.255.42.42'])('MPEG-TS over UDP to %s is read', async (host) => {
   const path = await makeVideo(folder.path('udp.ts'), { times: evenTimes(100, 25), gop: 12 });
   const bytes = await readFile(path);
   const socket = createSocket('udp4').bind(0, '127.0.0.1');

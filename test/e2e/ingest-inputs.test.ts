@@ -170,46 +170,52 @@ async function run(path: string, options: Case['options'] = {}) {
   return collecting;
 }
 
-test.skipIf(absent).each(Object.entries(cases))('%s: as ffmpeg shows it', async (_name, one) => {
-  if (!made.has('h264.mp4')) file('h264.mp4', cases['limited 4:2:0']?.make ?? '');
-  if (!made.has('cover.jpg')) file('cover.jpg', `${SMALL} -frames:v 1`);
-  const path = file(one.name, one.make);
-  const { frames, ingest } = await run(path, one.options);
-  expect(frames).toHaveLength(one.pictures ?? PICTURES);
-  expect(ingest.stats.get('yard')).toMatchObject({ dropped: 0, state: 'ended' });
-  const [width, height] = one.size;
-  for (const frame of frames) expect(jpegSize(frame.jpeg)).toEqual({ width, height });
-  const times = frames.map(({ capturedAt }) => capturedAt - (frames[0]?.capturedAt ?? 0));
-  expect(times).toEqual(times.map((_time, index) => index * 40));
-  if (one.name === 'two.ts') return;
-  const source = one.name.startsWith('cover') ? folder.path('h264.mp4') : path;
-  const expected = decoded(source, width, height, one.shown ?? 'null');
-  for (const [index, { jpeg }] of frames.entries()) {
-    const difference = await psnr(jpeg, expected[index] ?? Buffer.alloc(0));
-    expect(difference, `picture ${index}, dB`).toBeGreaterThan(one.least ?? 32);
-  }
-});
+test.skipIf(absent).each(Object.entries(cases))(
+  "%s: the JPEG equals FFmpeg's own picture",
+  async (_name, one) => {
+    if (!made.has('h264.mp4')) file('h264.mp4', cases['limited 4:2:0']?.make ?? '');
+    if (!made.has('cover.jpg')) file('cover.jpg', `${SMALL} -frames:v 1`);
+    const path = file(one.name, one.make);
+    const { frames, ingest } = await run(path, one.options);
+    expect(frames).toHaveLength(one.pictures ?? PICTURES);
+    expect(ingest.stats.get('yard')).toMatchObject({ dropped: 0, state: 'ended' });
+    const [width, height] = one.size;
+    for (const frame of frames) expect(jpegSize(frame.jpeg)).toEqual({ width, height });
+    const times = frames.map(({ capturedAt }) => capturedAt - (frames[0]?.capturedAt ?? 0));
+    expect(times).toEqual(times.map((_time, index) => index * 40));
+    if (one.name === 'two.ts') return;
+    const source = one.name.startsWith('cover') ? folder.path('h264.mp4') : path;
+    const expected = decoded(source, width, height, one.shown ?? 'null');
+    for (const [index, { jpeg }] of frames.entries()) {
+      const difference = await psnr(jpeg, expected[index] ?? Buffer.alloc(0));
+      expect(difference, `picture ${index}, dB`).toBeGreaterThan(one.least ?? 32);
+    }
+  },
+);
 
-test.skipIf(absent)('interlaced pictures show no comb, unless they are wanted so', async () => {
-  const moving = '-f lavfi -i testsrc2=size=320x240:rate=50:duration=0.4,gblur=sigma=2';
-  const whole = file('whole.mkv', `${moving} -c:v ffv1 -pix_fmt yuv420p`);
-  const woven = '-vf tinterlace=interleave_top,setfield=tff';
-  const path = file(
-    'interlaced.mp4',
-    `-i {whole.mkv} ${woven} ${X264} -pix_fmt yuv420p -flags +ilme+ildct -x264opts tff=1`,
-  );
-  const shown = decoded(whole, 320, 240, "select='not(mod(n,2))'");
-  const [plain, left] = [await run(path), await run(path, { deinterlace: false })];
-  const middle = PICTURES / 2;
-  const [better, worse] = await Promise.all(
-    [plain, left].map(({ frames }) =>
-      psnr(frames[middle]?.jpeg ?? Buffer.alloc(0), shown[middle] ?? Buffer.alloc(0)),
-    ),
-  );
-  expect(better).toBeGreaterThan((worse ?? 0) + 2);
-});
+test.skipIf(absent)(
+  'interlaced pictures are deinterlaced, unless the stream keeps them interlaced',
+  async () => {
+    const moving = '-f lavfi -i testsrc2=size=320x240:rate=50:duration=0.4,gblur=sigma=2';
+    const whole = file('whole.mkv', `${moving} -c:v ffv1 -pix_fmt yuv420p`);
+    const woven = '-vf tinterlace=interleave_top,setfield=tff';
+    const path = file(
+      'interlaced.mp4',
+      `-i {whole.mkv} ${woven} ${X264} -pix_fmt yuv420p -flags +ilme+ildct -x264opts tff=1`,
+    );
+    const shown = decoded(whole, 320, 240, "select='not(mod(n,2))'");
+    const [plain, left] = [await run(path), await run(path, { deinterlace: false })];
+    const middle = PICTURES / 2;
+    const [better, worse] = await Promise.all(
+      [plain, left].map(({ frames }) =>
+        psnr(frames[middle]?.jpeg ?? Buffer.alloc(0), shown[middle] ?? Buffer.alloc(0)),
+      ),
+    );
+    expect(better).toBeGreaterThan((worse ?? 0) + 2);
+  },
+);
 
-test('a file without a picture is an error by name, and the end of its stream', async () => {
+test('a file without a picture is an error that names it, and ends its stream', async () => {
   const text = folder.path('notes.mp4');
   await writeFile(text, 'nothing to see\n'.repeat(1000));
   const empty = folder.path('empty.h264');

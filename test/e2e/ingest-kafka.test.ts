@@ -80,7 +80,7 @@ async function readFrames(topic: string): Promise<{ frames: Frame[]; partitions:
 const numbersOf = (frames: Frame[], id: string) =>
   frames.filter(({ streamId }) => streamId === id).map(({ frameNumber }) => frameNumber);
 
-test('exactly MAX_FRAMES frames of two cameras lie in Kafka, each stream in order on one partition, and it exits 0', async () => {
+test('ingest publishes exactly MAX_FRAMES frames, each camera in order on one partition, and exits with 0', async () => {
   const topic = await createTopic('limited', 4);
   const streams = ['yard', 'door'].map((id) => ({ id, url: `${cameras.url}/${id}` }));
   const ingest = start(topic, streams, { MAX_FRAMES: '41' });
@@ -95,7 +95,7 @@ test('exactly MAX_FRAMES frames of two cameras lie in Kafka, each stream in orde
   for (const { jpeg, width, height } of frames) expect(jpegSize(jpeg)).toEqual({ width, height });
 });
 
-test('a missing topic is named, and published to once it is there; health and metrics tell; SIGTERM ends it in order', async () => {
+test('a missing topic is reported and used once it exists, in health and metrics, too; SIGTERM ends ingest', async () => {
   const topic = unique('late');
   const ingest = start(topic, [{ id: 'yard', url: `${cameras.url}/yard` }]);
   const { url } = await ingest.ready;
@@ -127,7 +127,7 @@ test('a missing topic is named, and published to once it is there; health and me
   expect((await readFrames(topic)).frames).toHaveLength(acknowledged);
 });
 
-test('a stream is thinned to its minimum while no consumer reads, and no more once one keeps up', async () => {
+test('a stream is thinned to its minimum while no consumer reads, and not after one keeps up', async () => {
   const [topic, seen] = [await createTopic('thin'), await createTopic('seen')];
   const groupId = unique('thin');
   const ingest = start(topic, [{ id: 'yard', url: `${cameras.url}/yard`, frame_rate: 25 }], {
@@ -158,7 +158,7 @@ test('a stream is thinned to its minimum while no consumer reads, and no more on
   expect(ingest.output()).toMatch(/"FramesThinned":[1-9]/);
 });
 
-test('a file is published whole, as fast as it goes, by the command of the former producer', async () => {
+test("the former producer's options publish a file completely and as fast as possible", async () => {
   const topic = await createTopic('file');
   const main = join(import.meta.dirname, '../../ingest-host/src/producer.ts');
   const options = ['--rtsp-url', clip, '--kafka-bootstrap', server.bootstrap, '--kafka-topic', topic];

@@ -17,7 +17,7 @@ afterAll(() => folder.remove());
 const stateOf = (collecting: ReturnType<typeof collectingIngest>, id = 'yard') =>
   collecting.ingest.stats.get(id);
 
-test('a recording’s frames have the time that its name says, and its options reach FFmpeg', async () => {
+test("frames of a recording have the time in its file name, and FFmpeg gets the stream's options", async () => {
   const path = folder.path('yard_2025-11-25T07-00-05Z.mjpeg');
   await makeVideo(path, { times: evenTimes(20, 25), codec: 'mjpeg' });
   const collecting = collectingIngest();
@@ -28,7 +28,7 @@ test('a recording’s frames have the time that its name says, and its options r
   );
 });
 
-test('more recordings than are read at once, and some that are not there, are all read', async () => {
+test('thirty files are all read beside thirty missing ones, a few at a time', async () => {
   const path = await makeVideo(folder.path('clip.mp4'), { times: evenTimes(10, 10) });
   const ids = Array.from({ length: 30 }, (_, index) => `file-${index}`);
   const absent = ids.map((id) => stream(`no-${id}`, folder.path('absent.mp4')));
@@ -40,7 +40,7 @@ test('more recordings than are read at once, and some that are not there, are al
     .toBe(ids.length);
 });
 
-test('where no device decodes, the CPU does, and it is said', async () => {
+test("without a decoding device the CPU decodes, and the stream's state has the reasons", async () => {
   const path = await makeVideo(folder.path('device.mp4'), { times: evenTimes(10, 10) });
   const collecting = collectingIngest();
   await collecting.ingest.run([{ ...stream('yard', path), hwaccel: 'auto' }]);
@@ -66,7 +66,7 @@ async function watch(url: string, transport: string, count: number, onPacket = (
   return { isVideo: video?.codecpar.codecType === AVMEDIA_TYPE_VIDEO, packets };
 }
 
-test('who watches gets the camera’s own packets, and the camera has one client', async () => {
+test("a viewer gets the camera's own packets, and the camera serves only one client", async () => {
   const path = await makeVideo(folder.path('loop.mp4'), { times: evenTimes(50, 25), bFrames: 2 });
   const camera = await startCameras({ clips: { yard: path }, maxClients: 1 });
   const between = await startProxy(camera.url);

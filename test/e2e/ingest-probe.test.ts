@@ -55,7 +55,7 @@ async function probe(...args: string[]) {
   return { code, output: stdout + stderr };
 }
 
-test('a camera with Digest authentication, over tcp, udp and auto: what it is, and a picture of it', async () => {
+test('npm run probe prints facts of a camera with Digest authentication, over tcp, udp and auto, and a picture', async () => {
   const probes = ['tcp', 'udp', 'auto'].map(async (transport) => {
     const jpeg = folder.path(`${transport}.jpg`);
     const options = ['--json', '--seconds', '3', '--transport', transport, '--jpeg', jpeg];
@@ -84,7 +84,7 @@ test('a camera with Digest authentication, over tcp, udp and auto: what it is, a
   await Promise.all(probes);
 });
 
-test('a file, as a person reads it', async () => {
+test('npm run probe prints the facts of a file as text', async () => {
   const { code, output } = await probe(clip, '--jpeg', folder.path('file.jpg'));
   expect(code).toBe(0);
   const lines = [
@@ -117,7 +117,7 @@ test.each([
   ['an RTSP URL of a web server', () => `rtsp://admin:secret@${addressOf(web)}/x`, ''],
   ['a file that is not there', () => folder.path('absent.mp4'), 'No such file or directory'],
   ['no URL', () => '', 'no URL'],
-])('%s is said in one line, exit 1', async (_name, url, message) => {
+])('npm run probe with %s prints one line, and exits with 1', async (_name, url, message) => {
   const { code, output } = await probe(url(), '--timeout', '1');
   expect(code).toBe(1);
   expect(output).toContain(message);
@@ -125,7 +125,7 @@ test.each([
   expect(output).not.toMatch(/secret|p%40ss/);
 });
 
-test('a file that is no video, and a picture that can not be written, are said by name', async () => {
+test('npm run probe names a file that is not a video, and a JPEG that can not be written', async () => {
   const notes = folder.path('notes.dat');
   await writeFile(notes, 'nothing to see\n'.repeat(1000));
   expect(await probe(notes)).toEqual({

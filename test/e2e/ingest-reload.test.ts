@@ -21,7 +21,7 @@ afterAll(async () => {
   await folder.remove();
 });
 
-test('a reload touches only the streams that changed; their numbers go on', async () => {
+test('a reload restarts only the streams that changed, and frame numbers continue', async () => {
   const collecting = collectingIngest();
   const { ingest, of } = collecting;
   undo.push(() => ingest.stop(1000));
@@ -57,7 +57,7 @@ test('a reload touches only the streams that changed; their numbers go on', asyn
   await ended;
 });
 
-test('the process reads its file again when it changes, or on SIGHUP; a wrong file changes nothing', async () => {
+test('ingest reloads its streams file on a change and on SIGHUP, and an invalid file changes nothing', async () => {
   const file = folder.path('streams.yaml');
   const line = (id: string) => `- {id: ${id}, url: "${cameras.url}/${id}"}\n`;
   await writeFile(file, line('yard'));
@@ -104,7 +104,7 @@ test('the process reads its file again when it changes, or on SIGHUP; a wrong fi
   expect(await ingest.stop()).toBe(0);
 });
 
-test('where STREAMS counts, STREAMS_FILE is not watched, and SIGHUP ends nothing', async () => {
+test('with STREAMS set, STREAMS_FILE is not watched, and SIGHUP does not end ingest', async () => {
   const file = folder.path('unused.yaml');
   await writeFile(file, '- {id: door, url: nowhere}\n');
   const ingest = startIngestProcess({

@@ -63,7 +63,7 @@ async function publish(): Promise<void> {
   }
 }
 
-test('RTMP, from a server that a camera publishes to', async () => {
+test('RTMP from a server that a camera publishes to is read', async () => {
   const published = publish();
   const collecting = collectingIngest();
   void collecting.ingest.run([stream('yard', url)]);

@@ -39,7 +39,7 @@ function run(transport: 'tcp' | 'udp', stallSeconds = 5) {
 
 // UDP is asked for in vain: in the open, it would defeat the TLS.
 test.each(['tcp', 'udp'] as const)(
-  'rtsps with a certificate that nobody vouches for, a password, and transport %s',
+  'rtsps with a self-signed certificate and a password is read with transport %s',
   async (transport) => {
     const { frames, ingest } = run(transport);
     await expect.poll(() => frames.length, { timeout: 10_000 }).toBeGreaterThan(10);
@@ -49,7 +49,7 @@ test.each(['tcp', 'udp'] as const)(
   },
 );
 
-test('a camera that freezes within TLS, or is cut off, is opened again', async () => {
+test('a camera over TLS that freezes or is cut off is reconnected', async () => {
   const { frames, ingest } = run('tcp', 1);
   for (const fault of [() => secure.freeze(), () => secure.cut()]) {
     const before = frames.length;
@@ -59,7 +59,7 @@ test('a camera that freezes within TLS, or is cut off, is opened again', async (
   await expect.poll(() => ingest.stats.get('yard')?.reconnects, { timeout: 10_000 }).toBe(2);
 });
 
-test('a port that speaks no TLS is an error in time', async () => {
+test('a port that does not respond to TLS is an error after the timeout', async () => {
   const sockets: Socket[] = [];
   const silent = createServer((socket) => void sockets.push(socket)).listen(0, '127.0.0.1');
   await once(silent, 'listening');

@@ -43,7 +43,7 @@ async function send(url: string): Promise<void> {
   await output.closep();
 }
 
-test('SRT, with a passphrase', async () => {
+test('SRT with a passphrase is read', async () => {
   const url = `srt://127.0.0.1:${await freeUdpPort()}?passphrase=not-to-be-seen`;
   const sent = send(url);
   const collecting = collectingIngest();

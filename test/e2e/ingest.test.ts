@@ -39,7 +39,7 @@ function expectContiguous(frames: Frame[]): void {
 const captured = (collecting: Collecting, id: string) =>
   expect.poll(() => collecting.of(id).length, { timeout: 20_000 });
 
-test('two cameras, sampled evenly, numbered without a gap, JPEGs of the right size', async () => {
+test("two cameras are sampled evenly, frames are numbered without a gap, and JPEGs have the camera's size", async () => {
   const { url } = await cameras();
   const collecting = collectingIngest();
   void run(collecting, [stream('yard', `${url}/yard`), stream('door', `${url}/door`, 5)]);
@@ -59,7 +59,7 @@ test('two cameras, sampled evenly, numbered without a gap, JPEGs of the right si
   expect(new Set(collecting.frames.map(({ session }) => session)).size).toBe(1);
 });
 
-test("capture time is the camera's own, from its sender reports: pictures are evenly spaced to the millisecond", async () => {
+test("capture times come from the camera's RTCP sender reports, and are evenly spaced to the millisecond", async () => {
   const { url } = await cameras();
   const collecting = collectingIngest();
   void run(collecting, [stream('yard', `${url}/yard`, 25)]);
@@ -70,7 +70,7 @@ test("capture time is the camera's own, from its sender reports: pictures are ev
   expect(Math.max(...steps)).toBeLessThanOrEqual(41);
 });
 
-test('a camera that goes away and comes back flows again within 5 s; the other never stops', async () => {
+test('a camera that disconnects and returns is read again within 5 s, and another camera is not affected', async () => {
   const away = await cameras({ clips: { yard: clip } });
   const other = await cameras({ clips: { door: clip } });
   const collecting = collectingIngest({ stallSeconds: 2 });
@@ -94,7 +94,7 @@ test('a camera that goes away and comes back flows again within 5 s; the other n
   expect(collecting.ingest.stats.get('door')?.reconnects).toBe(0);
 });
 
-test('a file is read whole, at full speed, nothing dropped, and the run ends', async () => {
+test('a file is read completely, at full speed, without drops, and then the run ends', async () => {
   const collecting = collectingIngest({}, () => new Promise((resolve) => setTimeout(resolve, 20)));
   await run(collecting, [stream('yard', clip, 25), stream('door', `file://${clip}`, 10)]);
   expect(collecting.of('yard')).toHaveLength(100);
@@ -108,7 +108,7 @@ test('a file is read whole, at full speed, nothing dropped, and the run ends', a
   });
 });
 
-test('a pipeline that is full for longer than a stall: the file waits, and is not read again', async () => {
+test('a file waits while the pipeline is full for longer than the stall time, and is not read again', async () => {
   let sends = 0;
   const collecting = collectingIngest({ stallSeconds: 0.3 }, async () => {
     sends += 1;
@@ -120,7 +120,7 @@ test('a pipeline that is full for longer than a stall: the file waits, and is no
   expect(collecting.entries.filter(({ level }) => level === 'warn')).toEqual([]);
 });
 
-test('a looping file plays in real time, over its end', async () => {
+test('a looping file plays in real time, also across its end', async () => {
   const short = await makeVideo(folder.path('short.mp4'), { times: evenTimes(25, 25) });
   const collecting = collectingIngest();
   void run(collecting, [stream('yard', `${short}?loop`, 25)]);
@@ -133,7 +133,7 @@ test('a looping file plays in real time, over its end', async () => {
   expectContiguous(collecting.of('yard'));
 });
 
-test('MAX_FRAMES: exactly so many over all streams, then the run ends', async () => {
+test('MAX_FRAMES ends the run after exactly this number of frames of all streams', async () => {
   const { url } = await cameras();
   const collecting = collectingIngest({ maxFrames: 17 });
   await run(collecting, [stream('yard', `${url}/yard`), stream('door', `${url}/door`)]);
@@ -141,7 +141,7 @@ test('MAX_FRAMES: exactly so many over all streams, then the run ends', async ()
   expect([collecting.of('yard').length > 4, collecting.of('door').length > 4]).toEqual([true, true]);
 });
 
-test('a wrong password is said clearly, tried again slowly, and shown nowhere', async () => {
+test('a wrong password is reported, retried slowly, and never logged', async () => {
   const { url } = await cameras({ user: 'admin:p@ss' });
   const collecting = collectingIngest();
   const address = (password: string) => `${url.replace('//', `//admin:${password}@`)}/yard`;
@@ -153,7 +153,7 @@ test('a wrong password is said clearly, tried again slowly, and shown nowhere', 
   expect(JSON.stringify([collecting.entries, stats])).not.toContain('secret');
 });
 
-test('Kafka away: the newest seconds are kept, and gaps in the numbers are the counted drops', async () => {
+test('while Kafka is unreachable the newest seconds are kept, and gaps in the numbers equal the counted drops', async () => {
   const { url } = await cameras();
   let away = false;
   const collecting = collectingIngest({ bufferSeconds: 1 }, async () => {

@@ -58,20 +58,23 @@ const credentials = {
   AWS_REGION: 'eu-west-3',
 };
 
-test('tls: writes and reads where NODE_EXTRA_CA_CERTS names the CA', async () => {
+test('tls: a client whose NODE_EXTRA_CA_CERTS names the CA writes and reads', async () => {
   const { code, output } = await client(tls, 'tls', trusting());
   expect(output).toContain('read yard: hello');
   expect(code).toBe(0);
 });
 
-test.each(['tls', 'iam'])('%s: a broker that nobody vouches for is refused, by name', async (auth) => {
-  const { code, output } = await client(auth === 'tls' ? tls : sasl, auth, credentials);
-  expect(code).toBe(1);
-  expect(output).toMatch(/failed: Connection error: .*self-signed certificate/);
-  expect(output).toContain(`"broker":"${auth === 'tls' ? tls : sasl}"`);
-});
+test.each(['tls', 'iam'])(
+  '%s: a broker with an untrusted certificate is rejected, and the error names the broker',
+  async (auth) => {
+    const { code, output } = await client(auth === 'tls' ? tls : sasl, auth, credentials);
+    expect(code).toBe(1);
+    expect(output).toMatch(/failed: Connection error: .*self-signed certificate/);
+    expect(output).toContain(`"broker":"${auth === 'tls' ? tls : sasl}"`);
+  },
+);
 
-test('iam: what the broker says of the token is said at once, without the token or the secret', async () => {
+test("iam: a token that the broker rejects is an error with the broker's reason, without token or secret", async () => {
   const { code, output } = await client(sasl, 'iam', { ...trusting(), ...credentials });
   expect(output).toContain(`failed: KAFKA_AUTH=iam, broker ${sasl}: refused: {"status":"invalid_token"}`);
   expect(code).toBe(1);
@@ -89,13 +92,13 @@ async function adminWith(token: string) {
   return kafka.admin();
 }
 
-test('iam: a client that is refused hears why each time it tries', async () => {
+test('iam: a client whose token is rejected gets the reason at each attempt', async () => {
   const admin = await adminWith('nonsense');
   for (const _attempt of [1, 2]) await expect(admin.connect()).rejects.toThrow(/: refused: .*invalid_token/);
   await admin.disconnect();
 });
 
-test('iam: with a token that the broker takes, it serves', async () => {
+test('iam: a client with a token that the broker accepts can send requests', async () => {
   const encode = (part: object) => Buffer.from(JSON.stringify(part)).toString('base64url');
   const now = Date.now() / 1000;
   const claims = { sub: 'test', iat: now - 1, exp: now + 60 };

@@ -56,7 +56,7 @@ async function listed(bucket = BUCKET): Promise<string[]> {
   return found.sort();
 }
 
-describe('a web page', () => {
+describe('a web page in a browser', () => {
   /** A request as a browser makes it for a page: no key, no leave of a preflight. */
   async function fromPage(path: string, method: string, headers: Record<string, string>, body = '') {
     const asked = request(new URL(path, s3.url), { method, headers });
@@ -70,7 +70,7 @@ describe('a web page', () => {
   it.each([
     ['a form', { origin: 'http://evil.example', 'content-type': 'text/plain' }],
     ['a name that points here', { host: 'evil.example', origin: 'http://evil.example' }],
-  ])('deletes nothing by %s, and reads nothing', async (_, headers) => {
+  ])('can not delete or read objects of the local store by %s', async (_, headers) => {
     onTestFinished(() => rm(on('annotated/kept'), { force: true }));
     await client.send(new PutObjectCommand({ Bucket: BUCKET, Key: 'annotated/kept', Body: 'kept' }));
     expect([400, 403]).toContain((await fromPage(`/${BUCKET}?delete`, 'POST', headers, form)).statusCode);
@@ -79,7 +79,7 @@ describe('a web page', () => {
     expect((await fromPage(`/${BUCKET}/annotated/kept`, 'GET', headers)).statusCode).toBe(403);
   });
 
-  it('is not let by a preflight, nor by credentials that everybody knows', async () => {
+  it('gets no access by a preflight request, nor with well-known credentials', async () => {
     const asks = { origin: 'http://evil.example', 'access-control-request-method': 'PUT' };
     const { headers } = await fromPage(`/${BUCKET}/x`, 'OPTIONS', asks);
     expect(headers['access-control-allow-origin']).toBeUndefined();
@@ -89,7 +89,7 @@ describe('a web page', () => {
   });
 });
 
-it('writes an object over the version that was read, and over no other', async () => {
+it('a conditional write replaces only the version that was read', async () => {
   Object.assign(process.env, s3.credentials);
   const settings = { S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3.url };
   const store = createStore(settings);
@@ -104,7 +104,7 @@ it('writes an object over the version that was read, and over no other', async (
   expect(await readFile(on(key), 'utf8')).toBe('3');
 });
 
-it('the credentials are made once, and are for their owner alone', async () => {
+it('credentials of the local store are created once, and only their owner may read them', async () => {
   expect(await localCredentials(folder)).toEqual(s3.credentials);
   for (const file of ['credentials', 's3proxy/s3proxy.properties']) {
     expect((await stat(join(folder, file))).mode & 0o777).toBe(0o600);
@@ -117,7 +117,7 @@ it('the credentials are made once, and are for their owner alone', async () => {
   await rm(other, { recursive: true });
 });
 
-it('a merge into an object keeps the lines of other writers', async () => {
+it('a merge into an object keeps lines that other writers added', async () => {
   const settings = { S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3.url };
   Object.assign(process.env, s3.credentials);
   const store = createStore(settings);
@@ -132,8 +132,8 @@ it('a merge into an object keeps the lines of other writers', async () => {
   expect(text.trim().split('\n').toSorted()).toEqual(lines);
 });
 
-describe(`${OBJECTS} objects`, () => {
-  it('are all listed, with a foreign file among them, and in a copy by cp -r', async () => {
+describe(`${OBJECTS} objects in the local store`, () => {
+  it('are all listed beside a foreign file, also after a copy by cp -r', async () => {
     onTestFinished(() => rm(on('annotated/.DS_Store'), { force: true }));
     await writeFile(on('annotated/.DS_Store'), 'foreign');
     // As cp does without -a, and as many an archive does: without extended attributes.
@@ -143,7 +143,7 @@ describe(`${OBJECTS} objects`, () => {
     expect(await listed('copy')).toEqual(expected);
   });
 
-  it('are all listed while they are written again and others are added', async () => {
+  it('are all listed while objects are overwritten and added', async () => {
     let isListed = false;
     let written = 0;
     const write = async (first: number) => {
@@ -179,7 +179,7 @@ describe(`${OBJECTS} objects`, () => {
     promisify(execFile)(command, args, { env: environment(), maxBuffer: 64e6 });
 
   it.skipIf(!hasCommand('python3'))(
-    'are all there for boto3, aws s3 ls and aws s3 sync (needs Python)',
+    'are all listed by boto3, aws s3 ls and aws s3 sync (needs Python)',
     async () => {
       const python = await peerPython(AWS_TOOLS);
       const script = `import boto3, sys; s3 = boto3.client('s3')
@@ -208,14 +208,14 @@ for line in sys.argv[1:]:
     240_000,
   );
 
-  it.skipIf(!hasCommand('rclone'))('are all there for rclone (needs rclone)', async () => {
+  it.skipIf(!hasCommand('rclone'))('are all listed by rclone (needs rclone)', async () => {
     const remote = `:s3,provider=Other,env_auth=true,region=us-east-1,endpoint='${s3.url}':${BUCKET}`;
     const { stdout } = await run('rclone', ['lsf', '--recursive', '--files-only', remote]);
     expect(stdout.trim().split('\n')).toHaveLength(OBJECTS);
   });
 });
 
-it('Kafka takes nothing that a form of a web page can send', async () => {
+it("Kafka closes the connection of a web page's form, and creates no topic", async () => {
   const before = await topics();
   const asked = request(`http://${inject('kafka')}/`, {
     method: 'POST',
