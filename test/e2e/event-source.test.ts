@@ -20,7 +20,7 @@ async function newTopic(partitions: number, error: (message: string, extra: obje
   return { topic, groupId, bootstrap, kafka, admin, producer, close };
 }
 
-test('records that Kafka deletes before they are read are reported with their number, and the rest is read', async ({
+test('records that Kafka deletes before they are read are counted in an error, and later records are read', async ({
   onTestFinished,
 }) => {
   const told: object[] = [];

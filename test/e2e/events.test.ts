@@ -133,7 +133,7 @@ const told = (events: SceneEvent[]) => events.map(({ rule, at }) => `${rule} ${(
 const done = (stage: 'detect' | 'annotate' | 'notify', topic: string) =>
   vi.waitFor(async () => expect(await rig.lag(stage, topic)).toBe(0), { timeout: 40_000, interval: 100 });
 
-test('a scripted scene gives each event once: on the topic, with proving frames in S3, and at the webhook', async () => {
+test('a scripted scene gives each event once: on the topic, with frames in S3, and at the webhook', async () => {
   const { topics, env } = await setUp();
   await publish(topics.frames, 0, COUNT);
   await rig.run('detect', topics.frames, [], env);
@@ -151,7 +151,7 @@ test('a scripted scene gives each event once: on the topic, with proving frames 
   );
 });
 
-test('batches that are all delivered twice add nothing', async () => {
+test('batches that are all delivered twice give no additional events', async () => {
   const { topics, env } = await setUp();
   await publish(topics.frames, 0, COUNT);
   await rig.run('detect', topics.frames, ['--handler', 'test/e2e/delivered-twice.ts'], env);
@@ -159,7 +159,7 @@ test('batches that are all delivered twice add nothing', async () => {
   expect(told(await allOn(topics.events))).toEqual(EXPECTED);
 });
 
-test('a function that is killed in the middle, again and again, goes on as if nothing had happened', async () => {
+test('detect gives the same events when its process is killed again and again', async () => {
   const { topics, env } = await setUp();
   for (const [from, end] of [
     [0, 24],
@@ -180,7 +180,7 @@ test('a function that is killed in the middle, again and again, goes on as if no
   expect(told(await allOn(topics.events))).toEqual(EXPECTED);
 });
 
-test('a zone that is put into the streams file while the function runs gives events', async () => {
+test('a zone that is added to the streams file while detect runs gives events', async () => {
   const { topics, env } = await setUp();
   const folder = await mkdtemp(join(tmpdir(), 'events-'));
   onTestFinished(() => rm(folder, { recursive: true }));
@@ -201,7 +201,7 @@ test('a zone that is put into the streams file while the function runs gives eve
   expect(told(await allOn(topics.events))).toEqual(expected);
 });
 
-test('the end of a topic is read backwards, over several fetches, and no further than asked', async () => {
+test('the end of a topic is read backwards, in several fetches, up to the requested number of records', async () => {
   const [topic, absent] = [unique('tail'), unique('absent')];
   await rig.createTopics([topic], 3);
   const keys = ['yard', 'gate', 'door'];

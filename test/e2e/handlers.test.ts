@@ -53,7 +53,7 @@ async function readNumbers(topic: string, count: number): Promise<Record<string,
 
 const upTo = (count: number) => Array.from({ length: count }, (_, index) => index);
 
-test('every frame is stored, annotated and in order, though the inference server and S3 fail in every way', async ({
+test('every frame is stored, annotated and in order, although the inference server and S3 fail in many ways', async ({
   onTestFinished,
 }) => {
   const { frames: topic, detections, env, prefix } = names();
@@ -109,7 +109,7 @@ test('every frame is stored, annotated and in order, though the inference server
   expect(Math.abs(red(PERSON.bbox[0] + 30, 120))).toBeLessThan(15);
 });
 
-test('a second process takes over its share, and all of it when the first one stops', async () => {
+test('a second process gets its share of the partitions, and all of them when the first one stops', async () => {
   const { frames: topic, detections, env } = names();
   await rig.createTopics([topic, detections]);
   const first = await rig.run('detect', topic, [], env);
@@ -129,7 +129,7 @@ test('a second process takes over its share, and all of it when the first one st
   }
 });
 
-test('a record that can not be processed goes to failed/ whole, and blocks nothing', async () => {
+test('a record that can not be processed goes to failed/ completely, and does not block later records', async () => {
   const { frames: topic, detections, env, prefix } = names();
   await rig.createTopics([topic, detections], 1);
   const good = [rig.frame('gate', 0), rig.frame('gate', 2)];
@@ -149,7 +149,7 @@ test('a record that can not be processed goes to failed/ whole, and blocks nothi
   expect(Buffer.from(fromDetect.record.value, 'base64')).toEqual(alien.value);
 });
 
-test('SIGTERM ends a process within the time it has, with everything done committed', async () => {
+test('SIGTERM ends a process within its grace period, with all processed records committed', async () => {
   const { frames: topic, detections, env } = names();
   await rig.createTopics([topic, detections]);
   const detect = await rig.run('detect', topic, [], env);
@@ -209,7 +209,7 @@ test.each<[string, string[], NodeJS.ProcessEnv, RegExp]>([
     {},
     /s3:\/\/bucket\/prefix/,
   ],
-])('%s ends it at once with one line that says so', async (_what, args, env, line) => {
+])('%s ends the process at once with one line that reports the error', async (_what, args, env, line) => {
   const { code, errors } = await rig.runToEnd(args, env);
   expect(code).toBe(1);
   // What kafkajs has to say comes as JSON.

@@ -111,7 +111,7 @@ async function detectWith(canary: ModelProcess, mode: 'canary' | 'shadow', batch
   );
 }
 
-test('the alarms let pass a canary that answers as the model in use does, and stop one that answers worse', async () => {
+test('the alarms allow a canary that detects as the model in use does, and stop one that detects worse', async () => {
   expect(compared).toHaveLength(3);
   await detectWith(servers.same, 'canary', BATCHES);
   expect(ringing().filter((key) => key !== 'CanarySlow')).toEqual([]);
@@ -120,7 +120,7 @@ test('the alarms let pass a canary that answers as the model in use does, and st
   expect(ringing()).toContain('CanaryDetections');
 });
 
-test('a shadow that answers worse changes nothing, and is seen to', async () => {
+test('a shadow that detects worse changes no result, and the metrics show it', async () => {
   const [first, second] = await detectWith(servers.worse, 'shadow', 4);
   expect(first).toBe(second);
   await expect.poll(() => measured('VariantAgreed', 'canary', 'Sum')).toBeGreaterThan(0);

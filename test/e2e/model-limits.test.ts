@@ -66,20 +66,20 @@ test('more frames than MAX_REQUEST_FRAMES get 413', async () => {
   await expectGoodAnswer();
 });
 
-test('a frame over MAX_FRAME_PIXELS gets an error of its own, undecoded', async () => {
+test('a frame over MAX_FRAME_PIXELS gets its own error, and is not decoded', async () => {
   const { status, body } = await predict([await picture(1200, 1000), small]);
   expect(status).toBe(200);
   expect(body.results[0].error).toContain('MAX_FRAME_PIXELS');
   expect(body.results[1]).toMatchObject({ width: 320, height: 240 });
 });
 
-test('a request that the queue has no room for gets 429 and when to come again', async () => {
+test('a request for which the queue has no room gets 429 with Retry-After', async () => {
   const answer = await predict(Array.from({ length: 35 }, () => small));
   expect(answer).toMatchObject({ status: 429, retryAfter: '1', body: { limit: 'MAX_QUEUED_FRAMES' } });
   await expectGoodAnswer();
 });
 
-test('under overload each request gets its answer or 429, soon', async () => {
+test('under overload each request soon gets its result or 429', async () => {
   const refused = async () => {
     const metrics = await (await fetch(new URL('/metrics', server.url))).text();
     return Number(/inference_errors_total\{kind="MAX_CONCURRENT_REQUESTS"\} (\d+)/.exec(metrics)?.[1] ?? 0);
@@ -100,7 +100,7 @@ test('under overload each request gets its answer or 429, soon', async () => {
   await expectGoodAnswer();
 });
 
-test('a client with one frame does not wait for all frames of another behind the same address', async () => {
+test('a client with one frame does not wait for all frames of another client of the same address', async () => {
   const answered: string[] = [];
   const ask = async (client: string, frames: number) => {
     const body = predictBody(Array.from({ length: frames }, () => small));
@@ -135,7 +135,7 @@ test('the runtime gets frames in the sizes that --batch-sizes prefers', async ()
   }
 });
 
-test('at SIGTERM the server finishes its requests, then exits 0', async () => {
+test('at SIGTERM the server finishes its requests, and then exits with 0', async () => {
   const own = await startModel(['--threads', '1'], { SHUTDOWN_GRACE_SECONDS: '20' });
   const frames = Array.from({ length: 10 }, (_, index) => ({
     frame_number: index,

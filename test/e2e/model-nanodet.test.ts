@@ -12,7 +12,7 @@ import { clipFrames } from './model-clips.ts';
 const SIZE = 416;
 const PIXELS = SIZE * SIZE;
 
-test('the ONNX model sees in real frames what its TensorFlow.js source sees', async () => {
+test('the ONNX model gives the outputs of its TensorFlow.js source for real frames', async () => {
   const [graphPath = '', weightsPath = ''] = await fetchAsset(NANODET);
   const json = JSON.parse(await readFile(graphPath, 'utf8'));
   const weights = await readFile(weightsPath);

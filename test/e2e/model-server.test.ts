@@ -65,13 +65,13 @@ const toFrame = (jpeg: Buffer, frameNumber: number): Frame => ({
   jpeg,
 });
 
-test('/health says the model and the device', async () => {
+test('/health has the model and the device', async () => {
   const { status, text } = await get('/health');
   expect(status).toBe(200);
   expect(JSON.parse(text)).toMatchObject({ status: 'healthy', model: 'nanodet-g', device: 'cpu' });
 });
 
-test('/health and a metric say why --device auto took the CPU', async () => {
+test('/health and a metric have the reason why --device auto chose the CPU', async () => {
   const { device_fallback: reason } = JSON.parse((await get('/health')).text);
   expect(reason).toMatch(/CUDA/);
   const { text } = await get('/metrics');
@@ -88,7 +88,7 @@ test('a blue picture, as the Python project sends it, has no detections', async 
   });
 });
 
-test('people are seen in every clip, in the order of the frames', async () => {
+test('people are detected in each clip, and results have the order of the frames', async () => {
   const { body } = await post('/predict', predictBody(people, { threshold: 0.4 }));
   const results: PredictResult[] = body.results;
   expect(results.map(({ frame_number }) => frame_number)).toEqual([10, 11, 12, 13, 14, 15]);
@@ -102,7 +102,7 @@ test('people are seen in every clip, in the order of the frames', async () => {
   }
 });
 
-test('a bad frame gets an error in its place, the others their results', async () => {
+test('an invalid frame gets an error in its place, and the other frames get their results', async () => {
   const truncated = people[0]?.subarray(0, 4000) ?? Buffer.alloc(0);
   const frames = [people[0] ?? blue, truncated, Buffer.alloc(0), people[1] ?? blue];
   const { status, body } = await post('/predict', predictBody(frames));
@@ -113,7 +113,7 @@ test('a bad frame gets an error in its place, the others their results', async (
 });
 
 test.skipIf(!hasCommand('python3'))(
-  'examples/infer-v2.py sees them too (needs Python)',
+  'examples/infer-v2.py gets the detections, too (needs Python)',
   async ({ onTestFinished }) => {
     const folder = await mkdtemp(join(tmpdir(), 'infer-v2-'));
     onTestFinished(() => rm(folder, { recursive: true, force: true }));
@@ -126,7 +126,7 @@ test.skipIf(!hasCommand('python3'))(
   },
 );
 
-test('pictures of every kind and size are answered upright, and so is the next request', async () => {
+test('pictures of each kind and size get upright results, and so does the next request', async () => {
   const plain = (width: number, height: number) =>
     sharp({ create: { width, height, channels: 3, background: '#203040' } });
   const kinds = [
@@ -149,7 +149,7 @@ test('pictures of every kind and size are answered upright, and so is the next r
   expect((await post('/predict', predictBody([blue]))).body.results[0].detections).toEqual([]);
 });
 
-test('base64 that is none is an error of its frame', async () => {
+test('invalid base64 is an error of its frame', async () => {
   const body = JSON.stringify({ stream_id: 'a', frames: [{ frame_number: 1, frame_data: '!!no base64!!' }] });
   const answer = await post('/predict', body);
   expect(answer.body.results).toEqual([{ frame_number: 1, error: expect.stringContaining('base64') }]);
@@ -160,13 +160,13 @@ test.each([
   ['no frames', JSON.stringify({ stream_id: 'a' })],
   ['a frame without data', JSON.stringify({ stream_id: 'a', frames: [{ frame_number: 1 }] })],
   ['a threshold over 1', JSON.stringify({ stream_id: 'a', frames: [], threshold: 3 })],
-])('%s is refused with 400', async (_name, body) => {
+])('a body with %s is rejected with 400', async (_name, body) => {
   const answer = await post('/predict', body);
   expect(answer.status).toBe(400);
   expect(answer.body.error).toEqual(expect.any(String));
 });
 
-test('the detector client and /predict see the same', async () => {
+test('the inference client and /predict get the same detections', async () => {
   const detector = createHttpClient({ url: server.url, timeoutMs: 20_000, threshold: 0.4 });
   const viaProtocol = await detector.detect(people.map(toFrame));
   const { body } = await post('/predict', predictBody(people, { threshold: 0.4 }));
@@ -174,7 +174,7 @@ test('the detector client and /predict see the same', async () => {
   expect(viaProtocol.map((result) => 'detections' in result && result.detections)).toEqual(viaPredict);
 });
 
-test('the Open Inference Protocol describes the server and its model', async () => {
+test("the Open Inference Protocol's endpoints describe the server and its model", async () => {
   expect((await get('/v2/health/live')).status).toBe(200);
   expect((await get('/v2/health/ready')).status).toBe(200);
   expect((await get('/v2/models/nanodet-g/ready')).status).toBe(200);
@@ -192,7 +192,7 @@ test('the Open Inference Protocol describes the server and its model', async () 
   expect(JSON.parse(missing.text).error).toContain('nanodet-g');
 });
 
-test("a client that prepares pictures itself gets the model's own outputs, as from Triton", async () => {
+test("a client that sends a tensor gets the model's outputs, as from Triton", async () => {
   const { input, output } = JSON.parse((await get('/v2/models/nanodet-g/config')).text);
   const [{ name, dims }] = input;
   expect(dims).toEqual([-1, 3, -1, -1]);
@@ -243,7 +243,7 @@ test("a client that prepares pictures itself gets the model's own outputs, as fr
   expect((await infer({}, 'boxes')).bytes.toString()).toContain("no output 'boxes'");
 });
 
-test('a model is served under its version too, and under no other', async () => {
+test('a model is served also under its version, and an unknown version is not found', async () => {
   const { versions } = JSON.parse((await get('/v2/models/nanodet-g')).text);
   const path = `/v2/models/nanodet-g/versions/${versions[0]}`;
   expect(JSON.parse((await get(path)).text).versions).toEqual(versions);
@@ -262,7 +262,7 @@ test('a model is served under its version too, and under no other', async () => 
   expect([unknown.status, unknown.body.error]).toEqual([400, expect.stringContaining('"boxes"')]);
 });
 
-test('another method is 405 and says which there are; a compressed body is 415', async () => {
+test('a wrong method gets 405 with Allow, and a compressed body gets 415', async () => {
   const wrong = await fetch(new URL('/predict', server.url));
   expect([wrong.status, wrong.headers.get('allow')]).toEqual([405, 'POST']);
   const model = await fetch(new URL('/v2/models/nanodet-g', server.url), { method: 'DELETE' });
@@ -272,7 +272,7 @@ test('another method is 405 and says which there are; a compressed body is 415',
   expect([packed.status, packed.body.error]).toEqual([415, expect.stringContaining('gzip')]);
 });
 
-test('/openapi.json describes every way to infer', async () => {
+test('/openapi.json describes each endpoint for inference', async () => {
   const { openapi, paths } = JSON.parse((await get('/openapi.json')).text);
   expect(openapi).toMatch(/^3\./);
   expect(Object.keys(paths)).toEqual(
@@ -285,7 +285,7 @@ test('/openapi.json describes every way to infer', async () => {
   );
 });
 
-test("SageMaker's contract: ping, JSON and binary invocations", async () => {
+test("SageMaker's endpoints serve: /ping, and /invocations with JSON and with binary bodies", async () => {
   expect((await get('/ping')).status).toBe(200);
   const json = await post('/invocations', predictBody([blue]));
   expect(json.body.results).toHaveLength(1);
@@ -300,7 +300,7 @@ test("SageMaker's contract: ping, JSON and binary invocations", async () => {
   expect(picture.body.results[0].detections[0].class_name).toBe('person');
 });
 
-test('/metrics counts frames, batches and steps', async () => {
+test('/metrics has the numbers of frames, batches and steps', async () => {
   await post('/predict', predictBody([blue]));
   const { text } = await get('/metrics');
   expect(text).toMatch(/inference_frames_total\{result="detected"\} [1-9]/);
@@ -313,14 +313,14 @@ test('/metrics counts frames, batches and steps', async () => {
   expect(gauges.filter((name) => name.endsWith('_total'))).toEqual([]);
 });
 
-test('a request whose deadline passes gets 504; the next one its answer', async () => {
+test('a request whose deadline has passed gets 504, and the next request gets its result', async () => {
   const many = Array.from({ length: 20 }, () => people).flat();
   const late = await post('/predict', predictBody(many), { 'x-request-timeout-ms': '20' });
   expect(late.status).toBe(504);
   expect((await post('/predict', predictBody([blue]))).status).toBe(200);
 });
 
-test('requests of a disconnected client are not begun', async () => {
+test('frames of a disconnected client are not inferred', async () => {
   const gone = new AbortController();
   const many = Array.from({ length: 20 }, () => people).flat();
   const before = await framesInferred();
@@ -336,7 +336,7 @@ test('requests of a disconnected client are not begun', async () => {
   expect((await framesInferred()) - before).toBeLessThan(many.length);
 });
 
-test("onnxruntime's telemetry stays off: it leaves no device id behind", async () => {
+test("onnxruntime's telemetry is off, and writes no device id", async () => {
   const home = await mkdtemp(join(tmpdir(), 'model-home-'));
   const folder = await mkdtemp(join(tmpdir(), 'model-'));
   const model = join(folder, 'small.onnx');

@@ -23,18 +23,19 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-test('the reference has dozens of boxes in each picture, other ones in each', () => {
+test('the reference of ultralytics has dozens of different boxes in each picture', () => {
   const boxes = Object.values(reference.pictures).map((detections) => JSON.stringify(detections));
   expect(new Set(boxes).size).toBe(5);
   for (const detections of Object.values(reference.pictures)) expect(detections.length).toBeGreaterThan(24);
 });
 
-test.each(['fast', 'opencv'])('what ultralytics sees is seen, and nothing else (--resize %s)', (resize) =>
-  expectReference(built, ['--resize', resize]),
+test.each(['fast', 'opencv'])(
+  'the detections equal those of ultralytics, with no others (--resize %s)',
+  (resize) => expectReference(built, ['--resize', resize]),
 );
 
 test.skipIf(!existsSync(EXPORTED_YOLOV8N))(
-  'likewise with the model that ultralytics exports (made by `npm run reference:yolov8n`)',
+  'the model that ultralytics exports has these detections, too (made by `npm run reference:yolov8n`)',
   () => expectReference(EXPORTED_YOLOV8N, []),
 );
 

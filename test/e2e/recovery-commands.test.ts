@@ -64,7 +64,7 @@ test.each([
   ['failed', 'purge', []],
   ['failed', '--reason', ['redrive']],
   ['replay', '--from', []],
-] as const)('%s says how it is used, with %s', async (name, told, args) => {
+] as const)('npm run %s prints its usage, with %s', async (name, told, args) => {
   const { code, stdout } = await command(name, ...args, '--help');
   expect(code).toBe(0);
   expect(stdout).toContain(`Usage: npm run ${name} -- `);
@@ -82,20 +82,20 @@ test.each([
   ],
   ['failed', ['undo'], "unknown command 'undo'"],
   ['audit', ['--pixel'], "unknown option '--pixel'"],
-] as const)('%s %j ends with 1 and says: %s', async (name, args, told) => {
+] as const)('npm run %s %j exits with 1 and the error: %s', async (name, args, told) => {
   const { code, stderr } = await program(name, ...args);
   expect(code).toBe(1);
   expect(stderr).toContain(told);
 });
 
-test('--stage means a deployment', async () => {
+test('npm run failed -- --stage with a stage that is not deployed is an error', async () => {
   const { code, stderr } = await command('failed', 'list', '--stage', 'staging');
   expect(code).toBe(1);
   expect(stderr).toContain("does not name stage 'staging'");
 });
 
 test.each(['failed list', 'audit', 'replay --from 2026-11-25 --to 2026-11-26'])(
-  '%s finds the pipeline that runs here by itself, or says within 5 s that there is none',
+  '%s finds the local stack, or reports within 5 s that there is none',
   async (line) => {
     const [name, ...args] = line.split(' ') as ['failed' | 'audit' | 'replay', ...string[]];
     const folder = await mkdtemp(join(tmpdir(), 'nothing-runs-'));
@@ -135,7 +135,7 @@ test.each(['failed list', 'audit', 'replay --from 2026-11-25 --to 2026-11-26'])(
 test.each([
   ['KAFKA_BOOTSTRAP_SERVERS', '127.0.0.1:1', 'Kafka at 127.0.0.1:1 does not answer'],
   ['AWS_ENDPOINT_URL', 'http://127.0.0.1:1', `the bucket ${BUCKET} at http://127.0.0.1:1 does not answer`],
-])('that nothing answers at %s is said within 5 s', async (variable, value, told) => {
+])('npm run audit reports within 5 s that nothing responds at %s', async (variable, value, told) => {
   env[variable] = value;
   const began = performance.now();
   const { code, stderr } = await program('audit');
@@ -144,14 +144,14 @@ test.each([
   expect(performance.now() - began).toBeLessThan(6_000);
 });
 
-test('a command whose bucket does not answer says so and ends with 1', async () => {
+test('npm run failed exits with 1 and the address when the bucket does not respond', async () => {
   env.AWS_ENDPOINT_URL = 'http://127.0.0.1:1';
   const { code, stderr } = await program('failed', 'list');
   expect(code).toBe(1);
   expect(stderr).toContain('ECONNREFUSED 127.0.0.1:1');
 });
 
-describe('of frames 1 and 2', () => {
+describe('with frames 1 and 2 published', () => {
   let options: Awaited<ReturnType<RecoveryRig['publish']>>;
   /** They are on topics of their own. */
   beforeEach(async () => {
@@ -163,7 +163,7 @@ describe('of frames 1 and 2', () => {
     });
   });
 
-  test('list goes by time, and says so when nothing is there', async () => {
+  test('failed list filters by time, and prints a line when nothing matches', async () => {
     const none = await program('failed', 'list');
     expect(none).toMatchObject({ code: 0, stdout: '', stderr: 'nothing has failed that matches\n' });
     await rig.fail(options.framesTopic, () => 'too dark', 'detect');
@@ -208,7 +208,7 @@ describe('of frames 1 and 2', () => {
     expect(lost.code).toBe(1);
   });
 
-  test('audit says what is missing and whose picture is wrong, and ends with 1 until nothing is', async () => {
+  test('audit names missing frames and wrong pictures, and exits with 1 until there are none', async () => {
     const [one, two] = [await spotFrame(1), await spotFrame(2)];
     await rig.storeFrames(options.s3Prefix, [one], () => two.jpeg);
     const lost = await command('audit', '--pixels');
@@ -226,7 +226,7 @@ describe('of frames 1 and 2', () => {
     expect(JSON.parse(whole.stdout)).toMatchObject({ annotated: 2, failed: 0, missing: [], wrongPixels: [] });
   });
 
-  test('audit names objects that are none of ours, looks at all others, and ends with 1', async () => {
+  test('audit names foreign objects in the bucket, checks all others, and exits with 1', async () => {
     const [one, two] = [await spotFrame(1), await spotFrame(2)];
     await rig.storeFrames(options.s3Prefix, [one, two]);
     const tar = `${annotatedKey(options.s3Prefix, one).replace('.jpg', '')}-mine.tar`.replace(
@@ -249,7 +249,7 @@ describe('of frames 1 and 2', () => {
     expect(code).toBe(1);
   });
 
-  describe('failed', () => {
+  describe('npm run failed', () => {
     beforeEach(() =>
       rig.fail(options.framesTopic, (number) => (number === '1' ? 'was too dark' : 'was too bright')),
     );
@@ -265,7 +265,7 @@ describe('of frames 1 and 2', () => {
         .map((line) => JSON.parse(line).reason);
     };
 
-    test('list finds by stage, stream, reason and time', async () => {
+    test('list filters by stage, stream, reason and time', async () => {
       const [dark, bright] = ['was too dark', 'was too bright'];
       const expected: [string[], string[]][] = [
         [[], [bright, dark]],
@@ -288,7 +288,7 @@ describe('of frames 1 and 2', () => {
       expect(stdout.trim()).toMatch(/^\S+Z {2}failed\/detect\/\S+ {2}yard {2}- {2}was too dark$/);
     });
 
-    test('list escapes what a terminal would obey, and keeps an entry on one line', async () => {
+    test('list escapes control characters of a terminal, and prints one line for each entry', async () => {
       await rig.fail(options.framesTopic, () => 'quoted: \x1b[2J\nnext \x9b2J', 'annotate');
       const { stdout } = await program('failed', 'list', '--by', 'annotate');
       expect(stdout.trim().split('\n')).toEqual(
@@ -296,13 +296,13 @@ describe('of frames 1 and 2', () => {
       );
     });
 
-    test('the help names every stage that puts records there', async () => {
+    test('--help names each stage that puts records into failed/', async () => {
       const helps = ['list', 'redrive', 'purge'].map((one) => program('failed', one, '--help'));
       for (const { stdout } of await Promise.all(helps))
         expect(stdout.replaceAll(/\s+/g, ' ')).toContain('detect, annotate, notify, clip, event-source');
     });
 
-    test('show prints one whole', async () => {
+    test('show prints a record completely', async () => {
       const [key = ''] = await inFailed();
       const { code, stdout } = await program('failed', 'show', key);
       expect(code).toBe(0);
@@ -311,7 +311,7 @@ describe('of frames 1 and 2', () => {
       expect(Buffer.from(shown.record.value, 'base64').subarray(0, 2)).toEqual(Buffer.of(0xff, 0xd8));
     });
 
-    test('redrive and purge say what they would do, and do it when told to', async () => {
+    test('redrive and purge print what they would do, and do it with --yes', async () => {
       const dry = await program('failed', 'redrive', '--stream', 'yard');
       expect(dry).toMatchObject({ code: 0, stderr: '2 would be put back; add --yes to do it\n' });
       expect((await program('failed', 'purge')).stderr).toBe('2 would be deleted; add --yes to do it\n');
@@ -334,7 +334,7 @@ describe('of frames 1 and 2', () => {
     });
   });
 
-  test('entries that can not be redriven are named, and all others are redriven', async () => {
+  test('redrive names entries that can not be redriven, and redrives all others', async () => {
     const topics = [unique('away-a'), options.framesTopic, unique('away-b')];
     // Another pipeline's.
     await withAdmin(rig.kafka, (admin) => ensureTopics(admin, [{ topic: String(topics[0]), partitions: 1 }]));
@@ -356,7 +356,7 @@ describe('of frames 1 and 2', () => {
     expect(await Array.fromAsync(options.bucket.list('failed/'))).toHaveLength(2);
   });
 
-  test('a batch that holds other streams, too, is not purged for one, and that is told without --yes', async () => {
+  test('purge of one stream keeps a batch with records of other streams, and names the batch also without --yes', async () => {
     const [yard, gate] = ['yard', 'gate'].map((id, offset) =>
       toLambdaRecord(
         { topic: options.framesTopic, partition: 0, offset: String(offset), timestamp: 1 },
@@ -375,7 +375,7 @@ describe('of frames 1 and 2', () => {
     expect(await purged('--yes')).toMatchObject({ code: 0, stderr: '1 deleted\n' });
   });
 
-  test('replay has the frames of a time looked at again, into a folder of its own', async () => {
+  test('replay detects in the frames of a time range again, and stores them in a folder of its own', async () => {
     const seen = { class_id: 1, class_name: 'cat', confidence: 0.9, bbox: [10, 10, 60, 60] };
     const result = JSON.stringify({ width: 320, height: 240, detections: [seen] });
     const model = await startFakeServer(() => ({

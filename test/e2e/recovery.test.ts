@@ -43,7 +43,7 @@ beforeAll(async () => {
 });
 afterAll(() => rig?.stop());
 
-test('the audit is clean when every frame is stored, and says which is missing when one is not', async () => {
+test('the audit is clean when each frame is stored, and names a missing frame', async () => {
   const frames = await Promise.all([0, 1, 2, 3].map(spotFrame));
   const options = await rig.publish(frames);
   await rig.storeFrames(options.s3Prefix, frames.slice(1));
@@ -68,7 +68,7 @@ test('the audit is clean when every frame is stored, and says which is missing w
   expect(await audit({ ...options, bucket: forgetful })).toMatchObject({ annotated: 4, missing: [] });
 });
 
-test('records that all expire while their topic is read are not waited for, nor a topic that is deleted', async () => {
+test('the audit does not wait for records that expire while it reads, nor for a deleted topic', async () => {
   const { framesTopic: topic } = await rig.publish(await Promise.all([0, 1].map(spotFrame)));
   /** The ends are known by then, and no record is read. */
   const once = (change: (admin: Admin) => Promise<unknown>): Kafka => ({
@@ -100,7 +100,7 @@ test('records that all expire while their topic is read are not waited for, nor 
   await expect(readTopic(deleting, other, () => {})).rejects.toThrow(`can't read ${other}-`);
 });
 
-test('the audit finds a stored picture that is another frame', async () => {
+test('the audit finds a frame whose stored picture is that of another frame', async () => {
   const frames = await Promise.all([0, 1, 2, 3].map(spotFrame));
   const options = await rig.publish(frames);
   await rig.storeFrames(options.s3Prefix, frames, (one) =>
@@ -110,7 +110,7 @@ test('the audit finds a stored picture that is another frame', async () => {
   expect((await audit(options)).wrongPixels).toEqual(['yard/s1/2']);
 });
 
-test('the audit finds detections that came with another picture', async () => {
+test('the audit finds detections that were published with another picture', async () => {
   const frames = await Promise.all([0, 1].map(spotFrame));
   const options = await rig.publish(frames);
   await rig.storeFrames(options.s3Prefix, frames);
@@ -120,7 +120,7 @@ test('the audit finds detections that came with another picture', async () => {
   expect((await audit(options)).mixedUp).toEqual(['yard/s1/1']);
 });
 
-test('where pictures travel once, the audit and subscribers find them where they lie', async () => {
+test('with PICTURES=once, the audit and subscribers read pictures from S3', async () => {
   const frames = await Promise.all([0, 1, 2].map(spotFrame));
   const options = await rig.publish(frames, 'once');
   expect(await audit(options)).toMatchObject({
@@ -195,7 +195,7 @@ test.each(['twice', 'once'] as const)(
   },
 );
 
-test('a failed record is listed with its reason, put back on its topic as it was, and gone from failed/', async () => {
+test('a failed record is listed with its reason, redriven unchanged, and removed from failed/', async () => {
   const frames = [await spotFrame(7)];
   const options = await rig.publish(frames);
   const records: Parameters<typeof toLambdaRecord>[1][] = [];
@@ -217,7 +217,7 @@ test('a failed record is listed with its reason, put back on its topic as it was
   expect(await Array.fromAsync(options.bucket.list('failed/'))).toEqual([]);
 });
 
-test('dead letters of the poller and of any other stage are accounted for', async () => {
+test('the audit counts dead letters of the poller and of each stage', async () => {
   const frames = [await spotFrame(1), await spotFrame(2)];
   const options = await rig.publish(frames);
   await rig.fail(options.framesTopic, () => 'too large for any invocation', 'event-source');
@@ -235,7 +235,7 @@ test('dead letters of the poller and of any other stage are accounted for', asyn
   expect(await audit(options)).toMatchObject({ failed: 2, missing: [], both: ['yard/s1/2'] });
 });
 
-test('a dead letter of a former cluster under the key of a frame does not hide its loss', async () => {
+test('a dead letter of a former cluster at the same offset does not hide a lost frame', async () => {
   const [first, second] = [await spotFrame(0), await spotFrame(1)];
   const options = await rig.publish([first]);
   const { framesTopic: topic, config } = options;
@@ -253,7 +253,7 @@ test('a dead letter of a former cluster under the key of a frame does not hide i
   expect(await audit(options)).toMatchObject({ annotated: 2, failed: 0, both: [] });
 });
 
-test('frames in a batch that a mapping gave up on are accounted for, listed and put back', async () => {
+test('frames in a batch that Lambda gave up on are in the audit, listed and redriven', async () => {
   const frames = await Promise.all([0, 1, 2].map(spotFrame));
   const options = await rig.publish(frames);
   expect((await audit(options)).missing).toHaveLength(3);

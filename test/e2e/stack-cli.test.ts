@@ -62,7 +62,7 @@ describe('npm run local --', () => {
     'kafka-stats',
     'console',
     'setup',
-  ])('%s has help, with --json', async (command) => {
+  ])('%s has --help, with the option --json', async (command) => {
     const { code, stdout } = await local([command, '--help']);
     expect(code).toBe(0);
     expect(stdout).toContain(`local -- ${command}`);
@@ -70,7 +70,7 @@ describe('npm run local --', () => {
   });
 
   it.each(['status', 'producer', 'test-inference', 's3-list', 's3-download', 'kafka-stats', 'console'])(
-    '%s says what to do when nothing runs',
+    '%s without a running stack is an error with the command that starts one',
     async (command) => {
       const { code, stderr } = await local([command, ...data()]);
       expect(code).toBe(1);
@@ -80,7 +80,7 @@ describe('npm run local --', () => {
     },
   );
 
-  it('says how to deploy a stage that it knows nothing of', async () => {
+  it('status of an unknown stage is an error with the command that deploys it', async () => {
     const { code, stderr } = await local(['status', '--stage', 'nowhere']);
     expect(code).toBe(1);
     expect(stderr).toMatch(/does not name stage 'nowhere': deploy it with .* sst refresh --stage nowhere'$/m);
@@ -89,13 +89,16 @@ describe('npm run local --', () => {
   it.each([
     ['s3-list', 'AWS_ENDPOINT_URL', 'the bucket video-pipeline-output does not answer'],
     ['test-inference', 'INFERENCE_SERVICE_URL', 'no inference server answers at'],
-  ])('%s names a server that is not there', async (command, variable, message) => {
-    const { code, stderr } = await local([command], { [variable]: 'http://127.0.0.1:1' });
-    expect(code).toBe(1);
-    expect(stderr).toContain(message);
-  });
+  ])(
+    '%s: a server that does not respond is an error with its address',
+    async (command, variable, message) => {
+      const { code, stderr } = await local([command], { [variable]: 'http://127.0.0.1:1' });
+      expect(code).toBe(1);
+      expect(stderr).toContain(message);
+    },
+  );
 
-  it('up names a folder that cannot be written, with the remedy', async () => {
+  it('up with a folder that can not be written is an error with the remedy', async () => {
     const { code, stderr } = await local(['up', '--data-dir', '/proc/none']);
     expect(code).toBe(1);
     expect(stderr).toMatch(/^\/proc\/none can't be written \(.*\): choose another folder with --data-dir$/m);
@@ -104,7 +107,7 @@ describe('npm run local --', () => {
   const up = () =>
     alone(['up', ...data(), '--json', '--ports', 'auto', '--no-ingest'], { BATCH_TIMEOUT_SECONDS: '1' });
 
-  it('up starts the stack in the background, once', async () => {
+  it('up starts the stack in the background, and a second up starts nothing', async () => {
     const first = await up();
     expect(first.code, first.stderr).toBe(0);
     const { pid } = JSON.parse(first.stdout);
@@ -125,7 +128,7 @@ describe('npm run local --', () => {
     ]);
   });
 
-  it('console tells where the web page is', async () => {
+  it('console prints the URL of the web page', async () => {
     const { url } = await json('console');
     expect((await local(['console', ...data()])).stdout).toBe(`${url}\n`);
     expect(await (await fetch(url)).text()).toContain('<title>');
@@ -136,7 +139,7 @@ describe('npm run local --', () => {
     });
   });
 
-  it('console serves the page of servers that have none, until it is told to stop', async () => {
+  it('console serves the web page for external servers, until it is stopped', async () => {
     const { endpoints } = await until(() => true);
     const env = {
       ...process.env,
@@ -154,7 +157,7 @@ describe('npm run local --', () => {
     expect(await once(page, 'exit')).toEqual([0, null]);
   });
 
-  it('test-inference finds the person in a demo clip and draws it', async () => {
+  it('test-inference detects the person in a demo clip, and draws a box', async () => {
     const output = join(folder, 'seen.jpg');
     const answer = await json('test-inference', '--output', output);
     expect(answer).toMatchObject({ width: 400, height: 300, annotated: output });
@@ -162,7 +165,7 @@ describe('npm run local --', () => {
     expect(await sharp(output).metadata()).toMatchObject({ format: 'jpeg', width: 400, height: 300 });
   });
 
-  it('producer publishes, logs follows, kafka-stats counts, s3-list and s3-download find', async () => {
+  it('producer publishes, logs -f follows, kafka-stats counts, s3-list and s3-download find pictures', async () => {
     const follow = ['logs', 'annotate', '--metrics', '-f', '-n', '1'];
     const follower = spawn(process.execPath, [MAIN, ...follow, ...data()]);
     onTestFinished(() => void follower.kill());
@@ -194,7 +197,7 @@ describe('npm run local --', () => {
     expect((await json('s3-download', '--all', '--to', join(folder, 'all'))).files).toHaveLength(frames);
   });
 
-  it('logs shows one service or all', async () => {
+  it('logs prints one service, or all of them', async () => {
     const one = await local(['logs', 'model', '-n', '5', ...data()]);
     // Sentences for people; what was written, metrics included, for who asks.
     expect(one.stdout).toMatch(/^\d\d:\d\d:\d\d INFO /m);
@@ -212,7 +215,7 @@ describe('npm run local --', () => {
     );
   });
 
-  it('status fails while something is down', async () => {
+  it('status exits with 1 while a process is not running', async () => {
     // On a slow machine it may be back before the command has asked; each time it ends, it stays away longer.
     const statusOfEnded = async () => {
       signalProcess((await until(() => true)).services.cameras?.pid ?? 0, 'SIGKILL');
@@ -223,7 +226,7 @@ describe('npm run local --', () => {
     await expect.poll(statusOfEnded, { timeout: 60_000 }).toEqual({ code: 1, stdout });
   });
 
-  it('down stops everything and keeps the data', async () => {
+  it('down stops all processes, and keeps the data', async () => {
     await up();
     const { services } = await until(
       ({ services }) =>

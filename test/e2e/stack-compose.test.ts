@@ -56,7 +56,7 @@ const SDK_VARIABLES = ['AWS_SHARED_CREDENTIALS_FILE'];
 const NOT_ROOT = ['apache/kafka'];
 
 describe('docker-compose.yaml', () => {
-  it('names the whole pipeline', () => {
+  it('has a service for each part of the pipeline', () => {
     expect(services.map(([name]) => name)).toEqual([
       'kafka',
       's3-volume',
@@ -73,22 +73,19 @@ describe('docker-compose.yaml', () => {
     expect(producers.map(([name]) => name)).toEqual(['ingest']);
   });
 
-  it.each(STAGES)(
-    'runs $name as the table of stages says, by a profile of its own where it is an option',
-    (stage) => {
-      const { command = [], profiles } = compose.services[stage.name];
-      const given = (option: string) => command[command.indexOf(option) + 1];
-      const config = readConfig(STAGE_VARIABLES, environmentOf(compose.services[stage.name]));
-      expect({ handler: given('--handler'), topic: given('--topic'), group: given('--group') }).toEqual({
-        handler: stage.handler,
-        topic: topicOf(stage, config),
-        group: groupOf(stage, config),
-      });
-      expect(profiles).toEqual(stage.enabledBy && [`with-${stage.name}`]);
-    },
-  );
+  it.each(STAGES)('runs $name as in the table of stages, with its own profile if it is optional', (stage) => {
+    const { command = [], profiles } = compose.services[stage.name];
+    const given = (option: string) => command[command.indexOf(option) + 1];
+    const config = readConfig(STAGE_VARIABLES, environmentOf(compose.services[stage.name]));
+    expect({ handler: given('--handler'), topic: given('--topic'), group: given('--group') }).toEqual({
+      handler: stage.handler,
+      topic: topicOf(stage, config),
+      group: groupOf(stage, config),
+    });
+    expect(profiles).toEqual(stage.enabledBy && [`with-${stage.name}`]);
+  });
 
-  it.each(services)('%s pins its image, checks its health and is not root', (name, service) => {
+  it.each(services)('%s has a pinned image, a health check and a user other than root', (name, service) => {
     expect(service.image).toMatch(service.build ? /:\$\{VERSION:-local\}$/ : /:\d+\.\d+\.\d+(-\w+)?$/);
     if (!oneShots.has(name)) expect(service.healthcheck?.test.length).toBeGreaterThan(1);
     if (service.build) {
@@ -99,14 +96,14 @@ describe('docker-compose.yaml', () => {
     }
   });
 
-  it.each(ours)('%s sets only variables that exist, to values they take', (_, service) => {
+  it.each(ours)('%s sets only variables that exist, to valid values', (_, service) => {
     const env = environmentOf(service);
     const names = Object.keys(env).filter((name) => !SDK_VARIABLES.includes(name));
     expect(names.filter((name) => !(name in variables))).toEqual([]);
     expect(() => readConfig(names as VariableName[], env)).not.toThrow();
   });
 
-  it('keeps records of a topic for as long as `npm start` does', () => {
+  it('keeps records of a topic as long as `npm start` does', () => {
     const { environment } = compose.services.kafka;
     const settings = serverSettings(9092, { id: 1, controllers: [9093] });
     expect(environment.KAFKA_LOG_RETENTION_HOURS).toBe(settings['log.retention.hours']);
@@ -115,7 +112,7 @@ describe('docker-compose.yaml', () => {
     expect(environment.KAFKA_LOG_SEGMENT_BYTES).toBe(settings['log.segment.bytes']);
   });
 
-  it('hands on what the shell sets, but for what it decides itself', () => {
+  it('passes on each variable of the shell, except for those that it decides itself', () => {
     const values = (name: string) =>
       ours.flatMap(([, { environment = {} }]) => (name in environment ? [environment[name]] : []));
     for (const name of Object.keys(variables)) {
@@ -130,13 +127,13 @@ describe('docker-compose.yaml', () => {
     expect(ours.filter(([, { environment = {} }]) => 'WEBHOOK_SECRET' in environment)).toHaveLength(1);
   });
 
-  it.each(ours)('%s does not unset what its image sets', (_, { build, environment = {} }) => {
+  it.each(ours)('%s does not overwrite variables of its image', (_, { build, environment = {} }) => {
     const dockerfile = readFileSync(join(ROOT, build?.dockerfile ?? ''), 'utf8').replaceAll(/^#.*$/gm, '');
     const set = Object.keys(environment).filter((name) => new RegExp(`\\b${name}=`).test(dockerfile));
     expect(set.filter((name) => environment[name] === null)).toEqual([]);
   });
 
-  it.each(ours)('%s starts a script that is in the repository', (_, { build, command }) => {
+  it.each(ours)('%s runs a script that exists in the repository', (_, { build, command }) => {
     const dockerfile = readFileSync(join(ROOT, build?.dockerfile ?? ''), 'utf8');
     const words = command ?? dockerfile.match(/[\w./-]+\.ts/g) ?? [];
     const scripts = words.filter((word) => word.endsWith('.ts'));
@@ -144,7 +141,7 @@ describe('docker-compose.yaml', () => {
     expect(scripts.filter((script) => !existsSync(join(ROOT, script)))).toEqual([]);
   });
 
-  it('reaches each server where it listens', () => {
+  it('refers to each server by the port on which it listens', () => {
     const listens = new Set([
       ...(String(compose.services.kafka.environment.KAFKA_ADVERTISED_LISTENERS).match(/kafka:\d+/g) ?? []),
       `s3:${new URL(compose.services.s3.environment.S3PROXY_ENDPOINT).port}`,
@@ -161,7 +158,7 @@ describe('docker-compose.yaml', () => {
     expect(new Set(reached)).toEqual(listens);
   });
 
-  it('publishes ports on this machine alone, each once', () => {
+  it('publishes each port once, on 127.0.0.1 only', () => {
     const ports = services.flatMap(([, { ports = [] }]) => ports);
     expect(ports.filter((port) => !/^127\.0\.0\.1:(\d+):\1$/.test(port))).toEqual([]);
     expect(new Set(ports).size).toBe(ports.length);
@@ -173,11 +170,11 @@ describe('docker-compose.yaml', () => {
   });
 });
 
-describe('the credentials of the store', () => {
+describe('credentials of the S3 store in docker-compose.yaml', () => {
   const { s3, setup } = compose.services;
   const shell = (service: string) => compose.services[service].command.at(-1).replaceAll('$$', '$');
 
-  it('are random, made once, and what S3Proxy is started with', async () => {
+  it('are random, made once, and passed to S3Proxy', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'compose-s3-'));
     const run = async (service: string) => {
       const script = shell(service)
@@ -194,7 +191,7 @@ describe('the credentials of the store', () => {
     await rm(folder, { recursive: true });
   });
 
-  it('are asked for, and are there wherever the store is used', () => {
+  it('are required by S3Proxy, and mounted in each service that uses the store', () => {
     expect(s3.environment.S3PROXY_AUTHORIZATION).toBe('aws-v4');
     const file = setup.environment.AWS_SHARED_CREDENTIALS_FILE;
     const users = ours.filter(
@@ -208,7 +205,7 @@ describe('the credentials of the store', () => {
   });
 });
 
-describe("the services' commands", () => {
+describe('commands of the services in docker-compose.yaml', () => {
   let folder: string;
   let s3: FauxqsServer;
   beforeAll(async () => {
@@ -223,7 +220,7 @@ describe("the services' commands", () => {
   const run = (args: string[], env: NodeJS.ProcessEnv = {}) =>
     promisify(execFile)(process.execPath, args, { cwd: ROOT, env: { ...process.env, ...env } });
 
-  it('setup makes topics, bucket and clips', async () => {
+  it('setup creates topics, bucket and clips', async () => {
     const clips = join(folder, 'clips');
     const { command } = compose.services.setup;
     const environment = environmentOf(compose.services.setup);
@@ -254,7 +251,7 @@ describe("the services' commands", () => {
     expect(await readdir(clips)).toContain(clip);
   });
 
-  it.each(STAGES)('$name takes its options', async ({ name }) => {
+  it.each(STAGES)('$name accepts its options', async ({ name }) => {
     const [script, ...options] = compose.services[name].command;
     const { stdout } = await run([script, '--help']);
     for (const option of options.filter((word: string) => word.startsWith('--'))) {
@@ -262,7 +259,7 @@ describe("the services' commands", () => {
     }
   });
 
-  it('the console asks for its token', async () => {
+  it('the console requires its token', async () => {
     const { environment, command, volumes } = compose.services.console;
     // Nothing that everyone knows.
     expect(environment.CONSOLE_TOKEN).toMatch(/^\$\{CONSOLE_TOKEN:-\}$/);
@@ -292,11 +289,11 @@ describe("the services' commands", () => {
     expect(statSync(CONSOLE_TOKEN_FILE).mode & 0o777).toBe(0o600);
   });
 
-  it('the model server has help', async () => {
+  it('the model server has --help', async () => {
     expect((await run(['model/src/main.ts', '--help'])).stdout).toContain('--port');
   });
 
-  it('ingest names what it lacks', async () => {
+  it('ingest without STREAMS fails with the name of the variable', async () => {
     await expect(run(['ingest-host/src/main.ts'], { STREAMS: '' })).rejects.toThrow('STREAMS');
   });
 });

@@ -27,7 +27,7 @@ interface SeenFrame extends FrameFacts {
   annotated_key: string;
 }
 
-describe(`npm start -- --frames ${FRAMES} --frame-rate ${FRAME_RATE} --json, on a machine in Turkish`, () => {
+describe(`npm start -- --frames ${FRAMES} --frame-rate ${FRAME_RATE} --json, with a Turkish locale`, () => {
   let dataDir: string;
   let summary: Summary;
   let pids: number[];
@@ -64,7 +64,7 @@ describe(`npm start -- --frames ${FRAMES} --frame-rate ${FRAME_RATE} --json, on 
 
   const bucket = () => join(dataDir, 's3/video-pipeline-output');
 
-  it('stores exactly so many frames, each once, at its key', async () => {
+  it('stores exactly this number of frames, each once and at its key', async () => {
     const keys: string[] = [];
     for await (const file of glob(join(bucket(), 'annotated/**/*.jpg'))) keys.push(relative(bucket(), file));
     expect(keys).toHaveLength(FRAMES);
@@ -76,14 +76,14 @@ describe(`npm start -- --frames ${FRAMES} --frame-rate ${FRAME_RATE} --json, on 
     }
   });
 
-  it('makes one trace of the way of a frame through its three processes', () => {
+  it('has one trace for the way of a frame through ingest, detect and annotate', () => {
     const frames = collector.spans.filter(({ name }) => name === 'ingest.frame');
     const whole = frames.filter((frame) => WAY.every((step) => collector.wayOf(frame).includes(step)));
     // Spans that a busy machine does not send in time are lost, and frames are not.
     expect(whole.length).toBeGreaterThan(FRAMES / 2);
   });
 
-  it('leaves no gap in the frame numbers of a stream but for counted drops', () => {
+  it('leaves no gap in the frame numbers of a stream, except for counted drops', () => {
     for (const [id, counts] of Object.entries(summary.frames)) {
       if (id === 'total') continue;
       const numbers = seen
@@ -95,7 +95,7 @@ describe(`npm start -- --frames ${FRAMES} --frame-rate ${FRAME_RATE} --json, on 
     }
   });
 
-  it('stores pictures of the size of the frame', async () => {
+  it("stores pictures of the frame's size", async () => {
     for (const { stream_id, width, height, annotated_key } of seen) {
       expect([width, height]).toEqual(SIZES[stream_id]);
       const picture = sharp(join(bucket(), annotated_key), { failOn: 'warning' });
@@ -104,7 +104,7 @@ describe(`npm start -- --frames ${FRAMES} --frame-rate ${FRAME_RATE} --json, on 
     }
   });
 
-  it('sees the person in every clip', () => {
+  it('detects the person in each clip', () => {
     expect(Object.keys(Object.groupBy(seen, ({ stream_id }) => stream_id)).sort()).toEqual(
       Object.keys(SIZES),
     );
@@ -118,7 +118,7 @@ describe(`npm start -- --frames ${FRAMES} --frame-rate ${FRAME_RATE} --json, on 
     }
   });
 
-  it('sums up in one JSON object', () => {
+  it('prints one JSON object as its summary', () => {
     expect(summary.frames.total).toMatchObject({
       published: FRAMES,
       detected: FRAMES,
@@ -138,7 +138,7 @@ describe(`npm start -- --frames ${FRAMES} --frame-rate ${FRAME_RATE} --json, on 
     }
   });
 
-  it('leaves no process behind', () => {
+  it('leaves no process running', () => {
     expect(pids.length).toBe(9);
     expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
   });

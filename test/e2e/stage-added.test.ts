@@ -85,7 +85,7 @@ const run = (script: string, args: string[] = [], env: NodeJS.ProcessEnv = {}) =
     maxBuffer: 64 * 1024 * 1024,
   });
 
-test('a stage and a sink that are added by a row and a handler run locally, in the console and in the audit', async () => {
+test('an added stage and an added sink run locally, and appear in the console and in the audit', async () => {
   const dataDir = join(root, unique('data'));
   const given = await startGivenServers({ width: 320, height: 240 }, [PERSON]);
   const receiver = await startFakeServer(() => ({ status: 204 }));
@@ -141,7 +141,7 @@ test('a stage and a sink that are added by a row and a handler run locally, in t
   expect(readFileSync(join(dataDir, 'logs/tally.log'), 'utf8')).toContain('tally ends with 0');
 });
 
-test('they are deployed: functions, mappings, rights, alarms, graphs, and the way to the receiver', async () => {
+test('an added stage and an added sink are deployed with functions, mappings, rights, alarms and egress rules', async () => {
   writeFileSync(
     join(root, 'evaluate.ts'),
     `import { evaluate, prepare } from './test/infra/offline/evaluate.ts';

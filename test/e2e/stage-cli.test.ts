@@ -60,7 +60,7 @@ describe('npm run local -- --stage production', () => {
     return commands.run(MAIN, args, env);
   }
 
-  it('s3-list and s3-download go to the bucket of the stage', async () => {
+  it('s3-list and s3-download use the bucket of the stage', async () => {
     const list = await local('s3-list', '--stage', outputs, '--json');
     expect(list.code).toBe(0);
     expect(JSON.parse(list.stdout)).toMatchObject({
@@ -73,7 +73,7 @@ describe('npm run local -- --stage production', () => {
     expect((await stat(join(folder, KEY))).size).toBe(9);
   });
 
-  it('s3-download takes the newest picture out of an archive, or all', async () => {
+  it('s3-download extracts the newest picture from an archive, or all pictures', async () => {
     const frame = (i: number) => ({
       frame: { streamId: 'yard', frameNumber: i, session: 's', capturedAt: 1795590001000 + i },
       jpeg: Buffer.from(`picture ${i}`),
@@ -90,7 +90,7 @@ describe('npm run local -- --stage production', () => {
     expect(await readFile(files[1] ?? '', 'utf8')).toBe('picture 1');
   });
 
-  it('s3-download takes the newest picture out of a video, or all', async () => {
+  it('s3-download extracts the newest picture from a video, or all pictures', async () => {
     const body = await sharp({ create: { width: 64, height: 48, channels: 3, background: 'grey' } })
       .jpeg()
       .toBuffer();
@@ -114,7 +114,7 @@ describe('npm run local -- --stage production', () => {
     expect(JSON.parse((await local('s3-download', ...args, '--all')).stdout).files).toHaveLength(2);
   });
 
-  it('status says what answers, and what to do where Kafka does not', async () => {
+  it('status reports which servers respond, and a remedy when Kafka does not', async () => {
     const { code, stdout } = await local('status', '--stage', outputs);
     expect(code).toBe(1);
     expect(stdout).toMatch(/s3 +answers +frames-of-production/);
@@ -126,7 +126,7 @@ describe('npm run local -- --stage production', () => {
     expect(stdout).not.toContain('UNHEALTHY');
   });
 
-  it('status asks the model server that the shell names, such as a port forwarded from the VPC', async () => {
+  it('status uses the model server of INFERENCE_SERVICE_URL, such as a port forwarded from the VPC', async () => {
     await deployed({ inference: `http://127.0.0.1:${await freePort()}` });
     const away = await local('status', '--stage', outputs);
     expect(away.stdout).toMatch(/inference +not reachable from here/);
@@ -147,7 +147,7 @@ describe('npm run local -- --stage production', () => {
     });
   });
 
-  it('test-inference asks the SageMaker endpoint of a stage by its name', async () => {
+  it('test-inference calls the SageMaker endpoint of a stage by its name', async () => {
     const data = [JSON.stringify({ width: 64, height: 48, detections: [] })];
     const sagemaker = await startFakeServer(() => ({
       body: { model_name: 'm', outputs: [{ name: 'detections', data }] },
@@ -164,7 +164,7 @@ describe('npm run local -- --stage production', () => {
     expect(sagemaker.calls.map(({ path }) => path)).toEqual(['/endpoints/mine/invocations']);
   });
 
-  it('kafka-stats says so too', async () => {
+  it('kafka-stats reports that Kafka does not respond, with the remedy', async () => {
     const { code, stderr } = await local('kafka-stats', '--stage', outputs);
     expect(code).toBe(1);
     expect(stderr).toContain(
@@ -172,7 +172,7 @@ describe('npm run local -- --stage production', () => {
     );
   });
 
-  it('a bucket that is gone, and a stage that was not deployed from here, are told with what to do', async () => {
+  it('a missing bucket, and a stage that was not deployed from this machine, are errors with the remedy', async () => {
     await deployed({ bucket: 'gone' });
     const gone = await local('s3-list', '--stage', outputs);
     await deployed({});

@@ -30,7 +30,7 @@ function start(args: string[], env: NodeJS.ProcessEnv = {}) {
 }
 
 describe('npm start', () => {
-  it('names its options', async () => {
+  it('--help lists its options', async () => {
     const { code, stdout } = await start(['--help']);
     expect(code).toBe(0);
     for (const option of [
@@ -48,7 +48,7 @@ describe('npm start', () => {
     }
   });
 
-  it('told to stop as soon as it has the folder to itself leaves no trace of that', async () => {
+  it('leaves no pid file when it is stopped just after it has written the file', async () => {
     const [dataDir, preload] = [join(folder, 'soon'), join(folder, 'preload.mjs')];
     const stopItself = `import fs from 'node:fs/promises';
       import { syncBuiltinESMExports } from 'node:module';
@@ -74,7 +74,7 @@ describe('npm start', () => {
     [['--model', 'none.onnx'], '--model: there is no file'],
     [['--ports', 'some'], 'Allowed choices are default, auto'],
     [['--data-dir', '/proc/none'], "/proc/none/run can't be written"],
-  ])('refuses %j in one line', async (args, message) => {
+  ])('rejects %j with one line', async (args, message) => {
     const { code, stdout, stderr } = await start(args);
     expect(code).toBe(1);
     expect(stdout).toBe('');
@@ -86,7 +86,7 @@ describe('npm start', () => {
     ['- {id: "S\u00fcd", url: a.mp4}', "line 1: 'id' must be letters"],
     ['streams: []', 'must be a list of streams'],
     ['- {id: yard, url: a.mp4, scene: {zones: {a: {}}}}', "line 1: 'scene.zones.a.polygon'"],
-  ])('refuses a STREAMS_FILE of %j in one line, before anything starts', async (list, message) => {
+  ])('rejects a STREAMS_FILE of %j with one line, before anything starts', async (list, message) => {
     const file = join(folder, 'wrong.yaml');
     await writeFile(file, list);
     const { code, stderr } = await start([], { STREAMS_FILE: file });
@@ -95,7 +95,7 @@ describe('npm start', () => {
     expect(stderr).toContain(`${file}: ${message}`);
   });
 
-  it('names a HOST that another program has set', async () => {
+  it('rejects a HOST that is not an address of this machine, with the remedy', async () => {
     const { code, stderr } = await start([], { HOST: '192.0.2.1' });
     expect(code).toBe(1);
     expect(stderr.trim()).toBe(
@@ -103,7 +103,7 @@ describe('npm start', () => {
     );
   });
 
-  it('names a server of the user that does not answer', async () => {
+  it('with KAFKA_BOOTSTRAP_SERVERS of a server that does not respond fails with its address', async () => {
     const nobody = `127.0.0.1:${await freePort()}`;
     const { code, stderr } = await start([], { KAFKA_BOOTSTRAP_SERVERS: nobody });
     expect(code).toBe(1);
@@ -113,7 +113,7 @@ describe('npm start', () => {
   });
 });
 
-describe('npm start with the Kafka and the S3 API that the user runs', () => {
+describe("npm start with the user's own Kafka and S3 API", () => {
   let given: Awaited<ReturnType<typeof startGivenServers>>;
   beforeAll(async () => {
     given = await startGivenServers({ width: 320, height: 240 });
@@ -123,7 +123,7 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
   it.each([
     ['HEALTH_PORT', "the ingest host's health"],
     ['CONSOLE_PORT', 'the console'],
-  ])('names %s when it is taken, what for, and the remedy', async (variable, name) => {
+  ])('names the variable %s of a port in use, what it is for, and the remedy', async (variable, name) => {
     const taken: Server = createServer().listen(0, '127.0.0.1');
     await once(taken, 'listening');
     const { port } = taken.address() as { port: number };
@@ -143,7 +143,7 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
     expect(stderr).toMatch(line);
   });
 
-  it('plays what STREAMS_FILE lists and what is added to it while it runs, and ends when npm is killed', async () => {
+  it('plays the streams of STREAMS_FILE, also those added while it runs, and ends when npm is killed', async () => {
     const video = await makeVideo(join(folder, 'listed.mp4'), { times: evenTimes(75, 25) });
     const STREAMS_FILE = join(folder, 'my.yaml');
     const line = (id: string) => `- {id: ${id}, url: ${JSON.stringify(`${video}?loop`)}}\n`;
@@ -178,7 +178,7 @@ describe('npm start with the Kafka and the S3 API that the user runs', () => {
     await expect.poll(left, { timeout: 15_000, interval: 100 }).toEqual([]);
   });
 
-  it('plays a file once and ends when all of it is annotated, with an inference server of the user', async () => {
+  it("plays a file once and ends when all its frames are annotated, with the user's inference server", async () => {
     const name = unique('short clip');
     const id = name.replace(' ', '-');
     const video = await makeVideo(join(folder, `${name}.mp4`), { times: evenTimes(75, 25) });

@@ -56,7 +56,7 @@ beforeAll(async () => {
 });
 afterAll(() => app.close());
 
-test('an hour of video is a playlist that a player reads, each picture at its time', async () => {
+test('the playlist of an hour is read by FFmpeg, with each picture at its time', async () => {
   await using input = new FormatContext();
   input.allocContext();
   expect(await input.openInput(playlist.url)).toBeGreaterThanOrEqual(0);
@@ -79,7 +79,7 @@ test('an hour of video is a playlist that a player reads, each picture at its ti
     expect((await fetch(other)).status).toBe(404);
 });
 
-test.skipIf(!hasChromium)('it plays in Chromium, and a moment is sought to the frame', async () => {
+test.skipIf(!hasChromium)('the playlist plays in Chromium, and a seek shows the exact frame', async () => {
   const names = playlist.text.split('\n').filter((line) => line.endsWith('.mp4'));
   expect(names).toHaveLength(3);
   const segments = await Promise.all(

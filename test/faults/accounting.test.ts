@@ -13,15 +13,15 @@ function lateOf(...records: string[]): string[] {
   return order.late();
 }
 
-test('a frame behind a later one of its stream is late', () => {
+test('lateOf reports a frame that comes after a later frame of its stream', () => {
   expect(lateOf('1@0', '3@0', '2@0')).toEqual(['7/2 on detections-0']);
 });
 
-test('a frame that is delivered again is not', () => {
+test('lateOf does not report frames that are delivered again', () => {
   expect(lateOf('1@0', '2@0', '3@0', '1@0', '2@0')).toEqual([]);
 });
 
-test('nor is one that is delivered again to the new partition of its stream, whichever partition is read first', () => {
+test("lateOf does not report a frame delivered again to the stream's new partition, in either order of reading", () => {
   expect(lateOf('2@4', '3@4', '1@4', '1@2')).toEqual([]);
   expect(lateOf('1@2', '2@4', '3@4', '1@4')).toEqual([]);
 });

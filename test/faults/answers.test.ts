@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { addCrowds, CROWD_MARK } from './answers.ts';
 
-test('a crowd is seen too by who asks /predict, as after an answer that there is no such model', () => {
+test('addCrowds adds a crowd to the result of the marked picture in a response of /predict', () => {
   const frames = [Buffer.from('a'), CROWD_MARK].map((jpeg) => ({ frame_data: jpeg.toString('base64') }));
   const results = [1, 2].map((frame_number) => ({ frame_number, detections: [] }));
   const changed = addCrowds({

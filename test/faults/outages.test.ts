@@ -85,7 +85,7 @@ describe('a running pipeline', () => {
     await rm(dataDir, { recursive: true, force: true });
   });
 
-  test('goes on while its state can not be written, as on a full disk', async () => {
+  test('continues while its state file can not be written, as on a full disk', async () => {
     const file = stateFile(dataDir);
     const blocked = () =>
       mkdir(file).then(
@@ -129,7 +129,7 @@ describe('a running pipeline', () => {
     return noted;
   }
 
-  test('tells how six parts are, in one place', async () => {
+  test('npm run local -- status prints the health of all six parts', async () => {
     const { code, stdout } = await status();
     expect(code, stdout).toBe(0);
     for (const part of ['kafka', 's3', 'model', 'ingest', 'detect', 'annotate'])
@@ -137,7 +137,7 @@ describe('a running pipeline', () => {
     await page?.getByRole('table', { name: 'Health' }).getByText('answers').nth(5).waitFor();
   });
 
-  test('says within ten seconds that S3, Kafka and the model hang, and that they are back', async () => {
+  test('reports within ten seconds that S3, Kafka and the model hang, and that they respond again', async () => {
     const pids = await Promise.all(SERVICES.map(pidOf));
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
     try {
@@ -160,7 +160,7 @@ describe('a running pipeline', () => {
     expect(back).toBeLessThan(TOLD);
   });
 
-  test('says that what was ended answers again, and loses nothing of all this', async () => {
+  test('reports that services which were ended respond again, and loses no frame', async () => {
     const before = (await stack.state()) as State;
     for (const service of SERVICES) process.kill(await pidOf(service), 'SIGTERM');
     // On a quick machine a part may be back before anybody has missed it.
@@ -184,7 +184,7 @@ describe('a running pipeline', () => {
     expect(audit.code, audit.stdout).toBe(0);
   });
 
-  test('lets no second one use its folder', async () => {
+  test('rejects a second stack on its folder', async () => {
     await browser?.close();
     const second = await run(START, '--data-dir', dataDir);
     expect(second.code).toBe(1);
@@ -194,7 +194,7 @@ describe('a running pipeline', () => {
   test.each([
     ['SIGKILL', TOGETHER],
     ['SIGTERM', [['ingest', 'annotate']]],
-  ] as const)('starts each service again after %s', async (signal, groups) => {
+  ] as const)('restarts each service after %s', async (signal, groups) => {
     const endOne = async (name: string) => {
       const before = await stack.until((state) => state.services[name]?.pid !== undefined, `${name} up`);
       const { pid, restarts } = before.services[name] ?? { pid: 0, restarts: 0 };
@@ -210,7 +210,7 @@ describe('a running pipeline', () => {
     await stack.until((state) => annotated(state) > annotated(after), 'frames flow again');
   });
 
-  test('ends all of them when the supervisor itself is killed', async () => {
+  test('ends all services when the supervisor itself is killed', async () => {
     const state = await stack.until(() => true, 'a state');
     stack.child.kill('SIGKILL');
     const pids = pidsOf(state);
@@ -219,14 +219,14 @@ describe('a running pipeline', () => {
     expect(pids.filter((pid) => signalProcess(pid, 0))).toEqual([]);
   });
 
-  test('finishes after a new start what was left, and then its own frames', async () => {
+  test('after a restart processes the remaining frames, and then its own', async () => {
     stack = startStackProcess(dataDir, ['--frames', '30', '--json', '--model', model], QUICK);
     const { code } = await stack.exited;
     expect(code, stack.output.stderr).toBe(0);
     expect(JSON.parse(stack.output.stdout).frames.total).toMatchObject({ published: 30, annotated: 30 });
   });
 
-  test('has stored, or put into failed/, every frame ever published', async () => {
+  test('has each published frame in annotated/ or in failed/', async () => {
     const keys = await publishedFrames(join(dataDir, 'kafka/log'));
     expect(keys.length).toBeGreaterThan(60);
     const bucket = join(dataDir, 's3/video-pipeline-output');

@@ -22,7 +22,7 @@ const files = (name: string) => ({
   logFile: join(folder, `${name}.log`),
 });
 
-test('all services end at once, one that is frozen and one that is only starting too', async () => {
+test('all services end at the same time, also a frozen one and one that is still starting', async () => {
   const frozen = new Service((stop) => startChild({ ...files('frozen'), stop }));
   await frozen.start();
   const { pid = 0 } = frozen;
@@ -39,7 +39,7 @@ test('all services end at once, one that is frozen and one that is only starting
   await freezing;
 });
 
-test('a frozen process wakes and ends when what froze it is killed', async () => {
+test('a frozen process continues and ends when the process that froze it is killed', async () => {
   const text = `
     import { startChild } from ${JSON.stringify(import.meta.resolve('../../packages/local/src/supervisor/child.ts'))};
     import { Service } from ${JSON.stringify(import.meta.resolve('./service.ts'))};

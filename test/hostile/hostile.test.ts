@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ceilings, runCampaign } from './campaign.ts';
 
-test('of every attack comes what must; no process ends or outgrows its ceiling; good cameras flow on', async ({
+test('each attack has its expected result, no process ends or grows too large, and good cameras continue', async ({
   signal,
   onTestFailed,
 }) => {

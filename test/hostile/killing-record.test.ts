@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { startRig } from '../e2e/handlers-rig.ts';
 import { unique } from '../support/unique.ts';
 
-test('a record that ends its process is put into failed/ when it has done so three times alone', async ({
+test('a record that ends its process goes to failed/ after it has done so three times alone', async ({
   onTestFinished,
 }) => {
   const rig = await startRig();

@@ -18,7 +18,7 @@ function connect() {
   return connectKafka('readers', quiet, { KAFKA_BOOTSTRAP_SERVERS: broker, ...settings });
 }
 
-test('who reads a topic by himself gets past what can`t be read', async () => {
+test('a reader without a consumer group skips records that can not be read, and reads on', async () => {
   const topic = unique('records');
   await createRawTopic(broker, topic);
   const codec = [1, gzipSync] as const;
@@ -45,9 +45,7 @@ test('who reads a topic by himself gets past what can`t be read', async () => {
   expect(newest).toEqual(['last', 'named', 'first']);
 });
 
-test('a group does not wait for the session of a member that was killed to end', async ({
-  onTestFinished,
-}) => {
+test('a group does not wait for the session timeout of a killed member', async ({ onTestFinished }) => {
   const [topic, groupId] = [unique('killed'), unique('group')];
   await createRawTopic(broker, topic);
   const program = join(import.meta.dirname, 'former-member.ts');
