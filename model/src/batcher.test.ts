@@ -20,7 +20,7 @@ function start(options: { sizes: number[]; maxDelayMs: number; concurrency?: num
   return { batcher, batches };
 }
 
-test('items that come while a batch runs make the next one, and each gets its own result', async () => {
+test('items added while a batch runs make the next batch, and each item gets its own result', async () => {
   const { batcher, batches } = start({ sizes: [3], maxDelayMs: 0 });
   const results = Promise.all([1, 2, 3, 4, 5].map((item) => batcher.add(item)));
   expect(batches.map(({ items }) => items)).toEqual([[1]]);
@@ -33,7 +33,7 @@ test('items that come while a batch runs make the next one, and each gets its ow
   expect(await results).toEqual([2, 4, 6, 8, 10]);
 });
 
-test('a batch waits for more, but not longer than its delay', async () => {
+test('a batch waits for more items, but not longer than its delay', async () => {
   const { batcher, batches } = start({ sizes: [3], maxDelayMs: 30 });
   void batcher.add(1);
   await sleep(5);
@@ -50,7 +50,7 @@ test('a full batch does not wait', () => {
   expect(batches.map(({ items }) => items)).toEqual([[1, 2]]);
 });
 
-test('of what waits, the largest preferred size that it makes starts at once; what is over waits for its delay', async () => {
+test('the largest preferred size that waiting items fill starts at once, and the rest waits for the delay', async () => {
   const { batcher, batches } = start({ sizes: [2, 4], maxDelayMs: 10_000 });
   const add = (count: number) => Array.from({ length: count }, (_, item) => batcher.add(item));
   const sizesNow = () => batches.map(({ items }) => items.length);
@@ -77,7 +77,7 @@ test('fewer pictures than the smallest preferred size run as they are once the d
   expect(batches.map(({ items }) => items.length)).toEqual([5]);
 });
 
-test('items with different keys never meet, and neither key starves the other', async () => {
+test('items with different keys are in different batches, and neither key starves the other', async () => {
   const { batcher, batches } = start({ sizes: [2], maxDelayMs: 0 });
   for (const item of [1, 2, 3, -1, 4, 5]) void batcher.add(item);
   for (let index = 0; index < 4; index++) {
@@ -87,7 +87,7 @@ test('items with different keys never meet, and neither key starves the other', 
   expect(batches.map(({ items }) => items)).toEqual([[1], [2, 3], [-1], [4, 5]]);
 });
 
-test('a failed batch fails its items alone', async () => {
+test('a failed batch fails only its own items', async () => {
   const { batcher, batches } = start({ sizes: [1], maxDelayMs: 0, concurrency: 2 });
   const [first, second] = [batcher.add(1), batcher.add(2)];
   const failure = expect(first).rejects.toThrow('broken');

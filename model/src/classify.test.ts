@@ -7,7 +7,7 @@ import { writeConstantModel } from '../test/constant-model.ts';
 import { resizeAndCrop } from './crop.ts';
 import { loadDetector, optionsForTool } from './load-detector.ts';
 
-test('a classification gives the whole frame, best class first, no class under the threshold', async () => {
+test('a classification has a box of the whole frame, the best class first, and no class below the threshold', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'classify-'));
   try {
     const shares = Float32Array.of(0.05, 0.5, 0.1, 0.25, 0.02, 0.04, 0.04);
@@ -74,7 +74,7 @@ test.each([
     ],
   ],
 ] as [[number, number], [number, number], number[]][])(
-  '%j to %j is cut as torchvision cuts it',
+  'a picture of %j, resized and cropped to %j, has the pixels that torchvision gives',
   ([width, height], to, expected) => {
     const cropped = resizeAndCrop(pattern(width, height), { width, height }, { width: to[0], height: to[1] });
     expect([...cropped]).toEqual(expected);

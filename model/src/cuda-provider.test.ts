@@ -37,7 +37,7 @@ function needing(library: Buffer, name: string, other: string): Buffer {
 }
 
 test.runIf(process.platform === 'linux')(
-  'the CUDA image is built only with all libraries of its provider, the driver excepted',
+  'the build of the CUDA image fails unless all libraries of the CUDA provider, except the driver, are present',
   async () => {
     const library = await readFile(join(onnxruntimeFolder(), 'libonnxruntime.so.1'));
     expect(await refusalOf(library)).toBeUndefined();

@@ -19,7 +19,7 @@ function start(places: number) {
   return { lanes, begun, finish };
 }
 
-test('large pictures are begun one at a time, and small ones that came later before them', () => {
+test('large pictures are decoded one at a time, and later small pictures before them', () => {
   const { lanes, begun } = start(4);
   for (const item of ['l1', 'l2', 'l3']) lanes.push('a', item, LARGE);
   for (const item of ['s1', 's2']) lanes.push('b', item, SMALL);
@@ -27,7 +27,7 @@ test('large pictures are begun one at a time, and small ones that came later bef
   expect(lanes.waiting).toBe(2);
 });
 
-test('it is idle once the last picture is done', async () => {
+test('idle() resolves once the last picture is decoded', async () => {
   const { lanes, finish } = start(2);
   await lanes.idle();
   lanes.push('a', 'l', LARGE);
@@ -43,7 +43,7 @@ test('it is idle once the last picture is done', async () => {
   await idle;
 });
 
-test("a client's pictures are taken out wherever they wait, and no other's", () => {
+test('all pictures of one client are removed from both queues, and those of other clients stay', () => {
   const { lanes } = start(1);
   for (const item of ['a1', 'a2', 'a3']) lanes.push('a', item, SMALL);
   for (const item of ['a4', 'a5']) lanes.push('a', item, LARGE);

@@ -18,7 +18,7 @@ const options: StartOptions = {
 };
 afterAll(() => Promise.all([model.pool.close(), model.close(), rm(path)]));
 
-test.each(['cuda', 'tensorrt'] as const)('%s where there is none is an error', async (device) => {
+test.each(['cuda', 'tensorrt'] as const)('--device %s without such a device is an error', async (device) => {
   await expect(startOn(device, options)).rejects.toThrow(`device ${device} is not available`);
 });
 
@@ -26,7 +26,7 @@ test.each([
   [false, /^onnxruntime's CUDA provider is not installed$/],
   // It is tried, and what onnxruntime itself says is the reason.
   [true, /^device cuda is not available: .*Failed to load shared library/],
-])('auto takes the CPU and says why (CUDA installed: %s)', async (isInstalled, reason) => {
+])('--device auto uses the CPU and reports the reason (CUDA installed: %s)', async (isInstalled, reason) => {
   const use = await startOn('auto', options, () => isInstalled);
   await use.pool.close();
   expect(use).toMatchObject({ device: 'cpu', batchSizes: [1] });
@@ -34,7 +34,7 @@ test.each([
   expect(use.fallback).not.toContain('\n');
 });
 
-test('the CPU, asked for, is no fallback', async () => {
+test('--device cpu reports no fallback', async () => {
   const use = await startOn('cpu', options);
   await use.pool.close();
   expect(use.fallback).toBeUndefined();

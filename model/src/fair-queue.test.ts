@@ -17,7 +17,7 @@ test('clients are served in turn, each in its own order', () => {
   expect(queue.size).toBe(0);
 });
 
-test('one that comes late waits for one round, not for all who came before', () => {
+test('a client that comes late waits for one round, and not for all earlier items', () => {
   const queue = new FairQueue<string>();
   for (let item = 0; item < 1000; item++) queue.push('huge', `huge ${item}`);
   queue.shift();

@@ -385,7 +385,7 @@ async function read(model: ConstantModel, options: ReadOptions = {}) {
   return readClosed(await writeConstantModel(join(folder, `model-${files++}.onnx`), model), options);
 }
 
-test.each(served)('%s: served as %s, with the right boxes', async (name, head, model, how) => {
+test.each(served)('%s: recognised as %s, with the expected boxes', async (name, head, model, how) => {
   const file = await read(model, how);
   // Of half precision.
   const digits = name.includes('half') ? 2 : 0;
@@ -754,7 +754,7 @@ test.each<[string, ConstantModel]>([
     'YOLO-NAS without sigmoid',
     { outputs: [boxes(CELLS, ({ box }) => box, 'boxes'), scores(CELLS, 'scores', -8, SEEN.map(logits))] },
   ],
-])('%s: a card that is recommended serves it with the right boxes', async (_name, model) => {
+])('%s: the recommended card makes it give the expected boxes', async (_name, model) => {
   const path = await writeConstantModel(join(folder, `model-${files++}.onnx`), model);
   const refusal = await readClosed(path).catch(({ message }) => message);
   const cards = [...refusal.matchAll(/\{ (family: [^}]*) \}/g)].map(([, card = '']) =>
@@ -771,11 +771,11 @@ test.each<[string, ConstantModel]>([
   expect(answers).toContain('25 35 75 85 9, 80 50 105 120 6');
 });
 
-test.each(refused)('%s: refused with the reason', async (_name, reason, model, options) => {
+test.each(refused)('%s: rejected with the reason', async (_name, reason, model, options) => {
   await expect(read(model, options)).rejects.toThrow(reason);
 });
 
-test('a card says what form scores and boxes have', async () => {
+test('scores and boxes are read in the form that the card states', async () => {
   const path = join(folder, 'form.onnx');
   const yaml = join(folder, 'form.yaml');
   for (const [form, before] of [
@@ -802,7 +802,7 @@ test('a card says what form scores and boxes have', async () => {
   }
 });
 
-test('a NaN here and there takes no neighbour with it', async () => {
+test('a NaN in the outputs removes only its own detection', async () => {
   const file = await read({
     outputs: [poisoned(Number.NaN, 5 * CELLS + 100, 5 * CELLS + 120)],
     metadata: C80,
@@ -813,7 +813,7 @@ test('a NaN here and there takes no neighbour with it', async () => {
   expect(found.map(({ score }) => score.toFixed(1))).toEqual(['0.9', '0.6']);
 });
 
-test('a card beside the file says what the file does not', async () => {
+test('a card beside the file supplies family, fit and names that the file lacks', async () => {
   const path = await writeConstantModel(join(folder, 'card.onnx'), { outputs: [yolov8] });
   const card = join(folder, 'card.yaml');
   await writeFile(card, 'family: yolov8\nfit: stretch\nnames: [a, b]\n');
@@ -863,7 +863,7 @@ const outputs: fc.Arbitrary<OutputTensor[]> = fc
     return [{ name: 'output0', dims, data }];
   });
 
-test('whatever a graph gives: refused, or read as objects with a confidence of 0 to 1 about the picture', () => {
+test('any outputs are rejected, or decoded to boxes in the picture with a confidence of 0 to 1', () => {
   fc.assert(
     fc.property(outputs, (random) => {
       const size = { inputWidth: SIDE, inputHeight: SIDE };
@@ -878,7 +878,7 @@ test('whatever a graph gives: refused, or read as objects with a confidence of 0
   );
 });
 
-test('weights beside the file belong to it, wherever the process was started', async () => {
+test('external weights beside the model are found from any working directory', async () => {
   const path = await writeConstantModel(join(folder, 'outside.onnx'), { outputs: [yolov8], metadata: C80 });
   const model = decodeModel(await readFile(path));
   const weights = model.graph.initializer.find(({ rawData }) => rawData.length > 1_000);

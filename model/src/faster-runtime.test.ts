@@ -45,7 +45,7 @@ test.each([
   [5, 20, 'cpu'],
   // Not worth it.
   [20, 19.5, 'cpu'],
-])('of %d and %d ms a frame, %s is taken', async (first, second, taken) => {
+])('with %d and %d ms a frame, %s is chosen', async (first, second, taken) => {
   const [a, b] = [runtime('cpu', first), runtime('openvino', second)];
   const [chosen, other] = await fasterRuntime(a.use, b.use, options('1'), 100);
   expect(chosen.device).toBe(taken);
@@ -68,7 +68,7 @@ test('the measurement is cached for each model, and reported', async () => {
   expect(Object.keys(JSON.parse(await readFile(file(), 'utf8')))).toHaveLength(2);
 });
 
-test('a file that is cut off is written anew', async () => {
+test('a truncated cache of measurements is written anew', async () => {
   await fasterRuntime(runtime('cpu', 5).use, runtime('openvino', 20).use, options('1'), 100);
   await writeFile(file(), '{"1');
   const { use, counted } = runtime('cpu', 5);
@@ -77,7 +77,7 @@ test('a file that is cut off is written anew', async () => {
   expect(Object.keys(JSON.parse(await readFile(file(), 'utf8')))).toHaveLength(1);
 });
 
-test('where nothing can be written, it is measured all the same', async () => {
+test('without a writable cache the runtimes are measured all the same', async () => {
   vi.stubEnv('VIDEO_PIPELINE_CACHE', process.execPath);
   const [a, b] = [runtime('cpu', 20), runtime('openvino', 5)];
   expect((await fasterRuntime(a.use, b.use, options('1'), 100))[0]).toBe(b.use);

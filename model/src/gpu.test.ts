@@ -23,7 +23,7 @@ async function nvidiaSmi(script: string): Promise<void> {
   await chmod(path, 0o755);
 }
 
-test('memory and utilisation of each GPU are metrics, what the driver does not know is left out', async () => {
+test('memory and utilisation of each GPU are metrics, and unknown values are omitted', async () => {
   await nvidiaSmi(`test "$*" = "--query-gpu=index,memory.used,memory.total,utilization.gpu --format=csv,noheader,nounits" &&
     printf '0, 1024, 16384, 35\\n1, 2, 16384, [N/A]\\n'`);
   const { registry } = createMetrics(() => new Map(), await findGpus());
@@ -34,7 +34,7 @@ test('memory and utilisation of each GPU are metrics, what the driver does not k
   expect(text).not.toContain('inference_gpu_utilization_ratio{gpu="1"}');
 });
 
-test('without a GPU there are no such metrics', async () => {
+test('without a GPU the GPU metrics are omitted', async () => {
   for (const script of [undefined, 'echo "NVIDIA-SMI has failed"; exit 9']) {
     if (script) await nvidiaSmi(script);
     const read = await findGpus();
@@ -43,7 +43,7 @@ test('without a GPU there are no such metrics', async () => {
   }
 });
 
-test('a scrape waits for no slow nvidia-smi, and starts no second one', async () => {
+test('a scrape does not wait for a slow nvidia-smi, and does not start a second one', async () => {
   await nvidiaSmi("echo '0, 1, 100, 50'");
   const read = await findGpus();
   const calls = join(folder, 'calls');
@@ -58,7 +58,7 @@ test('a scrape waits for no slow nvidia-smi, and starts no second one', async ()
   expect(await readFile(calls, 'utf8')).toBe('called\n');
 });
 
-test('a GPU that can no longer be read is not shown as it was', async () => {
+test('the metrics of a GPU that can not be read any more are omitted', async () => {
   await nvidiaSmi("echo '0, 1, 100, 50'");
   const read = await findGpus();
   await nvidiaSmi('exit 15');

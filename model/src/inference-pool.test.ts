@@ -41,22 +41,22 @@ async function classOfGreen(more: { isWarmUp: boolean; dims?: Dims }): Promise<n
   return candidates[0]?.[0]?.classId;
 }
 
-test('a warm-up of the shape that was probed runs nothing: the answer of the probe is read', async () => {
+test("a warm-up with the shape of the probe uses the probe's result, once", async () => {
   expect(await classOfGreen({ isWarmUp: true })).toBe(0);
   expect(await classOfGreen({ isWarmUp: true })).toBe(1);
 });
 
-test('a picture is never answered with the probe', async () => {
+test("a request with a picture is never answered with the probe's result", async () => {
   expect(await classOfGreen({ isWarmUp: false })).toBe(1);
   await pool.ask(framesOf(...RED), DIMS);
   expect(await classOfGreen({ isWarmUp: true })).toBe(1);
 });
 
-test('a warm-up of another shape runs', async () => {
+test('a warm-up with another shape runs the model', async () => {
   expect(await classOfGreen({ isWarmUp: true, dims: [1, 16, 64, 3] })).toBe(1);
 });
 
-test('a probe asks about both pictures at once, so that two threads are made ready', async () => {
+test('the probe runs two pictures at the same time, so that two threads are ready', async () => {
   const both = Promise.withResolvers<OutputTensor[]>();
   let asked = 0;
   const ask = () => {

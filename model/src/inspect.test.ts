@@ -20,7 +20,7 @@ const yolov8 = { name: 'output0', values, dims: [1, 84, 525] };
 const metadata = { names: JSON.stringify(Array.from({ length: 80 }, (_, id) => `c${id}`)) };
 const options = { confidence: 0.5, maxPixels: 1e6 };
 
-test('a model that is served: its evidence, and its answer drawn on a picture', async () => {
+test('inspect of a supported model gives its evidence, and a picture with its detections', async () => {
   const path = await writeConstantModel(join(folder, 'yard.onnx'), { outputs: [yolov8], metadata });
   const output = join(folder, 'drawn.jpg');
   const picture = join(folder, 'grey.png');
@@ -40,7 +40,7 @@ test('a model that is served: its evidence, and its answer drawn on a picture', 
   expect(redAt(160, 160)).toBeLessThan(150);
 });
 
-test('a model that is refused: what each family made of its answers, and what to do', async () => {
+test('inspect of an unsupported model gives the reason of each family, and a remedy', async () => {
   const wide = { ...yolov8, values: values.map((value) => value * 300) };
   const path = await writeConstantModel(join(folder, 'wide.onnx'), { outputs: [wide], metadata });
   const found = await inspect(path, options);
@@ -50,13 +50,13 @@ test('a model that is refused: what each family made of its answers, and what to
   );
 });
 
-test('a family that is named is not read twice', async () => {
+test('inspect with a named family does not read this family a second time', async () => {
   const path = await writeConstantModel(join(folder, 'named.onnx'), { outputs: [yolov8], metadata });
   const { verdicts } = await inspect(path, { ...options, head: 'yolov5' });
   expect(verdicts).toEqual([{ head: 'yolov8' }]);
 });
 
-test('of a model that the runtime refuses, what it says of itself is shown all the same', async () => {
+test('inspect of a model that the runtime rejects still gives its metadata', async () => {
   const path = await writeConstantModel(join(folder, 'strange.onnx'), { outputs: [yolov8], metadata });
   const model = decodeModel(await readFile(path));
   for (const node of model.graph.node) node.opType = 'OfAnotherRuntime';

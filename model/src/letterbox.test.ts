@@ -44,7 +44,7 @@ test.each([
     240,
     { inputWidth: 640, inputHeight: 480, width: 640, height: 480, left: 0, top: 0, scaleX: 2, scaleY: 2 },
   ],
-])('%i x %i in a rectangle', (width, height, expected) => {
+])('a picture of %i x %i is letterboxed to the smallest rectangle', (width, height, expected) => {
   expect(letterbox(width, height, rectangle)).toEqual(expected);
 });
 
@@ -52,11 +52,11 @@ test.each([
   [1280, 721, 360],
   [1280, 723, 362],
   [1280, 725, 362],
-])('half a pixel goes to the even side, as Python rounds: %i x %i', (width, height, expected) => {
+])('half a pixel is rounded to even, as in Python: %i x %i', (width, height, expected) => {
   expect(letterbox(width, height, rectangle).height).toBe(expected);
 });
 
-test('a fixed size is filled up with bars on both sides', () => {
+test('a fixed input size has bars on both sides', () => {
   const box = letterbox(1280, 720, { kind: 'fixed', width: 640, height: 640 });
   expect(box).toEqual({
     inputWidth: 640,
@@ -70,7 +70,7 @@ test('a fixed size is filled up with bars on both sides', () => {
   });
 });
 
-test('whatever the picture, it fits, and a point goes there and back', () => {
+test('any picture fits into the input, and each point is mapped there and back', () => {
   const side = fc.integer({ min: 1, max: 9000 });
   fc.assert(
     fc.property(side, side, fc.double({ min: 0, max: 1, noNaN: true }), (width, height, share) => {
@@ -87,16 +87,16 @@ test('whatever the picture, it fits, and a point goes there and back', () => {
   );
 });
 
-test('a box is cut at the edges of the picture', () => {
+test('a box is clipped to the picture', () => {
   const box = letterbox(1280, 720, rectangle);
   expect(toPicture([-20, 0, 700, 384], box, 1280, 720)).toEqual([0, 0, 1280, 720]);
 });
 
-test('bars may be right and below alone', () => {
+test("with 'corner' there are bars only on the right and below", () => {
   expect(letterbox(1280, 720, rectangle, 'corner')).toMatchObject({ inputHeight: 384, left: 0, top: 0 });
 });
 
-test('a stretched picture fills the input, and its boxes go back', () => {
+test("with 'stretch' the picture fills the input, and boxes are mapped back", () => {
   const box = letterbox(1280, 720, { kind: 'fixed', width: 640, height: 640 }, 'stretch');
   expect(box).toMatchObject({ width: 640, height: 640, left: 0, top: 0 });
   expect(toPicture([320, 320, 640, 640], box, 1280, 720)).toEqual([640, 360, 1280, 720]);

@@ -82,11 +82,11 @@ test.each([
   ['bytes for pixels, chosen in the graph', { takes: 'pixels' }, { batchSizes: [4], select: 'graph' }],
   ['frames of bytes, as if quantised here', { takes: 'frames' }, { batchSizes: [2] }],
   ['frames of bytes, chosen in the graph', { takes: 'frames' }, { batchSizes: [4], select: 'graph' }],
-] as const)('a model with %s sees what it is shown, in order', async (_name, model, more) => {
+] as const)('a model with %s detects the colours of a request, in order', async (_name, model, more) => {
   expect(await detect(model, more)).toEqual(colours);
 });
 
-test('pictures that would take minutes are refused, and a small one of another client is answered at once', async () => {
+test('pictures that would take minutes are rejected, and a small picture of another client is served at once', async () => {
   const path = await writeColourModel(join(folder, 'colours.onnx'), {});
   const maxPixels = 50e6;
   const detector = await loadDetector(path, { ...options, detector: { ...options.detector, maxPixels } });
@@ -126,14 +126,14 @@ test('pictures of a disconnected client are removed from the queue', async () =>
   await detector.close();
 });
 
-test('a class may have a threshold of its own', async () => {
+test("a class with its own threshold uses it in place of the request's threshold", async () => {
   const classThresholds = new Map([['green', 1.1]]);
   const results = await detect({}, { classThresholds });
   const counts = results.map((result) => ('detections' in result ? result.detections.length : -1));
   expect(counts).toEqual([1, 0, 1, 0, 1]);
 });
 
-test('a threshold of its own may also be under that of the request', async () => {
+test("a class's own threshold may be lower than that of the request", async () => {
   const dark = await sharp({ create: { width: 64, height: 64, channels: 3, background: '#660000' } })
     .png()
     .toBuffer();
@@ -149,7 +149,7 @@ test('a threshold of its own may also be under that of the request', async () =>
 test.each([
   ['takes no place of another object', { maxDetections: 1 }],
   ['hides no other object', { classAgnostic: true }],
-])('a box under the threshold of its class %s', async (_what, more) => {
+])('a box below the threshold of its class %s', async (_what, more) => {
   // Boxes cx, cy, w, h, then the scores of two classes: of the same place, or nearly.
   const values = Float32Array.of(80, 82, 80, 80, 40, 40, 40, 40, 0.9, 0, 0, 0.6);
   const path = await writeConstantModel(join(folder, 'two.onnx'), {
@@ -169,7 +169,7 @@ test.each([
   expect(result).toMatchObject({ detections: [{ class_name: 'person', confidence: 0.6 }] });
 });
 
-test('a threshold for a class that the model does not have is refused, with the nearest name', async () => {
+test('a threshold for an unknown class is rejected with the nearest class name', async () => {
   const classThresholds = new Map([['Gren', 0.4]]);
   await expect(detect({}, { classThresholds })).rejects.toThrow(
     "colours.onnx: it has no class 'Gren' for a threshold; the nearest is 'green'",
@@ -179,7 +179,7 @@ test('a threshold for a class that the model does not have is refused, with the 
   expect(onUnknownClass).toHaveBeenCalledOnce();
 });
 
-test('names come from a file when the model has none', async () => {
+test('class names are read from a file when the model has none', async () => {
   const names = join(folder, 'names.txt');
   await writeFile(names, 'rouge\nvert\nbleu\n');
   const [first] = await detect({ names: '{}' }, { names, head: 'yolov8' });
@@ -189,7 +189,7 @@ test('names come from a file when the model has none', async () => {
   expect(results.slice(0, 2)).toEqual([seen('rouge', 0), seen('class 1', 1)]);
 });
 
-test('a file that is no model is refused by its name', async () => {
+test('a file that is not a model is rejected with its name', async () => {
   const path = join(folder, 'text.onnx');
   await writeFile(path, 'this is not a model');
   await expect(loadDetector(path, options)).rejects.toThrow(`${path} is not an ONNX file`);
@@ -198,7 +198,7 @@ test('a file that is no model is refused by its name', async () => {
   );
 });
 
-test('a model of no known family is refused with its inputs and outputs, and with what is served', async () => {
+test('a model of an unknown family is rejected with its inputs, outputs and the supported families', async () => {
   const g = new GraphBuilder();
   const input = g.input('pixels', 'float32', ['batch', 3, 224, 224]);
   g.output('classes', g.node('GlobalAveragePool', [input]), ['batch', 3, 1, 1]);
@@ -209,7 +209,7 @@ test('a model of no known family is refused with its inputs and outputs, and wit
   );
 });
 
-test('int8 of a model that has none is refused with what makes it so, and said of one that has', async () => {
+test('precision int8 of a model without int8 is rejected with the command that makes it, and reported otherwise', async () => {
   const path = await writeColourModel(join(folder, 'colours.onnx'));
   await expect(loadDetector(path, { ...options, precision: 'int8' })).rejects.toThrow(
     `npm run model -- quantise ${path}`,
@@ -220,7 +220,7 @@ test('int8 of a model that has none is refused with what makes it so, and said o
   await detector.close();
 });
 
-test('CUDA where there is none is an error', async () => {
+test('device cuda without CUDA is an error', async () => {
   const path = await writeColourModel(join(folder, 'colours.onnx'));
   await expect(loadDetector(path, { ...options, device: 'cuda' })).rejects.toThrow(
     'device cuda is not available',

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 
-test('the server takes modules as other processes have compiled them', async () => {
+test('the server reuses modules that another process has compiled', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'compiled-'));
   const env = { ...process.env, NODE_COMPILE_CACHE: folder, NODE_DEBUG_NATIVE: 'COMPILE_CACHE' };
   // Of each module Node says several lines: a megabyte, which is the default, is soon full.

@@ -4,7 +4,7 @@ import { readMetadata } from './model-metadata.ts';
 const properties = (texts: Record<string, string>) =>
   Object.entries(texts).map(([key, value]) => ({ key, value }));
 
-test('what Ultralytics writes', () => {
+test('metadata written by Ultralytics is read', () => {
   const metadata = readMetadata(
     properties({
       task: 'detect',
@@ -33,13 +33,13 @@ test('missing or invalid metadata is ignored, and a class without a name gets on
   expect(readMetadata(properties({ names: "['', 'b']" })).names).toEqual(['class 0', 'b']);
 });
 
-test('a file that claims too much is not believed', () => {
+test('class indexes and image sizes that are far too large are ignored', () => {
   const { names } = readMetadata(properties({ names: "{0: 'a', 4000000000: 'b', 50000: 'c', 2: 'd'}" }));
   expect(names).toEqual(['a', 'class 1', 'd']);
   expect(readMetadata(properties({ imgsz: '[99999999, 99999999]', stride: '99999999' }))).toEqual({});
 });
 
-test('hostile metadata costs nothing and says nothing', () => {
+test('metadata that is far too long or out of range is ignored', () => {
   const read = (key: string, value: string) => readMetadata([{ key, value }]);
   expect(read('names', `{0: '${'a'.repeat(5_000_000)}'}`)).toEqual({});
   expect(read('names', `{0: '${'a'.repeat(1_500_000)}'}`)).toEqual({});
@@ -63,6 +63,6 @@ test.each([
   expect(readMetadata(properties({ names: written }))).toEqual({ names: ['person', 'fire hydrant'] });
 });
 
-test('code is no name', () => {
+test('names that are code are ignored', () => {
   expect(readMetadata(properties({ names: "__import__('os').system('ls', 1)" }))).toEqual({});
 });

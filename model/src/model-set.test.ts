@@ -60,7 +60,7 @@ async function replace(name: string, names: string): Promise<void> {
   await rename(join(folder, 'new'), join(folder, name));
 }
 
-test('all models of a folder are served, each by its name', async () => {
+test('all models of a folder are served, each with its name', async () => {
   await writeColourModel(join(folder, 'b.onnx'));
   await writeColourModel(join(folder, 'a.onnx'));
   const models = await open();
@@ -68,7 +68,7 @@ test('all models of a folder are served, each by its name', async () => {
   expect(await look(models, 'b')).toMatchObject([{ detections: [{ class_name: 'red' }] }]);
 });
 
-test('a changed model takes the place of the old one without a failed request', async () => {
+test('a changed model replaces the old one without a failed request', async () => {
   await writeColourModel(join(folder, 'a.onnx'));
   const models = await open();
   models.watch(10);
@@ -87,7 +87,7 @@ test('a changed model takes the place of the old one without a failed request', 
   expect(errors).toEqual([]);
 });
 
-test('a model that appears is served, one that goes is not, one that is broken is reported once', async () => {
+test('a new model is served, a deleted one is removed, and a broken one is reported once', async () => {
   await writeColourModel(join(folder, 'a.onnx'));
   const models = await open();
   await writeColourModel(join(folder, 'b.onnx'));
@@ -102,7 +102,7 @@ test('a model that appears is served, one that goes is not, one that is broken i
   expect([...models.detectors.keys()]).toEqual(['b']);
 });
 
-test('a link to nothing and a folder that is called like a model stop no other model', async () => {
+test('a broken link and a folder named like a model do not affect other models', async () => {
   await writeColourModel(join(folder, 'b.onnx'));
   await symlink(join(folder, 'nowhere'), join(folder, 'a.onnx'));
   await mkdir(join(folder, 'c.onnx'));
@@ -111,7 +111,7 @@ test('a link to nothing and a folder that is called like a model stop no other m
   expect(errors).toEqual(['a', 'c'].map((name) => `can't load ${join(folder, name)}.onnx`));
 });
 
-test('a folder that is away for a while is watched again when it is back', async () => {
+test('a folder that disappears for a while is watched again after its return', async () => {
   await writeColourModel(join(folder, 'a.onnx'));
   const models = await open();
   models.watch(5);
@@ -123,7 +123,7 @@ test('a folder that is away for a while is watched again when it is back', async
   await expect.poll(() => models.detectors.has('b')).toBe(true);
 });
 
-test('a changed card is read', async () => {
+test('a changed card is read again', async () => {
   await writeColourModel(join(folder, 'a.onnx'));
   const models = await open();
   await writeFile(join(folder, 'a.yaml'), 'names: [rot, gruen, blau]\n');
@@ -149,7 +149,7 @@ async function moveWeights(path: string, location: string): Promise<Buffer> {
   return Buffer.concat(parts);
 }
 
-test('weights in a file of any name are noticed, when they change and when they come', async () => {
+test('a model is reloaded when its external weights change or appear, whatever their file name', async () => {
   const weights = await moveWeights(await writeColourModel(join(folder, 'a.onnx')), 'weights.bin');
   expect(weights).toHaveLength(16);
   await writeColourModel(join(folder, 'b.onnx'));

@@ -36,7 +36,7 @@ test.each([
   ['PNG', () => plain(128, 72).png()],
   ['PNG with transparency', () => plain(128, 72).ensureAlpha().png()],
   ['WebP', () => plain(128, 72).webp({ lossless: true })],
-])('a red %s becomes red RGB of the input size', async (_name, make) => {
+])('a red %s is decoded to red RGB of the input size', async (_name, make) => {
   const picture = await decode(await make().toBuffer());
   expect(picture).toMatchObject({ width: 128, height: 72, box: { width: 64, height: 36 } });
   expect(picture.rgb.length).toBe(64 * 36 * 3);
@@ -50,12 +50,12 @@ const asItIs = async (bytes: Buffer) => {
   return [...(await decodePicture(bytes, header, { place: at, resize: 'opencv', scale: resizeLinear })).rgb];
 };
 
-test('a CMYK JPEG becomes what OpenCV makes of it', async () => {
+test('a CMYK JPEG is converted as OpenCV does', async () => {
   const { jpeg, rgb } = reference.cmyk;
   expect(await asItIs(Buffer.from(jpeg, 'base64'))).toEqual([...Buffer.from(rgb, 'base64')]);
 });
 
-test('as with OpenCV, transparency is left out, and of 16 bits the upper eight count', async () => {
+test('alpha is ignored, and 16 bits are reduced to the upper 8, as OpenCV does', async () => {
   const rgba = await sharp(Buffer.from([10, 200, 30, 0, 40, 50, 60, 128]), {
     raw: { width: 2, height: 1, channels: 4 },
   })
@@ -70,13 +70,13 @@ test('as with OpenCV, transparency is left out, and of 16 bits the upper eight c
   expect(await asItIs(grey)).toEqual([0x12, 0x12, 0x12, 0xab, 0xab, 0xab]);
 });
 
-test('a grey JPEG gets three channels', async () => {
+test('a grey JPEG is decoded to three channels', async () => {
   const grey = sharp({ create: { width: 64, height: 64, channels: 3, background: { r: 90, g: 90, b: 90 } } });
   const picture = await decode(await grey.toColourspace('b-w').jpeg().toBuffer());
   expect(isAll(picture.rgb, [90, 90, 90])).toBe(true);
 });
 
-test('a picture turned by EXIF is turned upright', async () => {
+test('a picture turned by EXIF is decoded upright', async () => {
   const blueBelow = { input: await plainBlue(128, 32), top: 32, left: 0 };
   const turned = await plain(128, 64)
     .composite([blueBelow])
@@ -94,7 +94,7 @@ test.each([
   [1, 1],
   [7680, 4320],
   [1, 5000],
-])('%i x %i is decoded', async (width, height) => {
+])('a picture of %i x %i is decoded', async (width, height) => {
   const picture = await decode(await plain(width, height).jpeg().toBuffer());
   expect(picture).toMatchObject({ width, height });
   expect(picture.rgb.length).toBe(picture.box.width * picture.box.height * 3);
@@ -117,16 +117,16 @@ test.each([
       '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="9" height="9"/></svg>',
     ),
   ],
-])('%s is refused', async (_name, bytes) => {
+])('%s is rejected', async (_name, bytes) => {
   await expect(decode(bytes)).rejects.toThrow(/not a picture that can be decoded/);
 });
 
-test('a picture with too many pixels is refused before it is decoded', async () => {
+test('a picture with too many pixels is rejected before it is decoded', async () => {
   const bomb = await plain(4000, 3000).png().toBuffer();
   await expect(decode(bomb, 'opencv', 10_000_000)).rejects.toThrow(/MAX_FRAME_PIXELS/);
 });
 
-test('a picture damaged anywhere is decoded to its size or refused by name', async () => {
+test('a picture with any damage is decoded to its size, or rejected with PictureError', async () => {
   const good = await Promise.all([
     plain(128, 72).jpeg().toBuffer(),
     plain(128, 72).jpeg({ progressive: true }).toBuffer(),
@@ -150,14 +150,14 @@ test('a picture damaged anywhere is decoded to its size or refused by name', asy
   );
 });
 
-test.each(reference.scaled)('scaled as OpenCV does, to the bit: $size', ({ size, sha256 }) => {
+test.each(reference.scaled)("scaling equals OpenCV's to the bit: $size", ({ size, sha256 }) => {
   const [width = 0, height = 0, toWidth = 0, toHeight = 0] = size;
   const pixels = Uint8Array.from({ length: width * height * 3 }, (_, at) => (at * at * 31) & 255);
   const scaled = resizeLinear(pixels, { width, height }, toWidth, toHeight);
   expect(createHash('sha256').update(scaled).digest('hex')).toBe(sha256);
 });
 
-test('on a thread of its own it is the same', async () => {
+test('scaling on a thread gives the same pixels', async () => {
   const pixels = (step: number) => Uint8Array.from({ length: 100 * 90 * 3 }, (_, at) => (at * step) & 255);
   const here = [31, 57].map((step) => resizeLinear(pixels(step), { width: 100, height: 90 }, 64, 58));
   const there = [31, 57].map((step) => resizeInWorker(pixels(step), { width: 100, height: 90 }, 64, 58));
@@ -165,7 +165,7 @@ test('on a thread of its own it is the same', async () => {
 });
 
 test.each([1, 2, 4])(
-  'fast: a JPEG %i times as large as twice the input is near to the mean of its pixels',
+  '--resize fast: a JPEG of %i times twice the input is close to the mean of its pixels',
   async (times) => {
     const [width, height] = [128 * times, 72 * times];
     const raw = { width, height, channels: 3 } as const;
@@ -186,7 +186,7 @@ test.each([1, 2, 4])(
   },
 );
 
-test('pictures are laid out one after another between grey bars, whatever the memory held', async () => {
+test('pictures are laid out one after another between grey bars, also in memory that was used before', async () => {
   const wide = await decode(await plain(128, 72).png().toBuffer());
   const frames = new Uint8Array(2 * frameBytes(wide.box)).fill(7);
   layOut([wide, wide], frames);
@@ -199,7 +199,7 @@ test('pictures are laid out one after another between grey bars, whatever the me
   }
 });
 
-test('bars left and right', async () => {
+test('a tall picture has bars on the left and right', async () => {
   const tall = await decode(await plain(72, 128).png().toBuffer());
   const frames = new Uint8Array(frameBytes(tall.box));
   layOut([tall], frames);

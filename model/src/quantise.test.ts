@@ -23,7 +23,7 @@ END
 chmod +x "$folder/bin/python"
 `;
 
-test('two that need Python at once install it once, or beside each other', async () => {
+test('two processes that need Python install it without disturbing each other', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'quantise-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   await writeFile(join(folder, 'python3'), PYTHON);
@@ -38,7 +38,7 @@ test('two that need Python at once install it once, or beside each other', async
   expect(notes).toHaveLength(2);
 });
 
-test('without Python the error says what is needed', async () => {
+test('without Python the error names what is needed', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'quantise-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   vi.stubEnv('PATH', folder);
@@ -54,7 +54,7 @@ const object = (class_id: number, confidence: number, x: number) => ({
 });
 const picture = (...detections: ReturnType<typeof object>[]) => ({ width: 640, height: 360, detections });
 
-test('objects are the same where class and place are; what moved, changed, came and went is counted', () => {
+test('compare() counts objects that are the same, moved, changed, new or lost', () => {
   const before = [picture(object(0, 0.9, 0), object(1, 0.8, 300)), picture(object(0, 0.7, 10))];
   const after = [
     picture(object(0, 0.84, 4), object(2, 0.8, 300)),
@@ -65,7 +65,7 @@ test('objects are the same where class and place are; what moved, changed, came 
   expect(cost.scores.max).toBeCloseTo(0.06, 6);
 });
 
-test('a picture that could not be decoded has no objects', () => {
+test('compare() counts no objects for a picture that could not be decoded', () => {
   expect(compare([{ error: 'no picture' }], [{ error: 'no picture' }])).toMatchObject({
     before: 0,
     after: 0,

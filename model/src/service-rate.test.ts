@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { ServiceRate } from './service-rate.ts';
 
-test('counts the time with work alone', () => {
+test('perSecond counts only time with work', () => {
   const rate = new ServiceRate();
   expect(rate.perSecond).toBe(Number.POSITIVE_INFINITY);
   let now = 0;
@@ -17,7 +17,7 @@ test('counts the time with work alone', () => {
   expect(rate.perSecond).toBeCloseTo(20, 3);
 });
 
-test('follows a change within seconds', () => {
+test('perSecond follows a change within seconds', () => {
   const rate = new ServiceRate();
   let now = 0;
   rate.begin(now);

@@ -58,10 +58,10 @@ function outputsOf(head: HeadName, seed: number): OutputTensor[] {
   });
 }
 
-describe.each(Object.keys(heads) as HeadName[])('%s', (name) => {
+describe.each(Object.keys(heads) as HeadName[])('the head %s', (name) => {
   const head = heads[name];
 
-  test('takes any numbers, and of what it makes of them what is left is sound', () => {
+  test('decodes any numbers to valid detections, and does not change its input', () => {
     for (let seed = 0; seed < 50; seed++) {
       const outputs = outputsOf(name, seed);
       const before = outputs.map(({ data }) => data.slice());

@@ -30,17 +30,17 @@ for (const { head: name, outputs, candidates, classAware, classAgnostic } of ref
   const tensors = outputs.map(toTensor);
   const options = { threshold, inputWidth, inputHeight };
 
-  test.each([0, 1])(`${name} sees in picture %i of a batch what numpy sees`, (image) => {
+  test.each([0, 1])(`${name} decodes picture %i of a batch as numpy does`, (image) => {
     expect(candidates[image]?.length).toBeGreaterThan(5);
     expectSame(head.decode(tensors, image, options), candidates[image] ?? []);
   });
 
-  test(`${name}: nothing reaches a threshold over all scores`, () => {
+  test(`${name} gives no detections with a threshold above all scores`, () => {
     expect(head.decode(tensors, 0, { ...options, threshold: 1.1 })).toEqual([]);
   });
 
   if (!classAware || !classAgnostic) continue;
-  test(`${name}: suppression keeps what numpy keeps`, () => {
+  test(`${name} followed by suppression keeps the boxes that numpy keeps`, () => {
     const found = head.decode(tensors, 0, options);
     expect(classAgnostic.length).toBeLessThan(classAware.length);
     expect(classAware.length).toBeLessThan(found.length);
@@ -59,25 +59,28 @@ test.each([
   [0, [0, 1, 5, 6, 7]],
   [0.25, [1, 6, 7]],
   [0.5, [6, 7]],
-])('yolov8: over %f are those that are as floats, and never what is no number', (threshold, places) => {
-  const scores = [
-    0.1,
-    0.25,
-    -0.5,
-    -0.1,
-    -1e-30,
-    0,
-    0.5,
-    1,
-    Number.NEGATIVE_INFINITY,
-    Number.NaN,
-    -Number.NaN,
-  ];
-  const data = Float32Array.from([...Array(4 * scores.length).fill(1), ...scores]);
-  const found = heads.yolov8.decode([{ name: 'o', dims: [1, 5, scores.length], data }], 0, {
-    threshold,
-    inputWidth,
-    inputHeight,
-  });
-  expect(found.map(({ score }) => score)).toEqual(places.map((at) => Math.fround(scores[at] as number)));
-});
+])(
+  'yolov8 with a threshold of %f selects scores as a comparison of floats does, and never NaN',
+  (threshold, places) => {
+    const scores = [
+      0.1,
+      0.25,
+      -0.5,
+      -0.1,
+      -1e-30,
+      0,
+      0.5,
+      1,
+      Number.NEGATIVE_INFINITY,
+      Number.NaN,
+      -Number.NaN,
+    ];
+    const data = Float32Array.from([...Array(4 * scores.length).fill(1), ...scores]);
+    const found = heads.yolov8.decode([{ name: 'o', dims: [1, 5, scores.length], data }], 0, {
+      threshold,
+      inputWidth,
+      inputHeight,
+    });
+    expect(found.map(({ score }) => score)).toEqual(places.map((at) => Math.fround(scores[at] as number)));
+  },
+);

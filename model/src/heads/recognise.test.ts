@@ -23,16 +23,19 @@ test.each([
   [['yolov7-nms'], one(5, 7), undefined],
   // At 160 pixels.
   [['yolov8'], [{ name: 'output0', dims: [1, 84, 525] }], undefined, 160],
-] as const)('%j may have the output %j with %s classes', (expected, outputs, classes, side: number = 640) => {
-  expect(possibleHeads({ outputs, inputWidth: side, inputHeight: side, classes })).toEqual(expected);
-});
+] as const)(
+  'possible heads are %j for the output %j with %s classes',
+  (expected, outputs, classes, side: number = 640) => {
+    expect(possibleHeads({ outputs, inputWidth: side, inputHeight: side, classes })).toEqual(expected);
+  },
+);
 
-test('what the metadata says of suppression counts', () => {
+test('endToEnd in the metadata selects heads without suppression', () => {
   const facts = { outputs: one(1, 300, 6), ...size640, classes: 2, endToEnd: true };
   expect(possibleHeads(facts)).toEqual(['end2end', 'rtdetr-top']);
 });
 
-test('two outputs: boxes, and logits or scores', () => {
+test('two outputs are recognised as boxes with logits or scores', () => {
   const outputs = (scores: string, boxes: string) => [
     { name: scores, dims: [1, 300, 80] },
     { name: boxes, dims: [1, 300, 4] },
@@ -47,6 +50,6 @@ test.each([
   ['a classifier', one(1, 1000), undefined],
   ['three outputs', [...one(1, 84, 8400), ...one(1, 84, 8400), ...one(1, 84, 8400)], undefined],
   ['another number of classes', one(1, 84, 8400), 20],
-] as const)('%s: none', (_name, outputs, classes) => {
+] as const)('%s has no possible head', (_name, outputs, classes) => {
   expect(possibleHeads({ outputs, ...size640, classes })).toEqual([]);
 });

@@ -16,7 +16,7 @@ const sorted = (points: readonly (readonly number[])[] = []) =>
 
 test.each(
   reference.cases.flatMap(({ objects, ...one }) => objects.map((seen, image) => ({ ...one, image, seen }))),
-)('$head sees in picture $image of a batch what Ultralytics sees', ({ head: name, outputs, image, seen }) => {
+)('$head decodes picture $image of a batch as Ultralytics does', ({ head: name, outputs, image, seen }) => {
   const head: Head = heads[name as HeadName];
   const tensors = outputs.map(({ data, ...rest }): OutputTensor => {
     const bytes = new Uint8Array(Buffer.from(data, 'base64'));
@@ -42,7 +42,7 @@ test.each(
 const SIDE = 12;
 const anyMask = fc.uint8Array({ minLength: SIDE * SIDE, maxLength: SIDE * SIDE, max: 1 });
 
-test('an outline lies on the mask, and from each of its points a straight run leads to the next', () => {
+test('the points of an outline lie on the mask, and each is joined to the next by a straight line', () => {
   fc.assert(
     fc.property(anyMask, (mask) => {
       const outline = outlineOf(mask.slice(), SIDE, SIDE);
@@ -57,7 +57,7 @@ test('an outline lies on the mask, and from each of its points a straight run le
   );
 });
 
-test('a simplified outline has points of the outline, in their order, and as many as are allowed', () => {
+test('a simplified outline has points of the outline in their order, at most the allowed number', () => {
   fc.assert(
     fc.property(anyMask, fc.integer({ min: 3, max: 20 }), (mask, most) => {
       const outline = outlineOf(mask, SIDE, SIDE);
@@ -70,7 +70,7 @@ test('a simplified outline has points of the outline, in their order, and as man
   );
 });
 
-test('of a disc of 200 pixels, few points are left, none farther than the tolerance', () => {
+test('the outline of a disc of 200 pixels is simplified to few points, all within the tolerance', () => {
   const [side, radius] = [220, 100];
   const mask = Uint8Array.from({ length: side * side }, (_, at) =>
     Math.hypot((at % side) - side / 2, Math.floor(at / side) - side / 2) <= radius ? 1 : 0,

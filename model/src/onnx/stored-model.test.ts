@@ -34,7 +34,7 @@ test('changes of the file do not affect a loaded model, and no temporary file re
   await pool.close();
 });
 
-test('weights are written whole where the disk takes a part of each write, as one that is nearly full', async () => {
+test('weights are written completely when the disk writes only a part at a time', async () => {
   const path = await writeConstantModel(join(folder, 'in-parts.onnx'), yolov8);
   await using any = await open(path);
   const proto = Object.getPrototypeOf(any);
@@ -51,7 +51,7 @@ test('weights are written whole where the disk takes a part of each write, as on
   await pool.close();
 });
 
-test('threads share one session of large weights', () => {
+test('threads share one session when the weights are large', () => {
   expect(cpuShape(20e6, 4)).toEqual({ size: 4, threads: 1 });
   expect(cpuShape(130e6, 4)).toEqual({ size: 1, threads: 4 });
 });
@@ -73,7 +73,7 @@ async function writeOutside(location: string, said?: number): Promise<string> {
   return path;
 }
 
-test('weights lie in a folder beside the model', async () => {
+test('external weights are read from a folder beside the model', async () => {
   const { head, pool, close } = await readModelFile(await writeOutside('weights/all of it.data'));
   await Promise.all([pool.close(), close()]);
   expect(head).toBe('yolov8');
@@ -88,7 +88,7 @@ test.each([
   ['weights.data', -1, "end beyond 'weights.data'"],
   // Of another size than the tensor.
   ['weights.data', 4, "the runtime can't run it"],
-])('weights in %s, said to be %s bytes: %s', async (location, said, why) => {
+])('weights in %s, with a declared length of %s bytes, are an error: %s', async (location, said, why) => {
   await expect(readModelFile(await writeOutside(location, said))).rejects.toThrow(why);
 });
 
@@ -106,7 +106,7 @@ test.each([
   ['\x89HDF\r\n', 'tf2onnx'],
   ['\x40\x00\x00\x00\x00\x00\x00\x00{"__metadata__":{}}', 'weights without a graph'],
   ['hello world', 'damaged or of another kind'],
-])('a file of %j is refused with what it is', async (text, why) => {
+])('a file that begins with %j is rejected with its kind', async (text, why) => {
   const path = join(folder, 'mistaken.onnx');
   await writeFile(path, text, 'latin1');
   await expect(readModelFile(path)).rejects.toThrow(why);

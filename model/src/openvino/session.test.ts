@@ -14,7 +14,7 @@ afterAll(() => rm(path, { force: true }));
 
 // Where it has been fetched: `npm run model -- --device openvino` does so.
 test.skipIf(!isOpenvinoCached()).each([1, 3])(
-  'OpenVINO computes what onnxruntime does, in f32, %i at once, in any size',
+  'OpenVINO gives the outputs of onnxruntime in f32, with %i pictures at once, for any size',
   async (batch) => {
     await writeColourModel(path);
     const { onnx, head, pool, close } = await readModelFile(path);

@@ -79,7 +79,7 @@ async function isLetIn(bytes: string): Promise<boolean> {
   return answers.length === 0;
 }
 
-test('a request for which the queue has no room is refused at its headers', async () => {
+test('a request for which the queue has no room is rejected before its body is read', async () => {
   state.queued = 99;
   expect(await answerTo(headers())).toBe(429);
   // Where there is room, the body is waited for.
@@ -87,20 +87,20 @@ test('a request for which the queue has no room is refused at its headers', asyn
   expect(await isLetIn(headers())).toBe(true);
 });
 
-test('bodies that are being read take their room too', async () => {
+test('bodies that are being read count as queued frames', async () => {
   state.maxQueue = 35;
   expect(await isLetIn(headers())).toBe(true);
   expect(await isLetIn(headers())).toBe(true);
   expect(await answerTo(headers())).toBe(429);
 });
 
-test('no more bytes than a few bodies of the largest size are taken in at the same time', async () => {
+test('bodies being read are limited to a few of the largest size', async () => {
   state.maxQueue = 1_000;
   for (let body = 0; body < 4; body++) expect(await isLetIn(headers(3e6))).toBe(true);
   expect(await answerTo(headers(3e6))).toBe(429);
 });
 
-test('a client that goes while it sends gives its room back', async () => {
+test('a client that disconnects during its upload frees its room', async () => {
   state.maxQueue = 1_000;
   for (let body = 0; body < 4; body++) expect(await isLetIn(headers(3e6))).toBe(true);
   for (const socket of sockets) socket.destroy();
@@ -108,13 +108,13 @@ test('a client that goes while it sends gives its room back', async () => {
   expect(await isLetIn(headers(3e6))).toBe(true);
 });
 
-test('a request that could only be answered after its deadline is refused at once', async () => {
+test('a request that can not be answered before its deadline is rejected at once', async () => {
   state.queued = 50;
   expect(await answerTo(headers(1000, 'x-request-timeout-ms: 1000\r\n'))).toBe(429);
   expect(await isLetIn(headers(1000, 'x-request-timeout-ms: 5000\r\n'))).toBe(true);
 });
 
-test('a client that asks again too soon is answered when it was told to, and others meanwhile', async () => {
+test('a client that retries too early gets its response only after Retry-After, and others are served', async () => {
   state.queued = 100;
   const { socket, answers } = open();
   let meanwhile = 0;
@@ -130,14 +130,14 @@ test('a client that asks again too soon is answered when it was told to, and oth
   expect(answers[2]?.afterMs).toBeGreaterThan(1_900);
 });
 
-test('metrics count refused requests by the limit that refused them', async () => {
+test('metrics count rejected requests by the limit that rejected them', async () => {
   state.queued = 99;
   await answerTo(headers());
   const metrics = await (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
   expect(metrics).toContain('inference_errors_total{kind="MAX_QUEUED_FRAMES"} 1');
 });
 
-test('clients that go while they are made to wait take no room', async () => {
+test('clients that disconnect while they wait for Retry-After use no room', async () => {
   state.queued = 100;
   for (let client = 0; client < 8; client++) {
     const { socket, answers } = open();
@@ -157,7 +157,7 @@ test.each([
   ['image/JPEG', '', 'the body is empty'],
   [undefined, '', 'the body is empty'],
 ])(
-  "an invocation of type %s with the body '%s' is malformed, no fault of the server",
+  "an invocation of type %s with the body '%s' gets 400, and is no server error",
   async (type, body, error) => {
     const headers = type === undefined ? {} : { 'content-type': type };
     const { statusCode, json } = await app.inject({ method: 'POST', url: '/invocations', headers, body });

@@ -19,7 +19,7 @@ const input = (shape: number[], size?: number) => ({
 });
 const pictures = [Buffer.from('first'), Buffer.from('the second')];
 
-test('pictures, id and threshold of a binary request', () => {
+test('pictures, id and threshold are read from a binary request', () => {
   const { body, headerLength } = binary(
     { id: '7', inputs: [input([2], 23)], parameters: { threshold: 0.3 } },
     pictures,
@@ -27,7 +27,7 @@ test('pictures, id and threshold of a binary request', () => {
   expect(readInferRequest(body, headerLength, 8)).toEqual({ id: '7', threshold: 0.3, pictures });
 });
 
-test('a request without binary data has its pictures in base64', () => {
+test('base64 pictures are read from a request without binary data', () => {
   const data = pictures.map((picture) => picture.toString('base64'));
   const body = Buffer.from(JSON.stringify({ inputs: [{ ...input([2]), data }] }));
   expect(readInferRequest(body, undefined, 8)).toEqual({ pictures });
@@ -47,18 +47,18 @@ test.each([
     undefined,
     /0 to 1/,
   ],
-] as const)('%s is refused', (_name, header, elements, length, message) => {
+] as const)('%s is rejected', (_name, header, elements, length, message) => {
   const { body, headerLength } = binary(header, [...elements]);
   expect(() => readInferRequest(body, length ?? headerLength, 8)).toThrow(message);
 });
 
-test('an element that is longer than what follows is refused', () => {
+test('an element that is longer than the rest of the body is rejected', () => {
   const { body, headerLength } = binary({ inputs: [input([2], 23)] }, pictures);
   body.writeUInt32LE(1000, headerLength);
   expect(() => readInferRequest(body, headerLength, 8)).toThrow('element 0 is longer');
 });
 
-test('a body of millions of empty elements is refused at the first too many', () => {
+test('a body of millions of empty elements is rejected at the first element over the limit', () => {
   const zeros = Buffer.alloc(32_000_000);
   const header = Buffer.from(JSON.stringify({ inputs: [input([8_000_000], zeros.length)] }));
   const began = process.cpuUsage();

@@ -131,7 +131,7 @@ test('a tensor of a disconnected client is never run, and frees its slot', async
   expect(runtime.asked).toHaveLength(2);
 });
 
-test('a tensor is no larger than pictures are made', async () => {
+test('a tensor larger than the input of pictures is rejected', async () => {
   for (const size of [
     [1, SIDE + 32, SIDE],
     [1, 32, 4096],
@@ -143,13 +143,13 @@ test('a tensor is no larger than pictures are made', async () => {
   expect(runtime.asked).toHaveLength(0);
 });
 
-test('an output that is asked for twice is given not even once', async () => {
+test('a request that names an output twice is rejected, and runs nothing', async () => {
   const refused = { status: 400, text: expect.stringContaining('asked for twice') };
   expect(await infer([1, SIDE, SIDE], undefined, ['boxes', 'boxes'])).toMatchObject(refused);
   expect(runtime.asked).toHaveLength(0);
 });
 
-test('a device that is prepared for each shape gets none that it was not prepared for', async () => {
+test('a device that is tuned for shapes rejects a tensor of another shape', async () => {
   await app.close();
   await serve(true);
   await detector.inputSizes.warmUp();

@@ -89,7 +89,7 @@ test('during the warm-up /health reports it and requests get 503', async () => {
   await cold.close();
 });
 
-test('once /health is 200, no request of any size, number or shape of pictures waits for tuning', async () => {
+test('after /health is 200, no request of any size, number or shape waits for tuning', async () => {
   const [wide, narrow, tall, square] = await Promise.all([
     picture(128, 72),
     picture(96, 72),
@@ -110,7 +110,7 @@ test('once /health is 200, no request of any size, number or shape of pictures w
   expect(awaited()).toEqual([]);
 });
 
-test('another shape of input is made ready in the background, and counted', async () => {
+test('a new input shape is tuned in the background, and counted', async () => {
   const before = detector.inputSizes.count;
   const upright = await picture(36, 128);
   await predict([upright]);
@@ -122,7 +122,7 @@ test('another shape of input is made ready in the background, and counted', asyn
   expect(body).toContain(`inference_input_sizes{model="m"} ${detector.inputSizes.count}`);
 });
 
-test('a batch waits for the pictures of its request that are being decoded, and for nothing else', async () => {
+test('a batch waits only for the pictures of its own request that are being decoded', async () => {
   const jpeg = await picture(128, 72);
   const batches = async () => {
     const { body } = await app.inject('/metrics');
@@ -133,7 +133,7 @@ test('a batch waits for the pictures of its request that are being decoded, and 
   expect((await batches()) - before).toBe(1);
 });
 
-test('one picture of 25 that is cut off is an error of its own, and its batch is no new shape', async () => {
+test('one truncated picture of 25 gets its own error, and its batch needs no new tuning', async () => {
   const jpeg = await picture(128, 72);
   const pictures = Array.from({ length: 25 }, (_, index) => (index === 7 ? jpeg.subarray(0, 300) : jpeg));
   const { status, body } = await predict(pictures);
@@ -143,7 +143,7 @@ test('one picture of 25 that is cut off is an error of its own, and its batch is
   expect(awaited()).toEqual([]);
 });
 
-test('more sizes at once than are tuned for are served without a wait, and the sizes in use go on', async () => {
+test('more sizes than can be tuned are served without a wait, and tuned sizes stay in use', async () => {
   const shapes = await Promise.all(Array.from({ length: 12 }, (_, index) => picture(40 + 8 * index, 40)));
   const usual = await picture(128, 72);
   const answers = await Promise.all(
@@ -153,7 +153,7 @@ test('more sizes at once than are tuned for are served without a wait, and the s
   expect(awaited()).toEqual([]);
 });
 
-test('pictures of a client that disconnects, or whose deadline passes, are dropped, and others get theirs', async () => {
+test('pictures of a disconnected client or with a passed deadline are dropped, and others get their results', async () => {
   const [warn, error] = [vi.spyOn(log, 'warn'), vi.spyOn(log, 'error')];
   const jpeg = await picture(128, 72);
   const url = await app.listen({ port: 0, host: '127.0.0.1' });
@@ -182,7 +182,7 @@ test('pictures of a client that disconnects, or whose deadline passes, are dropp
   expect(awaited()).toEqual([]);
 });
 
-test('a model that is swapped under load is tuned before the first request gets it', async () => {
+test('a model that is replaced under load is tuned before its first request', async () => {
   const next = new TuningRuntime(TUNING_MS);
   const swapped = new Detector({ ...options, pool: next });
   const jpeg = await picture(128, 72);
