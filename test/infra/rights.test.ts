@@ -90,12 +90,28 @@ test('actions that change clusters, services and topics are not allowed on all r
     expect(all).toContain(action);
 });
 
-test('network interfaces of removed functions may be deleted, so that their security groups can be', () => {
-  const { Statement } = JSON.parse(readFileSync(join(ROOT, 'docs/iam/deploy-network.json'), 'utf8'));
+// Calls of AWS's provider, and of AWS itself with the caller's rights, that no field of a resource shows.
+test.each([
+  // They stay for a while, and hold security groups.
+  [
+    'network interfaces of removed functions may be deleted',
+    'network',
+    'ec2:DeleteNetworkInterface ec2:DetachNetworkInterface',
+  ],
+  // By the provider's option forceDestroy.
+  [
+    'instances of removed tasks may be deregistered',
+    'network',
+    'servicediscovery:ListInstances servicediscovery:DeregisterInstance',
+  ],
+  // docs.aws.amazon.com/cloud-map/latest/dg/cloud-map-api-permissions-ref.html
+  ['a private DNS namespace may be created', 'network', 'ec2:DescribeVpcs ec2:DescribeRegions'],
+  // docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html
+  ['an endpoint may be scaled', 'compute', 'sagemaker:UpdateEndpointWeightsAndCapacities'],
+])('%s', (_, name, needed) => {
+  const { Statement } = JSON.parse(readFileSync(join(ROOT, `docs/iam/deploy-${name}.json`), 'utf8'));
   const actions = Statement.flatMap(({ Action }: any) => Action);
-  expect(actions).toEqual(
-    expect.arrayContaining(['ec2:DeleteNetworkInterface', 'ec2:DetachNetworkInterface']),
-  );
+  expect(actions).toEqual(expect.arrayContaining(needed.split(' ')));
 });
 
 test('each right is in one of the policies', () => {

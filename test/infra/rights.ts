@@ -17,7 +17,9 @@ export const RIGHTS: Record<string, string> = {
   'aws:appautoscaling/policy:Policy':
     'application-autoscaling:PutScalingPolicy application-autoscaling:DescribeScalingPolicies application-autoscaling:DeleteScalingPolicy',
   'aws:appautoscaling/target:Target':
-    'application-autoscaling:RegisterScalableTarget application-autoscaling:DescribeScalableTargets application-autoscaling:DeregisterScalableTarget application-autoscaling:TagResource application-autoscaling:ListTagsForResource',
+    'application-autoscaling:RegisterScalableTarget application-autoscaling:DescribeScalableTargets application-autoscaling:DeregisterScalableTarget application-autoscaling:TagResource application-autoscaling:ListTagsForResource ' +
+    // Who registers a target must have the rights to scale it.
+    'ecs:DescribeServices ecs:UpdateService kafka:DescribeCluster kafka:DescribeClusterOperation kafka:UpdateBrokerStorage sagemaker:DescribeEndpoint sagemaker:DescribeEndpointConfig sagemaker:UpdateEndpointWeightsAndCapacities',
   'aws:autoscaling/group:Group':
     'autoscaling:CreateAutoScalingGroup autoscaling:DescribeAutoScalingGroups autoscaling:DescribeScalingActivities autoscaling:UpdateAutoScalingGroup autoscaling:DeleteAutoScalingGroup autoscaling:CreateOrUpdateTags autoscaling:DeleteTags autoscaling:SetInstanceProtection',
   'aws:cloudwatch/dashboard:Dashboard':
@@ -159,9 +161,11 @@ export const RIGHTS: Record<string, string> = {
   'aws:secretsmanager/secretVersion:SecretVersion':
     'secretsmanager:PutSecretValue secretsmanager:GetSecretValue secretsmanager:DescribeSecret secretsmanager:UpdateSecretVersionStage',
   'aws:servicediscovery/privateDnsNamespace:PrivateDnsNamespace':
-    'servicediscovery:CreatePrivateDnsNamespace servicediscovery:GetNamespace servicediscovery:GetOperation servicediscovery:UpdatePrivateDnsNamespace servicediscovery:DeleteNamespace servicediscovery:TagResource servicediscovery:ListTagsForResource route53:CreateHostedZone route53:GetHostedZone route53:ListHostedZonesByName route53:DeleteHostedZone route53:AssociateVPCWithHostedZone',
+    'servicediscovery:CreatePrivateDnsNamespace servicediscovery:GetNamespace servicediscovery:GetOperation servicediscovery:UpdatePrivateDnsNamespace servicediscovery:DeleteNamespace servicediscovery:TagResource servicediscovery:ListTagsForResource route53:CreateHostedZone route53:GetHostedZone route53:ListHostedZonesByName route53:DeleteHostedZone route53:AssociateVPCWithHostedZone ec2:DescribeVpcs ec2:DescribeRegions',
   'aws:servicediscovery/service:Service':
-    'servicediscovery:CreateService servicediscovery:GetService servicediscovery:UpdateService servicediscovery:DeleteService servicediscovery:TagResource servicediscovery:ListTagsForResource',
+    'servicediscovery:CreateService servicediscovery:GetService servicediscovery:UpdateService servicediscovery:DeleteService servicediscovery:TagResource servicediscovery:ListTagsForResource ' +
+    // With `forceDestroy`, as SST sets it: the provider removes what tasks left.
+    'servicediscovery:ListInstances servicediscovery:DeregisterInstance route53:GetHealthCheck route53:UpdateHealthCheck route53:DeleteHealthCheck',
   'aws:sns/topic:Topic':
     'sns:CreateTopic sns:GetTopicAttributes sns:SetTopicAttributes sns:DeleteTopic sns:TagResource sns:UntagResource sns:ListTagsForResource',
   'aws:sns/topicPolicy:TopicPolicy': 'sns:SetTopicAttributes sns:GetTopicAttributes',
