@@ -11,6 +11,8 @@ export default $config({
       home: 'aws',
       removal,
       protect,
+      // Otherwise each deploy writes a file of types beside every package.json, and the next one builds all images anew.
+      types: { ignore: ['.'] },
       providers: {
         // The region of everything: state, images and resources.
         aws: { version: '7.24.0', region: AWS_REGION, defaultTags: { tags } },

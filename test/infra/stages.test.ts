@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
-import { join } from 'node:path';
+import { globSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { type PipelineStage, STAGES } from '@video-pipeline/stages';
 import { describe, expect, test, vi } from 'vitest';
@@ -40,6 +41,19 @@ test('production is protected and keeps its data when it is removed, and other s
       expect(inputs.recoveryWindowInDays).toBe(0);
     }
   }
+});
+
+/**
+ * SST writes sst-env.d.ts beside each package.json that it finds, and the images' contexts would have it from then on.
+ * @see https://github.com/anomalyco/sst/blob/v4.17.0/pkg/types/typescript/typescript.go
+ */
+test('a deploy writes no file of types into the packages', async () => {
+  const { app } = await graphOf('staging');
+  const ignored: string[] = (app as any).types?.ignore ?? [];
+  const packages = globSync('{.,*,packages/*}/package.json', { cwd: ROOT, exclude: ['node_modules'] });
+  expect(packages.length).toBeGreaterThan(20);
+  const isIgnored = (file: string) => ignored.some((folder) => !relative(folder, file).startsWith('..'));
+  expect(packages.filter((file) => !isIgnored(file))).toEqual([]);
 });
 
 describe.each(DEPLOYED)('the bucket and topics of %s', (deployed) => {
