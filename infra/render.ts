@@ -4,8 +4,10 @@ import { manifests } from './kubernetes.ts';
 import { VPC_CIDR } from './settings.ts';
 import { stageOf } from './stages.ts';
 
-/** Writes the Kubernetes objects as YAML, for clusters without SST: `npm run -s k8s:render > inference.yaml`. */
 new Command('npm run k8s:render --')
+  .description(
+    'Write the Kubernetes objects as YAML, for clusters without SST: npm run -s k8s:render > inference.yaml',
+  )
   .requiredOption('--image <reference>', "the model server's image")
   .option('--stage <name>', 'stage whose sizes are used', 'production')
   .option('--load-balancer-group <sg-...>', 'security group of the internal load balancer', 'sg-REPLACE-ME')

@@ -116,6 +116,19 @@ test('an option that there is not is refused', async () => {
   });
 });
 
+const DAYS = ['--from', '2026-11-26', '--to', '2026-11-25'];
+test.each([
+  [['local', 'nope'], "error: unknown command 'nope'"],
+  [['model', 'nope'], /'nope' is invalid for argument 'mode'. Allowed choices are serve.$/],
+  [['replay', ...DAYS], '--from must be before --to'],
+  [['search', ...DAYS], '--from must be before --to'],
+])('%j is refused in one line', async ([call = '', ...args], line) => {
+  const { code, stderr } = await ask(call, ...args);
+  expect(stderr.trim()).toMatch(line);
+  expect(stderr.trim().split('\n')).toHaveLength(1);
+  expect(code).toBe(1);
+});
+
 test.each(['0', '-3', 'many', '1e999'])(
   '%s frames are refused before anything is measured',
   async (frames) => {

@@ -61,14 +61,14 @@ export class Failover {
     const broken = this.#current;
     broken.failures = gavePictures ? 1 : broken.failures + 1;
     this.#backOff(broken, permanent);
-    if (gavePictures && !permanent) return broken.notBefore - now;
+    if (gavePictures && !permanent) return Math.ceil(broken.notBefore - now);
     if (broken === this.#first) this.#firstDue = Math.max(broken.notBefore, now + this.#seconds * 1000);
     const at = this.#all.indexOf(broken) + 1;
     const inTurn = [...this.#all.slice(at), ...this.#all.slice(0, at)];
     this.#current =
       inTurn.find(({ notBefore }) => notBefore <= now) ??
       inTurn.reduce((soonest, one) => (one.notBefore < soonest.notBefore ? one : soonest));
-    return Math.max(0, this.#current.notBefore - now);
+    return Math.max(0, Math.ceil(this.#current.notBefore - now));
   }
 
   /** The backoff doubles from 0.5 s to 10 s. Jitter spreads the reconnections of cameras behind one switch. */

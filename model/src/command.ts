@@ -4,7 +4,7 @@ import { readConfig, variables } from '@video-pipeline/config';
 import { exitWithError, expectLargeBuffers, onShutdown, reportReady } from '@video-pipeline/lifecycle';
 import { numberThat } from '@video-pipeline/lifecycle/parse-number';
 import { createLogger } from '@video-pipeline/telemetry';
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, InvalidArgumentError, Option } from 'commander';
 import type { Detector } from './detector.ts';
 import { devices, selects } from './device-use.ts';
 import { findGpus } from './gpu.ts';
@@ -220,7 +220,7 @@ async function commandLine(): Promise<void> {
     .description(
       'Object detection over HTTP: /predict, Open Inference Protocol v2, SageMaker. Serves ONNX files.',
     )
-    .argument('[mode]', '`serve`, as SageMaker passes it: listen on 0.0.0.0:8080')
+    .addArgument(new Argument('[mode]', 'as SageMaker passes it: listen on 0.0.0.0:8080').choices(['serve']))
     .option(
       '--model <file.onnx>',
       'ONNX file to serve; without it NanoDet-g, which is built when absent',

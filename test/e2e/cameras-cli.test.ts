@@ -47,6 +47,7 @@ test("npm run cameras changes the stack's list unless STREAMS_FILE is set, and p
   expect(JSON.parse(await readFile(join(folder, 'streams.json'), 'utf8'))).toHaveLength(2);
   for (const [args, told] of [
     [['remove', 'nobody'], "there is no stream 'nobody'"],
+    [['test', 'nobody'], "there is no camera 'nobody'"],
     [['add', 'a/b', 'rtsp://cam/3'], "'id' must be letters"],
     [['add', 'roof', 'gopher://u:secret@cam/3'], "'url' must be a path"],
   ] as const) {

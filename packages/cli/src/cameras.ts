@@ -64,7 +64,7 @@ command('add <id> <url>', 'add a camera, or change one')
     change(options, `${id} is saved`, (text, where) => putCamera(text, draft, where));
   });
 
-command('test <id or url>', 'show what a camera sends, and write one picture, or say why there is none')
+command('test <id|url>', 'show what a camera sends, and write one picture, or say why there is none')
   .option('--jpeg <file>', 'where to write the picture')
   .addOption(new Option('--transport <name>', 'how RTSP carries the packets').choices(TRANSPORTS))
   .action(async (given: string, options: Target & { jpeg?: string; transport?: string }) => {

@@ -78,6 +78,9 @@ describe('a line of a log', () => {
     expect(sentence(JSON.stringify(line))).toMatch(
       /^\d\d:\d\d:\d\d WARN can't open the stream; Connection refused, stream=yard$/,
     );
+    expect(sentence(JSON.stringify({ ...line, error: 'open: no such stream (404)' }))).toContain(
+      "WARN can't open the stream; open: no such stream (404), stream=yard",
+    );
   });
 
   it('of another program stays as it is', () => {

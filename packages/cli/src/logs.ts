@@ -136,7 +136,7 @@ export function sentence(line: string): string {
   const { level, message, timestamp, error, ...rest } = Object(entry);
   const { service: _service, sampling_rate: _rate, ...facts } = rest;
   if (typeof level !== 'string' || typeof message !== 'string') return line;
-  const reason = (error as { message?: unknown } | undefined)?.message;
+  const reason = (error as { message?: unknown } | undefined)?.message ?? error;
   const named = Object.entries(facts).map(
     ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
   );

@@ -10,8 +10,7 @@ const program = new Command('npm run local --')
   .hook('preAction', (_, command) => {
     const { stage } = command.opts<{ stage?: string }>();
     if (stage) command.setOptionValue('stage', useStage(stage));
-  })
-  .showHelpAfterError();
+  });
 /** Only the command that is called is loaded: loading all takes half a second. */
 const COMMANDS: Record<string, () => Promise<Command>> = {
   up: async () => (await import('./up.ts')).upCommand(),

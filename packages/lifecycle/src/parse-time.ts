@@ -14,3 +14,8 @@ export function parseTime(text: string): Date {
   if (day && new Date(day).toJSON()?.startsWith(day) && !Number.isNaN(date.getTime())) return date;
   throw new InvalidArgumentError('not a time such as 2026-11-25T07:30:00Z');
 }
+
+/** @throws InvalidArgumentError for an empty time range: finding nothing in it would look like a result */
+export function checkRange({ from, to }: { from?: Date | undefined; to?: Date | undefined }): void {
+  if (from && to && from >= to) throw new InvalidArgumentError('--from must be before --to');
+}

@@ -1,7 +1,7 @@
 import { claimedStream } from '@video-pipeline/frame';
 import { orderedProducer } from '@video-pipeline/kafka';
 import { runCommand } from '@video-pipeline/lifecycle';
-import { parseTime } from '@video-pipeline/lifecycle/parse-time';
+import { checkRange, parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { FAILED_FOLDERS } from '@video-pipeline/stages';
 import { type Bucket, FAILURES, ifThere } from '@video-pipeline/storage';
 import { Command, Option } from 'commander';
@@ -93,6 +93,7 @@ function selection(name: string, description: string): Command {
 type Selection = Omit<FailedFilter, 'stage'> & { by?: string };
 
 function chosen({ by, ...filter }: Selection): FailedFilter {
+  checkRange(filter);
   return { ...filter, stage: by };
 }
 

@@ -1,6 +1,6 @@
 import { createInferenceClient } from '@video-pipeline/inference-client';
 import { runCommand } from '@video-pipeline/lifecycle';
-import { parseTime } from '@video-pipeline/lifecycle/parse-time';
+import { checkRange, parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { createStore } from '@video-pipeline/storage';
 import { createLogger } from '@video-pipeline/telemetry';
 import { Command } from 'commander';
@@ -29,6 +29,7 @@ const command = new Command('npm run replay --')
     `${TARGET_HELP}\n\nINFERENCE_SERVICE_URL names the model server. Nothing that is stored already is changed.`,
   )
   .action(async ({ from, to, stream, folder, json }) => {
+    checkRange({ from, to });
     const { config, bucket, kafka } = await connectEnvironment('replay', ['bucket', 'kafka']);
     bucket.close();
     const done = await replay({

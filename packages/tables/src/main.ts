@@ -26,7 +26,7 @@ await runCommand(
     .description(
       "writes the detections and events of past hours into the bucket's Parquet tables (docs/tables.md)",
     )
-    .option('--once', 'run once and exit', false)
+    .option('--once', 'run once and exit; without it, run after each full hour until Ctrl-C', false)
     .option('--all', 'check every hour again, not only those of the last two days', false)
     .option(
       '--expire-days <n>',

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { DAY_MS, isStreamId } from '@video-pipeline/frame';
 import { exitWithError, runCommand } from '@video-pipeline/lifecycle';
 import { numberThat } from '@video-pipeline/lifecycle/parse-number';
-import { parseTime } from '@video-pipeline/lifecycle/parse-time';
+import { checkRange, parseTime } from '@video-pipeline/lifecycle/parse-time';
 import { createReader } from '@video-pipeline/storage';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { BUCKET_HELP } from './bucket-help.ts';
@@ -85,8 +85,8 @@ await runCommand(
 
 function queryOf(options: Options): Query {
   const { stream: streams, class: classes, track, zone, onePerTrack: perTrack, confidence, limit } = options;
-  const to = options.to?.getTime() ?? Date.now();
-  const from = options.from?.getTime() ?? to - DAY_MS;
-  if (from >= to) throw new InvalidArgumentError('--from must be before --to');
-  return { streams, classes, track, zone, perTrack, confidence, from, to, limit };
+  const to = options.to ?? new Date();
+  checkRange({ from: options.from, to });
+  const from = options.from?.getTime() ?? to.getTime() - DAY_MS;
+  return { streams, classes, track, zone, perTrack, confidence, from, to: to.getTime(), limit };
 }
