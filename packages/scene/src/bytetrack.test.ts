@@ -18,7 +18,7 @@ function track(frames: Detection[][], tracker = new ByteTracker(DEFAULT_TRACKER)
   );
 }
 
-test('an object keeps its id through gaps and weak boxes, and another never takes it', () => {
+test('an object keeps its id through gaps and low confidences, and no other object gets the id', () => {
   const ids = track([
     [seen(0)],
     [seen(10)],
@@ -37,14 +37,14 @@ test('an object keeps its id through gaps and weak boxes, and another never take
   expect(ids[7]?.[1]).toBe(`${(START + 600).toString(36)}-1`);
 });
 
-test('a weak box keeps a track alive and never begins one', () => {
+test('a box with low confidence continues a track, and never begins one', () => {
   expect(track([[seen(0)], [seen(5, 0.2)], [seen(10)]]).flat()).toEqual(
     Array(3).fill(`${START.toString(36)}-0`),
   );
   expect(track([[seen(0, 0.4)], [seen(0, 0.4)], [seen(0, 0.4)]]).flat()).toEqual(Array(3).fill(undefined));
 });
 
-test('an object that was away for too long is another one', () => {
+test('an object that returns after too long a time gets a new id', () => {
   const tracker = new ByteTracker(DEFAULT_TRACKER);
   const at = (ms: number, detections = [seen(0)]) => tracker.update({ capturedAt: START + ms, detections });
   const nothingUntil = (from: number, to: number) => {
@@ -80,7 +80,7 @@ test('a frame that is not newer than the last changes nothing', () => {
   expect(JSON.stringify(tracker.state)).toBe(before);
 });
 
-test('from a state carried over as JSON it goes on as if nothing had happened, at any frame', () => {
+test('a tracker restored from its JSON state after any frame gives the same ids', () => {
   const [scene] = scenes(7, 'noisy-10');
   const frames = scene?.frames.slice(0, 60).map(({ detections }) => detections) ?? [];
   const whole = track(frames);
@@ -108,7 +108,7 @@ test('of thousands of overlapping boxes the thousand with the highest confidence
   }
 });
 
-test('hostile boxes leave the state finite', () => {
+test('boxes of any size leave the state finite', () => {
   const tracker = new ByteTracker(DEFAULT_TRACKER);
   const bbox: Detection['bbox'][] = [
     [0, 0, 0, 0],

@@ -37,6 +37,6 @@ test.each([
   ['door', { model: '' }, /model/],
   ['door', { model: { toString: 1 } }, /model/],
   ['nobody', { model: 'm' }, /no stream 'nobody'/],
-])('for %s, %j is refused', (streamId, draft, reason) => {
+])('for stream %s, %j is rejected', (streamId, draft, reason) => {
   expect(() => put(streamId, draft)).toThrow(reason);
 });

@@ -24,19 +24,19 @@ const square = [
 const put = (text: string, stream: string, name: string, polygon: unknown = square, events = false) =>
   putShape(text, stream, { kind: 'zone', name, polygon, events }, 'streams.yaml');
 
-test('a zone is added, and nothing else changes, comments included', () => {
+test('a zone is added, and the rest of the file is unchanged, with its comments', () => {
   const written = put(file, 'yard', 'gate');
   const added = '      gate:\n        polygon: [[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]]\n    events:';
   const tidied = file.replaceAll('{ ', '{').replaceAll(' }', '}');
   expect(written).toBe(tidied.replace('    events:', added));
 });
 
-test('a zone that is there gets the new polygon and keeps its other fields', () => {
+test('an existing zone gets the new polygon and keeps its other fields', () => {
   const scene = parseScenes(put(file, 'yard', 'lawn'), '').get('yard');
   expect(scene?.zones.lawn).toMatchObject({ polygon: square, membership: 'overlap' });
 });
 
-test('a stream without a scene gets one, with rules that tell of the zone, once', () => {
+test('a stream without a scene gets one, with event rules for the zone, once', () => {
   const once = put(file, 'door', 'porch', square, true);
   expect(parseScenes(once, '').get('door')).toMatchObject({
     zones: { porch: { polygon: square } },
@@ -59,7 +59,7 @@ const set = (text: string, shape: object) =>
   );
 const sceneOf = (text: string) => parseScenes(text, '').get('yard');
 
-test('a zone is renamed wherever the scene has it', () => {
+test('a zone is renamed everywhere in the scene', () => {
   const used = file.replace('scene:', 'scene:\n    filters: { include: [lawn] }');
   const written = put(set(used, {}), 'yard', 'roof');
   const scene = sceneOf(set(written, { name: 'grass', was: 'lawn' }));
@@ -74,7 +74,7 @@ test('a zone is renamed wherever the scene has it', () => {
   expect(() => set(written, { name: 'grass', was: 'nothing' })).toThrow("there is no zone 'nothing'");
 });
 
-test('classes, how long, how many and whether it is looked at are said of a zone, changed, and taken back', () => {
+test('classes, seconds, count and exclude of a zone are set, changed and removed', () => {
   const all = { classes: ['person', 'car'], seconds: 30, count: 2, exclude: true };
   const written = set(file, all);
   const scene = sceneOf(written);
@@ -92,7 +92,7 @@ test('classes, how long, how many and whether it is looked at are said of a zone
   expect(() => set(file, { seconds: -1 })).toThrow("'scene.events.2.seconds'");
 });
 
-test('a line tells of one direction', () => {
+test('a line has a rule for one direction', () => {
   const line = { kind: 'line', name: 'gate', from: [0, 0], to: [1, 1], classes: [], polygon: undefined };
   const { polygon: _, ...drawn } = { ...line, events: true, direction: 'left' };
   const written = putShape(file, 'yard', drawn as unknown as Shape, '');
@@ -103,13 +103,13 @@ test('a line tells of one direction', () => {
   });
 });
 
-test('JSON stays JSON', () => {
+test('JSON remains JSON', () => {
   const streams = [{ id: 'yard', url: 'rtsp://cam/1' }];
   const written = JSON.parse(put(JSON.stringify(streams), 'yard', 'gate'));
   expect(written).toEqual([{ ...streams[0], scene: { zones: { gate: { polygon: square } } } }]);
 });
 
-test('a scene that streams share is changed for all of them', () => {
+test('a scene shared by an alias is changed for all its streams', () => {
   const shared = file.replace('scene:', 'scene: &common').concat('  scene: *common\n');
   const scenes = parseScenes(put(shared, 'door', 'gate'), '');
   expect(Object.keys(scenes.get('yard')?.zones ?? {})).toEqual(['lawn', 'gate']);
@@ -133,7 +133,7 @@ test.each<[string, string, unknown, string]>([
     ],
     'crosses itself',
   ],
-])('of stream %s a zone %s with the polygon %j is refused: %s', (stream, name, polygon, message) => {
+])('on stream %s, a zone %s with the polygon %j is rejected: %s', (stream, name, polygon, message) => {
   expect(() => put(file, stream, name, polygon)).toThrow(StreamsError);
   expect(() => put(file, stream, name, polygon)).toThrow(message);
 });
@@ -144,7 +144,7 @@ test('an error that is in the list already is reported with its line', () => {
   );
 });
 
-describe('a line', () => {
+describe('a drawn line', () => {
   const yards = `- id: yard
   scene:
     lines:
@@ -161,7 +161,7 @@ describe('a line', () => {
   });
   const draw = (shape: Shape) => putShape(yards, 'yard', shape, 'streams.yaml');
 
-  test('is added with the rule that tells of who crosses it', () => {
+  test('is added with a rule for crossings', () => {
     const scene = parseScenes(draw(line('road', [0, 0.5], [1, 0.5])), '').get('yard');
     expect(scene?.lines.road).toMatchObject({ from: [0, 0.5], to: [1, 0.5] });
     expect(scene?.events[1]).toEqual({
@@ -172,7 +172,7 @@ describe('a line', () => {
     });
   });
 
-  test('that is there goes where it is drawn now, and keeps its other fields and its rule', () => {
+  test('that exists gets its new ends, and keeps its other fields and its rule', () => {
     const scene = parseScenes(draw(line('gate', [0.2, 1], [0.2, 0])), '').get('yard');
     expect(scene?.lines.gate).toEqual({ from: [0.2, 1], to: [0.2, 0], debounce_seconds: 2, hysteresis: 0.1 });
     expect(scene?.events.map(({ name }) => name)).toEqual(['came-in']);
@@ -183,13 +183,13 @@ describe('a line', () => {
     [line('road', [0, 0.5], [2, 0.5]), "'scene.lines.road.to.0' "],
     [line('road', [0, 0.5], undefined), "line 7: 'scene.lines.road.to' is invalid"],
     [{ ...line('__proto__', [0, 0], [1, 1]), events: false }, "'__proto__' can't name a line"],
-  ])('%j is refused: %s', (shape, message) => {
+  ])('%j is rejected: %s', (shape, message) => {
     expect(() => draw(shape)).toThrow(StreamsError);
     expect(() => draw(shape)).toThrow(message);
   });
 });
 
-describe('taking out', () => {
+describe('removing', () => {
   const full = `- id: yard
   scene:
     zones:
@@ -205,20 +205,20 @@ describe('taking out', () => {
   const remove = (text: string, kind: Shape['kind'], name: string, stream = 'yard') =>
     removeShape(text, stream, { kind, name }, 'streams.yaml');
 
-  test('a zone takes its rules with it, and leaves everything else', () => {
+  test('a zone removes its rules, and leaves all else', () => {
     const scene = parseScenes(remove(full, 'zone', 'lawn'), '').get('yard');
     expect(Object.keys(scene?.zones ?? {})).toEqual(['1']);
     expect(Object.keys(scene?.lines ?? {})).toEqual(['lawn']);
     expect(scene?.events.map(({ name }) => name)).toEqual(['over', 'many']);
   });
 
-  test('a line takes its rules alone', () => {
+  test('a line removes only its rules', () => {
     const scene = parseScenes(remove(full, 'line', 'lawn'), '').get('yard');
     expect(scene?.lines).toEqual({});
     expect(scene?.events.map(({ name }) => name)).toEqual(['intruder', 'crowd', 'many']);
   });
 
-  test('a zone with a number for its name is found', () => {
+  test('a zone whose name is a number works', () => {
     expect(remove(full, 'zone', '1')).not.toMatch(/^ +1:/m);
     expect(Object.keys(parseScenes(put(full, 'yard', '1'), '').get('yard')?.zones ?? {})).toHaveLength(2);
   });
@@ -245,12 +245,12 @@ describe('taking out', () => {
       `${full.replace('lawn: {', 'lawn: &lawn {')}- { id: door, scene: { zones: { mat: *lawn } } }\n`,
       'other streams share this by an alias',
     ],
-  ])('%s is refused', (_what, kind, name, text, message) => {
+  ])('%s is rejected', (_what, kind, name, text, message) => {
     expect(() => remove(text, kind, name)).toThrow(StreamsError);
     expect(() => remove(text, kind, name)).toThrow(message);
   });
 
-  test('from a stream that is not there is refused', () => {
+  test('from an unknown stream is rejected', () => {
     expect(() => remove(full, 'line', 'lawn', 'roof')).toThrow("there is no stream 'roof'");
   });
 });

@@ -11,7 +11,7 @@ const LIST = `# The cameras.
 `;
 const put = (draft: unknown, text = LIST) => putCamera(text, draft, 'streams.yaml');
 
-test('a camera is added at the end, and all else stays as it is', () => {
+test('a camera is added at the end, and all else is unchanged', () => {
   const text = put({ id: 'roof', url: 'rtsp://cam/3', frame_rate: 5, transport: 'udp' });
   expect(text).toBe(`${LIST}- id: roof\n  url: rtsp://cam/3\n  frame_rate: 5\n  transport: udp\n`);
   expect(readCameras(text, '').at(-1)).toMatchObject({ id: 'roof', frame_rate: 5 });
@@ -23,7 +23,7 @@ test('changing a camera keeps its scene, its comments and all other fields', () 
 });
 
 test.each(['', '# none yet\n', '[ ] # none yet\n', '# none yet\n[]\n'])(
-  'the first one comes into the empty list %j',
+  'the first camera is added to the empty list %j',
   (empty) => {
     const text = put({ id: 'roof', url: 'clip.mp4' }, empty);
     expect(readCameras(text, '')).toMatchObject([{ id: 'roof', url: 'clip.mp4' }]);
@@ -32,7 +32,7 @@ test.each(['', '# none yet\n', '[ ] # none yet\n', '# none yet\n[]\n'])(
   },
 );
 
-test('JSON stays JSON', () => {
+test('JSON remains JSON', () => {
   const text = put({ id: 'roof', url: 'rtsp://cam/3' }, '[{"id": "yard", "url": "a"}]');
   expect(JSON.parse(text)).toEqual([
     { id: 'yard', url: 'a' },
@@ -60,7 +60,7 @@ test.each([
   [{ id: 'roof', url: 'a', transport: 'carrier pigeon' }, "'transport' "],
   [{ id: 'roof', url: 'a', scene: {} }, 'Unrecognized key'],
   [null, "the camera can't be saved"],
-])('%j is refused by field, without its value', (draft, told) => {
+])('%j is rejected with its field, and without its value', (draft, told) => {
   expect(() => put(draft)).toThrow(StreamsError);
   expect(() => put(draft)).toThrow(told);
   expect(() => put(draft)).not.toThrow('secret-7');

@@ -57,7 +57,7 @@ const key = (index: number) => `annotated/cam/date=2026-11-25/hour=07/${START + 
 const entered = { type: 'entered_zone', name: 'in', zone: 'yard' };
 const left = { type: 'left_zone', name: 'out', zone: 'yard' };
 
-test('somebody walks into a zone and out again', () => {
+test('a person who walks into a zone and out again gives entered_zone and left_zone', () => {
   const path = [...walk(300, 700, 21), ...stand(700, 10), ...walk(700, 300, 21), ...stand(300, 10)];
   const events = play([entered, left], frames(path));
   expect(facts(events)).toEqual([
@@ -74,7 +74,7 @@ test('somebody walks into a zone and out again', () => {
   expect(events[0]?.event_id).not.toBe(events[1]?.event_id);
 });
 
-test('flickering at the border is no event', () => {
+test('an object that moves back and forth on the border gives no event', () => {
   const path = Array.from({ length: 60 }, (_, index) => (index % 4 < 2 ? 490 : 510));
   expect(play([entered, left], frames(path))).toEqual([]);
 });
@@ -105,7 +105,7 @@ test('stayed_longer fires once a stay, when the stay is longer than its limit', 
   expect(events[0]?.frames).toEqual([key(0), key(21)]);
 });
 
-test('a line is crossed to one hand or the other', () => {
+test('a line is crossed to the left or to the right', () => {
   const rules = (['left', 'right', 'any'] as const).map((direction) => ({
     type: 'line_crossed',
     name: direction,
@@ -123,7 +123,7 @@ test('a line is crossed to one hand or the other', () => {
   expect(events[0]?.frames).toEqual([key(9), key(10)]);
 });
 
-test('turning back on the line, standing on it, or going round its end is no crossing', () => {
+test('turning back on the line, standing on it, or going around its end is no crossing', () => {
   const rule = { type: 'line_crossed', name: 'gate', line: 'gate' };
   const config = sceneConfigSchema.parse({
     lines: { gate: { from: [0.5, 0.4], to: [0.5, 0] } },
@@ -155,7 +155,7 @@ test('a count fires when it exceeds its limit, and again after it was below', ()
   ]);
 });
 
-test('rules concern the classes they name', () => {
+test('rules apply only to their classes', () => {
   const rule = { ...entered, classes: ['car'] };
   expect(play([rule], frames(stand(700, 20)))).toEqual([]);
 });
@@ -184,7 +184,7 @@ test('a scene that is restored from its state after any frame gives the same ids
   expect(restarted).toEqual(expected);
 });
 
-test('frames that come twice, or late, add nothing', () => {
+test('frames that come twice or late give no additional events', () => {
   const list = frames([...walk(300, 700, 15), ...stand(700, 15)]);
   const doubled = list.flatMap((frame, index) => [frame, frame, list[Math.max(0, index - 3)] ?? frame]);
   expect(play(everything, doubled)).toEqual(play(everything, list));
@@ -199,7 +199,7 @@ test.each(['', 'null', '{"version":2}', '{"version":1,"tracker":{"at":"x","track
   },
 );
 
-test('without tracks and events nothing is remembered', () => {
+test('a scene without tracks and events has no state', () => {
   const scene = new Scene('cam', sceneConfigSchema.parse({ filters: { classes: ['car'] } }), {
     prefix: 'annotated',
   });
@@ -212,7 +212,7 @@ test('without tracks and events nothing is remembered', () => {
 });
 
 test.each(['constructor', 'toString', '__proto__'])(
-  'a track that a forged state calls %s is one like any other',
+  'a track named %s in a forged state is handled like any other',
   (id) => {
     const config = sceneConfigSchema.parse({ zones: ZONES, lines: LINES, events: [entered, left] });
     const path = stand(700, 20);

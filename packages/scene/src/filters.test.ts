@@ -41,7 +41,7 @@ const config = sceneConfigSchema.parse({
   },
 });
 
-test('a class without a confidence of its own has the least one of all', () => {
+test('a class without its own confidence uses min_confidence', () => {
   const filters = {
     ...filtersOf(sceneConfigSchema.parse({})),
     confidence: { cat: 0.2 },
@@ -52,7 +52,7 @@ test('a class without a confidence of its own has the least one of all', () => {
   expect([kept, removed]).toEqual([[detections[0], detections[2]], { confidence: 1 }]);
 });
 
-test('each detection is left out for the first reason that holds, and counted', () => {
+test('each detection is dropped for the first reason that applies, and counted by reason', () => {
   const good = [seen('person', 0.6, box), seen('car', 0.1, [0, 500, 500, 1000])];
   const detections = [
     seen('dog', 0.9, box),
@@ -70,7 +70,7 @@ test('each detection is left out for the first reason that holds, and counted', 
   });
 });
 
-test('without filters everything is kept; allowed classes apply where the stream says none', () => {
+test('without filters all detections are kept; allowed classes apply when the stream has none', () => {
   const detections = [seen('constructor', 0, [0, 0, 0, 0]), seen('cat', 1, [0, 0, 1000, 1000])];
   const plain = sceneConfigSchema.parse({});
   expect(filterDetections(filtersOf(plain), { ...frame, detections }).kept).toEqual(detections);
@@ -143,7 +143,7 @@ test.each([
     'events.1.name',
     /twice/,
   ],
-])('%j is refused at its field', (wrong, path, message) => {
+])('%j is rejected at its field', (wrong, path, message) => {
   const issue = sceneConfigSchema.safeParse(wrong).error?.issues[0];
   expect(issue?.path.join('.')).toBe(path);
   expect(issue?.message).toMatch(message);

@@ -27,7 +27,7 @@ const matrix = fc
     });
   });
 
-test('no choice of pairs costs less, no row or column is taken twice, no pair costs more than the limit', () => {
+test('pairs have the lowest total cost, use each row and column once, and cost at most the limit', () => {
   fc.assert(
     fc.property(matrix, (costs) => {
       const candidates = costs.flatMap((line, row) => line.map((cost, column) => ({ row, column, cost })));

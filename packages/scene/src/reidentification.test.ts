@@ -69,13 +69,13 @@ test('an object that returns elsewhere after six seconds keeps its id by its col
 test.each<[string, Person, number]>([
   ['somebody else', { x: 60, upper: BLUE, lower: GREEN }, 20],
   ['who comes back too late', red, 3],
-])('%s gets an id of their own', (_, person, seconds) => {
+])('%s gets a new id', (_, person, seconds) => {
   const ids = idsOf([[red], ...nobody, [person]], seconds);
   expect(ids.at(-1)?.[0]).toBeDefined();
   expect(ids.at(-1)).not.toEqual(ids[0]);
 });
 
-test('of two objects that look alike neither gets the id of the other', () => {
+test('an object that resembles two lost ones gets a new id', () => {
   const twins = [red, { ...red, x: 300 }];
   const ids = idsOf([twins, ...nobody, [{ ...red, x: 160 }]], 20);
   expect(ids[0]).not.toContain(ids.at(-1)?.[0]);
@@ -86,7 +86,7 @@ test('an object that is hidden for a second and seen elsewhere keeps its id', ()
   expect(ids.at(-1)).toEqual(ids[0]);
 });
 
-test('an appearance has as many numbers for each box, also beside the picture', () => {
+test('an appearance has the same length for each box, also outside of the picture', () => {
   const picture: RgbPixels = { width: 4, height: 4, data: new Uint8Array(48).fill(200) };
   const boxes: [number, number, number, number][] = [
     [0, 0, 4, 4],

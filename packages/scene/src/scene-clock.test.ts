@@ -49,7 +49,7 @@ test.each([-600_000, -30_000, -3_000])(
   },
 );
 
-test('a clock that stands still does not stop time', () => {
+test('scene time continues when the clock stands still', () => {
   expect(play(running(), 'live', 103, [200, 200, 200, 300])).toEqual([300, 400, 500, 600]);
 });
 
@@ -57,7 +57,7 @@ test('one frame with a time a minute ahead does not stop the tracking', () => {
   expect(play(running(), 'live', 103, [59_000, 300, 400])).toEqual([undefined, 300, 400]);
 });
 
-test('after a real silence the second frame goes on', () => {
+test('after a real silence scene time continues with the second frame', () => {
   expect(play(running(), 'live', 103, [60_000, 60_100, 60_200])).toEqual([undefined, 60_100, 60_200]);
 });
 
@@ -79,13 +79,13 @@ test('of two hosts on one camera, the frames of the one behind are ignored', () 
   }
 });
 
-test('a number out of all proportion is not believed, and the stream goes on', () => {
+test('a frame number that is far too large is ignored, and the stream continues', () => {
   const clock = running();
   expect(play(clock, 'live', 9_000_000_000, [300])).toEqual([undefined]);
   expect(play(clock, 'live', 103, [400])).toEqual([400]);
 });
 
-test('goes on from its state', () => {
+test('a clock restored from its state gives the same times', () => {
   const whole = running();
   const clock = new SceneClock(JSON.parse(JSON.stringify(whole.state)));
   const frames = [59_000, 300, -10_000, -9_900];

@@ -15,7 +15,7 @@ const file = `- id: yard
   url: rtsp://cam/2
 `;
 
-test('scenes are read out of the list of streams, with defaults filled in', () => {
+test('scenes are read from the list of streams, with defaults filled in', () => {
   const scenes = parseScenes(file, 'streams.yaml');
   expect([...scenes.keys()]).toEqual(['yard']);
   expect(scenes.get('yard')?.zones.lawn).toMatchObject({
@@ -35,7 +35,7 @@ test.each([
   ['id: door', 'id: yard', "line 11: id 'yard' is there twice"],
   ['- id: door', '- ident: door', "line 11: 'id' is invalid"],
   ['    events:', '   events:', 'not YAML'],
-])('%j as %j is refused with its line and field', (right, wrong, message) => {
+])('%j replaced by %j is rejected with line and field', (right, wrong, message) => {
   const text = file.replace(right, wrong);
   expect(() => parseScenes(text, 'streams.yaml')).toThrow(
     `streams.yaml: ${message.startsWith('line') ? message : ''}`,
@@ -46,7 +46,7 @@ test.each([
   );
 });
 
-test('a byte order mark and merge keys are understood', () => {
+test('a byte order mark and merge keys are read', () => {
   const merged = `- &yard\n  id: yard\n  scene: {zones: {lawn: {polygon: [[0, 0], [1, 0], [1, 1]]}}}\n- <<: *yard\n  id: door\n`;
   const scenes = parseScenes(`\uFEFF${merged}`, 'streams.yaml');
   expect([...scenes.keys()]).toEqual(['yard', 'door']);

@@ -73,7 +73,7 @@ const walk = (from: number, speed: number) => (ms: number) => {
 const VISIT = { ids: 1, events: { entered_zone: 1, stayed_longer: 1, line_crossed: 1, left_zone: 1 } };
 const visit = film(10, 20, walk(200, 120));
 
-test('a visit gives its events', () => {
+test('a visit of one person gives its events', () => {
   expect(play(visit)).toEqual(VISIT);
 });
 
@@ -98,19 +98,19 @@ test('one frame 59 s ahead in a visit changes nothing', () => {
   expect(play(ahead)).toEqual(VISIT);
 });
 
-test.each([0.2, 0.3, 0.45, 0.5, 1])('at %f frames a second somebody who stands has one id', (fps) => {
+test.each([0.2, 0.3, 0.45, 0.5, 1])('at %f frames a second a person who stands has one id', (fps) => {
   const jitter = (ms: number) => 950 + 4 * Math.sin(ms);
   const standing = film(fps, 120, (ms) => (ms < 5_000 ? [] : [box(jitter(ms))]));
   const uneven = standing.map((one, index) => ({ ...one, capturedAt: one.capturedAt + 40 * (index % 3) }));
   expect(play(uneven)).toEqual({ ids: 1, events: { entered_zone: 1, stayed_longer: 1 } });
 });
 
-test.each([0.5, 1, 2])('at %f frames a second somebody who walks past the last box keeps the id', (fps) => {
+test.each([0.5, 1, 2])('at %f frames a second a person who walks beyond the last box keeps the id', (fps) => {
   const walking = film(fps, 40, walk(200, 60));
   expect(play(walking)).toEqual(VISIT);
 });
 
-test('a line that is crossed just before the edge of the picture', () => {
+test('a line that is crossed just before the edge of the picture gives line_crossed', () => {
   const rules = { ...RULES, lines: { gate: { from: [0.95, 1], to: [0.95, 0] } } };
   const missed = [];
   for (let speed = 200; speed <= 500; speed += 10) {
@@ -126,12 +126,12 @@ test('a line that is crossed just before the edge of the picture', () => {
   expect(missed).toEqual([]);
 });
 
-test('a line that is crossed between the first and the second sighting', () => {
+test('a line that is crossed between the first and the second frame gives line_crossed', () => {
   const frames = film(1, 10, (ms) => (ms < 2_000 ? [] : [box(950 + (20 * (ms - 2_000)) / 1000)]));
   expect(play(frames).events.line_crossed).toBe(1);
 });
 
-test.each([0.1, 0.3, 0.5])('a class that wavers in %f of the frames is one object', (share) => {
+test.each([0.1, 0.3, 0.5])('an object whose class changes in %f of the frames is one object', (share) => {
   const wavering = visit.map((one, index) => ({
     ...one,
     detections: one.detections.map((detection) => ({
@@ -144,7 +144,7 @@ test.each([0.1, 0.3, 0.5])('a class that wavers in %f of the frames is one objec
   expect(play(wavering, strict).ids).toBeGreaterThan(1);
 });
 
-test('two boxes of two classes on one object are one object where that is asked for', () => {
+test('with one_per_object, two boxes of two classes on one object are one object', () => {
   const doubled = visit.map((one) => ({
     ...one,
     detections: one.detections.flatMap((detection): Detection[] => [
@@ -167,7 +167,7 @@ const twoThirds = (detection: Detection): Detection => ({
   bbox: detection.bbox.map((side) => (side * 2) / 3) as Detection['bbox'],
 });
 
-test('a lost object does not count, unless the rule says so', () => {
+test('a lost object is not counted, unless the rule counts lost objects', () => {
   const relay = film(10, 12, (ms) => (ms < 6_000 ? [box(600)] : [box(1300)]));
   expect(play(relay).events.count_over).toBeUndefined();
   const [crowd, ...rest] = RULES.events.toSorted((one) => (one.type === 'count_over' ? -1 : 1));
@@ -175,7 +175,7 @@ test('a lost object does not count, unless the rule says so', () => {
   expect(play(relay, { ...RULES, events }).events.count_over).toBe(1);
 });
 
-test('a crowd with one object hidden for a moment fires once', () => {
+test('a crowd with one object hidden for a moment fires count_over once', () => {
   const crowd = film(10, 12, (ms) => [box(600), ...(ms % 2_000 < 1_000 ? [box(1300)] : [])]);
   expect(play(crowd).events.count_over).toBe(1);
 });
@@ -227,7 +227,7 @@ function framesOf({ fps, speed, jitter, gap, smallerFrom, redriven, seed }: Walk
   return twice.toSpliced(twice.length >> 1, 0, ...old);
 }
 
-test('whatever the rate, jitter, gaps, resolution and redelivery, a walker is one object that came and crossed once', () => {
+test('for any rate, jitter, gaps, resolution and redelivery, a walker is one object that crosses once', () => {
   let wrong = 0;
   const runs = 200;
   fc.assert(

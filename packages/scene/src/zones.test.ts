@@ -37,7 +37,7 @@ test.each<[string, Point, boolean]>([
   expect(inZone(zone(square, { holes: [hole] }), standingOn(point))).toBe(inside);
 });
 
-test('a point on a slanted edge belongs', () => {
+test('a point on a slanted edge is inside', () => {
   const triangle: Polygon = [
     [0.1, 0.1],
     [0.9, 0.3],
@@ -179,7 +179,7 @@ test.each<[string, Polygon, Polygon[], RegExp]>([
     ],
     /overlaps hole 1/,
   ],
-])('%s is refused', (_, polygon, holes, problem) => {
+])('%s is rejected', (_, polygon, holes, problem) => {
   expect(zoneProblem(polygon, holes)).toMatch(problem);
 });
 
@@ -227,7 +227,7 @@ const box = fc
   )
   .filter(([x1, y1, x2, y2]) => x2 - x1 > 0.05 && y2 - y1 > 0.05);
 
-test('star-shaped polygons of any kind are sound, and hold their middle', () => {
+test('star-shaped polygons are valid, and contain their centre', () => {
   fc.assert(
     fc.property(star, (polygon) => {
       expect(zoneProblem(polygon)).toBeUndefined();
@@ -236,7 +236,7 @@ test('star-shaped polygons of any kind are sound, and hold their middle', () => 
   );
 });
 
-test('where the corners begin and which way they run makes no difference', () => {
+test('the first corner and the direction of a polygon do not matter', () => {
   fc.assert(
     fc.property(star, box, fc.nat(11), (polygon, one, turn) => {
       const turned = [...polygon.slice(turn % polygon.length), ...polygon.slice(0, turn % polygon.length)];
@@ -249,7 +249,7 @@ test('where the corners begin and which way they run makes no difference', () =>
   );
 });
 
-test('the overlap is what counting points of a grid says, with and without a hole', () => {
+test('the overlap of a box and a zone equals that counted on a grid, with and without a hole', () => {
   const small: Polygon = [
     [0.47, 0.47],
     [0.53, 0.47],
@@ -280,7 +280,7 @@ function gridShare(one: Zone, [x1, y1, x2, y2]: readonly [number, number, number
   return inside / steps ** 2;
 }
 
-test('a change of resolution changes nothing, and a box is cut at the border of its frame', () => {
+test('a change of resolution does not matter, and a box is clipped to its frame', () => {
   fc.assert(
     fc.property(star, box, fc.integer({ min: 16, max: 8000 }), (polygon, [x1, y1, x2, y2], size) => {
       const at = (width: number, height: number) =>
