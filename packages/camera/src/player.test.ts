@@ -17,7 +17,7 @@ const clip: Clip = {
   reorderDelay: 0,
 };
 
-test('a client that falls behind misses pictures up to a key frame, and never more than it must', () => {
+test('a client that falls behind loses pictures up to the next key frame, and no more', () => {
   vi.useFakeTimers();
   try {
     let isReady = true;
@@ -40,7 +40,7 @@ test('a client that falls behind misses pictures up to a key frame, and never mo
   }
 });
 
-test('a full socket is not ready until most of it is gone', () => {
+test('a full socket is ready again only when most of its buffer is written', () => {
   const socket = { writableLength: 0, write: () => true };
   const outlet = interleavedSink(socket, [0, 1]);
   const readyAt = (bytes: number) => {

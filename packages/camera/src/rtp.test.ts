@@ -17,24 +17,27 @@ function depacketize(packets: Buffer[]): Buffer[] {
   return nals;
 }
 
-test.each([1, 100, 1388, 1389, 1390, 5000, 100_000])('a NAL unit of %i bytes survives', (size) => {
-  const nal = Buffer.from(Array.from({ length: size }, (_, index) => index % 251));
-  nal[0] = 0x65;
-  const nals = [Buffer.of(0x67, 1, 2), nal];
-  const state = newState();
-  const packets = packetize(nals, 0xfffffff0, state);
-  expect(depacketize(packets)).toEqual(nals);
-  expect(Math.max(...packets.map((packet) => packet.length))).toBeLessThanOrEqual(1400);
-  expect(state.packets).toBe(packets.length);
-});
+test.each([1, 100, 1388, 1389, 1390, 5000, 100_000])(
+  'a NAL unit of %i bytes is unchanged after packets are made and joined',
+  (size) => {
+    const nal = Buffer.from(Array.from({ length: size }, (_, index) => index % 251));
+    nal[0] = 0x65;
+    const nals = [Buffer.of(0x67, 1, 2), nal];
+    const state = newState();
+    const packets = packetize(nals, 0xfffffff0, state);
+    expect(depacketize(packets)).toEqual(nals);
+    expect(Math.max(...packets.map((packet) => packet.length))).toBeLessThanOrEqual(1400);
+    expect(state.packets).toBe(packets.length);
+  },
+);
 
-test('sequence numbers wrap, the marker is on the last packet alone', () => {
+test('sequence numbers wrap, and only the last packet has the marker bit', () => {
   const packets = packetize([Buffer.alloc(4000, 0x41)], 90_000, newState());
   expect(packets.map((packet) => packet.readUInt16BE(2))).toEqual([65_534, 65_535, 0]);
   expect(packets.map((packet) => packet.readUInt8(1) >> 7)).toEqual([0, 0, 1]);
 });
 
-test('a sender report pairs wall clock and timestamp, with the counts', () => {
+test('a sender report has wall clock and RTP timestamp of the same moment, and the counts', () => {
   const report = senderReport(1_700_000_000_500, 12_345, { ...newState(), packets: 7, octets: 900 });
   expect(report.readUInt8(1)).toBe(200);
   expect(report.readUInt32BE(8)).toBe(1_700_000_000 + 2_208_988_800);

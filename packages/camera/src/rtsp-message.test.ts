@@ -14,7 +14,7 @@ const whole = Buffer.concat([
   packet(12),
 ]);
 
-test('messages and packets are distinguished, wherever the bytes are cut', () => {
+test('messages and interleaved packets are separated, for any cut of the bytes', () => {
   fc.assert(
     fc.property(fc.array(fc.integer({ min: 1, max: 900 })), (sizes) => {
       const messages: Message[] = [];
@@ -38,7 +38,7 @@ test('messages and packets are distinguished, wherever the bytes are cut', () =>
   );
 });
 
-test.each(['Content-Length:\t4', 'content-length : 4'])('%j is the length of a body', (header) => {
+test.each(['Content-Length:\t4', 'content-length : 4'])('%j gives the length of the body', (header) => {
   const bodies: string[] = [];
   const splitter = new RtspSplitter(
     () => {},
@@ -53,7 +53,7 @@ test.each([
   ['a body', 'RTSP/1.0 200 OK\r\nContent-Length: 2147483000\r\n\r\n'],
   ['a negative body', 'RTSP/1.0 200 OK\r\nContent-Length: -5\r\n\r\n'],
   ['half a byte', 'RTSP/1.0 200 OK\r\nContent-Length: 1.5\r\n\r\nv='],
-])('%s without bounds is refused', (_name, text) => {
+])('%s of unlimited or invalid length is rejected', (_name, text) => {
   const splitter = new RtspSplitter(
     () => {},
     () => {},
@@ -62,13 +62,13 @@ test.each([
 });
 
 test.each(['', 'GET / HTTP/1.1', 'PLAY', 'PLAY rtsp://h/x RTSP/1.0\r\nno colon'])(
-  '%j is malformed',
+  'parseRequest rejects %j as malformed',
   (text) => {
     expect(() => parseRequest(text)).toThrow(MalformedMessageError);
   },
 );
 
-test('a server sets its own bounds', () => {
+test('a server can set its own limits of head and body', () => {
   const splitter = new RtspSplitter(
     () => {},
     () => {},
@@ -87,7 +87,7 @@ test.each([
   ['RTP/AVP;unicast', undefined],
   ['RTP/AVP/TCP;interleaved=300-301', undefined],
   ['', undefined],
-])('transport %j', (header, accepted) => {
+])('the answer to the transport %j', (header, accepted) => {
   const at = (port: number) => ({ address: () => ({ port }) });
   const udp = { rtp: at(7000), rtcp: at(7001) } as unknown as UdpPair;
   expect(acceptTransport(header, {} as Socket, udp)?.accepted).toBe(accepted);

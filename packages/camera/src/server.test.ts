@@ -94,7 +94,7 @@ function interleaved(bytes: Buffer): Packet[] {
   return packets;
 }
 
-test('DESCRIBE gives what a player needs to know', async () => {
+test('DESCRIBE returns the session description that a player needs', async () => {
   const url = await start();
   const one = await client(url);
   expect((await one.request('OPTIONS', `${url}/yard`)).header('Public')).toContain('DESCRIBE');
@@ -111,7 +111,7 @@ test('DESCRIBE gives what a player needs to know', async () => {
   expect(text).toContain('a=framerate:26');
 });
 
-test('packets begin with parameter sets and a key frame, a report before them, and run on across loops', async () => {
+test('a stream begins with a sender report, parameter sets and a key frame, and continues across loops', async () => {
   const url = await start();
   const one = await client(url);
   const began = performance.now();
@@ -137,7 +137,7 @@ test('packets begin with parameter sets and a key frame, a report before them, a
   expect(Math.max(...times)).toBeLessThan(31);
 });
 
-test('over UDP, to the ports that the client names', async () => {
+test('packets over UDP go to the ports that the client names', async () => {
   const url = await start();
   const receiver = createSocket('udp4').bind(0, '127.0.0.1');
   await once(receiver, 'listening');
@@ -154,7 +154,7 @@ test('over UDP, to the ports that the client names', async () => {
 });
 
 test.each(['GET / HTTP/1.1\r\n\r\n', '\x00\x01\x02\r\n\r\n', 'x'.repeat(20_000)])(
-  '%#: nonsense gets 400 and a closed door, and others play on',
+  '%#: malformed bytes get 400 and a closed connection, and other clients continue',
   async (nonsense) => {
     const url = await start();
     const good = await client(url);
@@ -168,7 +168,7 @@ test.each(['GET / HTTP/1.1\r\n\r\n', '\x00\x01\x02\r\n\r\n', 'x'.repeat(20_000)]
   },
 );
 
-test('error statuses of invalid requests', async () => {
+test('invalid requests get 404, 454 and other error statuses', async () => {
   const url = await start();
   const one = await client(url);
   expect((await one.request('DESCRIBE', `${url}/nothing`)).status).toBe(404);
@@ -178,7 +178,7 @@ test('error statuses of invalid requests', async () => {
   expect((await one.request('PAUSE', `${url}/yard`)).status).toBe(455);
 });
 
-test('TEARDOWN ends the packets, and the connection can be set up again', async () => {
+test('TEARDOWN stops the packets, and the same connection can play again', async () => {
   const url = await start();
   const one = await client(url);
   const { Session } = await play(one, url);
@@ -217,7 +217,7 @@ test('a client that sends requests without reading answers is disconnected', asy
   await expect.poll(() => isGone).toBe(true);
 });
 
-test('with a user, Basic and Digest are asked for, and a wrong password is refused', async () => {
+test('with a user set, Basic and Digest are offered, and a wrong password is rejected', async () => {
   const url = await start({ user: 'admin:p@ss:word' });
   const one = await client(url);
   const target = `${url}/yard`;
@@ -244,7 +244,7 @@ test('with a user, Basic and Digest are asked for, and a wrong password is refus
   expect((await one.request('DESCRIBE', target, digest('wrong'))).status).toBe(401);
 });
 
-test('a file that is no H.264 video is refused by name', async () => {
+test('a file that is not H.264 video is rejected with its name', async () => {
   const path = await makeVideo(folder.path('mjpeg.mp4'), { codec: 'mjpeg', times: evenTimes(3, 25) });
   await expect(startCameras({ clips: { yard: path } })).rejects.toThrow(/mjpeg\.mp4' has no H\.264 video/);
   await expect(startCameras({ clips: { yard: '/nowhere.mp4' } })).rejects.toThrow(/can't open video file/);

@@ -26,7 +26,7 @@ describe('the logs of a stage', () => {
     expect(lines).toEqual(['second', 'logs tail /video-pipeline/staging/detect --format short']);
   });
 
-  it('are followed as they come', async () => {
+  it('are printed as they arrive with --follow', async () => {
     vi.stubEnv('PATH', `${folder}:${process.env.PATH}`);
     const lines: string[] = [];
     await printStage({ ...detect, follow: true }, (line) => lines.push(line));
@@ -37,14 +37,14 @@ describe('the logs of a stage', () => {
     ]);
   });
 
-  it('need the AWS CLI', async () => {
+  it('without the AWS CLI fail with an error', async () => {
     vi.stubEnv('PATH', join(folder, 'none'));
     await expect(printStage({ ...detect, follow: false }, () => {})).rejects.toThrow("no 'aws' on PATH");
   });
 });
 
-describe('a log that is followed', () => {
-  it('goes on where it was read to, whatever came since then, and waits for whole lines', async () => {
+describe('a followed log file', () => {
+  it('continues at the last read position, across a rotation, and prints only whole lines', async () => {
     const file = join(folder, 'detect.log');
     writeFileSync(file, 'read\nsince \u00e4');
     const lines: string[] = [];
@@ -64,8 +64,8 @@ describe('a log that is followed', () => {
   });
 });
 
-describe('a line of a log', () => {
-  it('is a sentence for people', () => {
+describe('a log line', () => {
+  it('in JSON is printed as a sentence', () => {
     const line = {
       level: 'WARN',
       message: "can't open the stream",
@@ -83,7 +83,7 @@ describe('a line of a log', () => {
     );
   });
 
-  it('of another program stays as it is', () => {
+  it('of another program is printed unchanged', () => {
     for (const line of ['[2026-11-28] INFO Kafka started', '{"a": 1}', '5', '{broken'])
       expect(sentence(line)).toBe(line);
   });

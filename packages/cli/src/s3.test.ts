@@ -9,7 +9,7 @@ import { copied, newestBelow } from './s3.ts';
 const T0 = Date.UTC(2026, 10, 25, 7);
 const hour = 'annotated/gate/date=2026-11-25/hour=07';
 
-test('an object that can not be copied is named, and all others are copied', async () => {
+test('an object that can not be downloaded is named, and all others are downloaded', async () => {
   await using root = await mkdtempDisposable(join(tmpdir(), 'copied-'));
   const folder = join(root.path, 'copies');
   const bucket = new MemoryBucket();
@@ -39,7 +39,7 @@ test('an object that can not be copied is named, and all others are copied', asy
   ]);
 });
 
-test('the newest picture of a bucket that has grown for years is found by the last hours of its streams', async () => {
+test('in a bucket with years of pictures, the newest is found by the last hours of each stream', async () => {
   const bucket = new MemoryBucket();
   for (const streamId of ['gate', 'yard']) {
     for (let frameNumber = 0; frameNumber < 3_000; frameNumber++) {

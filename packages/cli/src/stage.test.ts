@@ -13,14 +13,14 @@ function outputs(inference: string): string {
   return file;
 }
 
-describe('the servers of a stage', () => {
+describe('servers of a stage, by findStage,', () => {
   // What the shell of these tests may have.
   beforeEach(() => {
     for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION', 'INFERENCE_SERVICE_URL']) vi.stubEnv(name, '');
   });
   afterEach(() => void vi.unstubAllEnvs());
 
-  it('are those that its deployment returned', () => {
+  it('are those in the outputs of its deployment', () => {
     expect(findStage('staging', outputs('http://balancer:8000')).variables).toEqual({
       KAFKA_BOOTSTRAP_SERVERS: 'b-1:9098',
       KAFKA_AUTH: 'iam',
@@ -33,7 +33,7 @@ describe('the servers of a stage', () => {
     });
   });
 
-  it('are what stands in for AWS, where the file says so by hand', () => {
+  it('may be stand-ins for AWS, in a file written by hand', () => {
     const file = join(folder, 'by-hand.json');
     const stage = { stage: 'try', bucket: 'frames', kafka: 'b-1:9092', kafkaAuth: 'none' };
     writeFileSync(file, JSON.stringify({ ...stage, endpoint: 'http://127.0.0.1:5000' }));
@@ -43,7 +43,7 @@ describe('the servers of a stage', () => {
     expect(() => findStage(file)).toThrow('AWS_ENDPOINT_URL');
   });
 
-  it('have no address of a SageMaker endpoint, but its name', () => {
+  it('have the name of a SageMaker endpoint in place of a URL', () => {
     expect(findStage('staging', outputs('staging-endpoint')).variables).toMatchObject({
       INFERENCE_SERVICE_URL: undefined,
       INFERENCE_BACKEND: 'sagemaker',
@@ -52,7 +52,7 @@ describe('the servers of a stage', () => {
   });
 
   it.each(['http://balancer:8000', 'staging-endpoint'])(
-    'include the model server that the shell names, instead of %s, which only the VPC may reach',
+    'include the INFERENCE_SERVICE_URL of the shell in place of %s, which is reachable only in the VPC',
     (inference) => {
       vi.stubEnv('INFERENCE_SERVICE_URL', 'http://localhost:8000');
       expect(findStage('staging', outputs(inference)).variables).toMatchObject({
@@ -62,19 +62,19 @@ describe('the servers of a stage', () => {
     },
   );
 
-  it('are in the region that a deploy from this shell would take', () => {
+  it('are in the region of AWS_REGION or AWS_DEFAULT_REGION', () => {
     vi.stubEnv('AWS_DEFAULT_REGION', 'eu-west-1');
     expect(findStage('staging', outputs('x')).variables.AWS_REGION).toBe('eu-west-1');
     vi.stubEnv('AWS_REGION', 'eu-north-1');
     expect(findStage('staging', outputs('x')).variables.AWS_REGION).toBe('eu-north-1');
   });
 
-  it('are not those of another stage', () => {
+  it('are an error if the outputs belong to another stage', () => {
     expect(() => findStage('production', outputs('x'))).toThrow("does not name stage 'production'");
     expect(() => findStage('staging', join(folder, 'none.json'))).toThrow('sst refresh --stage staging');
   });
 
-  it('are those of a file that another machine wrote, which names the stage', () => {
+  it('can be in a file from another machine, which names the stage', () => {
     const file = outputs('x');
     expect(findStage(file, join(folder, 'none.json'))).toEqual({
       stage: 'staging',

@@ -4,7 +4,7 @@ import { variables } from './variables.ts';
 
 const names = Object.keys(variables) as VariableName[];
 
-test('an empty environment gives every default', () => {
+test('an empty environment gives the default of each variable', () => {
   const config = readConfig(names, {});
   expect(config.KAFKA_TOPIC).toBe('video-frames');
   expect(config.BATCH_SIZE).toBe(25);
@@ -37,19 +37,19 @@ test.each<[VariableName, string]>([
   ['WEBHOOK_URL', 'https://user:secret-7@hooks.example.com/'],
   ['WEBHOOK_URL', 'https:secret-7@hooks.example.com/'],
   ['CLUSTER_ADMINS', 'arn:aws:iam::123456789012:role/one,secret-7'],
-])('%s=%s is refused: the error names the variable and keeps the value to itself', (name, value) => {
+])("%s=%s is rejected, and the error has the variable's name and not its value", (name, value) => {
   const read = () => readConfig([name], { [name]: value });
   expect(read).toThrow(ConfigError);
   expect(read).toThrow(new RegExp(`^${name} `));
   expect(read).not.toThrow(/secret-7|2\.5|1\.01|\.113\./);
 });
 
-test('a URL may have an @ that is no password', () => {
+test('a URL may contain an @ that is not part of a password', () => {
   const WEBHOOK_URL = 'https://hooks.example.com/to/me@example.com?from=you@example.com';
   expect(readConfig(['WEBHOOK_URL'], { WEBHOOK_URL })).toEqual({ WEBHOOK_URL });
 });
 
-test('sizes of batches come sorted, and without a zero, a fraction or a gap', () => {
+test('INFERENCE_BATCH_SIZES is sorted, and rejects a zero, a fraction or an empty item', () => {
   const read = (value: string) =>
     readConfig(['INFERENCE_BATCH_SIZES'], { INFERENCE_BATCH_SIZES: value }).INFERENCE_BATCH_SIZES;
   expect(read('50,8,25')).toEqual([8, 25, 50]);
@@ -70,12 +70,12 @@ test('two topic variables with the same name are an error', () => {
   );
 });
 
-test('one error names every wrong variable', () => {
+test('one error names all invalid variables', () => {
   expect(() => readConfig(['BATCH_SIZE', 'FRAME_RATE'], { BATCH_SIZE: 'x', FRAME_RATE: 'y' })).toThrow(
     /BATCH_SIZE .*; FRAME_RATE /,
   );
 });
 
-test('every variable says what it is for', () => {
+test('each variable has a description', () => {
   for (const name of names) expect(variables[name].description, name).toBeTruthy();
 });

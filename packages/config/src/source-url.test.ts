@@ -6,6 +6,6 @@ test.each([
   ['http://model:8000/', 'http://model:8000/health'],
   ['http://gateway/inference', 'http://gateway/inference/health'],
   ['http://gateway/inference/', 'http://gateway/inference/health'],
-])('below %s an address keeps the path of its base', (base, address) => {
+])('urlBelow %s keeps the path of the base', (base, address) => {
   expect(urlBelow(base, 'health').href).toBe(address);
 });

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { ConfigError } from './config.ts';
 import { readStreamsText } from './streams-text.ts';
 
-test('the variable goes before the file, and a file that is not there is a named error', () => {
+test('STREAMS takes precedence over STREAMS_FILE, and a missing file is an error that names it', () => {
   const folder = mkdtempSync(join(tmpdir(), 'streams-'));
   const path = join(folder, 'streams.yaml');
   writeFileSync(path, '- id: yard\n');

@@ -20,7 +20,7 @@ async function run(program: string, signal?: NodeJS.Signals) {
   return { exitCode, said };
 }
 
-test('a command with an open connection ends soon, and names what is open', async () => {
+test('a command with an open connection ends soon, and logs what is open', async () => {
   const server = createServer(() => {}).listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
@@ -37,7 +37,7 @@ test('a command without open handles ends at once, and logs nothing', async () =
 });
 
 test.each(['SIGTERM', 'SIGINT'] as const)(
-  '%s: a stop that hangs is forced to end, and names what it waited for',
+  '%s: a shutdown that hangs is forced to end, and logs what it waited for',
   async (signal) => {
     const log = '{ error: (message, error) => console.error(message, error.message) }';
     const program = `setInterval(() => {}, 1000); life.onShutdown(() => new Promise(() => {}), ${log}, 300);`;

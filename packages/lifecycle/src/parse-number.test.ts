@@ -7,8 +7,8 @@ test.each([
   ['0', 0],
   ['0.25', 0.25],
   [' 1 ', 1],
-])('"%s" is a number that fits', (text, value) => expect(share(text)).toBe(value));
+])('"%s" is parsed as a number from 0 to 1', (text, value) => expect(share(text)).toBe(value));
 
-test.each(['', ' ', 'half', '1,5', '2', '-1', 'NaN', 'Infinity'])('"%s" is none', (text) =>
+test.each(['', ' ', 'half', '1,5', '2', '-1', 'NaN', 'Infinity'])('"%s" is rejected', (text) =>
   expect(() => share(text)).toThrow('must be from 0 to 1'),
 );

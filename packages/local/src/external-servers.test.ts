@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { findExternalServers } from './external-servers.ts';
 import { s3Environment } from './servers/credentials.ts';
 
-test('AWS variables in the shell do not reach our own servers, and do reach external ones', async () => {
+test('AWS variables of the shell reach external servers, and not those of the stack', async () => {
   const left = { KAFKA_AUTH: 'iam', KAFKA_RACK: 'use1-az1', INFERENCE_BACKEND: 'sagemaker' };
   for (const [name, value] of Object.entries(left)) vi.stubEnv(name, value);
   for (const name of ['KAFKA_BOOTSTRAP_SERVERS', 'AWS_ENDPOINT_URL', 'INFERENCE_SERVICE_URL'])
@@ -17,7 +17,7 @@ test('AWS variables in the shell do not reach our own servers, and do reach exte
   ]);
 });
 
-test('the processes of a local stack get no AWS variable but the region', () => {
+test('processes of a local stack get no AWS variable except the region', () => {
   vi.stubEnv('AWS_PROFILE', 'work');
   vi.stubEnv('AWS_SESSION_TOKEN', 'token');
   vi.stubEnv('AWS_ENDPOINT_URL_S3', 'https://s3.example');

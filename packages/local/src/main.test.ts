@@ -23,10 +23,12 @@ test('a dependency that is not installed is an error of one line with the remedy
 test.each([
   [{ no_proxy: undefined, NO_PROXY: undefined }, '127.0.0.1,localhost'],
   [{ no_proxy: undefined, NO_PROXY: 'npm.example' }, 'npm.example,127.0.0.1,localhost'],
-])("the machine's proxy is not for the stack's own servers, where its shell has %j", (given, expected) => {
-  // Nothing listens at the proxy.
-  const proxy = { NODE_USE_ENV_PROXY: '1', http_proxy: 'http://127.0.0.1:1' };
-  const own = `data:text/javascript,import { createServer, get } from 'node:http';
+])(
+  "requests to the stack's own servers bypass the machine's proxy, with %j in the shell",
+  (given, expected) => {
+    // Nothing listens at the proxy.
+    const proxy = { NODE_USE_ENV_PROXY: '1', http_proxy: 'http://127.0.0.1:1' };
+    const own = `data:text/javascript,import { createServer, get } from 'node:http';
     const server = createServer((_, response) => response.end(process.env.no_proxy + ' ' + process.env.NO_PROXY));
     server.listen(0, '127.0.0.1', async () => {
       const url = 'http://127.0.0.1:' + server.address().port;
@@ -36,6 +38,7 @@ test.each([
         server.close();
       });
     });`;
-  const { stdout, stderr } = runWith('./start.ts', own, { ...given, ...proxy });
-  expect(stdout, stderr).toBe(`${expected} ${expected}\n${expected} ${expected}`);
-});
+    const { stdout, stderr } = runWith('./start.ts', own, { ...given, ...proxy });
+    expect(stdout, stderr).toBe(`${expected} ${expected}\n${expected} ${expected}`);
+  },
+);

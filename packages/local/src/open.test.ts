@@ -16,7 +16,7 @@ describe('opening a browser', () => {
     rmSync(folder, { recursive: true });
   });
 
-  it('hands the address to the opener of the system', async () => {
+  it('passes the URL to the opener of the system', async () => {
     for (const name of ['open', 'xdg-open']) {
       writeFileSync(join(folder, name), `#!/bin/sh\necho "$@" > ${folder}/opened\n`);
       chmodSync(join(folder, name), 0o755);
@@ -26,7 +26,7 @@ describe('opening a browser', () => {
     await vi.waitFor(() => expect(readFileSync(join(folder, 'opened'), 'utf8')).toBe(`${URL}\n`), 5_000);
   });
 
-  it('tells the address where there is none', async () => {
+  it('prints the URL when there is no opener', async () => {
     vi.stubEnv('PATH', folder);
     const said = await new Promise((resolve) => openBrowser(URL, resolve));
     expect(said).toContain(`open ${URL} yourself`);

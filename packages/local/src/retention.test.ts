@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { removeOldHours } from './retention.ts';
 
-test('hours of pictures and clips that were stored long enough ago are deleted, and nothing else', async () => {
+test('only hours of pictures and clips that were stored before the retention are deleted', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'retention-'));
   onTestFinished(() => rm(dataDir, { recursive: true, force: true }));
   const bucket = join(dataDir, 's3/video-pipeline-output');
@@ -46,6 +46,6 @@ test('hours of pictures and clips that were stored long enough ago are deleted, 
   expect(await readdir(join(bucket, 'clips/yard'))).toEqual([]);
 });
 
-test('a stack without stored objects has nothing to delete', async () => {
+test('retention of a stack without objects deletes nothing', async () => {
   expect(await removeOldHours(join(tmpdir(), 'no-such-folder'), 2)).toBe(0);
 });

@@ -17,7 +17,7 @@ describe('--source', () => {
 
   const parse = (...values: string[]) => parseSources(values, folder);
 
-  it('names a camera by host and path, without its credentials', () => {
+  it('names a camera after its host and path, without credentials', () => {
     expect(parse('rtsp://user:secret@10.0.0.7:554/live/main?channel=1')).toEqual([
       {
         id: '10.0.0.7-554-live-main',
@@ -27,11 +27,11 @@ describe('--source', () => {
     ]);
   });
 
-  it('takes a name of the user', () => {
+  it('accepts a name before the URL', () => {
     expect(parse('yard=rtsp://10.0.0.7/?a=b')[0]).toMatchObject({ id: 'yard', url: 'rtsp://10.0.0.7/?a=b' });
   });
 
-  it('takes a password from a variable, which is written nowhere', () => {
+  it("reads a password from a variable, and stores only the variable's name", () => {
     vi.stubEnv('GATE_PASSWORD', 'p@ss/word');
     const url = `rtsp://admin:\${GATE_PASSWORD}@10.0.0.7/live`;
     expect(parse(url)).toEqual([{ id: '10.0.0.7-live', url, finite: false }]);
@@ -44,7 +44,7 @@ describe('--source', () => {
     expect(() => parse(`rtsp://admin:\${NO_SUCH}@10.0.0.7/live`)).toThrow('needs the variable NO_SUCH');
   });
 
-  it('takes a URL from a file', () => {
+  it('reads a URL from a file with @', () => {
     const url = 'rtsp://admin:secret@10.0.0.7/live';
     writeFileSync(join(folder, 'camera.txt'), `\n${url}\n`);
     expect(parse('yard=@camera.txt', `@${join(folder, 'camera.txt')}`)).toEqual([
@@ -54,7 +54,7 @@ describe('--source', () => {
     expect(() => parse('@absent.txt')).toThrow(`there is no file ${join(folder, 'absent.txt')}`);
   });
 
-  it('takes no folder for a file', () => {
+  it('rejects a folder', () => {
     mkdirSync(join(folder, 'recordings', 'old.mp4'), { recursive: true });
     writeFileSync(join(folder, 'recordings', 'new.mp4'), '');
     for (const value of ['recordings', 'recordings?loop', '@recordings', ''])
@@ -63,7 +63,7 @@ describe('--source', () => {
     rmSync(join(folder, 'recordings'), { recursive: true });
   });
 
-  it('plays a file once, or in a loop', () => {
+  it('plays a file once, or in a loop with ?loop', () => {
     const path = join(folder, 'front door.mp4');
     expect(parse('front door.mp4', 'again=front door.mp4?loop')).toEqual([
       { id: 'front-door', url: path, finite: true },
@@ -71,7 +71,7 @@ describe('--source', () => {
     ]);
   });
 
-  it('takes each file of a pattern for a stream, in order, at full speed or in a loop', () => {
+  it('makes a stream of each file of a pattern, in order, at full speed or in a loop', () => {
     mkdirSync(join(folder, 'nvr/b'), { recursive: true });
     for (const name of ['nvr/2.mp4', 'nvr/b/2.mp4', 'nvr/1.mp4', 'nvr/x.txt'])
       writeFileSync(join(folder, name), '');
@@ -87,11 +87,11 @@ describe('--source', () => {
     expect(() => parse('nvr/*.mkv')).toThrow('--source nvr/*.mkv: no file has such a name');
   });
 
-  it('knows a file whose name has an equals sign', () => {
+  it('accepts a file whose name contains an equals sign', () => {
     expect(parse('a=b.mp4')[0]).toMatchObject({ id: 'a-b', url: join(folder, 'a=b.mp4') });
   });
 
-  it('tells streams of the same name apart', () => {
+  it('makes equal stream names unique', () => {
     expect(parse('rtsp://h/x', 'rtsp://u:p@h/x', '_.mkv').map(({ id }) => id)).toEqual([
       'h-x',
       'h-x-2',
@@ -105,7 +105,7 @@ describe('--source', () => {
     ['ftp://user:secret@h/x', 'must be a video file or a URL of rtsp:'],
     ['rtsp://user:secret@:bad:/x', 'is not a URL'],
     ['Süd=clip.mp4', "'Süd' can't name a stream: it must be letters of a to z"],
-  ])('refuses %s and shows no secret', (value, message) => {
+  ])('rejects %s, and shows no secret', (value, message) => {
     expect(() => parse(value)).toThrow(StartError);
     expect(() => parse(value)).toThrow(message);
     expect(() => parse(value)).not.toThrow('secret');

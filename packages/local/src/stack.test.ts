@@ -66,7 +66,7 @@ const start = () =>
     stop.signal,
   );
 
-test('all processes load while Kafka starts, those that need it begin after it, and ingest when it is asked to', async () => {
+test('all processes load while Kafka starts, those that need Kafka begin after it, and ingest begins on demand', async () => {
   const starting = start();
   await expect.poll(() => [...loaded].sort()).toEqual([...NEED_KAFKA, 'model'].sort());
   await expect.poll(() => [...begun]).toEqual(['model']);
@@ -92,7 +92,7 @@ test('when Kafka does not start, nothing that needs it begins, and the reason is
   expect([...begun]).toEqual(['model']);
 });
 
-test('a stop before the start is done ends what is still loading, and what comes later starts nothing', async () => {
+test('a stop during the start ends all loading processes, and starts nothing else', async () => {
   const starting = start();
   await expect.poll(() => loaded.size).toBe(NEED_KAFKA.length + 1);
   stop.abort();
@@ -101,7 +101,7 @@ test('a stop before the start is done ends what is still loading, and what comes
   expect([...loaded]).toEqual([]);
 });
 
-test('an invalid bucket name is refused before anything starts', async () => {
+test('an invalid bucket name is rejected before anything starts', async () => {
   vi.stubEnv('S3_BUCKET', '../Frames');
   await expect(start()).rejects.toThrow(
     "S3_BUCKET=../Frames is not a bucket name: 3 to 63 lower-case letters, digits, '-' and '.'",

@@ -22,7 +22,7 @@ describe('the list of streams of a stack', () => {
     await rm(folder, { recursive: true });
   });
 
-  it('holds the sources, for the owner alone', async () => {
+  it('contains the sources, and only its owner may read it', async () => {
     expect(await streamsVariables(folder, [yard, gate])).toEqual({ STREAMS_FILE: file });
     expect(JSON.parse(await readFile(file, 'utf8'))).toEqual([
       { id: 'yard', url: 'rtsp://camera/1' },
@@ -31,7 +31,7 @@ describe('the list of streams of a stack', () => {
     expect((await stat(file)).mode & 0o777).toBe(0o600);
   });
 
-  it('keeps scenes from run to run, also those of streams that are away', async () => {
+  it('keeps scenes between runs, also those of streams without a source', async () => {
     const before = [
       { ...yard, url: 'rtsp://before', scene },
       { id: 'roof', url: 'rtsp://roof', scene },
@@ -48,7 +48,7 @@ describe('the list of streams of a stack', () => {
     expect(JSON.parse(await readFile(file, 'utf8'))[0]).not.toHaveProperty('disabled');
   });
 
-  it('keeps a camera that the user has added, but for a run that ends by itself', async () => {
+  it('keeps cameras that the user added, but disables them in a run that ends by itself', async () => {
     const list = async (): Promise<{ id: string; disabled?: boolean }[]> =>
       JSON.parse(await readFile(file, 'utf8'));
     const states = async () => Object.fromEntries((await list()).map(({ id, disabled }) => [id, !disabled]));
@@ -70,33 +70,30 @@ describe('the list of streams of a stack', () => {
     expect((await list()).find(({ id }) => id === 'porch')).toEqual(added[0]);
   });
 
-  it.each(['STREAMS', 'STREAMS_FILE'])(
-    'that %s gives is what is read, without a --source',
-    async (variable) => {
-      const list =
-        '- {id: yard, url: rtsp://camera/1}\n- {id: film, url: a.mp4}\n- {id: off, url: b.mp4?loop, disabled: true}\n';
-      await writeFile(file, list);
-      vi.stubEnv(variable, variable === 'STREAMS' ? list : file);
-      expect(await listedSources(() => {})).toEqual([
-        { id: 'yard', url: 'rtsp://camera/1', finite: false },
-        { id: 'film', url: 'a.mp4', finite: true },
-      ]);
-      for (const wrong of [
-        '- {id: S\u00fcd, url: a.mp4}',
-        'streams: []',
-        '- {id: yard}',
-        '- {id: a, url: b, scene: 5}',
-      ]) {
-        await writeFile(file, wrong);
-        vi.stubEnv(variable, variable === 'STREAMS' ? wrong : file);
-        await expect(listedSources(() => {})).rejects.toThrow(
-          variable === 'STREAMS' ? /^STREAMS: / : `${file}: `,
-        );
-      }
-    },
-  );
+  it.each(['STREAMS', 'STREAMS_FILE'])('is read from %s when there is no --source', async (variable) => {
+    const list =
+      '- {id: yard, url: rtsp://camera/1}\n- {id: film, url: a.mp4}\n- {id: off, url: b.mp4?loop, disabled: true}\n';
+    await writeFile(file, list);
+    vi.stubEnv(variable, variable === 'STREAMS' ? list : file);
+    expect(await listedSources(() => {})).toEqual([
+      { id: 'yard', url: 'rtsp://camera/1', finite: false },
+      { id: 'film', url: 'a.mp4', finite: true },
+    ]);
+    for (const wrong of [
+      '- {id: S\u00fcd, url: a.mp4}',
+      'streams: []',
+      '- {id: yard}',
+      '- {id: a, url: b, scene: 5}',
+    ]) {
+      await writeFile(file, wrong);
+      vi.stubEnv(variable, variable === 'STREAMS' ? wrong : file);
+      await expect(listedSources(() => {})).rejects.toThrow(
+        variable === 'STREAMS' ? /^STREAMS: / : `${file}: `,
+      );
+    }
+  });
 
-  it('leaves out what can not be read, by name, and nothing else', async () => {
+  it('omits entries that can not be read, and names them', async () => {
     await writeFile(file, '- {id: yard, url: rtsp://camera/1}\n- {id: gate}\n- {url: a.mp4}\n');
     vi.stubEnv('STREAMS_FILE', file);
     const said: string[] = [];
@@ -105,16 +102,16 @@ describe('the list of streams of a stack', () => {
     expect(said[1]).toMatch(`a stream is left out: ${file}: line 3: 'id' is invalid`);
   });
 
-  it('is not there where nobody gives one', async () => {
+  it('is undefined without STREAMS and STREAMS_FILE', async () => {
     expect(await listedSources(() => {})).toBeUndefined();
   });
 
-  it("is the user's where there is one", async () => {
+  it('is not written when the user sets STREAMS_FILE', async () => {
     vi.stubEnv('STREAMS_FILE', '/etc/cameras.yaml');
     expect(await streamsVariables(folder, [yard])).toEqual({});
   });
 
-  it.each(['scene:', '{}'])('is not written over when it is broken: %s', async (broken) => {
+  it.each(['scene:', '{}'])('is not overwritten when it is broken: %s', async (broken) => {
     await writeFile(file, broken);
     await expect(streamsVariables(folder, [yard])).rejects.toThrow(`${file} holds no `);
     expect(await readFile(file, 'utf8')).toBe(broken);

@@ -20,7 +20,7 @@ test.each([
   '224.0.0.1',
   'ff02::1',
   'no address',
-])('%s is never reached', (address) => {
+])('%s is forbidden', (address) => {
   expect(isForbidden(address)).toBe(true);
 });
 
@@ -33,11 +33,11 @@ test.each([
   '2001:db8::1',
   '64:ff9b::10.0.0.7',
   '8.8.8.8',
-])('%s may be a camera', (address) => {
+])('%s is allowed for a camera', (address) => {
   expect(isForbidden(address)).toBe(false);
 });
 
-test('a source leads to its own host and port, to TLS beside port 80, and to the hosts that are named', () => {
+test('a source may lead to its own host and port, to TLS beside port 80, and to the listed hosts', () => {
   const hosts = new AllowedHosts(new URL('http://Camera.local/list.m3u8'), [
     'cdn.example',
     '10.0.0.9:8080',
@@ -61,17 +61,17 @@ test.each([
   'http://2852039166/',
   'http://0xa9fea9fe/',
   'http://[::ffff:169.254.1.1]/',
-])('fetchOnce refuses %s, however it is written', async (url) => {
+])('fetchOnce rejects %s, in any notation', async (url) => {
   await expect(fetchOnce(url, { signal: AbortSignal.timeout(500) })).rejects.toThrow(
     'link-local or reserved',
   );
 });
 
-test('a socket to a forbidden address is not opened', () => {
+test('connectTo rejects a forbidden address', () => {
   expect(() => connectTo({ host: '169.254.169.254', port: 80 })).toThrow('link-local or reserved');
 });
 
-test('fetchOnce follows no redirect', async () => {
+test('fetchOnce does not follow redirects', async () => {
   const asked: string[] = [];
   const server = createServer((request, response) => {
     asked.push(request.url ?? '');

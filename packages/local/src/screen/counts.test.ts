@@ -7,7 +7,7 @@ function line(stream: string, values: Record<string, number | number[]>): string
 }
 
 describe('Counts', () => {
-  it('adds up each stream by what the stages say', () => {
+  it('sums the metrics of all stages for each stream', () => {
     const counts = new Counts();
     counts.add(
       line('yard', {
@@ -45,7 +45,7 @@ describe('Counts', () => {
     });
   });
 
-  it.each([3_600_000, -3_600_000])('knows the rate when the clock is set by %i ms', (step) => {
+  it.each([3_600_000, -3_600_000])('has the right rate when the clock is set by %i ms', (step) => {
     onTestFinished(() => void vi.useRealTimers());
     vi.useFakeTimers({ toFake: ['Date', 'performance'] });
     const counts = new Counts();
@@ -62,7 +62,7 @@ describe('Counts', () => {
     expect(counts.lowRates.current()).toEqual({});
   });
 
-  it('counts made-up streams together beyond a few, and its sources always one by one', () => {
+  it('sums unknown streams beyond a limit, and always counts each source by itself', () => {
     const counts = new Counts();
     counts.reset(['yard', 'door']);
     const before = process.memoryUsage().rss;
@@ -88,7 +88,7 @@ describe('Counts', () => {
     expect(counts.lowRates.current(61_000)).toEqual({ door: 0.01 });
   });
 
-  it('gives the rate of the last ten seconds', () => {
+  it('has the rate of the last ten seconds', () => {
     const counts = new Counts();
     counts.add(line('yard', { FramesAnnotated: 1000 }), 0);
     counts.add(line('yard', { FramesAnnotated: 50 }), 12_000);
@@ -96,14 +96,14 @@ describe('Counts', () => {
     expect(counts.streams(30_000).yard?.fps).toBe(0);
   });
 
-  it('has a row of each source, whether or not it gives a frame', () => {
+  it('has a row for each source, with or without frames', () => {
     const counts = new Counts();
     counts.reset(['yard', 'notes']);
     counts.add(line('yard', { FramesCaptured: 5 }));
     expect(counts.streams()).toMatchObject({ notes: { captured: 0, fps: 0 }, yard: { captured: 5 } });
   });
 
-  it('has no latency before the first stored frame, and none left after a reset', () => {
+  it('has no latency before the first stored frame, nor after a reset', () => {
     const counts = new Counts();
     expect(counts.latency()).toEqual({ p50: null, p95: null, p99: null });
     counts.add(line('yard', { CaptureToStored: 0 }));

