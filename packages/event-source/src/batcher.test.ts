@@ -62,7 +62,7 @@ describe('a batch is closed', () => {
     expect(batch?.bytes).toBeLessThanOrEqual(LIMITS.maxBytes);
   });
 
-  test('a record that alone is over 6 MB is a batch of its own, and does not hold up the others', () => {
+  test('a record of over 6 MB is a batch of its own, and does not delay others', () => {
     const { batcher, add } = batcherOf([0]);
     add(0, [0]);
     add(0, [1], 0, 7 * 1024 * 1024);
@@ -77,7 +77,7 @@ describe('a batch is closed', () => {
 });
 
 describe('partitions', () => {
-  test('share a batch where none fills one alone, the longest waiting first', () => {
+  test('share a batch when none fills one alone, with the longest waiting first', () => {
     const { batcher, add } = batcherOf([0, 1, 2], { maxRecords: 4 });
     add(2, [7], 1);
     add(0, [0], 2);
@@ -201,8 +201,8 @@ test('for any input every record is delivered once, in the order of its partitio
   );
 });
 
-describe('gaps in the offsets', () => {
-  test('are committed as soon as the records before them are done', () => {
+describe('gaps in the offsets of a partition', () => {
+  test('are committed as soon as the records before them are processed', () => {
     const { batcher, add } = batcherOf([0]);
     expect(batcher.passTo(0, 5)).toBe(true);
     add(0, [5, 6, 9]);
@@ -219,7 +219,7 @@ describe('gaps in the offsets', () => {
     expect(batcher.endOf(0)).toBe(20);
   });
 
-  test('of a partition that is not ours are nobody`s', () => {
+  test('that is not assigned are ignored', () => {
     const { batcher } = batcherOf([0]);
     expect(batcher.passTo(1, 5)).toBe(false);
   });

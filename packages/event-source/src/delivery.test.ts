@@ -76,7 +76,7 @@ test('a batch that fails is retried as a whole, with a growing backoff, until it
   expect(waits).toEqual([250, 500, 1000, 2000]);
 });
 
-test('a handler that throws at once is a failure like any other', async () => {
+test('a handler that throws synchronously is retried as well', async () => {
   let calls = 0;
   const handler = () => {
     if (++calls < 2) throw new Error('at once');

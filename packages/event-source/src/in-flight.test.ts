@@ -25,7 +25,7 @@ test('work that ends normally leaves no note file', async () => {
   expect(open().isOneByOne).toBe(false);
 });
 
-test('a record that crashes its process in a batch and three times alone is refused, and its neighbours are delivered', async () => {
+test('a record that ended its process in a batch and three times alone is refused; its neighbours are delivered', async () => {
   die(open(), 1, 2, 3);
   const second = open();
   expect(second.isOneByOne).toBe(true);
@@ -69,7 +69,7 @@ test('when two batches were in flight at a crash, neither is refused', () => {
   expect(third.isOneByOne).toBe(true);
 });
 
-test('a normal stop blames no record', () => {
+test('after a normal stop no record is suspected', () => {
   const notes = open();
   die(notes, 1);
   notes.close();
@@ -88,7 +88,7 @@ test('notes of other clusters, of live processes, and damaged notes are ignored'
   expect(open('b:1').isOneByOne).toBe(true);
 });
 
-test('the next process knows the group member id of a process that crashed', () => {
+test('the next process gets the group member id of a crashed process', () => {
   open().joinAs('group-1');
   expect(open('other').formerMembers).toEqual([]);
   open().joinAs('group-2');

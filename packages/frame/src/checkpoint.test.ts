@@ -15,7 +15,7 @@ const record = () =>
     model: 'm',
   });
 
-test('a checkpoint comes back as it was, whatever the names of its topic', () => {
+test('a checkpoint is unchanged after encoding and decoding, for any topic name', () => {
   for (const source of ['video-frames-12', 'a:1-0']) {
     const checkpoint = { source, offset: 42, state: '{"a":"ä:1"}' };
     const carrying = record();
@@ -33,6 +33,6 @@ test.each([
   { checkpoint_at: 'a-0:1' },
   { checkpoint_at: 'a-0', checkpoint: 'x' },
   { checkpoint_at: 'a-0:-1', checkpoint: 'x' },
-])('%j holds none', (headers) => {
+])('headers %j hold no checkpoint', (headers) => {
   expect(checkpointOf({ ...record(), headers })).toBeUndefined();
 });

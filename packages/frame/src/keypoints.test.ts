@@ -3,7 +3,7 @@ import { skeletonOf, surePoints } from './keypoints.ts';
 
 const person = Array.from({ length: 17 }, (_, place): [number, number] => [place, 100 + place]);
 
-test('a skeleton has all lines of a person whose points are sure, and none to a point that is not', () => {
+test('a skeleton has all lines between points with enough confidence, and no others', () => {
   const lines = skeletonOf(surePoints(person)).map(([[from], [to]]) => [from, to]);
   expect(lines).toHaveLength(19);
   expect(new Set(lines.flat()).size).toBe(17);
@@ -15,6 +15,6 @@ test('a skeleton has all lines of a person whose points are sure, and none to a 
   expect(left).toHaveLength(18);
 });
 
-test('points that are not those of a person have no skeleton', () => {
+test('keypoints that are not those of a person give no skeleton', () => {
   expect(skeletonOf(surePoints(person.slice(1)))).toEqual([]);
 });

@@ -67,7 +67,7 @@ function throughLambda(record: ReceivedRecord): ReceivedRecord {
   return fromLambdaRecord(JSON.parse(JSON.stringify(event)) as MSKRecord);
 }
 
-test('a frame survives Kafka and a Lambda event unchanged, byte by byte', () => {
+test('a frame is unchanged after Kafka and a Lambda event, byte by byte', () => {
   fc.assert(
     fc.property(anyFrame, (frame) => {
       expect(decodeFrame(throughLambda(throughKafka(encodeFrame(frame))))).toEqual(frame);
@@ -75,7 +75,7 @@ test('a frame survives Kafka and a Lambda event unchanged, byte by byte', () => 
   );
 });
 
-test('a frame with detections survives them unchanged, too', () => {
+test('a frame with detections is unchanged after Kafka and a Lambda event', () => {
   fc.assert(
     fc.property(anyDetectedFrame, (frame) => {
       expect(decodeSeenFrame(throughLambda(throughKafka(encodeDetectedFrame(frame))))).toEqual(frame);
@@ -148,7 +148,7 @@ const hostile: [string, string, ReceivedRecord][] = [
   ['value', 'empty', { ...withHeader('model', 'm'), value: Buffer.alloc(0) }],
 ];
 
-test.each(hostile)('%s that is %j is refused by name', (field, _what, record) => {
+test.each(hostile)('the field %s with the value %j is rejected by its name', (field, _what, record) => {
   expect(refusal(record)).toBe(field);
   expect(refusal(throughLambda(record))).toBe(field);
 });
@@ -176,7 +176,7 @@ test('headers named like members of Object.prototype are ignored', () => {
   expect(refusal({ ...record, headers: undefined })).toBe('stream_id');
 });
 
-test('half a character in a detection is replaced, as whole lines with it are refused as JSON; what looks like one is kept', () => {
+test('a lone surrogate in a class name is replaced, and similar text is unchanged', () => {
   const { detections: _former, ...frame } = good;
   const [{ class_name: _name, ...one }] = good.detections as [(typeof good.detections)[0]];
   const names = [String.raw`dog \ud83d`, String.raw`a\\ud83d`, String.raw`\ud83d\udc36`, 'dog'];
@@ -191,7 +191,7 @@ test('half a character in a detection is replaced, as whole lines with it are re
   ]);
 });
 
-test('whatever a record holds, it decodes to a frame or is refused with InvalidRecordError', () => {
+test('any record is decoded to a frame, or rejected with InvalidRecordError', () => {
   const bytes = fc.uint8Array({ maxLength: 30 }).map((array) => Buffer.from(array));
   const value = fc.oneof(bytes, fc.string(), fc.array(bytes), fc.constant(undefined));
   const name = fc.oneof(fc.constantFrom(...fields, 'picture', '__proto__', 'constructor'), fc.string());
@@ -213,7 +213,7 @@ test('whatever a record holds, it decodes to a frame or is refused with InvalidR
   );
 });
 
-test('a record that names its stream by its key alone is of that stream', () => {
+test('a record that has its stream only in its key belongs to that stream', () => {
   const position = { topic: 'video-frames', partition: 0, offset: '1', timestamp: 1 };
   const of = (key: string | null, headers: Record<string, string>) =>
     claimedStream(toLambdaRecord(position, { key, value: Buffer.of(), headers }));
@@ -222,7 +222,7 @@ test('a record that names its stream by its key alone is of that stream', () => 
   expect(of(null, {})).toBe('unknown');
 });
 
-test('a record with a picture reference gives the frame, unless the picture is gone or another one', async () => {
+test('a record with a picture reference gives the frame, unless the picture is missing or another one', async () => {
   const place = fc.record({ topic: id, partition: fc.nat(), offset: fc.maxSafeNat(), annotated_key: id });
   await fc.assert(
     fc.asyncProperty(anyDetectedFrame, place, async (frame, picture: PictureReference) => {

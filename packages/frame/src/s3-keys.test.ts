@@ -33,7 +33,7 @@ test('the folder of a time after the year 9999 sorts after all others', () => {
   expect(hourFolder(MAX_TIME)).toBe('date=9999-12-31/hour=23');
 });
 
-test('every valid time of a record gives a key', () => {
+test('each valid capture time gives a key', () => {
   fc.assert(
     fc.property(fc.nat({ max: 8.64e15 }), (capturedAt) => {
       expect(annotatedKey('a', { ...frame, capturedAt })).toMatch(

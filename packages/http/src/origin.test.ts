@@ -34,12 +34,12 @@ test.each([
   ['a form of a page of this machine', { ...FORM, origin: 'http://localhost:3000' }],
   ['a form without an origin', { ...FORM, 'sec-fetch-site': 'cross-site' }],
   ['a page whose name was pointed here', { host: 'evil.example:8000', origin: 'http://evil.example:8000' }],
-])('%s is refused, whoever may reach the server', async (_what, headers) => {
+])('%s is rejected on each server, local or not', async (_what, headers) => {
   expect(await (await serve('127.0.0.1'))('POST', '/predict', headers)).toBe(403);
   expect(await (await serve('0.0.0.0'))('POST', '/predict', headers)).toBe(403);
 });
 
-test('a server of this machine alone answers to no other name', async () => {
+test('a server on 127.0.0.1 rejects other Host headers', async () => {
   const local = await serve('127.0.0.1');
   for (const host of ['evil.example', 'localhost.evil.example:8000', '127.0.0.1.evil.example', '192.0.2.7'])
     expect(await local('GET', '/health', { host }), host).toBe(403);
@@ -47,7 +47,7 @@ test('a server of this machine alone answers to no other name', async () => {
     expect(await local('GET', '/health', { host }), host).toBe(200);
 });
 
-test('programs are served by any name where others may reach the server, and a link leads to it', async () => {
+test('a server on 0.0.0.0 accepts programs with any Host header, and a link from another site', async () => {
   const open = await serve('0.0.0.0');
   for (const host of ['inference-service:8000', 'internal-1.elb.amazonaws.com', '10.0.0.1'])
     expect(await open('POST', '/predict', { host }), host).toBe(200);

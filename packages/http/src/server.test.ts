@@ -25,7 +25,7 @@ test.each([
   ['{', 400, { error: expect.any(String) }],
   ['{"__proto__":{}}', 400, { error: expect.any(String) }],
   ['[1]', 200, [1]],
-])('a body %j is answered with %i', async (body, status, answer) => {
+])('a body of %j is answered with %i', async (body, status, answer) => {
   const { statusCode, json } = await app.inject({
     method: 'POST',
     url: '/frames',
@@ -36,16 +36,14 @@ test.each([
 });
 
 test.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'])(
-  'what a form sends as %s is not read',
+  'a form body of type %s is rejected with 415',
   async (type) => {
     const form = { method: 'POST', url: '/frames', body: '[1]', headers: { 'content-type': type } } as const;
     expect((await app.inject(form)).statusCode).toBe(415);
   },
 );
 
-test('more connections than are allowed are closed, and the others are served', async ({
-  onTestFinished,
-}) => {
+test('connections over the limit are closed, and the others are served', async ({ onTestFinished }) => {
   const small = createHttp({ requestMs: 1_000, maxBodyBytes: 100, maxConnections: 2 });
   onTestFinished(() => small.close());
   small.get('/health', () => ({}));

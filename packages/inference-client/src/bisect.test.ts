@@ -24,7 +24,7 @@ const refusing = (bad: readonly number[], status: number) =>
   });
 
 test.each([400, 413, 415, 422])(
-  'frames that are refused with %s get that error, and the others their results',
+  'frames that get %s have that error, and the others have their results',
   async (status) => {
     const detect = refusing([3, 17], status);
     const results = await bisecting({ detect }).detect(frames);

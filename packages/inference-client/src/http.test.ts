@@ -57,8 +57,8 @@ const oip = (...items: unknown[]) => ({
 });
 const seen = (...detections: Detection[]) => ({ width: 100, height: 50, detections });
 
-describe('a server that speaks the Open Inference Protocol', () => {
-  test('is asked for the model that is wanted, and for its default one where it has none of that name', async () => {
+describe('a server with the Open Inference Protocol', () => {
+  test('gets requests for the wanted model, or for its default model if the wanted one is missing', async () => {
     const { detector, paths } = await detectorOn(({ path }) => {
       if (path === '/health') return health;
       return path.includes('gone') ? { status: 404, body: { error: 'no model' } } : oip(seen());
@@ -69,7 +69,7 @@ describe('a server that speaks the Open Inference Protocol', () => {
     expect(paths().slice(1)).toEqual(['/v2/models/gone/infer', '/health', INFER]);
   });
 
-  test('gets every JPEG as it is, and the threshold; its answers come back in order', async () => {
+  test('gets each JPEG unchanged and the threshold, and results have the order of the frames', async () => {
     const { server, detector, paths } = await detectorOn(({ path }) =>
       path === '/health' ? health : oip(seen(person([1, 2, 3, 4])), { error: 'not a JPEG' }, seen()),
     );
@@ -112,14 +112,14 @@ describe('a server that speaks the Open Inference Protocol', () => {
     ]);
   });
 
-  test('a name that is cut within a character is mended: readers of its JSON would refuse the whole line', async () => {
+  test('a class name that ends within a character is repaired, since JSON readers would reject it', async () => {
     const cut = { ...person([0, 0, 9, 9]), class_name: 'dog \ud83d' };
     const { detector } = await detectorOn(({ path }) => (path === '/health' ? health : oip(seen(cut))));
     const mended = { ...cut, class_name: 'dog \ufffd' };
     expect(await detector.detect([frame(0)])).toEqual([{ model: 'nano det', ...seen(mended) }]);
   });
 
-  test('results that say they are of another picture are not taken', async () => {
+  test('results with the checksum of another picture are rejected', async () => {
     let order = [0, 1];
     const { detector } = await detectorOn(({ path }) =>
       path === '/health' ? health : oip(...order.map((at) => ({ ...seen(), crc32: crc32(frame(at).jpeg) }))),
@@ -129,7 +129,7 @@ describe('a server that speaks the Open Inference Protocol', () => {
     await expect(detector.detect([frame(0), frame(1)])).rejects.toThrow(/item 0 is of another picture/);
   });
 
-  test('after another model took the place, its name is asked again', async () => {
+  test("the model's name is requested again after the server replaced its model", async () => {
     let name = 'old';
     const { detector, paths } = await detectorOn(({ path }) => {
       if (path === '/health') return { body: { model: name } };
@@ -148,7 +148,7 @@ describe('a server that speaks the Open Inference Protocol', () => {
   });
 });
 
-describe('a server that speaks /predict alone', () => {
+describe('a server with only /predict', () => {
   /** Answers as in the contract. The box's left edge shows which frame the server processed. */
   const predict = ({ body }: ReceivedCall): FakeAnswer => {
     const { stream_id, frames } = JSON.parse(body.toString());
@@ -165,7 +165,7 @@ describe('a server that speaks /predict alone', () => {
     ['names a model in /health', health],
     ['has no /health', { status: 404 }],
     ['has another /health', { body: 'OK' }],
-  ])('and %s is asked stream by stream, and remembered', async (_what, answer) => {
+  ])('that %s gets one request per stream, and the choice is remembered', async (_what, answer) => {
     const { detector, paths } = await detectorOn((call) => {
       if (call.path === '/predict') return predict(call);
       return call.path === '/health' ? answer : { status: 405 };
@@ -183,7 +183,7 @@ describe('a server that speaks /predict alone', () => {
     ['a result too few', [0]],
     ['a result too many', [0, 1, 1]],
     ['the result of another frame', [0, 2]],
-  ])('%s are refused', async (_what, numbers) => {
+  ])('that returns %s is rejected', async (_what, numbers) => {
     const { detector } = await detectorOn(({ path }) =>
       path === '/predict'
         ? { body: { model: 'own', results: numbers.map((frame_number) => ({ frame_number, ...seen() })) } }
@@ -193,7 +193,7 @@ describe('a server that speaks /predict alone', () => {
   });
 });
 
-describe('an answer that can not be trusted is a retryable error', () => {
+describe('an invalid response is a retryable error', () => {
   const results: [string, FakeAnswer][] = [
     ['500', { status: 500, body: 'out of memory' }],
     ['a broken connection', { reset: true }],
@@ -225,7 +225,7 @@ describe('an answer that can not be trusted is a retryable error', () => {
     await expect(failed).rejects.toMatchObject({ status: answer.status });
   });
 
-  test('a server that knows neither way, a server that comes back', async () => {
+  test('from a server with neither interface, until the server has one', async () => {
     let status = 404;
     const { detector } = await detectorOn(({ path }) =>
       status === 404 ? { status } : path === '/health' ? health : oip(seen()),
@@ -238,12 +238,12 @@ describe('an answer that can not be trusted is a retryable error', () => {
     await expect(detector.detect([frame(0)])).resolves.toHaveLength(1);
   });
 
-  test('a proxy that refuses the question for the model: the frames, which it never saw, are not refused', async () => {
+  test("from a proxy that rejects the request for the model's name, so that no frame is rejected", async () => {
     const { detector } = await detectorOn(({ path }) => (path === '/health' ? { status: 400 } : oip(seen())));
     await expect(bisecting(detector).detect([frame(0), frame(1)])).rejects.toThrow(/health answered 400/);
   });
 
-  test('a server that takes too long', async () => {
+  test('from a server that exceeds the timeout', async () => {
     const never = new Promise<FakeAnswer>(() => {});
     const { detector } = await detectorOn(({ path }) => (path === '/health' ? health : never), {
       timeoutMs: 50,
@@ -251,7 +251,7 @@ describe('an answer that can not be trusted is a retryable error', () => {
     await expect(detector.detect([frame(0)])).rejects.toThrow(/no answer from .*infer.*(timeout|aborted)/i);
   });
 
-  test('an answer without end', async () => {
+  test('longer than the limit', async () => {
     const { detector } = await detectorOn(
       ({ path }) => (path === '/health' ? health : oip('x'.repeat(5000))),
       {
@@ -261,7 +261,7 @@ describe('an answer that can not be trusted is a retryable error', () => {
     await expect(detector.detect([frame(0)])).rejects.toThrow(InferenceClientError);
   });
 
-  test('a connection that the server closed while idle is opened again, once', async () => {
+  test('but a connection that the server closed while idle is opened again', async () => {
     let resets = 0;
     const { detector } = await detectorOn(({ path }) => {
       if (path !== '/health' && resets-- > 0) return { reset: true };
@@ -279,7 +279,7 @@ describe('an answer that can not be trusted is a retryable error', () => {
     await expect(detector.detect([frame(0)])).rejects.toThrow(InferenceClientError);
   });
 
-  test('a connection does not live for ever, so that new servers behind the same address get work', async () => {
+  test('and a connection is closed after its maximum age, so that new servers get requests', async () => {
     const { detector, server } = await detectorOn(({ path }) => (path === '/health' ? health : oip(seen())), {
       connectionMs: 50,
     });
@@ -290,7 +290,7 @@ describe('an answer that can not be trusted is a retryable error', () => {
     expect(new Set(server.calls.map(({ port }) => port)).size).toBeGreaterThan(1);
   });
 
-  test('nobody listens', async () => {
+  test('from a refused connection, with the address in the error', async () => {
     const detector = createHttpClient({ url: 'http://127.0.0.1:1', timeoutMs: 1000, threshold: 0.5 });
     await expect(detector.detect([frame(0)])).rejects.toThrow(/127\.0\.0\.1:1.*ECONNREFUSED/);
   });

@@ -19,7 +19,7 @@ const frame: Frame = {
 };
 const options = { endpointName: 'cameras', region: 'us-east-1', timeoutMs: 1000, threshold: 0.4 };
 
-test('the endpoint gets the JPEGs after a JSON header of the length that the content type states', async () => {
+test('the SageMaker request has a JSON header, its length in the content type, and then the JPEGs', async () => {
   let input: { EndpointName?: string; ContentType?: string; Body?: Buffer } = {};
   const result = { width: 10, height: 10, detections: [] };
   const answer = { model_name: 'm', outputs: [{ name: 'detections', data: [JSON.stringify(result)] }] };
@@ -42,7 +42,7 @@ test.each([
   ['the container', 413, { $metadata: { httpStatusCode: 424 }, OriginalStatusCode: 413 }],
   // As ThrottlingException and ValidationError, "Endpoint cameras of account 1 not found": no fault of the frames.
   ['the service that refuses any request now', undefined, { $metadata: { httpStatusCode: 400 } }],
-])('a failure of %s is an error with its status', async (_who, status, facts) => {
+])('a failure of %s is an error with its status code', async (_who, status, facts) => {
   const cause = Object.assign(new Error('refused'), facts);
   const detector = createSageMakerClient({
     ...options,

@@ -4,7 +4,7 @@ import { readConfig } from '@video-pipeline/config';
 import { expect, onTestFinished, test } from 'vitest';
 import { connectKafka, KAFKA_VARIABLES } from './connect.ts';
 
-test('an unreachable broker is reported to our logger, and named', async () => {
+test('an unreachable broker is logged with its address', async () => {
   const lines: string[] = [];
   const note = (message: string, extra: Record<string, unknown>) =>
     lines.push(`${message} ${JSON.stringify(extra)}`);
@@ -14,7 +14,7 @@ test('an unreachable broker is reported to our logger, and named', async () => {
   expect(lines.some((line) => line.startsWith('kafka: ') && line.includes('127.0.0.1:1'))).toBe(true);
 });
 
-test('a broker whose TLS handshake takes two seconds is waited for', async () => {
+test('a TLS handshake of two seconds is waited for', async () => {
   // The server accepts the connection, and never answers.
   const server = createServer((socket) => socket.on('error', () => {}).resume()).listen(0, '127.0.0.1');
   onTestFinished(() => void server.close());

@@ -10,7 +10,7 @@ const silent = { warn() {}, error() {} };
 const settings = (bootstrap: string) =>
   ({ KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' }) as const;
 
-test.concurrent('a disconnect ends while a request is unanswered, and its retry opens no connection', async ({
+test.concurrent('disconnect() resolves while a request is unanswered, and the retry opens no connection', async ({
   expect,
   onTestFinished,
 }) => {
@@ -37,7 +37,7 @@ test.concurrent('a disconnect ends while a request is unanswered, and its retry 
   expect(cluster.sockets.size).toBe(0);
 });
 
-test.concurrent('an admin that is disconnected while it still connects leaves no connection, and says nothing more', async ({
+test.concurrent('an admin that is disconnected during its connect leaves no connection, and logs nothing more', async ({
   expect,
   onTestFinished,
 }) => {

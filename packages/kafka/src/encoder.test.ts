@@ -9,7 +9,7 @@ const int32 = (value: number) => {
   return bytes;
 };
 
-test('large and small values, and encoders within encoders, come out byte after byte', () => {
+test('large and small values, also of nested encoders, are written in order', () => {
   const inner = new Encoder().writeInt32(1).writeBytes(large).writeInt32(2);
   const outer = new Encoder().writeInt32(3).writeEncoder(inner).writeBytes('text').writeBytes(null);
   outer.writeEncoderArray([new Encoder().writeInt32(4), inner]).writeBytes(Buffer.from('small'));
@@ -21,7 +21,7 @@ test('large and small values, and encoders within encoders, come out byte after 
   expect(inner.buffer.equals(innerBytes)).toBe(true);
 });
 
-test('what is written after the bytes were asked for stands behind them', () => {
+test('values written after a read of the buffer are appended', () => {
   const encoder = new Encoder().writeBytes(large);
   expect(encoder.buffer).toHaveLength(large.length + 4);
   encoder.writeInt32(7).writeVarIntString('é');
@@ -31,7 +31,7 @@ test('what is written after the bytes were asked for stands behind them', () => 
   ).toBe(true);
 });
 
-test('a large value is not copied before the bytes are asked for', () => {
+test('a large value is not copied before the buffer is read', () => {
   const encoder = new Encoder().writeEncoder(new Encoder().writeVarIntBytes(large));
   expect(encoder.chunks).toContain(large);
 });

@@ -21,11 +21,11 @@ async function authenticate(answer: () => Buffer, createToken = async () => TOKE
 
 const FIRST_MESSAGE = sized(`n,,\x01auth=Bearer ${TOKEN}\x01\x01`);
 
-test('the token goes out as RFC 7628 has it, and an empty answer is a welcome', async () => {
+test('the token is sent as in RFC 7628, and an empty response is a success', async () => {
   expect(await authenticate(() => sized(''))).toEqual([FIRST_MESSAGE]);
 });
 
-test('an answer that is not empty is a refusal, which names broker and variable and not the token', async () => {
+test('a response with content is a rejection; the error names broker and variable, and hides the token', async () => {
   const sent: Buffer[] = [];
   const refuse = () => sized('{"status":"invalid_token"}');
   const error = await authenticate(refuse, undefined, sent).catch((thrown) => thrown);
@@ -35,7 +35,7 @@ test('an answer that is not empty is a refusal, which names broker and variable 
   expect(sent).toEqual([FIRST_MESSAGE, sized('\x01')]);
 });
 
-test('so is a token that could not be made; a connection that broke stays one that may be tried again', async () => {
+test('a token that can not be made is not retried, and a broken connection is', async () => {
   const failing = async () => {
     throw new Error('Could not load credentials from any providers');
   };
@@ -49,7 +49,7 @@ test('so is a token that could not be made; a connection that broke stays one th
   await expect(authenticate(closed)).rejects.toBe(broken);
 });
 
-test('a broker that takes no more connections for now is tried again, as its refusal is none of the token', async () => {
+test('a broker with too many connections is retried, because the token is not the cause', async () => {
   const throttled = () => {
     throw Object.assign(new Error('SASL_AUTHENTICATION_FAILED: [id]: Too many connects'), {
       retriable: false,

@@ -32,7 +32,7 @@ test('offsets of a partition whose leader moved are requested from the new leade
   ]);
 });
 
-test('any other answer is an error at once', async () => {
+test('any other error of the broker is thrown at once', async () => {
   await expect(clusterThat(UNKNOWN_SERVER_ERROR).fetchTopicsOffset(ASKED)).rejects.toThrow(
     kafkajs.KafkaJSProtocolError,
   );

@@ -16,11 +16,11 @@ test.each([
   expect(await joinsAgain('m', () => Promise.reject(error))).toBe(again);
 });
 
-test('a member that the broker has forgotten joins the group again before it reads on', async () => {
+test('a member that the broker does not know joins the group again before it reads', async () => {
   expect(await joinsAgain(null, async () => {})).toBe(true);
 });
 
-test('a member that its new coordinator knows once it has loaded the group commits its offsets there', async () => {
+test('a member commits its offsets to a new coordinator once that has loaded the group', async () => {
   const commits: string[] = [];
   const broker = (name: string, refusal?: string) => ({
     isConnected: () => true,
@@ -57,7 +57,7 @@ test('a member that its new coordinator knows once it has loaded the group commi
   expect(commits).toEqual(['new']);
 });
 
-test('an offset that a follower does not have is asked of the leader, before the partition is read again', async () => {
+test('for an offset that a follower lacks, the leader is asked before the partition is read again', async () => {
   const resets: object[] = [];
   const told: unknown[] = [];
   const group = fakeMember({

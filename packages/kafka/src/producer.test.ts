@@ -48,7 +48,7 @@ const valuesOf = (stored: { partition: number; batch: Buffer }[], partition: num
 const KEYS = ['door', 'yard'];
 
 test.each([true, false])(
-  'a leader that moves to a broker which has answered already gets what it leads now (topic known: %s)',
+  'a partition whose leader moves to a known broker is sent to that broker (topic known: %s)',
   async (known) => {
     let moved = !known;
     const { cluster, producer } = await setup({
@@ -114,7 +114,7 @@ test('records that a response does not confirm are sent again by a new client, a
   expect(valuesOf(cluster.stored.slice(before), 1)).toEqual(['<yard-0>', '<yard-1>']);
 });
 
-test('what the topic has no partition for any more is refused once, and then goes where its key belongs now', async () => {
+test('records of a partition that was removed are refused once, and then go to the partition of their key', async () => {
   const { cluster, producer } = await setup({
     brokers: 1,
     leaders: [0, 0],
@@ -132,7 +132,7 @@ test('what the topic has no partition for any more is refused once, and then goe
   for (const key of KEYS) expect(values).toEqual(expect.arrayContaining([`<${key}-0>`, `<${key}-1>`]));
 });
 
-test('an error that no retry cures is thrown, though the other partition took its part', async () => {
+test('an error that a retry can not solve is thrown, although another partition accepted its records', async () => {
   const NOT_AUTHORIZED = 29;
   const { cluster, producer } = await setup({
     brokers: 2,
@@ -143,7 +143,7 @@ test('an error that no retry cures is thrown, though the other partition took it
   expect(valuesOf(cluster.stored, 0)).toHaveLength(3);
 });
 
-test('a send connects, and the next one does so again where that failed', async () => {
+test('a send connects the producer, and the next send connects again after a failure', async () => {
   const connect = vi.fn().mockRejectedValue(new Error('no broker'));
   const producer = orderedProducer({ producer: () => ({ connect }) } as never);
   expect(await producer.send({ topic: TOPIC, messages: [] })).toEqual([]);
@@ -155,7 +155,7 @@ test('a send connects, and the next one does so again where that failed', async 
   }
 });
 
-test('records that are too large are refused by name, and all others of the send are there, in order', async () => {
+test('records that are too large are refused with their numbers, and the others are sent in order', async () => {
   const TOO_LARGE = 10;
   const { cluster, producer } = await setup({
     brokers: 2,
@@ -193,7 +193,7 @@ test('a hung broker is disconnected: its partition continues with the next leade
   expect(valuesOf(cluster.stored, 1).slice(1)).toEqual(['<yard-0>', '<yard-1>', '<yard-2>']);
 });
 
-test('idempotent: of all the partitions that a broker which hangs has led, one waits for its answer, and the others not after it', async () => {
+test('idempotent: when a leader hangs, one partition waits for its response, and the others do not wait for it', async () => {
   let hangs = false;
   let asked = 0;
   const { cluster, producer } = await setup(
@@ -243,7 +243,7 @@ test('a truncated response is not read as the start of the next one', async () =
 /** The producer of a batch, and the sequence number of its first record. */
 const sequenceOf = ({ batch }: { batch: Buffer }) => [batch.readBigInt64BE(43), batch.readInt32BE(53)];
 
-test('idempotent: nothing else goes to a partition while it is not known what it has, and nothing takes its numbers', async () => {
+test('idempotent: while a batch is unconfirmed nothing else goes to its partition or gets its sequence numbers', async () => {
   const sequences: unknown[] = [];
   let isSilent = false;
   const { producer } = await setup(
@@ -276,7 +276,7 @@ test.each([
   ['OUT_OF_ORDER_SEQUENCE_NUMBER', 45],
   ['UNKNOWN_PRODUCER_ID', 59],
   ['INVALID_PRODUCER_EPOCH', 47],
-])('idempotent: after %s another producer takes over, for what is left', async (_, code) => {
+])('idempotent: after %s a new producer sends the remaining records', async (_, code) => {
   let isLost = true;
   const { cluster, producer } = await setup(
     { brokers: 1, leaders: [0, 0], answer: ({ partition }) => (isLost && partition === 1 ? code : 0) },
@@ -313,7 +313,7 @@ test('with KAFKA_RACK keys go to partitions whose preferred leaders are in the r
     );
 });
 
-test('with a KAFKA_RACK without brokers keys go where they go without it', async () => {
+test('a KAFKA_RACK without brokers does not change the partitions of keys', async () => {
   const leaders = [0, 1];
   const answer = () => 0;
   const { producer } = await setup({ brokers: 2, leaders, racks: ['az1', 'az2'], answer }, false, 'az9');

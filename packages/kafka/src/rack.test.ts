@@ -24,7 +24,7 @@ test.each([
   expect(warn).not.toHaveBeenCalled();
 });
 
-test('a zone that is not listed, or not to be had, is logged and costs no frame', async () => {
+test('a zone that is not in the list or not available is logged, and frames are sent all the same', async () => {
   const warn = vi.fn();
   const log = { warn, error: warn };
   expect(await ownRack('us-east-1a=use1-az4', log, metadata)).toBeUndefined();

@@ -8,12 +8,12 @@ afterEach(() => void vi.useRealTimers());
 const logger = { debug: () => {} };
 const createQueue = () => new RequestQueue({ requestTimeout: 1000, clientId: 'c', broker: 'b:1', logger });
 
-test('a connection on which nothing waits sets no timer', () => {
+test('a connection without waiting requests sets no timer', () => {
   createQueue().scheduleCheckPendingRequests();
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('one on which a request waits looks for it again', () => {
+test('a connection with a waiting request sets a timer', () => {
   const queue = createQueue();
   queue.throttledUntil = Date.now() + 60;
   queue.pending.push({});

@@ -6,7 +6,7 @@ import { createTail, TailError } from './tail.ts';
 
 const silent = { warn() {}, error() {} };
 
-test('kafkajs hands out its view of the brokers, and an absent broker is a named error', async () => {
+test("the tail reads kafkajs's list of brokers, and an unreachable broker is an error with its address", async () => {
   const settings = { KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1', KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
   const tail = createTail(connectKafka('test', silent, settings, { retry: { retries: 0 } }));
   const error = await tail
@@ -20,7 +20,7 @@ test('kafkajs hands out its view of the brokers, and an absent broker is a named
 test.each([
   ['seconds', 0],
   ['minutes', 400_000],
-])('connections that died while a Lambda was frozen for %s fail no read and no send', async (_, ms) => {
+])('connections that broke while a Lambda was frozen for %s fail no read and no send', async (_, ms) => {
   const cluster = await startFakeCluster({ topic: 't', brokers: 3, leaders: [0, 1, 2], answer: () => 0 });
   const settings = {
     KAFKA_BOOTSTRAP_SERVERS: cluster.bootstrap,

@@ -34,7 +34,7 @@ async function read(bucket: Bucket) {
   };
 }
 
-test('an older entry is of a record with its timestamp: the clock of its host may be ahead of that of S3', async () => {
+test('an entry matches only a record with its timestamp, also if S3 stored the entry before that time', async () => {
   const bucket = new ListedBucket();
   bucket.now = NOW;
   await createPutFailed(bucket, 'detect')(record(1, NOW + 60_000), 'is no JPEG');
@@ -43,7 +43,7 @@ test('an older entry is of a record with its timestamp: the clock of its host ma
   expect(await has(1, NOW + 90_000)).toBe(false);
 });
 
-test('an object that is no entry does not end the audit: it is named, once', async () => {
+test('an invalid object in failed/ does not end the audit, and is named once', async () => {
   const bucket = new ListedBucket();
   bucket.now = NOW;
   const key = failedKey('detect', record(1, NOW));
@@ -53,7 +53,7 @@ test('an object that is no entry does not end the audit: it is named, once', asy
   expect([...unreadable]).toEqual([key]);
 });
 
-test('a record that lies in failed/ and in a lost batch counts once', async () => {
+test('a record in failed/ and in a lost batch is counted once', async () => {
   const bucket = new ListedBucket();
   bucket.now = NOW;
   const records = [record(1, NOW), record(2, NOW)];

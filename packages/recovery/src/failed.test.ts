@@ -68,7 +68,7 @@ const record = (
 });
 const producer = () => ({ send: vi.fn(async () => []) });
 
-test('the entries of a list are read side by side, and come in the order of their keys', async () => {
+test('entries are read in parallel, and listed in the order of their keys', async () => {
   const { bucket, put, merge } = memory();
   const offsets = Array.from({ length: 40 }, (_, index) => 100 + index);
   for (const offset of offsets)
@@ -86,7 +86,7 @@ test('the entries of a list are read side by side, and come in the order of thei
   expect(most).toBe(16);
 });
 
-test('a list reads the first bytes of each entry, and knows everything but a long value', async () => {
+test('a list reads the first bytes of each entry, and omits only a long value', async () => {
   const { bucket, put, read, merge } = memory();
   const putFailed = createPutFailed({ put, merge }, 'detect');
   await putFailed(record(1, Buffer.alloc(3_000_000).toString('base64')), 'is no JPEG');
@@ -107,7 +107,7 @@ test('a list reads the first bytes of each entry, and knows everything but a lon
   expect(read.bytes).toBeLessThan(200_000);
 });
 
-test('a record is redriven whole, though the list reads only its first bytes', async () => {
+test('a record is redriven completely, although the list reads only its first bytes', async () => {
   const { bucket, put, objects, merge } = memory();
   const value = Buffer.alloc(100_000, 7);
   await createPutFailed({ put, merge }, 'detect')(record(1, value.toString('base64')), 'was dark');
@@ -152,7 +152,7 @@ test('an invalid entry is reported, and the others are listed', async () => {
   await expect(readFailed(bucket, 'failed/detect/c-0-1')).rejects.toThrow('has 9000000 bytes, over');
 });
 
-test('of an entry whose headers are long those are listed that come first', async () => {
+test('an entry with long headers is listed with those at its beginning', async () => {
   const { bucket, put, merge } = memory();
   const headers = [
     { stream_id: [...Buffer.from('gate')] },
@@ -199,7 +199,7 @@ async function giveUp(
   });
 }
 
-test('a batch that a mapping gave up on is listed by its stage, put back whole and in order, and taken away', async () => {
+test('a batch that Lambda gave up on is listed by its stage, redriven completely and in order, and removed', async () => {
   const { bucket, put, objects } = memory();
   const records = [7, 8, 9].map((offset) => record(offset, 'AAAA'));
   await giveUp(put, records, 'functions/src/detect.ts');
@@ -236,7 +236,7 @@ test('a batch with records of other streams is not deleted for one stream', asyn
   expect(objects.size).toBe(0);
 });
 
-test('a batch stays where Kafka did not take it, and what is no batch is told of', async () => {
+test('a batch that Kafka rejects is kept, and an object that is no batch is reported', async () => {
   const { bucket, put, objects } = memory();
   await giveUp(put, [record(7, 'AAAA')], 'functions/src/detect.ts');
   await put({ key: 'aws/lambda/x', body: '{"payload":"{}"}', contentType: 'application/json' });
@@ -248,7 +248,7 @@ test('a batch stays where Kafka did not take it, and what is no batch is told of
   expect(told).toEqual([expect.stringMatching(/^aws\/lambda\/x is no batch of records: /)]);
 });
 
-test('what has no topic here any more is named and stays, and nothing of its batch is sent', async () => {
+test('an entry whose topic does not exist is named and kept, and nothing of its batch is sent', async () => {
   const { bucket, put, objects } = memory();
   await giveUp(put, [record(7, 'AAAA'), { ...record(8, 'BBBB'), topic: 'gone' }], 'functions/src/detect.ts');
   const [entry] = await Array.fromAsync(listFailed(bucket));
@@ -267,7 +267,7 @@ test.each([
   ['its topic was deleted meanwhile', protocolError('UNKNOWN_TOPIC_OR_PARTITION')],
   ['kafkajs has asked often', new Error('often', { cause: protocolError('TOPIC_AUTHORIZATION_FAILED') })],
   ['it is too large', new TooLargeError('video-frames', [{ value: 'AAAA' }])],
-])('one entry that the brokers refuse is no fault of all: %s', async (_, error) => {
+])('an entry that the brokers reject does not fail the others: %s', async (_, error) => {
   const { bucket, put, objects, merge } = memory();
   await createPutFailed({ put, merge }, 'detect')(record(1, 'AAAA'), 'was dark');
   const [entry] = await Array.fromAsync(listFailed(bucket));
@@ -280,7 +280,7 @@ test.each([
   expect(objects.size).toBe(1);
 });
 
-test('a batch with a record that has no headers stops no list', async () => {
+test('a batch with a record without headers does not fail the list', async () => {
   const { bucket, put } = memory();
   await giveUp(put, [record(7, 'AAAA')], 'functions/src/detect.ts');
   await giveUp(put, [{ ...record(8, 'BBBB'), headers: undefined as never }], 'functions/src/detect.ts');
@@ -336,7 +336,7 @@ async function gone(): Promise<unknown> {
   return error;
 }
 
-test('an entry that is deleted meanwhile does not stop a list', async () => {
+test('an entry that is deleted during a list does not fail the list', async () => {
   const { bucket, put, merge } = memory();
   const putFailed = createPutFailed({ put, merge }, 'detect');
   for (const offset of [1, 2]) await putFailed(record(offset, 'AAAA'), 'is no JPEG');
@@ -348,7 +348,7 @@ test('an entry that is deleted meanwhile does not stop a list', async () => {
   expect(await Array.fromAsync(listFailed(bucket))).toMatchObject([{ record: { offset: 2 } }]);
 });
 
-test('a redriven record does not carry the checkpoint that its stream had then', async () => {
+test('a redriven record has no checkpoint', async () => {
   const { bucket, put, merge } = memory();
   const size = { width: 4, height: 3 };
   const frame = {

@@ -5,7 +5,7 @@ import { emitMetrics } from '@video-pipeline/telemetry';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { readCounts } from './ingest-counts.ts';
 
-test('what ingest counted as published is added up by stream and session', async () => {
+test('the frames that ingest published are summed by stream and session', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'counts-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   let written = 'ready\n{"level":"INFO"}\n';

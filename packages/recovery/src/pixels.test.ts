@@ -8,13 +8,13 @@ const picture = (background: string) =>
     .jpeg()
     .toBuffer();
 
-test('a picture equals itself encoded again, and no other picture', async () => {
+test('samePicture accepts the same picture encoded again, and rejects any other', async () => {
   const teal = await picture('teal');
   expect(await samePicture(teal, await sharp(teal).jpeg({ quality: 60 }).toBuffer(), [])).toBe(true);
   expect(await samePicture(teal, await picture('tomato'), [])).toBe(false);
 });
 
-test('a picture that was cut off, or is none, is another one', async () => {
+test('samePicture rejects a truncated picture, and bytes that are not a picture', async () => {
   const noise = { type: 'gaussian', mean: 128, sigma: 30 } as const;
   const whole = await sharp({ create: { width: 64, height: 64, channels: 3, background: 'teal', noise } })
     .jpeg()
@@ -23,7 +23,7 @@ test('a picture that was cut off, or is none, is another one', async () => {
     expect(await samePicture(whole, whole.subarray(0, length), [])).toBe(false);
 });
 
-test('a picture that is too costly to decode is refused undecoded', async () => {
+test('samePicture rejects a picture that is too costly to decode, without decoding it', async () => {
   const bomb = await manyScans(3_000);
   const began = process.cpuUsage();
   expect(await samePicture(await picture('teal'), bomb, [])).toBe(false);

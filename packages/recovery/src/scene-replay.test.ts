@@ -48,7 +48,7 @@ function bucketOf(batches: [offset: number, number: number, count: number][]): R
   };
 }
 
-test('stored detections give the events that they would have given, whatever the names sort like', async () => {
+test('stored detections give the events of the live scene, whatever the order of object names', async () => {
   // Offsets 98 and 103: the later one sorts first. Line 12 is in two objects, as after a second delivery.
   const bucket = bucketOf([
     [98, 0, 13],
@@ -62,7 +62,7 @@ test('stored detections give the events that they would have given, whatever the
   ]);
 });
 
-test('what is remembered of the frames is that of an hour, however long the time is', async () => {
+test('the replay remembers the frames of one hour, however long the time range is', async () => {
   const sizes: number[] = [];
   const add = Set.prototype.add;
   const spy = vi.spyOn(Set.prototype, 'add').mockImplementation(function (this: Set<unknown>, item) {
@@ -86,7 +86,7 @@ test('what is remembered of the frames is that of an hour, however long the time
   expect(Math.max(...sizes)).toBe(39);
 });
 
-test('only the hours are read that have a time asked for', async () => {
+test('only the hours of the time range are listed', async () => {
   const hour = (name: string) => `detections/door/date=2026-11-25/hour=${name}/detections-0-7.ndjson`;
   const listed: string[] = [];
   const bucket: Reader = {
@@ -103,7 +103,7 @@ test('only the hours are read that have a time asked for', async () => {
   expect(listed).toHaveLength(1);
 });
 
-test('only the time asked for, and only the stream', async () => {
+test('only frames of the time range and of the stream are replayed', async () => {
   const texts = async function* () {
     yield { text: lines.join('\n'), where: 'a.ndjson' };
   };
@@ -113,11 +113,14 @@ test('only the time asked for, and only the stream', async () => {
   expect(other).toEqual({ frames: 0, events: [], until: START });
 });
 
-test.each(['{', '{"stream_id":"door"}', '[]'])('a line that is none (%s) is named', async (line) => {
-  const texts = async function* () {
-    yield { text: `${lines[0]}\n${line}\n`, where: 'a.ndjson' };
-  };
-  await expect(replayScene(texts(), replay)).rejects.toThrow(
-    'a.ndjson, line 2: not a line that annotate wrote',
-  );
-});
+test.each(['{', '{"stream_id":"door"}', '[]'])(
+  'an invalid line (%s) is an error with file and line',
+  async (line) => {
+    const texts = async function* () {
+      yield { text: `${lines[0]}\n${line}\n`, where: 'a.ndjson' };
+    };
+    await expect(replayScene(texts(), replay)).rejects.toThrow(
+      'a.ndjson, line 2: not a line that annotate wrote',
+    );
+  },
+);

@@ -25,7 +25,7 @@ test('names and consumer groups are unique, and names are those of folders, proc
   for (const name of names) expect(name).toMatch(/^[a-z]+$/);
 });
 
-test('each stage has its handler, and a time that Lambda allows behind Kafka', () => {
+test('each stage has its handler, and a timeout that Lambda allows for Kafka', () => {
   for (const { handler, lambda } of STAGES) {
     expect(existsSync(join(ROOT, handler)), handler).toBe(true);
     expect(lambda.timeoutSeconds).toBeLessThanOrEqual(840);
@@ -43,7 +43,7 @@ test('topics and groups follow their variables', () => {
   ]);
 });
 
-test('the topics of the pipeline are those of its stages, each once', () => {
+test('the topics of the pipeline are those of its stages, without duplicates', () => {
   expect(topicsOf({ ...config, KAFKA_EVENTS_TOPIC: 'told' })).toEqual(['video-frames', 'detections', 'told']);
 });
 
@@ -59,12 +59,12 @@ describe('a stage runs', () => {
     [{ EVENT_BUS_NAME: 'bus', EVENT_CLIPS: 'on' }, ['detect', 'annotate', 'notify', 'clip']],
     [{ EVENT_CLIPS: 'off', WEBHOOK_URL: '' }, ['detect', 'annotate']],
     [{ PICTURES: 'once', WEBHOOK_URL: 'https://example.com/' }, ['detect', 'notify']],
-  ])('where %j asks for it', (env, names) => {
+  ])('if %j is set', (env, names) => {
     expect(wanted(env)).toEqual(names);
   });
 });
 
-test('where pictures travel once, detect has what annotate has beside its own', () => {
+test('with PICTURES=once detect includes annotate, and its variables', () => {
   expect(stagesOf({ PICTURES: 'twice' })).toEqual(STAGES);
   const outside = STAGES.filter(({ name }) => name !== 'detect' && name !== 'annotate');
   const [detect, ...others] = stagesOf({ PICTURES: 'once' });

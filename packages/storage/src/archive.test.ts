@@ -52,7 +52,7 @@ const keyOf = (index: number) =>
   annotatedKey('annotated', { streamId: 'yard', frameNumber: index, capturedAt: T0 + index * 100 });
 
 describe('an archive', () => {
-  test('is a TAR in which each picture stands before what was seen in it', () => {
+  test('is a TAR in which each picture is followed by its detections', () => {
     const { body, ranges } = packArchive([item(1), item(2, 512), item(3, 1)]);
     const listed = spawnSync('tar', ['-tf', '-'], { input: body, encoding: 'utf8' });
     const names = [1, 2, 3].flatMap((n) => [`${T0 + n * 100}-${n}.jpg`, `${T0 + n * 100}-${n}.json`]);
@@ -63,11 +63,11 @@ describe('an archive', () => {
     expect(body.subarray(second?.offset, (second?.offset ?? 0) + 512)).toEqual(Buffer.alloc(512, 2));
   });
 
-  test('has the same bytes each time it is packed', () => {
+  test('has the same bytes each time it is made', () => {
     expect(packArchive([item(1), item(2)]).body).toEqual(packArchive([item(1), item(2)]).body);
   });
 
-  test('ends with its hour and where it would span more than a minute, whatever the order of the frames', () => {
+  test('ends at the end of the hour, and before it spans over a minute, in any order of frames', () => {
     const far = [item(10), item(710), item(11), item(-9_000), item(609), item(9)];
     const cut = cutForArchives(far).map((run) => run.map(({ frame }) => frame.frameNumber));
     expect(cut).toEqual([[-9_000], [9], [10, 11, 609], [710]]);
@@ -77,7 +77,7 @@ describe('an archive', () => {
 describe('an archived picture', () => {
   const items = Array.from({ length: 25 }, (_, index) => item(index));
 
-  test('is found by the key of its own object, over the end of an hour, and little else is read', async () => {
+  test('is found by the key of its own object, across the end of an hour, with a small read', async () => {
     const { reader, bytesRead } = bucketOf(items);
     for (const index of [0, 9, 10, 24]) {
       const found = await findArchived(reader, keyOf(index));
@@ -88,7 +88,7 @@ describe('an archived picture', () => {
       expect(await findArchived(reader, key)).toBeUndefined();
   });
 
-  test('is in a stretch like any other, once, though its archive began before it', async () => {
+  test('is in its time range, once, although its archive begins earlier', async () => {
     const { reader, objects } = bucketOf(items);
     // At its second delivery, the batch was cut elsewhere.
     const again = items.slice(8, 12);
@@ -120,7 +120,7 @@ describe('an archived picture', () => {
     expect(await Array.fromAsync(listed)).toEqual(items.map((_, i) => keyOf(i)));
   });
 
-  test('of an index larger than what is read at first is found too', async () => {
+  test('in an archive with a large index is found, too', async () => {
     const many = Array.from({ length: 580 }, (_, index) => item(index, 10));
     const { reader, objects } = bucketOf([]);
     const [first, last] = [many[0]?.frame, many.at(-1)?.frame];
@@ -138,7 +138,7 @@ describe('an archived picture', () => {
     packArchive([item(0)])
       .body.toString('latin1')
       .replace(/\[\[\d(\d+)\d,/, '[["$1",'),
-  ])('is found beside a foreign TAR, which is named', async (body) => {
+  ])('is found beside a foreign TAR, which is reported', async (body) => {
     const { reader, objects } = bucketOf(items);
     const foreign = `annotated/yard/date=2026-11-25/hour=07/${T0}-${T0 + 2_400}-mine.tar`;
     objects.set(foreign, Buffer.from(body, 'latin1'));
@@ -151,7 +151,7 @@ describe('an archived picture', () => {
     await expect(findArchived(reader, keyOf(3).replace('-3.jpg', '-4.jpg'))).rejects.toThrow(foreign);
   });
 
-  test('is found after a foreign object whose name is a later time', async () => {
+  test('is found after a foreign object with a later time in its name', async () => {
     const { reader, objects } = bucketOf(items);
     objects.set(`annotated/yard/date=2026-11-25/hour=07/${T0 * 10}.jpg`, Buffer.from('foreign'));
     const stretch = { streamId: 'yard', from: T0, to: T0 + 2_400 };
@@ -160,7 +160,7 @@ describe('an archived picture', () => {
   });
 
   test.each([40_000, 100_030])(
-    'of a host whose clock begins in 1970 is found, captured at %i',
+    'of a host whose clock starts in 1970 is found, captured at %i',
     async (at) => {
       const { reader, objects } = bucketOf([]);
       const key = annotatedKey('annotated', { streamId: 'yard', capturedAt: at, frameNumber: 1 });

@@ -32,6 +32,6 @@ test.each([
   ['/etc/streams.yaml', false],
   ['s3://bucket', false],
   [undefined, false],
-])('%s', (file, is) => {
+])('isObjectUrl(%s)', (file, is) => {
   expect(isObjectUrl(file)).toBe(is);
 });

@@ -15,7 +15,7 @@ test('results keep the order of the items, and at most the limit runs at the sam
   expect(most).toBe(2);
 });
 
-test('after an error nothing more begins, and it is thrown once what had begun has ended', async () => {
+test('after an error nothing more is started, and the error is thrown when all started work has ended', async () => {
   const begun: number[] = [];
   const ended: number[] = [];
   const failed = inParallel([1, 2, 3, 4], 2, async (item) => {
@@ -29,7 +29,7 @@ test('after an error nothing more begins, and it is thrown once what had begun h
   expect(ended).toEqual([2]);
 });
 
-test('the lightest are begun first, and the results keep the order', async () => {
+test('the lightest items are started first, and results keep the order', async () => {
   const begun: number[] = [];
   const work = async (item: number) => begun.push(item);
   await inParallel([9, 1, 5, 1], 1, work, (item) => item);
@@ -37,11 +37,11 @@ test('the lightest are begun first, and the results keep the order', async () =>
   expect(await inParallel([3, 1, 2], 2, async (item) => item * 10, Number)).toEqual([30, 10, 20]);
 });
 
-test('nothing to do', async () => {
+test('without items the result is empty', async () => {
   expect(await inParallel([], 4, async () => 1)).toEqual([]);
 });
 
-test('work in turn begins when the work before has ended, also with an error', async () => {
+test('inTurn starts work when the previous work has ended, also after an error', async () => {
   const order: string[] = [];
   const next = inTurn();
   const work = (name: string, ms: number) => async () => {

@@ -25,7 +25,7 @@ function bucketOf(keys: string[]) {
 
 const times = Array.from({ length: 20 }, (_, index) => HOUR_ENDS + (index - 10) * 100);
 
-test('the pictures of a time range are of one stream, in order, with both ends, across hours', async () => {
+test('pictures of a time range are those of one stream, in order, including both ends, across hours', async () => {
   const keys = times.flatMap((time) => [keyOf('yard', time, 12), keyOf('yard-2', time), keyOf('a', time)]);
   const stretch = { streamId: 'yard', from: HOUR_ENDS - 500, to: HOUR_ENDS + 300 };
   const pictures = await picturesOf(bucketOf(keys).reader, 'annotated', stretch, 100);
@@ -35,7 +35,7 @@ test('the pictures of a time range are of one stream, in order, with both ends, 
   );
 });
 
-test('a clip shows what was before and after, within the times that there are', () => {
+test("a clip's range has its seconds before and after, within valid times", () => {
   const settings = { CLIP_BEFORE_SECONDS: 2, CLIP_AFTER_SECONDS: 1.5 };
   const around = (at: number) => rangeAround('yard', at, settings);
   expect(around(HOUR_ENDS)).toEqual({ streamId: 'yard', from: HOUR_ENDS - 2_000, to: HOUR_ENDS + 1_500 });
@@ -49,14 +49,14 @@ test('only the hours of the time range are listed', async () => {
   expect(asked).toHaveLength(2);
 });
 
-test('of too many pictures the limit is taken, evenly spaced', async () => {
+test('with more pictures than the limit, evenly spaced ones are returned', async () => {
   const { reader } = bucketOf(times.map((time) => keyOf('yard', time)));
   const stretch = { streamId: 'yard', from: 0, to: HOUR_ENDS + 10_000 };
   const pictures = await picturesOf(reader, 'annotated', stretch, 5);
   expect(pictures.map(({ capturedAt }) => times.indexOf(capturedAt))).toEqual([0, 4, 8, 12, 16]);
 });
 
-test('a picture that is missing by the time it is read leaves a gap; any other fault is an error', async () => {
+test('a picture that is deleted before the read is skipped, and any other error is thrown', async () => {
   const { NoSuchKey } = await import('@aws-sdk/client-s3');
   const { reader } = bucketOf(times.map((time) => keyOf('yard', time)));
   const faults: Error[] = [new NoSuchKey({ message: 'gone', $metadata: {} })];

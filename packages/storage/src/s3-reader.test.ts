@@ -19,7 +19,7 @@ function readerOf(answers: object[]) {
   return { reader: createReader(SETTINGS, { send } as unknown as S3Client), asked };
 }
 
-test('a listing goes on after a page without objects', async () => {
+test('a listing continues after a page without objects', async () => {
   const { reader, asked } = readerOf([
     { IsTruncated: true, Contents: [{ Key: 'a' }] },
     { IsTruncated: true, NextContinuationToken: 'more' },
@@ -33,12 +33,12 @@ test('a listing goes on after a page without objects', async () => {
   ]);
 });
 
-test('a listing of an S3 API that gives the same page again is an error, and does not go on for ever', async () => {
+test('a listing that gets the same page again is an error', async () => {
   const { reader } = readerOf(Array(9).fill({ IsTruncated: true, Contents: [{ Key: 'a' }] }));
   await expect(Array.fromAsync(objectsOf(reader, ''))).rejects.toThrow('lists a again');
 });
 
-test('a segment whose video can not be decoded is none of ours, and is named', async () => {
+test('a segment whose video can not be decoded is an error of a foreign object that names it', async () => {
   const mp4 = packSegment(Buffer.alloc(0), { width: 64, height: 48, frames: [[1, 2]] });
   const { reader } = readerOf([{ Body: { transformToByteArray: async () => mp4 } }]);
   const read = reader.read('annotated/x.mp4', { index: 0 });

@@ -25,8 +25,8 @@ const keyOf = (first: number, last: number) =>
     last,
   });
 
-describe('a segment', () => {
-  test('has a head of one length, whose box that players skip names its frames, however long their numbers', () => {
+describe('a video segment', () => {
+  test('has a head of fixed length with the index of its frames, in a box that players skip', () => {
     const frames = Array.from({ length: 60 }, (_, i): [number, number] => [
       T0 + i,
       Number.MAX_SAFE_INTEGER - i,
@@ -42,7 +42,7 @@ describe('a segment', () => {
     expect(body.readUInt32BE(928)).toBe(SEGMENT_HEAD - 928);
   });
 
-  test('of somebody else is an error that names the object', () => {
+  test('of another program is an error that names the object', () => {
     const sized = (side: number, frames: unknown[]) =>
       packSegment(MP4, { width: side, height: side, frames } as never);
     const others = [sized(60_000, []), sized(64, [5]), sized(64, [['x', 1]]), packSegment(MP4, {} as never)];
@@ -50,7 +50,7 @@ describe('a segment', () => {
       expect(() => indexOfSegment(body, 'annotated/x.mp4')).toThrow('annotated/x.mp4');
   });
 
-  test('ends where the size changes, after 60 pictures, and where an archive would', () => {
+  test('ends where the picture size changes, after 60 pictures, and where an archive would end', () => {
     const items = [0, 1, 2].map((i) => frameOf(i)).concat([3, 4].map((i) => frameOf(i, 128)));
     const cut = (all: typeof items) =>
       cutForSegments(all).map((run) => run.map(({ frame }) => frame.frameNumber));
@@ -60,7 +60,7 @@ describe('a segment', () => {
     ]);
   });
 
-  test('says by its head alone where a picture lies', async () => {
+  test('has the position of each picture in its head', async () => {
     const key = keyOf(3, 5);
     const frames = [3, 4, 5].map((i): [number, number] => [T0 + i * 100, i]);
     const body = packSegment(MP4, { width: 64, height: 48, frames });
@@ -83,7 +83,7 @@ describe('a segment', () => {
   });
 });
 
-test('a picture that was put back among later ones hides none of those between', () => {
+test('a redriven picture among later ones does not hide the pictures between', () => {
   const late = cutForSegments([frameOf(10), frameOf(-200), frameOf(11)]).map(
     (run) => [run[0], run.at(-1)].map((one) => one?.frame.frameNumber) as [number, number],
   );
@@ -91,7 +91,7 @@ test('a picture that was put back among later ones hides none of those between',
   expect(playlistOf(keys, T0)?.match(/^[^#\n].*mp4$/gm)).toHaveLength(4);
 });
 
-describe('a playlist', () => {
+describe('a playlist of segments', () => {
   const keys = [
     keyOf(0, 9),
     keyOf(3, 8),
@@ -101,7 +101,7 @@ describe('a playlist', () => {
   ];
   const end = Date.UTC(2026, 10, 25, 8, 10);
 
-  test('names each moment once, with its capture time, and says where pictures are missing', () => {
+  test('has each moment once, with its capture time, and marks where pictures are missing', () => {
     const names = [0, 2, 4].map((i) => keys[i]?.split('/').at(-1));
     expect(playlistOf(keys, end + 1)?.split('\n')).toEqual([
       '#EXTM3U',
@@ -127,7 +127,7 @@ describe('a playlist', () => {
     ]);
   });
 
-  test('of batches that were delivered again, cut otherwise, has each moment at its own time', () => {
+  test('of batches that were delivered again with other limits has each moment at its own time', () => {
     // The second batch was cut short, then the rest came with what follows.
     const again = [keyOf(0, 9), keyOf(0, 19), keyOf(10, 14), keyOf(15, 29)];
     const text = playlistOf(again, end) ?? '';
@@ -136,7 +136,7 @@ describe('a playlist', () => {
     expect(text).not.toContain('DISCONTINUITY');
   });
 
-  test('goes on while batches of its hour may come, and is none without video', () => {
+  test('is open while batches of its hour may come, and undefined without video', () => {
     expect(playlistOf(keys, end)).toMatch(/TYPE:EVENT\n(?!.*ENDLIST)/s);
     expect(
       playlistOf(

@@ -40,7 +40,7 @@ async function read(key: string) {
   return { body: await Body?.transformToString(), ContentType, Metadata };
 }
 
-test('an object is stored with its type and metadata, and overwrites the one before', async () => {
+test('an object is stored with its content type and metadata, and overwrites the previous one', async () => {
   const store = createStore(settings());
   await store.put({ key: 'a/b=c/d.txt', body: 'old', contentType: 'text/plain' });
   await store.put({
@@ -56,7 +56,7 @@ test('an object is stored with its type and metadata, and overwrites the one bef
   });
 });
 
-test("another S3 API is reached from a machine that is set up for AWS' FIPS or IPv6 endpoints", async () => {
+test('another S3 API is reached although AWS_USE_FIPS_ENDPOINT or AWS_USE_DUALSTACK_ENDPOINT is set', async () => {
   for (const name of ['AWS_USE_FIPS_ENDPOINT', 'AWS_USE_DUALSTACK_ENDPOINT']) {
     vi.stubEnv(name, 'true');
     await createStore(settings()).put({ key: name, body: 'there', contentType: 'text/plain' });
@@ -74,7 +74,7 @@ test('an empty object is stored without a warning', async () => {
   warn.mockRestore();
 });
 
-test('what is stored is listed, a page at a time and from any key on, and read', async () => {
+test('stored objects are listed, page by page and from any key, and read', async () => {
   const store = createStore(settings());
   const keys = ['list/a', 'list/b', 'list/c'];
   for (const key of keys) await store.put({ key, body: key, contentType: 'text/plain' });
@@ -90,7 +90,7 @@ test('what is stored is listed, a page at a time and from any key on, and read',
   expect(isMissing(await elsewhere.page('').catch((error) => error))).toBe(false);
 });
 
-test('an object is kept as a file, and is gone once removed', async () => {
+test('an object is saved to a file, and does not exist after its removal', async () => {
   const store = createStore(settings());
   const reader = createReader(settings());
   await store.put({ key: 'kept/a', body: 'text', contentType: 'text/plain' });
@@ -107,12 +107,12 @@ test('an object is kept as a file, and is gone once removed', async () => {
   expect(isMissing(await reader.save('kept/a', path).catch((error) => error))).toBe(true);
 });
 
-test('a bucket that is not there is an error', async () => {
+test('a missing bucket is an error', async () => {
   const store = createStore({ ...settings(), S3_BUCKET: 'nowhere' });
   await expect(store.put({ key: 'x', body: 'x', contentType: 'text/plain' })).rejects.toThrow(/bucket/i);
 });
 
-test('an answer that stops midway is an error, and not waited for without end', async () => {
+test('a response that stops midway is an error after a timeout', async () => {
   const server = createServer((_, response) =>
     response.writeHead(200, { 'content-length': 9 }).write('half'),
   );
@@ -137,7 +137,7 @@ test('an answer that stops midway is an error, and not waited for without end', 
   server.close();
 }, 15_000);
 
-test('a large object has the time that a slow network needs, and an answer that never comes is not waited for', async () => {
+test('a large object has time for a slow network, and a response that never comes is an error', async () => {
   const puts: string[] = [];
   const server = createServer(async (request, response) => {
     puts.push(request.url ?? '');
@@ -198,7 +198,7 @@ test('connections that died while a Lambda was frozen do not fail an upload', as
   server.close();
 }, 60_000);
 
-test('failed/ keeps the whole record, with the reason, the stage and the time', async () => {
+test('failed/ has the whole record, with the reason, the stage and the time', async () => {
   const record: MSKRecord = {
     topic: 'video-frames',
     partition: 2,

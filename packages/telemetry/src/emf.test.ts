@@ -37,7 +37,7 @@ test('metrics of streams beyond the limit are summed up under one name', () => {
 });
 
 test.each(['', 'plain text', '{"level":"INFO"}', '{"CloudWatchMetrics" broken'])(
-  '%j is no metric',
+  '%j is not parsed as metrics',
   (line) => {
     expect(parseMetrics(line)).toBeUndefined();
   },

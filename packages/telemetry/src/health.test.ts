@@ -12,7 +12,7 @@ async function serve(answer: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-test('an answer is given whole, whatever its status', async () => {
+test('a response is returned completely, whatever its status', async () => {
   const url = await serve((_, response) => response.writeHead(503).end('{"état": 1}'));
   expect(await getHttp(url)).toEqual({ status: 503, text: '{"état": 1}' });
 });
@@ -21,7 +21,7 @@ test.each<[string, RequestListener, string]>([
   ['breaks off', (_, response) => void response.write('half', () => response.destroy()), 'aborted'],
   ['stops midway', (_, response) => void response.write('half'), 'it has not answered in time'],
   ['is too long', (_, response) => void response.end('x'.repeat(2_000_001)), 'over 2000000 characters'],
-])('an answer that %s is an error', async (_, answer, reason) => {
+])('a response that %s is an error', async (_, answer, reason) => {
   const url = await serve(answer);
   const { part } = await checkOnce({ part: async () => void (await getHttp(url, 500)) }, 5_000);
   expect(part).toMatchObject({ ok: false, error: expect.stringContaining(reason) });

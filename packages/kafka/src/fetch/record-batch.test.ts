@@ -148,7 +148,7 @@ describe('records that can not be read are refused by offset, and their neighbou
     expect(next).toBe(after + 2);
   });
 
-  test('a batch that does not say where it ends', async () => {
+  test('a batch with an invalid length', async () => {
     const broken = recordBatch(two, { first: 2 });
     broken.writeInt32BE(-1, 8);
     const set = Buffer.concat([recordBatch(two), broken]);
@@ -161,7 +161,7 @@ describe('records that can not be read are refused by offset, and their neighbou
   test.each([
     ['gzip', gzip],
     ['Zstandard', [4, zstdCompressSync] as const],
-  ])('a bomb in %s, after the records before it', async (_name, codec) => {
+  ])('a decompression bomb in %s, after good records', async (_name, codec) => {
     const bomb = recordBatch([{ value: 'good' }, { value: Buffer.alloc(60_000_000) }, { value: 'lost' }], {
       codec,
     });
