@@ -52,15 +52,15 @@ const login = (headers: Record<string, string> = {}, token = 'secret') =>
   ask(locked, '/login', headers, 'POST', `token=${token}`);
 const pairOf = (cookie: string) => cookie.split(';')[0] ?? '';
 
-describe('the name that a request is sent to', () => {
+describe('Host header of a request', () => {
   test.each(['evil.example', 'localhost.evil.example', '127.0.0.1.evil.example', '192.0.2.7'])(
-    'without a token, %j is refused',
+    'without a token %j is rejected',
     async (host) => {
       expect((await ask(open, '/api/flow', { host })).status).toBe(403);
     },
   );
 
-  test('with a token too, also for who shows it', async () => {
+  test('an unknown host is rejected also with a token and a session', async () => {
     const session = pairOf((await login()).cookie);
     for (const host of ['evil.example', 'video.evil.example']) {
       expect((await ask(locked, '/', { host, cookie: session })).status, host).toBe(403);
@@ -81,7 +81,7 @@ describe('the name that a request is sent to', () => {
 });
 
 test.each(['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto'])(
-  'what a proxy sends with %s is answered only where there is a token',
+  'a request with the proxy header %s is answered only if a token is set',
   async (header) => {
     const headers = { host: '127.0.0.1:8080', [header]: '198.51.100.7' };
     for (const path of ['/', '/api/flow', '/page/main.ts']) {
@@ -94,10 +94,10 @@ test.each(['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forward
   },
 );
 
-describe('the page that a request comes from', () => {
+describe('origin of a request', () => {
   const foreign = [{ 'sec-fetch-site': 'cross-site' }, { 'sec-fetch-site': 'same-site' }];
 
-  test.each(foreign)('%j may not read, neither without a token nor with one', async (headers) => {
+  test.each(foreign)('%j can not read, neither without a token nor with a session', async (headers) => {
     const session = pairOf((await login()).cookie);
     for (const path of ['/', '/api/flow', '/api/search', '/api/live', '/page/main.ts']) {
       expect((await ask(open, path, headers)).status, path).toBe(403);
@@ -107,7 +107,7 @@ describe('the page that a request comes from', () => {
     expect((await login({ origin: 'https://evil.example' })).status).toBe(403);
   });
 
-  test('a link from elsewhere leads to the page, and to nothing else', async () => {
+  test('a link from another site may open the page, and nothing else', async () => {
     const link = {
       'sec-fetch-site': 'cross-site',
       'sec-fetch-mode': 'navigate',
@@ -118,7 +118,7 @@ describe('the page that a request comes from', () => {
     expect((await ask(open, '/', { ...link, 'sec-fetch-dest': 'iframe' })).status).toBe(403);
   });
 
-  test('only our own may change something', async () => {
+  test("only the console's own page may make changes", async () => {
     const host = 'localhost:8080';
     const change = async (headers: Record<string, string>) =>
       (await ask(open, '/api/failed/redrive', { host, ...JSON_TYPE, ...headers }, 'POST', '{}')).status;
@@ -134,13 +134,13 @@ describe('the page that a request comes from', () => {
     expect(await change({ host: 'localhost', origin: 'http://other:8081' })).toBe(403);
   });
 
-  test('a program that shows the token is no page', async () => {
+  test('a program with a bearer token may make changes', async () => {
     const headers = { authorization: 'Bearer secret', ...JSON_TYPE };
     expect((await ask(locked, '/api/failed/redrive', headers, 'POST', '{}')).status).toBe(400);
   });
 });
 
-describe('the cookie', () => {
+describe('session cookie', () => {
   test('does not reveal the token, has a new value each time, and expires', async () => {
     const [first, second] = [(await login()).cookie, (await login()).cookie];
     expect(pairOf(first)).not.toBe(pairOf(second));
@@ -150,7 +150,7 @@ describe('the cookie', () => {
     expect((await ask(locked, '/', { cookie: 'console=' })).status).toBe(401);
   });
 
-  test('is for TLS alone where the browser speaks it', async () => {
+  test('is Secure when the browser uses TLS', async () => {
     const plain = createAccess('secret');
     expect(plain.login('secret', { isSecure: false, prefix: '' })).not.toContain('Secure');
     expect(plain.login('secret', { isSecure: true, prefix: '' })).toContain(
@@ -170,7 +170,7 @@ describe('the cookie', () => {
   });
 });
 
-test('a wrong token is answered with the form again', async () => {
+test('a wrong token gets 401 with the log-in form', async () => {
   const answer = await login({ accept: 'text/html' }, 'wrong');
   expect(answer.status).toBe(401);
   expect(answer.body).toContain('<p id="wrong">This is not the token.</p>');
@@ -178,14 +178,14 @@ test('a wrong token is answered with the form again', async () => {
   expect((await ask(locked, '/login')).location).toBe('./');
 });
 
-test('behind a proxy that adds a first part to each path, the same is there, with it and without', async () => {
+test('behind a proxy with a path prefix, each path is served with and without the prefix', async () => {
   const headers = { authorization: 'Bearer secret' };
   for (const path of ['/video/', '/', '/video/api/flow', '/api/flow', '/video/page/main.ts'])
     expect((await ask(locked, path, headers)).status, path).toBe(200);
   expect((await ask(locked, '/videos/api/flow', headers)).status).toBe(404);
 });
 
-test('the live address answers HEAD, and asks proxies to pass on each event', async () => {
+test('/api/live answers HEAD, and its headers ask proxies not to buffer', async () => {
   expect((await ask(open, '/api/live', {}, 'HEAD')).status).toBe(200);
   const stop = new AbortController();
   const { headers } = await fetch(`${open.url}/api/live`, { signal: stop.signal });
@@ -193,7 +193,7 @@ test('the live address answers HEAD, and asks proxies to pass on each event', as
   expect(headers.get('x-accel-buffering')).toBe('no');
 });
 
-test('a token is made once, for who owns the file alone', () => {
+test('a token file is created once, and only its owner may read it', () => {
   const folder = mkdtempSync(join(tmpdir(), 'token-'));
   const path = join(folder, 'token');
   try {

@@ -23,6 +23,6 @@ test.each([
     /events and detections of cat, car\.$/,
   ],
   ['left out, events alone', DAY, DAY, { STORE: 'events', STORE_CLASSES: ['none'] }, /around events\.$/],
-] as const)('a picture that is %s says so', (_what, at, oldest, keeping, reason) => {
+] as const)('whyMissing gives the reason of a picture that is %s', (_what, at, oldest, keeping, reason) => {
   expect(whyMissing(at, oldest, keeping as never)).toMatch(reason);
 });

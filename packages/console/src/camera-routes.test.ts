@@ -32,7 +32,7 @@ function serve() {
   return { folder, post };
 }
 
-test('a camera is tested: what it sends and its first picture, or why it gives none', {
+test("a test of a camera returns its stream's facts and first picture, or the error", {
   timeout: 60_000,
 }, async () => {
   const { folder, post } = serve();
@@ -47,7 +47,7 @@ test('a camera is tested: what it sends and its first picture, or why it gives n
   expect(await post({ id: 'other', url: SHOWN })).toMatchObject({ status: 422 });
 });
 
-test('a test that could not begin does not keep the next one from its turn', async () => {
+test('a camera test that fails to start does not block the next test', async () => {
   const { folder, post } = serve();
   vi.stubEnv('TMPDIR', join(folder, 'none'));
   const missing = { id: 'new', url: `rtsp://\${NOT_SET_HERE}/1` };

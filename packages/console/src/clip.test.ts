@@ -20,7 +20,7 @@ async function clipOfStored(pictures: readonly Buffer[]): Promise<Buffer | undef
   return clipOf(bucket, 'annotated', range, new AbortController().signal);
 }
 
-test.each([1, 2, 3])('a clip shows each of %i stored pictures', async (count) => {
+test.each([1, 2, 3])('a clip has each of %i stored pictures', async (count) => {
   const colours = ['teal', 'red', 'white'].slice(0, count);
   const pictures = colours.map((background) =>
     sharp({ create: { width: 64, height: 48, channels: 3, background } })
@@ -37,15 +37,15 @@ test.each([1, 2, 3])('a clip shows each of %i stored pictures', async (count) =>
   });
 });
 
-test('of no stored picture there is no clip', async () => {
+test('without stored pictures there is no clip', async () => {
   expect(await clipOfStored([])).toBeUndefined();
 });
 
-test('a stored picture that is too costly to decode is refused undecoded', async () => {
+test('a stored picture that is too costly to decode is rejected without decoding', async () => {
   await expect(clipOfStored([await manyScans(3_000)])).rejects.toThrow('2647 scans, over 100');
 });
 
-test('an hour of video is listed once for all who ask for it, and no other folder', async () => {
+test('an hour of video is listed once for concurrent requests, and no other folder is', async () => {
   const bucket = new MemoryBucket();
   const folder = 'annotated/gate/date=2026-11-28/hour=07';
   await bucket.put({ key: `${folder}/1795849200000-1795849201000-d-0-1.mp4`, body: 'segment' });

@@ -11,12 +11,12 @@ const env = {
   AWS_ENDPOINT_URL: 'http://127.0.0.1:1',
 };
 
-test('a host that others can reach needs a token', async () => {
+test('HOST of 0.0.0.0 without a token is rejected', async () => {
   const start = startConsole({ port: 0, host: '0.0.0.0', log, env });
   await expect(start).rejects.toThrow(ConfigError);
 });
 
-test('so does an address behind a proxy', async () => {
+test('CONSOLE_URL of a proxy without a token is rejected', async () => {
   const CONSOLE_URL = 'https://cameras.example/video';
   const start = startConsole({ port: 0, host: '127.0.0.1', log, env: { ...env, CONSOLE_URL } });
   await expect(start).rejects.toThrow(
@@ -24,7 +24,7 @@ test('so does an address behind a proxy', async () => {
   );
 });
 
-describe('with a token', () => {
+describe('a console with a token', () => {
   let server: ConsoleServer;
   const get = (path: string, headers: Record<string, string> = {}) =>
     fetch(`${server.url}${path}`, { headers, redirect: 'manual' });
@@ -40,7 +40,7 @@ describe('with a token', () => {
   });
   afterEach(() => server.close());
 
-  test('without a session the log-in form is the only page', async () => {
+  test('shows only the log-in form without a session', async () => {
     const page = await get('/', { accept: 'text/html' });
     expect(page.status).toBe(401);
     expect(await page.text()).toContain('name="token"');
@@ -57,7 +57,7 @@ describe('with a token', () => {
     expect((await login('secrets')).status).toBe(401);
   });
 
-  test('the token lets a program in as a bearer, a browser through a cookie', async () => {
+  test('accepts the token of a program as bearer, and of a browser as cookie', async () => {
     expect((await get('/api/flow', { authorization: 'Bearer secret' })).status).toBe(200);
     const answer = await login('secret');
     expect(answer.status).toBe(303);

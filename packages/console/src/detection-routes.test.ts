@@ -57,7 +57,7 @@ async function serve(inferenceUrl: string | undefined) {
   return { ask, live, text: () => readFileSync(file, 'utf8') };
 }
 
-test('a choice may name a thousand classes', async () => {
+test('the detection settings may list a thousand classes', async () => {
   const { ask } = await serve(await inferenceServer());
   const classes = Array.from({ length: 1_000 }, (_, id) => `class of things, number ${id}`);
   expect(await ask('', { classes })).toMatchObject({ status: 200, body: { classes } });
@@ -89,7 +89,7 @@ test('the detection settings of a stream are listed with the models, previewed o
   expect(await names({})).toEqual(['yard', 'truck']);
 });
 
-test('a model that the server has not is refused by name; without a server classes can still be chosen', async () => {
+test('an unknown model is rejected with the known ones; without a server classes can still be chosen', async () => {
   const { ask, text } = await serve(await inferenceServer());
   const refused = await ask('', { model: 'larger' });
   expect(refused).toMatchObject({ status: 422, body: { error: expect.stringContaining('small, yard') } });

@@ -47,7 +47,7 @@ test('rates hold when the clock of the host is set back', async () => {
   expect(history.flow(new Map()).stages[0]?.samples.at(-1)?.rate).toBeCloseTo(30);
 });
 
-test('while Kafka can not be asked, nothing is known; later rates reach over the gap', () => {
+test('while Kafka is unreachable rates are unknown, and the next rates are means over the gap', () => {
   const history = flowHistory(SETTINGS);
   const written = (time: number, written: number) => {
     const topic = { written, finished: written, lag: 0 };
@@ -67,17 +67,17 @@ test.each([
   ['two batches wait', 10, 50, 'ok'],
   ['twelve seconds of work wait', 10, 120, 'behind'],
   ['records wait and none is finished', 0, 5, 'stopped'],
-] as const)('%s', (_, rate, lag, state) => {
+] as const)('state when %s', (_, rate, lag, state) => {
   const samples = Array.from({ length: 5 }, (__, i) => ({ time: i * 2_000, rate, lag, latency: null }));
   expect(stateOf(samples, 25)).toBe(state);
 });
 
-test('a stage counts as behind by its batch size', () => {
+test('whether a stage is behind depends on its batch size', () => {
   const samples = Array.from({ length: 5 }, (_, i) => ({ time: i * 2_000, rate: 1, lag: 60, latency: null }));
   expect([stateOf(samples, 25), stateOf(samples, 100)]).toEqual(['behind', 'ok']);
 });
 
-test('every stage that runs is shown, with what it reads', () => {
+test('each running stage is shown with the topic that it reads', () => {
   const shown = (env: NodeJS.ProcessEnv) =>
     flowStages(CONFIG, env)
       .map(({ name, reads, group }) => [name, reads, group] as const)

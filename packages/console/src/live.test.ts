@@ -25,7 +25,7 @@ const frame = (streamId: string, frameNumber: number, capturedAt = NOW + frameNu
   model: 'm',
 });
 
-test('frames a second and latency hold when the clock of the host is set back', () => {
+test('frames a second and latency are right when the clock of the host is set back', () => {
   const live = new LiveFrames();
   const back = NOW - 3_600_000;
   for (const [start, latency] of [
@@ -37,7 +37,7 @@ test('frames a second and latency hold when the clock of the host is set back', 
   expect(live.latency(back + 30_000)).toEqual({ p50: 1_000, p95: 1_000 });
 });
 
-test('the cache lets the oldest frame go, of whichever stream, but keeps the newest of each', () => {
+test('the cache drops the oldest frame of any stream, and keeps the newest of each stream', () => {
   const cache = frameCache({ maxBytes: 400, maxOthers: 10 });
   cache.add(frame('quiet', 0));
   for (let number = 1; number <= 10; number += 1) cache.add(frame('busy', number));
@@ -47,7 +47,7 @@ test('the cache lets the oldest frame go, of whichever stream, but keeps the new
   expect(cache.get('busy', frameId(frame('busy', 7)))).toBeUndefined();
 });
 
-test('a frame delivered again is held once', () => {
+test('a frame that is delivered again is cached once', () => {
   const cache = frameCache({ maxBytes: 1000, maxOthers: 10 });
   cache.add(frame('yard', 1));
   cache.add(frame('yard', 1));
@@ -55,14 +55,14 @@ test('a frame delivered again is held once', () => {
   expect(cache.bytes()).toBe(100);
 });
 
-test('beyond the most streams, the one silent the longest is forgotten', () => {
+test('above the limit of streams, the one that is silent longest is dropped', () => {
   const cache = frameCache({ maxBytes: 1000, maxOthers: 2 });
   for (const stream of ['a', 'b', 'a', 'c']) cache.add(frame(stream, 1));
   expect(cache.streams()).toEqual(['a', 'c']);
   expect(cache.bytes()).toBe(200);
 });
 
-test('the usual time between frames is that of capture, and a silent stream has none', () => {
+test('the usual interval of frames is that of capture times, and a silent stream has none', () => {
   const live = new LiveFrames();
   for (let number = 0; number < 12; number += 1)
     live.add(frame('gate', number, NOW + 2_000 * number + (number === 5 ? 900 : 0)), NOW, NOW);
@@ -71,7 +71,7 @@ test('the usual time between frames is that of capture, and a silent stream has 
   expect(live.intervalMs('gate', NOW + 31_000)).toBe(0);
 });
 
-test('rate, delay of detection and counts by class come from what arrived', () => {
+test('rate, delay of detection and counts by class are computed from received frames', () => {
   const live = new LiveFrames();
   const told = vi.fn<(streamId: string, json: string) => void>();
   const unsubscribe = live.subscribe(told);
@@ -97,7 +97,7 @@ test('rate, delay of detection and counts by class come from what arrived', () =
 /** Records of a hostile producer: one of 4 MB for each invented stream. */
 const madeUp = (n: number) => frame(`made-up-${n}`, 0, NOW + n, 4_000_000);
 
-test('the newest picture of each stream is within the budget too: made-up streams end empty, and bounded', () => {
+test('the newest pictures of all streams fit the memory limit, and unknown streams are limited in number', () => {
   const live = new LiveFrames({
     maxBytes: 40_000_000,
     maxOthers: 16,
@@ -123,7 +123,7 @@ test('the newest picture of each stream is within the budget too: made-up stream
   expect(live.frame('yard', `${NOW + 1_000}-1`)?.jpeg).toHaveLength(100);
 });
 
-test('detections weigh as well', () => {
+test('detections count for the memory limit, too', () => {
   const cache = frameCache({ maxBytes: 1_000_000, maxOthers: 300 });
   const [one] = frame('', 0).detections;
   const crowd = Array.from({ length: 4_000 }, () => one as NonNullable<typeof one>);
@@ -132,7 +132,7 @@ test('detections weigh as well', () => {
   expect(cache.streams()).toHaveLength(256);
 });
 
-test('counts by class are bounded, however many names and times there are', () => {
+test('counts by class are limited, for any number of names and times', () => {
   const counts = new ClassCounts();
   const [one] = frame('', 0).detections;
   for (let n = 0; n < 2_000; n += 1) {

@@ -17,7 +17,7 @@ const frame = (offset: number, frame_number: number, class_name = 'person') => (
   ],
 });
 
-test('a side track has a cue for each frame, in the media time of its segment', () => {
+test('the metadata track has a cue for each frame, in the media time of its segment', () => {
   const text = metadataTrackOf([frame(60_100, 2), frame(60_000, 1), frame(60_100, 3)], HOUR + 60_000);
   const cues = text.split('\n\n').slice(1);
   expect(text).toMatch(/^WEBVTT\n\n/);
@@ -35,7 +35,7 @@ test('a side track has a cue for each frame, in the media time of its segment', 
   });
 });
 
-test('no name of a class ends a cue, and times go on past the hour', () => {
+test('class names can not end a cue, and times continue after an hour', () => {
   const text = metadataTrackOf([frame(3_600_050, 1, 'a --> b\n\nc')], HOUR + 3_599_900);
   expect(text.split('\n\n')).toHaveLength(2);
   expect(text.match(/-->/g)).toHaveLength(1);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadPage } from './page-files.ts';
 
-test('what a file of the page imports is a file of the page', () => {
+test('each file that a page file imports is a page file', () => {
   const page = loadPage();
   const imported = [...page].flatMap(([name, { body }]) =>
     name.endsWith('.ts')

@@ -24,11 +24,11 @@ test('a stream that arrives in bursts is shown evenly', () => {
   expect(Math.min(...gaps)).toBeGreaterThanOrEqual(80);
 });
 
-test('clocks that differ by an hour change nothing', () => {
+test('a difference of an hour between clocks does not matter', () => {
   expect(play(3_600_000)).toEqual(play(0));
 });
 
-test('after a hidden tab returns, the newest picture is shown', () => {
+test('after a hidden tab becomes visible, the newest picture is shown', () => {
   const playout = new Playout();
   for (let i = 0; i < 1_000; i += 1) playout.push(frame(i * 100), i * 100 + 50);
   expect(playout.due(200_000)?.captured_at).toBe(99_900);

@@ -11,12 +11,12 @@ test.each([
   ['bytes=-99', 206, '0123456789', 'bytes 0-9/10'],
   ['bytes=10-', 416, '', 'bytes */10'],
   ['bytes=4-2', 416, '', 'bytes */10'],
-])('%s is answered with %i', (range, status, body, contentRange) => {
+])('Range %s is answered with %i', (range, status, body, contentRange) => {
   const answer = ranged(whole, range);
   expect([answer.status, String(answer.body)]).toEqual([status, body]);
   expect(answer.headers).toEqual({ 'accept-ranges': 'bytes', 'content-range': contentRange });
 });
 
-test.each([undefined, 'bytes=-', 'bytes=0-1,3-4', 'lines=1-2'])('%s gives all of it', (range) => {
+test.each([undefined, 'bytes=-', 'bytes=0-1,3-4', 'lines=1-2'])('Range %s gets the whole body', (range) => {
   expect(ranged(whole, range)).toEqual({ status: 200, body: whole, headers: { 'accept-ranges': 'bytes' } });
 });

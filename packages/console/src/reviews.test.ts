@@ -6,7 +6,7 @@ import { keepReviews } from './reviews.ts';
 
 const START = Date.UTC(2026, 10, 25, 7);
 
-test('marks of several people are kept by the hour, and can be taken back', async () => {
+test('review marks of several people are stored by hour, and can be removed', async () => {
   const bucket = new MemoryBucket();
   const store = {
     async merge({ key, merge }: { key: string; merge: (before?: string) => string }) {
@@ -77,7 +77,7 @@ function marksOf(hours: number) {
   return { reviews, keys, bucket, most: () => most };
 }
 
-test('the marks of many hours are read some at a time, in order, and only those that are asked for', async () => {
+test('marks of many hours are read a few at a time, in order, and only the requested hours', async () => {
   const { reviews, keys, bucket, most } = marksOf(100);
   const few = await reviews.markedOf(
     [10, 90].map((hour) => ({ at: START + hour * 3_600_000, event_id: '' })),

@@ -61,7 +61,7 @@ const half = [
   [0.5, 1],
 ];
 
-test('a zone tells before it is saved how often it would have fired, with the pictures', async () => {
+test('the preview of a zone returns how often its events would have fired, with pictures', async () => {
   const { post, text } = await serve(walk('door'));
   const { status, body } = await post('door/zones/preview', { name: 'room', polygon: half });
   expect(status).toBe(200);
@@ -72,7 +72,7 @@ test('a zone tells before it is saved how often it would have fired, with the pi
   expect(text()).toBe(LIST);
 });
 
-test('a line does so too, and a stream of which nothing is stored says so', async () => {
+test('the preview of a line returns its crossings, and none for a stream without stored frames', async () => {
   const { post } = await serve(walk('door'));
   const gate = { name: 'gate', from: [0.5, 1], to: [0.5, 0] };
   const { body } = await post('door/lines/preview', gate);
@@ -80,7 +80,7 @@ test('a line does so too, and a stream of which nothing is stored says so', asyn
   expect((await post('yard/lines/preview', gate)).body).toMatchObject({ frames: 0, count: 0, events: [] });
 });
 
-test('a preview refuses an invalid shape with the same error as a save', async () => {
+test('a preview rejects an invalid shape with the same error as a save', async () => {
   const { post } = await serve(walk('door'));
   const crossed = [half[0], half[2], half[1], half[3]];
   for (const path of ['door/zones', 'door/zones/preview']) {

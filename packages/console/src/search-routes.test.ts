@@ -23,13 +23,13 @@ function serve(total: number) {
   };
 }
 
-test('the size of an export is that of the frames it holds, not of all there are', async () => {
+test('the size of an export is computed from its frames, up to the limit', async () => {
   const get = serve(1_000_000);
   expect(await get('/api/search/size')).toEqual([200, { frames: 100_000, bytes: 100_000_000 }]);
   expect(await serve(50)('/api/search/size')).toEqual([200, { frames: 50, bytes: 50_000 }]);
 });
 
-test('more names than are read are refused, not left out', async () => {
+test('more names than the limit are rejected, and not ignored', async () => {
   const get = serve(0);
   const names = (count: number) => Array.from({ length: count }, (_, i) => `stream=s${i}`).join('&');
   expect(await get(`/api/search/size?${names(100)}`)).toMatchObject([200, {}]);

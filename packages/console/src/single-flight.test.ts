@@ -29,7 +29,7 @@ test('sixty concurrent callers share one run, and a later call runs again', asyn
   expect(run).toHaveBeenCalledTimes(2);
 });
 
-test('a few are in work at a time, a few wait, and the rest is refused', async () => {
+test('work runs up to a limit, waits up to a limit, and is rejected above both', async () => {
   const shared = singleFlight<string>(2, 3);
   const jobs = Array.from({ length: 5 }, work);
   const asked = jobs.map(({ run }, i) => shared(`clip ${i}`, run, waiting().signal));

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { storedLatency } from './stored-latency.ts';
 
-test('of a thousand streams a few are listed, spread over all', async () => {
+test('of a thousand streams a few are listed, evenly spread', async () => {
   const listed: string[] = [];
   const bucket = {
     async page(prefix: string) {

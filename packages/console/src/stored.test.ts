@@ -60,7 +60,7 @@ async function serve(bucket: MemoryBucket) {
   return { get, live };
 }
 
-test('a search finds frames of hours in the tables and of the open one, of several streams and classes', async () => {
+test('a search finds frames of compacted hours and of the open hour, of several streams and classes', async () => {
   const bucket = new MemoryBucket();
   await store(bucket, 'yard', NOW - 5 * HOUR_MS, ['cat']);
   await store(bucket, 'gate', NOW - 5 * HOUR_MS, ['dog']);
@@ -79,7 +79,7 @@ test('a search finds frames of hours in the tables and of the open one, of sever
   expect((await get('/api/search?class=%27%3B%20DROP%20TABLE%20raw')).body).toMatchObject({ frames: [] });
 });
 
-test('the last frame of a silent stream is found however old it is, and each by time and number', async () => {
+test('the last frame of a silent stream is found at any age, and each frame by time and number', async () => {
   const bucket = new MemoryBucket();
   const at = NOW - 20 * 24 * HOUR_MS;
   await store(bucket, 'yard', at, ['cat']);
@@ -91,7 +91,7 @@ test('the last frame of a silent stream is found however old it is, and each by 
   expect((await get('/api/streams/gate/last')).status).toBe(404);
 });
 
-test('detections by class show what is stored from before the console started, and nothing twice', async () => {
+test('detections by class include stored ones from before the start of the console, each once', async () => {
   const bucket = new MemoryBucket();
   await store(bucket, 'yard', NOW - 5 * HOUR_MS, ['cat', 'cat']);
   await store(bucket, 'yard', NOW - 60_000, ['dog']);

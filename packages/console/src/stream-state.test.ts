@@ -15,11 +15,11 @@ test.each([
   ['one that came in time, long ago', frame(9_000, 6_000), undefined, 'late'],
   ['an old one that is seen, though a newer one is there', frame(1_000), frame(7_000), 'late'],
   ['nothing for half a minute', frame(40_000, 31_000), undefined, 'silent'],
-])('%s', (_name, newest, shown, state) => {
+])('state with %s', (_name, newest, shown, state) => {
   expect(streamState(undefined, newest, NOW, shown).state).toBe(state);
 });
 
-test('a stream that is thinned says so', () => {
+test('the state of a thinned stream has that reason', () => {
   const status = { camera: { state: 'flowing', thinned: true } } as StreamStatus;
   expect(streamState(status, frame(1_000), NOW)).toMatchObject({
     state: 'live',

@@ -39,7 +39,7 @@ function put(streams: StreamsFile, shape: Shape): void {
   streams.change((text, where) => putShape(text, 'yard', shape, where));
 }
 
-test('a zone that is added is in the file and in the API until it is removed', () => {
+test('an added zone is in the file and in the API until it is removed', () => {
   const streams = open(path);
   expect(streams.scene('yard')).toEqual({ zones: {}, lines: {}, rules: [], excluded: [], writable: true });
   put(streams, zone);
@@ -107,7 +107,7 @@ test('an error in one stream does not affect the others', () => {
   expect(() => put(streams, zone)).toThrow("'scene.zones.road.polygon.1.0'");
 });
 
-test('the streams are those of the list as it is now; without a list nobody knows', () => {
+test('the ids of streams follow the file, and are unknown without a file', () => {
   const streams = open(path);
   expect(streams.ids(0)).toEqual(new Set(['yard']));
   writeFileSync(path, `${LIST}- id: gate\n`);

@@ -16,7 +16,7 @@ function run(lines: string) {
   return JSON.parse(node.stdout);
 }
 
-test('days and times of forms are exact when clocks change, in every zone', () => {
+test('days and times in forms are exact at clock changes, in each time zone', () => {
   const whole = [23, 24, 25];
   const zones = {
     UTC: [24],
@@ -49,7 +49,7 @@ test('days and times of forms are exact when clocks change, in every zone', () =
   expect(found).toEqual(zones);
 });
 
-test('an invalid time is ignored, and a changed field is used', () => {
+test('a form field with an invalid time is ignored, and a changed field is used', () => {
   const { times } = run(`process.env.TZ = 'Europe/Berlin';
     const exact = '2026-10-25T01:30:00.000Z';
     out.times = ['', 'x', '2026-10-25T02:30', '2026-10-25T02:31'].map((text) => timeOfField(text, exact));`);

@@ -20,7 +20,7 @@ import { compact, type FoundFrame, Tables } from './index.ts';
 import { portionsOf } from './lines.ts';
 import { manifestKey, partOf } from './schema.ts';
 
-test('a second run finds nothing to do, and a late batch alone is read by the next', async () => {
+test('a second run has nothing to do, and reads only batches that came late', async () => {
   const bucket = new MemoryBucket();
   const shots = Array.from(
     { length: 50 },
@@ -106,7 +106,7 @@ function storeDays(bucket: MemoryBucket, days: number): void {
   }
 }
 
-test('the requests of a run do not grow with the age of the bucket, and late old dates are found', async () => {
+test("the number of requests of a run does not grow with the bucket's age, and late old dates are found", async () => {
   const requestsOf = async (days: number) => {
     const bucket = new MemoryBucket();
     storeDays(bucket, days);
@@ -131,7 +131,7 @@ test('the requests of a run do not grow with the age of the bucket, and late old
   expect(await requestsOf(40)).toBe(await requestsOf(7));
 });
 
-test('folders of others beside the dates and hours are left alone, and no old manifest is listed for them', async () => {
+test('foreign folders beside dates and hours are ignored, and no old manifest is listed for them', async () => {
   const bucket = new MemoryBucket();
   storeDays(bucket, 40);
   const folders = ['copy/hour=07', 'date=2026-11-20/copy', 'date=2026-11-20/hour=7'];
@@ -185,7 +185,7 @@ test('a late object of an old hour is compacted by the next run', async () => {
   expect(await everything(bucket)).toHaveLength(3);
 });
 
-test('a clock that is ten years behind costs each run the same, however long it runs', async () => {
+test('with a clock that is ten years behind, each run has the same number of requests', async () => {
   const bucket = new MemoryBucket();
   const store = async (hour: number, offset: number) => {
     const capturedAt = Date.UTC(2016, 9, 24, hour);
@@ -211,7 +211,7 @@ test('a clock that is ten years behind costs each run the same, however long it 
   expect([...bucket.objects.keys()].filter((key) => key.startsWith('late/'))).toEqual([]);
 });
 
-test('hours of events that the tables hold are not listed again, though detections of that age expire', async () => {
+test('hours of events in the tables are not listed again, although detections of that age expire', async () => {
   const bucket = new MemoryBucket();
   await keep(bucket, event(0));
   expect(await compact(bucket, { now: START + 3 * HOUR_MS })).toMatchObject({ objects: 1 });
@@ -238,7 +238,7 @@ const tablesAlone = (bucket: MemoryBucket): MemoryBucket => {
 };
 
 test.each([0, 1, 2])(
-  'of two concurrent runs neither loses rows of the other: one stops before its write %i',
+  'of two concurrent runs neither loses rows of the other: one is stopped before its write %i',
   async (stop) => {
     const bucket = new MemoryBucket();
     const [old, more]: Shot[] = [
@@ -262,7 +262,7 @@ test.each([0, 1, 2])(
   },
 );
 
-test('hours of a day lie in one file while it is small, and a late batch finds the file of its hour', async () => {
+test("hours of a day are in one file while it is small, and a late batch goes into its hour's file", async () => {
   const at = (minute: number, number: number): Shot => ({
     stream: 'yard',
     minute,
@@ -288,7 +288,7 @@ test('hours of a day lie in one file while it is small, and a late batch finds t
   expect(await filesOf(1)).toEqual(['hour=00', 'hour=01', 'hour=04']);
 });
 
-test('where two runs at once fill a file, its next hour is in one file', async () => {
+test('after two concurrent runs wrote a file, the next hour is in one file', async () => {
   const at = (hour: number, number: number, objects = 1): Shot => ({
     ...{ stream: 'yard', minute: 30 + 60 * hour, number },
     seen: seenAs('cat').flatMap((one) =>
@@ -365,7 +365,7 @@ test('where two runs at once fill a file, its next hour is in one file', async (
   expect(await everything(tablesAlone(bucket))).toEqual(plainScan(bucket, allOf));
 });
 
-test('NDJSON expires once the tables hold it and it is old enough, never before', async () => {
+test('NDJSON expires only after the tables hold it and it is old enough', async () => {
   const bucket = new MemoryBucket();
   const shots = [0, 1].map(
     (number): Shot => ({ stream: 'yard', minute: number, number, seen: seenAs('cat') }),
@@ -398,7 +398,7 @@ test('NDJSON expires once the tables hold it and it is old enough, never before'
   );
 });
 
-test('a run that is aborted stops at once, and the next one continues', async () => {
+test('an aborted run stops at once, and the next run continues', async () => {
   const bucket = new MemoryBucket();
   for (const [index, hour] of [0, 1, 2].entries())
     await store(bucket, [{ stream: 'yard', minute: hour * 60, number: index, seen: [] }], index);
@@ -414,7 +414,7 @@ test('a run that is aborted stops at once, and the next one continues', async ()
   expect(await everything(tablesAlone(bucket))).toEqual(plainScan(bucket, allOf));
 });
 
-test('an hour that fails does not keep the others from the tables, and is named', async () => {
+test('an hour that fails is named, and the other hours are compacted', async () => {
   const bucket = new MemoryBucket();
   for (const [index, hour] of [0, 30].entries())
     await store(bucket, [{ stream: 'yard', minute: hour * 60, number: index, seen: [] }], index);
@@ -426,7 +426,7 @@ test('an hour that fails does not keep the others from the tables, and is named'
   expect(await compact(bucket, { now })).toMatchObject({ objects: 1, frames: 1 });
 });
 
-test('an hour without end stops growing, is named, and keeps no other hour from the tables', async () => {
+test('an hour that is too large stops growing, is named, and does not block other hours', async () => {
   const bucket = new MemoryBucket();
   const now = START + 90 * DAY_MS;
   const redrive = async (minute: number, number: number) => {
@@ -455,7 +455,7 @@ test('an hour without end stops growing, is named, and keeps no other hour from 
   expect(await everything(tablesAlone(bucket))).toHaveLength(before.length + 2);
 });
 
-test('loads are cut by bytes, and by objects where these are small', () => {
+test('objects are read in portions limited by bytes, and by number where objects are small', () => {
   const object = (size: number) => ({ key: 'k', etag: '', stored: 0, size });
   const sizes = (of: number[], bytes: number, most?: number) =>
     [...portionsOf(of.map(object), bytes, most)].map((some) => some.map(({ size }) => size));

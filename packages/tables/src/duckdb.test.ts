@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { openDatabase } from './duckdb.ts';
 
-test('a database leaves no folder behind, however its process ends, and closing aborts running queries', async () => {
+test('a database leaves no folder, however its process ends, and close() aborts running queries', async () => {
   const module = JSON.stringify(join(import.meta.dirname, 'duckdb.ts'));
   const script = `import { openDatabase } from ${module};
     console.log((await openDatabase()).folder); process.exit(1)`;
@@ -29,7 +29,7 @@ test('a database leaves no folder behind, however its process ends, and closing 
   expect(existsSync(database.folder)).toBe(false);
 });
 
-test.each([0, 1, 2, 5])('a statement is given up though it began %i ms ago', async (ms) => {
+test.each([0, 1, 2, 5])('an abort stops a statement that began %i ms ago', async (ms) => {
   const endless = 'SELECT count(*) FROM range(1000000000000) WHERE range % 7 = 8';
   const database = await openDatabase();
   const stop = new AbortController();
@@ -42,7 +42,7 @@ test.each([0, 1, 2, 5])('a statement is given up though it began %i ms ago', asy
   await Promise.all([expect(closed).rejects.toThrow(), sleep(ms).then(() => database.close())]);
 });
 
-test('of a file that is written anew within a second, the new content is read', async () => {
+test('a file that is rewritten within a second is read with its new content', async () => {
   const database = await openDatabase();
   const path = join(database.folder, 'former.parquet');
   for (const rows of [1, 100_000, 7]) {

@@ -52,7 +52,7 @@ async function exportOf(format: Format): Promise<Buffer> {
 const filesOf = (tar: Buffer) =>
   new Map(parseTar(new Uint8Array(tar).buffer).map(({ name, text }) => [name, text]));
 
-test('YOLO is a TAR of pictures, shares of the picture, and the classes by their numbers', async () => {
+test('a YOLO export is a TAR of pictures, labels relative to the picture, and numbered classes', async () => {
   const tar = await exportOf('yolo-tar');
   expect(tar.length % 512).toBe(0);
   const files = filesOf(tar);
@@ -73,7 +73,7 @@ test('YOLO is a TAR of pictures, shares of the picture, and the classes by their
   });
 });
 
-test('YOLO has outlines and key points as Ultralytics reads them', async () => {
+test("a YOLO export has outlines and keypoints in Ultralytics' format", async () => {
   const box = { class_id: 0, class_name: 'dog', confidence: 0.9, bbox: [10, 20, 30, 60] } as const;
   const frame = (frame_number: number, detections: unknown[]) =>
     ({
@@ -114,7 +114,7 @@ test('YOLO has outlines and key points as Ultralytics reads them', async () => {
   expect(JSON.parse(files.get('data.yaml') ?? '')).toMatchObject({ kpt_shape: [2, 3] });
 });
 
-test('COCO with pictures names them as they lie beside it, and none that has expired', async () => {
+test('a COCO export with pictures names each picture in the TAR, and omits expired ones', async () => {
   const files = filesOf(await exportOf('coco-tar'));
   const { images, annotations } = JSON.parse(files.get('annotations.json') ?? '');
   expect(images).toHaveLength(2);
@@ -122,13 +122,13 @@ test('COCO with pictures names them as they lie beside it, and none that has exp
   expect(annotations[1]).toMatchObject({ image_id: 2, bbox: [10, 20, 20, 40] });
 });
 
-test('Parquet has the columns of the detections, and the file is taken away', async () => {
+test('a Parquet export has the columns of the detections, and its temporary file is deleted', async () => {
   const bytes = await exportOf('parquet');
   expect(bytes.toString('latin1', 0, 4)).toBe('PAR1');
   expect(bytes.includes('annotated_key')).toBe(true);
 });
 
-test('a Parquet export is cut by frames, and leaves the oldest out', async () => {
+test('a Parquet export is limited by frames, and omits the oldest', async () => {
   const tables = new Tables(await filled(2));
   const path = await tables.parquet({ confidence: 0, classes: [], from: START, to: START + 1_000, limit: 2 });
   const database = await openDatabase();
@@ -141,7 +141,7 @@ test('a Parquet export is cut by frames, and leaves the oldest out', async () =>
 });
 
 test.each<Format>(['ndjson', 'csv', 'coco', 'coco-tar'])(
-  'however much is found, %s is given in pieces',
+  'a large export as %s is sent in pieces',
   async (format) => {
     const [pages, boxes] = [12, 1_000];
     const tables = {
@@ -176,7 +176,7 @@ test.each<Format>(['ndjson', 'csv', 'coco', 'coco-tar'])(
   },
 );
 
-test('a Parquet export that is given up while it is written leaves no file', async () => {
+test('a Parquet export that is aborted leaves no file', async () => {
   const tables = new Tables(await filled(20_000));
   await tables.warm();
   const own = new RegExp(`^video-pipeline-tables-.*-${process.pid}-`);

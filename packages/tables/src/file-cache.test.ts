@@ -38,7 +38,7 @@ async function threeGroups() {
 }
 const everyGroup = { columns: ['class_name'], mayMatch: () => true };
 
-test('of a file only the wanted columns and row groups are read, and each is a file that the database reads', async () => {
+test('only the needed columns and row groups of a file are read, and DuckDB can read each cached part', async () => {
   const { database, bucket, object, signal } = await threeGroups();
   using files = new FileCache(bucket, database.folder, 1e6, 256).use();
   const read = vi.spyOn(bucket, 'read');
@@ -112,7 +112,7 @@ test('the cached copy of a damaged object is deleted, and a missing copy is not 
   await database.close();
 });
 
-test('a class that never occurs costs one small read a file, and a file without its list of classes is searched', async () => {
+test('a class that never occurs costs one small read per file, and files without class lists are searched', async () => {
   const bucket = new MemoryBucket();
   for (const hour of [0, 1, 2])
     await store(
@@ -150,7 +150,7 @@ test('a class that never occurs costs one small read a file, and a file without 
   await older.close();
 });
 
-test('stream bounds of a row group are compared by bytes, also where they are truncated', () => {
+test('the stream bounds of a row group are compared by bytes, also truncated bounds', () => {
   const between = (least: Buffer, most: Buffer) => ({
     bounds: new Map([['stream_id', [least, most] as const]]),
   });
@@ -166,7 +166,7 @@ test('stream bounds of a row group are compared by bytes, also where they are tr
   expect(timesOf({ bounds: short })).toEqual(timesOf({ bounds: new Map() }));
 });
 
-test('a page that many files of both tables could fill ends before the range does, and reads its newest part', async () => {
+test('a page that many files could fill ends before the range does, and reads its newest part', async () => {
   const at = (minute: number) => {
     const bytes = Buffer.alloc(8);
     bytes.writeBigInt64LE(BigInt(START + minute * 60_000));
@@ -210,7 +210,7 @@ test('cached files stay until the query that reads them ends', async () => {
   await database.close();
 });
 
-test('several questions at once hold no more parts of files in memory than one', async () => {
+test('concurrent queries hold no more parts of files in memory than one', async () => {
   const { database, bucket, object, signal } = await threeGroups();
   const { body } = bucket.objects.get('a') as { body: Buffer };
   for (let n = 0; n < 20; n++) await bucket.put({ key: `b${n}`, body });

@@ -27,12 +27,12 @@ async function textOf(format: TextFormat, found: FoundFrame[]): Promise<string> 
   return pieces.join('');
 }
 
-test('NDJSON gives the frames as they are', async () => {
+test('NDJSON has the frames unchanged', async () => {
   const lines = (await textOf('ndjson', frames)).trimEnd().split('\n');
   expect(lines.map((line) => JSON.parse(line))).toEqual(frames);
 });
 
-test('CSV has a line for each detection, quotes what must be, and begins no field with a formula', async () => {
+test('CSV has a line for each detection, quotes fields, and starts no field with a formula', async () => {
   const lines = (await textOf('csv', frames)).trimEnd().split('\r\n');
   expect(lines).toHaveLength(6);
   expect(lines[2]).toBe(
@@ -43,14 +43,14 @@ test('CSV has a line for each detection, quotes what must be, and begins no fiel
 });
 
 test.each(['=1+1', '+1', '-1+1', '-x', '@SUM(A1)', '\t=1'])(
-  'a class %j is text to a spreadsheet',
+  'in CSV the class %j is text for a spreadsheet',
   async (name) => {
     const [, line = ''] = (await textOf('csv', [frame(0, [name])])).split('\r\n');
     expect(line.split(',')[5]).toBe(`'${name}`);
   },
 );
 
-test('COCO has images, annotations that name them, and categories from 1', async () => {
+test('COCO has images, annotations that refer to them, and categories numbered from 1', async () => {
   const coco = JSON.parse(await textOf('coco', frames));
   expect(coco.images.map(({ id, file_name }: { id: number; file_name: string }) => [id, file_name])).toEqual([
     [1, 'annotated/yard/0.jpg'],
@@ -73,7 +73,7 @@ test('COCO has images, annotations that name them, and categories from 1', async
   ]);
 });
 
-test('COCO has outlines as segmentation, and sure key points as visible ones', async () => {
+test('COCO has outlines as segmentation, and confident keypoints as visible', async () => {
   const [one] = frames;
   const [detection] = one?.detections ?? [];
   if (!one || !detection) throw new Error('no detection');
@@ -98,7 +98,7 @@ test('COCO has outlines as segmentation, and sure key points as visible ones', a
   expect(Object.keys(annotations[1])).not.toContain('segmentation');
 });
 
-test.each(TEXTS)('%s of nothing is sound too', async (format) => {
+test.each(TEXTS)('%s without frames is valid, too', async (format) => {
   const text = await textOf(format, []);
   if (format === 'coco')
     expect(JSON.parse(text)).toMatchObject({ images: [], annotations: [], categories: [] });

@@ -113,7 +113,7 @@ async function runUntil(bucket: MemoryBucket, writes: number, options: CompactOp
 }
 
 test(
-  'a search finds what a plain scan of all NDJSON finds, whenever it was compacted and cut off',
+  'a search finds what a scan of all NDJSON finds, however the data was compacted or truncated',
   async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -169,7 +169,7 @@ test(
   CASES * 20_000,
 );
 
-test('an hour that is not over is not compacted, and is searched nevertheless', async () => {
+test('the current hour is not compacted, and is searched all the same', async () => {
   const bucket = new MemoryBucket();
   const seen = [{ class_name: 'cat', confidence: 0.9, track: false }];
   await store(bucket, [{ stream: 'yard', minute: 1, number: 0, seen }], 0);
@@ -185,7 +185,7 @@ test('an hour that is not over is not compacted, and is searched nevertheless', 
   await tables.close();
 });
 
-test('a search goes on after the machine has tidied its temporary files away', async () => {
+test('a search works after the system has deleted the temporary files', async () => {
   const bucket = new MemoryBucket();
   const shot = (minute: number): Shot => ({ stream: 'yard', minute, number: 0, seen: [] });
   await store(bucket, [shot(1)], 0);
@@ -225,7 +225,7 @@ test('invalid lines are skipped, and the others are read', async () => {
   expect(await compact(bucket, { now: START + 3 * HOUR_MS })).toMatchObject({ objects: 2, frames: 2 });
 });
 
-test('counts by class lie in bins, over open and closed hours', async () => {
+test('counts by class are returned in bins, over open and compacted hours', async () => {
   const bucket = new MemoryBucket();
   const seen = (class_name: string) => [{ class_name, confidence: 0.9, track: false }];
   const shots = [0, 1, 45, 100].map(
@@ -247,7 +247,7 @@ test('counts by class lie in bins, over open and closed hours', async () => {
   await tables.close();
 });
 
-test('events are found page by page, those of the tables and those since; a redelivered one once', async () => {
+test('events are returned page by page, from the tables and newer ones, and a redelivered event once', async () => {
   const bucket = new MemoryBucket();
   const all = Array.from({ length: 9 }, (_, number) => event(number));
   for (const one of all.slice(0, 6)) await keep(bucket, one);
@@ -278,7 +278,7 @@ test('events are found page by page, those of the tables and those since; a rede
   await tables.close();
 });
 
-test('a gap says whether the camera was silent, frames are missing, or ingest began anew', async () => {
+test('a gap has its reason: a silent camera, missing frames, or a restart of ingest', async () => {
   const bucket = new MemoryBucket();
   const minutes = [0, 1, 9, 10];
   for (const [index, minute] of minutes.entries())
@@ -305,7 +305,7 @@ test('a gap says whether the camera was silent, frames are missing, or ingest be
   await tables.close();
 });
 
-test('a question can be given up, a forged cursor is refused, and the next question is answered', async () => {
+test('a query can be aborted, an invalid cursor is rejected, and the next query works', async () => {
   const tables = new Tables(new MemoryBucket(), NOT_KEPT);
   const asked = { confidence: 0, from: START, to: START + 1, limit: 5 };
   await expect(tables.search(asked, AbortSignal.abort(new Error('gone')))).rejects.toThrow('gone');
@@ -339,7 +339,7 @@ async function storeHours(bucket: MemoryBucket, hours: readonly number[], batche
   }
 }
 
-test('open hours that there is no room for are left for the next page, and nothing is missing in what is said to be whole', async () => {
+test('open hours that exceed the space go to the next page, and a page called complete lacks nothing', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1, 2, 3], 6);
   // Space for two hours.
@@ -357,7 +357,7 @@ test('open hours that there is no room for are left for the next page, and nothi
   await tables.close();
 });
 
-test('an hour that there is no room for is refused with what to ask instead, and a stream of it is found', async () => {
+test('an hour that exceeds the space is rejected with the remedy, and a query of one stream works', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0], 9);
   const tables = new Tables(bucket, NOT_KEPT, { ...AMPLE, keptBytes: 60_000 });
@@ -370,7 +370,7 @@ test('an hour that there is no room for is refused with what to ask instead, and
   await tables.close();
 });
 
-test('files that are too many for a page are left for the next one, and a question of the whole range is refused', async () => {
+test('files that exceed a page go to the next page, and a query of the whole range is rejected', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1, 2], 6);
   await compact(bucket, { now: START + 5 * HOUR_MS, fileBytes: 1 });
@@ -393,7 +393,7 @@ test('files that are too many for a page are left for the next one, and a questi
   await tables.close();
 });
 
-test('a table that was cut off is named with the remedy, and the remedy brings all frames back', async () => {
+test('a truncated table is named with the remedy, and the remedy restores all frames', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0], 6);
   await compact(bucket, { now: START + 5 * HOUR_MS });
@@ -425,7 +425,7 @@ async function storeCats(bucket: MemoryBucket, hours: readonly number[]): Promis
   }
 }
 
-test('a table that is damaged within is named by its key, not by its copy here, and is read anew once it is mended', async () => {
+test('a damaged table is named by its key in S3, and read again after it is repaired', async () => {
   const bucket = new MemoryBucket();
   await storeCats(bucket, [0]);
   await compact(bucket, { now: START + 5 * HOUR_MS });
@@ -460,7 +460,7 @@ async function watchDisk(bucket: MemoryBucket, tables: Tables): Promise<() => nu
   return () => most;
 }
 
-test('many questions at once take no more of the disk than the largest two', async () => {
+test('many concurrent queries use no more disk space than the two largest', async () => {
   const bucket = new MemoryBucket();
   const hours = [0, 1, 2, 3, 4, 5];
   await storeCats(bucket, hours);
@@ -478,7 +478,7 @@ test('many questions at once take no more of the disk than the largest two', asy
   await tables.close();
 });
 
-test('many questions for events do so, too', async () => {
+test('many concurrent queries of events use no more disk space than the two largest', async () => {
   const bucket = new MemoryBucket();
   const days = [0, 2, 4, 6, 8, 10].map((day) => START + day * DAY_MS);
   for (const [number, at] of days.entries()) await keep(bucket, event(number, { at }));
@@ -491,7 +491,7 @@ test('many questions for events do so, too', async () => {
   await tables.close();
 });
 
-test('a query that takes too long is an error that says how to narrow it', async () => {
+test('a query that takes too long is an error with the advice to narrow it', async () => {
   const bucket = new MemoryBucket();
   await storeHours(bucket, [0, 1], 6);
   await compact(bucket, { now: START + 5 * HOUR_MS });
@@ -538,7 +538,7 @@ test('a query lists each folder once, and skips hours that the tables hold', asy
   await tables.close();
 });
 
-test('hours compacted between two pages are missing in neither', async () => {
+test('hours that are compacted between two pages are missing in neither page', async () => {
   const bucket = new MemoryBucket();
   await store(bucket, [{ stream: 'yard', minute: 100, number: 0, seen: [] }], 0);
   const tables = new Tables(bucket, { ...NOT_KEPT, manifestsMs: 60_000, openMs: 60_000 });
@@ -550,7 +550,7 @@ test('hours compacted between two pages are missing in neither', async () => {
   await tables.close();
 });
 
-test('a file of events that is replaced while it is read does not fail the question', async () => {
+test('a file of events that is replaced during a query does not fail the query', async () => {
   const bucket = new MemoryBucket();
   await keep(bucket, event(1));
   await compact(bucket, { now: START + 3 * HOUR_MS });
@@ -585,7 +585,7 @@ test('rows of open hours stay until the query that reads them ends', async () =>
   await tables.close();
 });
 
-test('a page without time for all open hours holds the hours that it read', async () => {
+test('a page whose time ends before all open hours are read has the hours that it read', async () => {
   const bucket = new MemoryBucket();
   const at = (minute: number, number: number): Shot => ({ stream: 'yard', minute, number, seen: [] });
   await store(bucket, [at(29, 1), at(31, 2)], 0);
