@@ -11,7 +11,7 @@ const detection = (x: number) => ({
 });
 const facts = { streamId: 's', frameNumber: 0, session: 's', capturedAt: 0, width, height, model: 'm' };
 
-test('the colours of a detection are read from a picture that is decoded at a fraction of its size', async () => {
+test('colours of a detection are read from a JPEG that is decoded at a fraction of its size', async () => {
   const data = Buffer.alloc(width * height * 3, 120);
   for (let row = 100; row < 400; row++) {
     for (let x = 200; x < 300; x++) data.set([200, 20, 20], (row * width + x) * 3);

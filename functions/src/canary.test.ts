@@ -79,7 +79,7 @@ describe('a canary', () => {
     ],
     ['takes a frame for another size', server(() => ({ ...good, width: 99 }))],
     ['gives too few results', server((index) => (index ? undefined : good))],
-  ])('that %s loses no frame: the model in use answers the whole batch', async (_, broken) => {
+  ])('that %s loses no frame: the model in use detects in the whole batch', async (_, broken) => {
     const { detector, main, warn } = setUp(broken);
     expect(await answers(detector)).toEqual(['old', 'old']);
     expect(main.detect).toHaveBeenCalledExactlyOnceWith(frames);
@@ -88,7 +88,7 @@ describe('a canary', () => {
   });
 
   test.each(['canary', 'shadow'] as const)(
-    'is not asked for frames of a stream that names its model, which the model server in use gets (%s)',
+    'gets no frames of a stream that names its model; the model server in use gets them (%s)',
     async (mode) => {
       const asked = vi.fn(fresh.detect);
       const { detector, main } = setUp({ detect: asked }, { mode });
@@ -108,7 +108,7 @@ describe('a canary', () => {
 describe('a shadow', () => {
   const shadow = (canary: InferenceClient) => setUp(canary, { mode: 'shadow' });
 
-  test('is compared, and its answers are not used', async () => {
+  test('is compared with the model in use, and its results are not published', async () => {
     const other = [seen('person', 2, 0, 20, 20), seen('car', 50, 0, 70, 20)];
     const { detector } = shadow(server(() => ({ ...good, model: 'new', detections: other })));
     expect(await answers(detector)).toEqual(['old', 'old']);
@@ -123,7 +123,7 @@ describe('a shadow', () => {
     expect(never.detect).toHaveBeenCalledOnce();
   });
 
-  test('that fails does not fail the batch, and a batch that fails is not counted against it', async () => {
+  test('that fails does not fail the batch, and a batch that fails is not counted as its failure', async () => {
     const { detector, main, warn } = shadow({ detect: () => Promise.reject(new Error('gone')) });
     expect(await answers(detector)).toEqual(['old', 'old']);
     await vi.waitFor(() => expect(warn).toHaveBeenCalledOnce(), 10_000);
@@ -132,7 +132,7 @@ describe('a shadow', () => {
   });
 });
 
-test('objects of two models agree by class and box, each object once', () => {
+test('objects of two models agree by class and box, and each object is counted once', () => {
   const of = (...detections: Detection[]): FrameResult[] => [{ ...good, detections }];
   const person = seen('person', 0, 0, 20, 20);
   expect(countAgreements(of(person, person), of(person))).toBe(1);
@@ -141,7 +141,7 @@ test('objects of two models agree by class and box, each object once', () => {
   expect(countAgreements([{ model: 'm', error: 'no JPEG' }], of(person))).toBe(0);
 });
 
-test('an alarm stops the canary of every function; its end, and a bucket that is away, change nothing', async () => {
+test('an alarm stops the canary in each function; an OK state or an unreachable bucket does not', async () => {
   vi.stubEnv('AWS_ACCESS_KEY_ID', 'test');
   vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test');
   const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });

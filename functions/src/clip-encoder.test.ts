@@ -78,7 +78,7 @@ test('each picture is shown at its time, to the millisecond, with its brightness
   expect(clip.level).toBeLessThanOrEqual(31);
 });
 
-test('a segment is one fragment of CMAF; each picture is shown at its time of the hour, no two at once', async () => {
+test('a segment is one CMAF fragment, with each picture at its time of the hour, no two at the same time', async () => {
   const offsets = [5_000, 5_107, 5_107, 5_108, 6_033];
   const hour = START - (START % 3_600_000);
   const pictures = (await picturesAt(offsets)).map((one) => ({
@@ -95,7 +95,7 @@ test('a segment is one fragment of CMAF; each picture is shown at its time of th
   expect(await encodeSegment(pictures)).toEqual(segment);
 });
 
-test('each segment repeats the picture size, for a player that keeps the header of another segment', async () => {
+test('each segment repeats the picture size, for players that keep the header of another segment', async () => {
   const [small, large] = await Promise.all([
     encodeSegment(await picturesAt([5_000, 5_100])),
     encodeSegment(await picturesAt([6_000, 6_100, 6_200], 128, 96)),

@@ -116,7 +116,7 @@ test('frames stored within the grace period are in the clip, and an old event do
   expect(waits).toHaveLength(42);
 });
 
-test('a host whose clock is set back meanwhile waits no longer', async () => {
+test('a clock that is set back during the wait does not extend the wait', async () => {
   const { clip, stored, waits, fill, whileWaiting } = setUp();
   fill('yard', -500, 300);
   whileWaiting(() => {

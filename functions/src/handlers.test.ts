@@ -207,7 +207,7 @@ describe('detect', () => {
   });
 
   test.each(['constructor', 'toString', '__proto__', 'hasOwnProperty'])(
-    'a header named %s is a header like any other',
+    'a header named %s is handled like any other',
     async (name) => {
       const { handler, published, objects } = setUp(seeing(() => good));
       const record = encodeFrame(frame('gate', 0));
@@ -274,7 +274,7 @@ describe('detect', () => {
   });
 });
 
-describe('detect that annotates, where pictures travel once', () => {
+describe('detect that includes annotate, with PICTURES=once', () => {
   const result = { model: 'm', width, height, detections: frame('gate', 0).detections };
   const detector: InferenceClient = { detect: async (frames) => frames.map(() => result) };
   const half = { ...frame('gate', 1), jpeg: jpeg.subarray(0, 150) };
@@ -303,7 +303,7 @@ describe('detect that annotates, where pictures travel once', () => {
     return { handler, sent, stored, objects, twice };
   }
 
-  test('with PICTURES=once detect publishes where each picture is, and then stores what annotate would', async () => {
+  test('publishes where each picture is, and then stores what annotate would store', async () => {
     const { handler, sent, stored, objects, twice } = setUp();
     await handler(events);
     const key = (number: number) => annotatedKey('annotated', frame('gate', number));
@@ -338,7 +338,7 @@ describe('detect that annotates, where pictures travel once', () => {
   });
 
   test.each([/^annotated/, /^detections/, /^failed/])(
-    'the batch fails where %s can not be written',
+    'fails the batch when %s can not be written',
     async (failing) => {
       await expect(setUp(failing).handler(events)).rejects.toThrow('503');
     },
@@ -449,7 +449,7 @@ describe('annotate', () => {
     expect(lateKey({ key, body: String(objects.get(key)?.body) }, late.capturedAt)).toBe(notes[0]);
   });
 
-  describe("when a fault of the drawing is not the picture's", () => {
+  describe('with a drawing error that the picture does not cause', () => {
     const setUpFrames = (numbers: number[], faults: Record<number, number>) => {
       const { store, objects } = memoryStore();
       const putFailed = createPutFailed(store, 'annotate');
@@ -475,7 +475,7 @@ describe('annotate', () => {
       return { objects, annotate: () => annotate(received) };
     };
 
-    test('drawing is retried until the fault is over', async () => {
+    test('retries drawing until the error is over', async () => {
       const { objects, annotate } = setUpFrames([0, 1], { 1: 2 });
       await annotate();
       expect([...objects.keys()].filter((key) => !key.startsWith('detections/'))).toEqual(
@@ -483,7 +483,7 @@ describe('annotate', () => {
       );
     });
 
-    test('a frame that fails at each attempt, while others succeed, goes to failed/, and its picture is not called invalid', async () => {
+    test('puts a frame that always fails while others succeed into failed/, not as an invalid picture', async () => {
       const { objects, annotate } = setUpFrames([0, 1], { 1: 99 });
       await annotate();
       expect(objects.has(keyOf(frame('gate', 0)))).toBe(true);
@@ -493,13 +493,13 @@ describe('annotate', () => {
       });
     });
 
-    test('a frame that fails at each attempt and is alone in its batch does not block later batches', async () => {
+    test('puts a frame that fails at each attempt, alone in its batch, into failed/, so that later batches continue', async () => {
       const { objects, annotate } = setUpFrames([0], { 0: 99 });
       await annotate();
       expect([...objects.keys()]).toEqual(['failed/annotate/detections-0-100']);
     });
 
-    test('the whole batch fails when no frame can be drawn, and is delivered again', async () => {
+    test('fails the whole batch when no frame can be drawn, so that it is delivered again', async () => {
       const { objects, annotate } = setUpFrames([0, 1], {});
       const sorting = vi.spyOn(Array.prototype, 'toSorted').mockImplementation(() => {
         throw new RangeError('Array buffer allocation failed');
@@ -543,7 +543,7 @@ describe('annotate', () => {
     ]);
   });
 
-  test('boxes that are not drawn are counted where boxes are to be drawn: on pictures that are kept', async () => {
+  test('counts boxes that are not drawn, only on pictures that are stored', async () => {
     const crowd = Array.from({ length: 302 }, () => frame('gate', 0).detections).flat();
     const crowded = [1, 2].map((number) => ({ ...frame('gate', number), detections: crowd }));
     const event = eventOf('detections', [crowded.map(encodeDetectedFrame)]);

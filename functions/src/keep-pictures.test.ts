@@ -110,9 +110,9 @@ function scenario(random: Random): DetectedFrame[] {
   });
 }
 
-describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) => {
+describe.each(['twice', 'once'] as const)('with STORE=events and PICTURES=%s, pictures', (pictures) => {
   test.each(Array.from({ length: 40 }, (_, seed) => seed))(
-    'are kept around what is of interest, whatever the batches, processes and second deliveries (seed %i)',
+    'around events and detections are stored, for any batches, processes and redelivery (seed %i)',
     async (seed) => {
       const random = randomOf(seed);
       const frames = scenario(random);
@@ -143,7 +143,7 @@ describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) 
     },
   );
 
-  test('are read again only where they were not kept: not while somebody stays', async () => {
+  test('are read from Kafka again only when they were not stored, and not while an object stays', async () => {
     const frames = Array.from({ length: 200 }, (_, n) => frameOf('gate', n, n < 30 ? undefined : 'person'));
     const { received, earlier, publish, readBack } = kafkaOf(frames, pictures);
     const choosePictures = createPictureChooser(RULE, earlier);
@@ -160,7 +160,7 @@ describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) 
     expect(readBack()).toBeLessThan(100);
   });
 
-  test('are kept although a handler that timed out ends after a later batch', async () => {
+  test('are stored although a handler that timed out ends after a later batch', async () => {
     const frames = Array.from({ length: 60 }, (_, n) => frameOf('gate', n, n === 35 ? 'person' : undefined));
     const { received, earlier, publish } = kafkaOf(frames, pictures);
     const keeping = createPictureChooser(RULE, earlier);
@@ -179,7 +179,7 @@ describe.each(['twice', 'once'] as const)('pictures that travel %s', (pictures) 
     );
   });
 
-  test('that Kafka has no more, and dead letters among the earlier ones, stop nothing', async () => {
+  test('that Kafka has deleted, and dead letters among them, do not stop the handler', async () => {
     const frames = Array.from({ length: 20 }, (_, n) => frameOf('gate', n, n === 10 ? 'person' : undefined));
     const { received, publish } = kafkaOf(frames, pictures);
     const broken: TailRecord = { offset: 0, key: Buffer.from('gate'), value: Buffer.from('x'), headers: {} };

@@ -168,7 +168,7 @@ test('after minutes in which a Lambda was frozen, the first events wait for the 
   await expect.poll(() => got).toHaveLength(3);
 });
 
-test('events that were sent over a connection which had died unseen are sent over a new one', async () => {
+test('events sent over a connection that broke unnoticed are sent again over a new one', async () => {
   const { got, url } = await startBroker();
   const network = await startProxy(url);
   closers.push(network.close);
@@ -182,7 +182,7 @@ test('events that were sent over a connection which had died unseen are sent ove
   await expect.poll(texts).toEqual([1, 2, 3]);
 }, 10_000);
 
-test('a clock that is set back by an hour does not extend the wait for an MQTT broker', async () => {
+test('a clock that is set back by an hour does not extend the timeout of an MQTT broker', async () => {
   const { url, stop } = await startBroker();
   await stop();
   const broker = connected({ url, timeoutMs: 300 });

@@ -202,7 +202,7 @@ async function undisturbed(): Promise<Topics> {
 }
 const byId = (events: readonly SceneEvent[]) => events.toSorted((a, b) => (a.event_id < b.event_id ? -1 : 1));
 
-test('what is to be expected: all kinds of events, of both streams, and ids on the frames', async () => {
+test('the undisturbed run has all kinds of events of both streams, and track ids on the frames', async () => {
   const { events, frames } = await undisturbed();
   expect(new Set(events.map(({ type, stream_id }) => `${stream_id} ${type}`)).size).toBe(10);
   expect(new Set(events.map(({ event_id }) => event_id)).size).toBe(events.length);
@@ -211,7 +211,7 @@ test('what is to be expected: all kinds of events, of both streams, and ids on t
   );
 });
 
-test('whatever the batches, each event is noted on its frame, or by its time with those that have shown it', async () => {
+test('for any batch size each event is named on its frame, or by its time with the frames before it', async () => {
   for (const size of [1, 3, 25, source.length]) {
     const topics = new Topics();
     const invoke = startProcess(topics);
@@ -238,7 +238,7 @@ const step = fc.record({
   restart: fc.boolean(),
 });
 
-test('faults, double deliveries, other cuts of the batches, two processes in turn, restarts: once each, the same ids', async () => {
+test('faults, redelivery, other batches, two processes and restarts give each event once with the same id', async () => {
   const expected = await undisturbed();
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 60 }), async (steps) => {
@@ -309,7 +309,7 @@ test('a redriven record with an old checkpoint does not restore that checkpoint'
   expect([...last]).toEqual([...last.keys()].map((key) => [key, expected.get(key)]));
 });
 
-test('a handler that timed out, and goes on beside the next batch, changes nothing for those after it', async () => {
+test('a handler that timed out, and still runs beside the next batch, does not change later results', async () => {
   const topics = new Topics();
   const invoke = startProcess(topics);
   await invoke(eventOf(0, 25));

@@ -93,7 +93,7 @@ test('a function reads each secret once, at its first batch, in the version of i
   expect(log).toContain('connected to the MQTT broker');
 });
 
-test('a deploy with another value makes a new version, which its function reads', async () => {
+test('a deploy with another secret value makes a new version, which its function reads', async () => {
   kept.set(`${arnOf('WEBHOOK_SECRET')}:::v2`, keyOf(8));
   await (await coldStart())(batch, A_MINUTE);
   expect(isSignedWith(keyOf(7))).toBe(true);
@@ -103,7 +103,7 @@ test('a deploy with another value makes a new version, which its function reads'
 });
 
 test.each(['WEBHOOK_SECRET', 'MQTT_PASSWORD'])(
-  'while %s can not be read the batch fails with an error that names it, and nothing is sent or put into failed/',
+  'while %s can not be read the batch fails with an error that names it, and nothing is sent',
   async (name) => {
     const secret = `${arnOf(name)}:::v1`;
     const value = kept.get(secret) ?? '';
@@ -131,7 +131,7 @@ test.each([
   expect(webhook.calls).toEqual([]);
 });
 
-test('on one machine the variable itself has the value, which is checked when the stage starts', async () => {
+test("on one machine the variable has the secret's value, which is checked when the stage starts", async () => {
   vi.stubEnv('WEBHOOK_SECRET', 'token-9');
   expect(() => configWithSecrets(['WEBHOOK_SECRET'])).toThrow(/^WEBHOOK_SECRET must be/);
   vi.stubEnv('WEBHOOK_SECRET', keyOf(3));

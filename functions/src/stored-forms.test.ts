@@ -59,7 +59,7 @@ test.each([
   ['archive', 'constructor..tar'],
   ['events', '0'],
 ] as const)(
-  '%s of %s: killed before its lines, delivered again in other batches, over midnight and a clock set back',
+  '%s of stream %s: frames are found after a crash, other batches, midnight and a clock set back',
   async (form, streamId) => {
     s3.createBucket(form);
     const settings = {
