@@ -14,11 +14,11 @@ test.each([
   // Paris is two hours ahead of UTC in summer.
   ['08:00-18:00', 'Europe/Paris', '06:00:00', true],
   ['08:00-18:00', 'Europe/Paris', '16:00:00', false],
-])('%s in %s, at %s UTC: %s', (span, timeZone, time, active) => {
+])('active hours %s in %s, at %s UTC: %s', (span, timeZone, time, active) => {
   expect(activeHours({ span, timeZone })(Date.parse(`2026-07-01T${time}Z`))).toBe(active);
 });
 
-test('an invalid span of a day and an invalid time zone have different errors', () => {
+test('active_hours and time_zone reject invalid values, each with its own error', () => {
   expect(
     ['8:00-18:00', '08:00', '25:00-26:00', '08:60-09:00', '24:00-08:00'].filter((one) =>
       HOURS_PATTERN.test(one),

@@ -17,13 +17,13 @@ test.each([
   ['a clock that was never set', 0],
   ['a clock a minute slow', NOW - 60_000],
   ['a clock a second fast', NOW + 1_000],
-])('%s is not believed', (_name, wallClock) => {
+])('an RTCP report of %s is ignored', (_name, wallClock) => {
   const clock = new CaptureClock();
   clock.report(0, wallClock);
   expect(clock.capturedAt(0, NOW)).toBe(NOW);
 });
 
-test('never goes back, though the clock is set back', () => {
+test("times of capture never go back, although the camera's clock is set back", () => {
   const clock = new CaptureClock();
   clock.report(0, NOW);
   expect(clock.capturedAt(100, NOW + 100)).toBe(NOW + 100);
@@ -31,7 +31,7 @@ test('never goes back, though the clock is set back', () => {
   expect(clock.capturedAt(140, NOW + 140)).toBe(NOW + 100);
 });
 
-test("follows this host's clock when it is set back", () => {
+test("times of capture follow the host's clock when it is set back", () => {
   const clock = new CaptureClock();
   clock.capturedAt(0, NOW);
   const times = [40, 80, 120].map((time) => clock.capturedAt(time, NOW - 600_000 + time));
@@ -55,7 +55,7 @@ test('timestamps that restart within a connection discard its reports, too', () 
   expect(clock.capturedAt(40, NOW + 6_040)).toBe(NOW + 6_040);
 });
 
-test('a quick reconnect does not set the clock ahead', () => {
+test('a quick reconnect does not set times of capture ahead', () => {
   const clock = new CaptureClock();
   clock.capturedAt(2_000, NOW + 2_000);
   clock.restart();
@@ -63,7 +63,7 @@ test('a quick reconnect does not set the clock ahead', () => {
   expect(times).toEqual([NOW + 2_500, NOW + 2_540, NOW + 2_580]);
 });
 
-test('a picture whose time is hours ahead does not move the clock', () => {
+test('a picture whose timestamp is hours ahead does not change later times of capture', () => {
   const clock = new CaptureClock();
   const times = Array.from({ length: 100 }, (_, index) => index * 40);
   const captured = times.map((time) =>

@@ -51,7 +51,7 @@ test('the first URL is retried until it gives a picture', async () => {
   }
 });
 
-test('the first URL is retried on time while the fallback keeps breaking off, and later if it refuses us', async () => {
+test('the first URL is retried on time while the fallback keeps failing, and later if it refuses access', async () => {
   vi.useFakeTimers();
   try {
     const failover = new Failover('a', ['b'], 5);
@@ -78,7 +78,7 @@ test('the first URL is retried on time while the fallback keeps breaking off, an
   }
 });
 
-test('a first URL that refuses us is not retried for half a minute, even if its fallbacks fail', () => {
+test('a first URL that refuses access is not retried for half a minute, even if its fallbacks fail', () => {
   vi.useFakeTimers({ toFake: ['performance'] });
   try {
     const failover = new Failover('a', ['b']);
@@ -94,7 +94,7 @@ test('a first URL that refuses us is not retried for half a minute, even if its 
   }
 });
 
-test('each URL has its own backoff: a fallback that refuses us is not tried in every round', () => {
+test('each URL has its own backoff: a fallback that refuses access is not tried in every round', () => {
   vi.useFakeTimers({ toFake: ['performance'] });
   try {
     const failover = new Failover('a', ['b', 'c']);
@@ -114,7 +114,7 @@ test('each URL has its own backoff: a fallback that refuses us is not tried in e
   }
 });
 
-test('a URL that gave pictures and then refuses us is replaced by the next at once', () => {
+test('a URL that gave pictures and then refuses access is replaced by the next at once', () => {
   const failover = new Failover('a', ['b']);
   expect([failover.next(true, true), failover.url]).toEqual([0, 'b']);
 });

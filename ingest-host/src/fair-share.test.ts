@@ -28,7 +28,7 @@ test.each([
     ],
     [9, 1, 4],
   ],
-] as const)('%s', (_name, total, given, shares) => {
+] as const)('frames are shared: %s', (_name, total, given, shares) => {
   expect(fairShares(total, given, 1)).toEqual(shares);
 });
 

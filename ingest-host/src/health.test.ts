@@ -2,7 +2,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createMetrics, startHealthServer } from './health.ts';
 import { createStats } from './stats.ts';
 
-test('metrics are the current counters by stream, with times in seconds', async () => {
+test('metrics have the current counters by stream, and times in seconds', async () => {
   const ingest = { stats: new Map([['yard', createStats()]]), waitingBytes: 0 };
   const { registry } = createMetrics(ingest);
   await registry.metrics();
@@ -40,7 +40,7 @@ test.each([
   ['all are outside their hours', ['inactive'], 200],
   ['one flows', ['failed', 'flowing'], 200],
   ['none flows', ['failed', 'inactive'], 503],
-] as const)('/health, where %s', async (_, states, status) => {
+] as const)('/health when %s', async (_, states, status) => {
   const stats = new Map(states.map((state) => [state, { ...createStats(), state }]));
   const { registry } = createMetrics({ stats, waitingBytes: 0 });
   const { url, close } = await startHealthServer({ host: '127.0.0.1', port: 0 }, stats, registry);

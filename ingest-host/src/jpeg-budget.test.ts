@@ -24,7 +24,7 @@ test('every JPEG is within the budget, however the scene changes', () => {
   }
 });
 
-test('at the edge of the budget the quality does not oscillate', () => {
+test('at the limit of the budget the quality does not oscillate', () => {
   const budget = new JpegBudget(100_000, 85);
   let changes = 0;
   let before = budget.setting;
@@ -36,7 +36,7 @@ test('at the edge of the budget the quality does not oscillate', () => {
   expect(changes).toBe(1);
 });
 
-test('quality comes back step by step once the scene is simple again', () => {
+test('quality increases step by step when the scene is simple again', () => {
   const budget = new JpegBudget(100_000, 85);
   encode(budget, 10_000_000);
   expect(budget.setting.scale).toBeLessThan(1);
@@ -44,7 +44,7 @@ test('quality comes back step by step once the scene is simple again', () => {
   expect(budget.setting).toEqual({ quantizer: quantizerOf(85), scale: 1 });
 });
 
-test('a picture that can not fit into the budget is an error', () => {
+test('a picture that can not fit the budget is an error', () => {
   const budget = new JpegBudget(1000, 85);
   expect(() => encode(budget, 1e12)).toThrow('impossible');
 });
@@ -53,6 +53,6 @@ test.each([
   [1280, 720, 0.75, 960, 540],
   [1366, 768, 0.5, 684, 384],
   [3, 3, 0.125, 2, 2],
-])('%ix%i at %f is %ix%i', (width, height, scale, newWidth, newHeight) => {
+])('scaledSize of %ix%i by %f is %ix%i', (width, height, scale, newWidth, newHeight) => {
   expect(scaledSize(width, height, scale)).toEqual({ width: newWidth, height: newHeight });
 });

@@ -91,7 +91,7 @@ test.each([
   ['SD untagged, taken for BT.601', 320, 240, AVCOL_SPC_UNSPECIFIED, BT601],
   ['SD tagged BT.601', 320, 240, AVCOL_SPC_SMPTE170M, BT601],
   ['SD tagged BT.709', 320, 240, AVCOL_SPC_BT709, BT709],
-] as const)('colours of %s come out as JFIF has them', async (_name, width, height, space, [kr, kb]) => {
+] as const)('colours of %s are converted to JFIF', async (_name, width, height, space, [kr, kb]) => {
   const encoder = createEncoder();
   for (const colour of [
     [16, 128, 128],
@@ -112,7 +112,7 @@ test.each([
   }
 });
 
-test('a full-range picture, as MJPEG cameras give it, keeps its values', async () => {
+test('a full-range picture, as from MJPEG cameras, keeps its values', async () => {
   const planes = Buffer.alloc(320 * 240 * 2, 100);
   planes.fill(200, 0, 320 * 240);
   using frame = Frame.fromVideoBuffer(planes, { width: 320, height: 240, format: AV_PIX_FMT_YUVJ422P });
@@ -123,7 +123,7 @@ test('a full-range picture, as MJPEG cameras give it, keeps its values', async (
   }
 });
 
-test('a JPEG says its size and looks like the picture', async () => {
+test('a JPEG has the size and the pixels of its picture', async () => {
   using frame = picture(640, 480, AVCOL_SPC_SMPTE170M, (x, y) => 16 + ((x + y) % 220));
   const { jpeg, width, height } = await createEncoder().encode(frame);
   const decoded = decode(jpeg);
@@ -142,7 +142,7 @@ test('a JPEG says its size and looks like the picture', async () => {
 /** Noise: the worst a JPEG can be asked for. */
 const noise = (x: number, y: number) => 16 + ((((x * 7919 + y * 104_729) ** 2) >>> 3) % 220);
 
-test('noise is kept within the budget by quality, then size, and its header is true', async () => {
+test('noise is kept within the budget by lower quality, then by a smaller size, and the header is right', async () => {
   using frame = picture(1280, 720, AVCOL_SPC_BT709, noise);
   const encoder = createEncoder(60_000);
   const { jpeg, width, height } = await encoder.encode(frame);
@@ -182,7 +182,7 @@ test.each([
   ['never a wider picture', { maxWidth: 1920 }, [640, 480]],
   ['a region of odd pixels', { region: [0.001, 0, 0.3333, 1] }, [214, 480]],
   ['a region of next to nothing', { region: [0.999, 0.999, 1, 1] }, [2, 2]],
-] as const)('%s', async (_name, shape, size) => {
+] as const)('the JPEG has the expected part and size: %s', async (_name, shape, size) => {
   // Each quarter has a grey of its own: 40 100 over 160 220.
   const luma = (x: number, y: number) => 40 + (x < 320 ? 0 : 60) + (y < 240 ? 0 : 120);
   using frame = picture(640, 480, AVCOL_SPC_SMPTE170M, luma);
@@ -204,7 +204,7 @@ test.each([
 });
 
 test.each([AV_PIX_FMT_YUV420P, AV_PIX_FMT_YUVJ420P])(
-  'what a mask covers is black in each JPEG, and the picture stays (%i)',
+  'masked areas are black in each JPEG, and the source picture is unchanged (%i)',
   async (format) => {
     const planes = Buffer.alloc((160 * 120 * 3) / 2, 200);
     const source = Frame.fromVideoBuffer(planes, { width: 160, height: 120, format });
@@ -255,7 +255,7 @@ test.each([
   [1, 2, 80],
   [255, 1, 160],
   [1, 255, 160],
-])('pixels of %i:%i become square, unless that is no shape of a pixel: %i wide', async (num, den, wide) => {
+])('pixels of %i:%i are made square, unless the ratio is implausible: %i wide', async (num, den, wide) => {
   const encoder = new JpegEncoder(160_000, 85, { squarePixels: true });
   encoders.push(encoder);
   const source = picture(160, 120, AVCOL_SPC_BT709, () => 100);

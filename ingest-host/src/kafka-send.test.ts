@@ -11,7 +11,7 @@ function sendThatFails(error: Error) {
   return kafkaSend({ send, partitionOf: (_, key) => (key === 'yard' ? 3 : undefined) }, 'video-frames');
 }
 
-test('a failure names the topic', async () => {
+test('the error of a failed send names the topic', async () => {
   const { send } = sendThatFails(new Error('The request timed out'));
   await expect(send(records)).rejects.toThrow(
     new PublishError("topic 'video-frames': The request timed out"),
@@ -23,7 +23,7 @@ test('a frame that is too large is an error that is not retried', async () => {
   await expect(sendThatFails(error).send(records)).rejects.toBe(error);
 });
 
-test('frames of a stream wait by its partition, and by partition 0 until that is known', () => {
+test('frames of a stream wait in the lane of its partition, or of partition 0 until it is known', () => {
   const { laneOf } = sendThatFails(new Error());
   expect(['yard', 'door'].map(laneOf)).toEqual([3, 0]);
 });

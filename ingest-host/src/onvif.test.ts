@@ -72,7 +72,7 @@ const match = (address: string) =>
       `onvif://www.onvif.org/name/Yard%20Cam onvif://www.onvif.org/hardware/X1</d:Scopes><d:XAddrs>http://10.9.9.9/onvif/device_service ${address}</d:XAddrs></d:ProbeMatch></d:ProbeMatches>`,
   );
 
-test('a camera that answers is listed once, by the address that it answers from, and other packets are ignored', async () => {
+test('a camera that responds is listed once, with the address of its response, and other packets are ignored', async () => {
   const address = 'http://127.0.0.1:8000/onvif/device_service';
   const at = await startResponder(
     '\x00noise',

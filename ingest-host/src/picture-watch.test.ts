@@ -23,17 +23,17 @@ test('a long wait for a key frame is logged every ten seconds', () => {
   for (const reason of told) expect(reason).toMatch(/^25\d packets came in 10 s, but not a key frame$/);
 });
 
-test('pictures of one time only: the clock of the camera is named', () => {
+test('pictures that all have the same time are logged as a camera clock that stands still', () => {
   expect(watch(11, () => 100)[0]).toMatch(
     /^\d+ packets came in 10 s, all with the same time: its clock stands still$/,
   );
 });
 
-test('pictures that arrive log nothing', () => {
+test('nothing is logged while pictures arrive', () => {
   expect(watch(30, (index) => index / 25)).toEqual([]);
 });
 
-test('a pause of the pipeline, in which no packet is read, is no wait for a picture', () => {
+test('a pause of the pipeline, in which no packet is read, is not logged', () => {
   const told: string[] = [];
   const watch = watchPictures(10, (reason) => told.push(reason));
   vi.useFakeTimers({ toFake: ['performance'] });

@@ -211,7 +211,7 @@ test('frames that are too large for the topic are dropped and counted, and the o
 });
 
 test.each(['a file after its camera', 'a camera after its file'])(
-  '%s, while Kafka is away: the frames of a file are kept, those of a camera bounded',
+  '%s, while Kafka is unreachable: frames of the file are kept, and those of the camera limited',
   async (which) => {
     let away = true;
     const { publisher, published, dropped } = setup(async () => {

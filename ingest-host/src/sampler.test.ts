@@ -33,7 +33,7 @@ const sources = [
 const cases = sources.flatMap((source) => [1, 2, 10, 15].map((rate) => ({ ...source, rate })));
 
 test.each(cases)(
-  '$name sampled at $rate frames a second: even intervals and the right number of frames',
+  '$name sampled at $rate frames a second: intervals are even, and the number of frames is right',
   (one) => {
     const kept = sample(one.times, one.rate);
     // A source can't give more than it has.
@@ -46,7 +46,7 @@ test.each(cases)(
 );
 
 test.each(cases)(
-  '$name sampled at $rate frames a second: pictures that are not decoded are not needed',
+  '$name sampled at $rate frames a second: pictures that mayKeep() rejects are never kept',
   (one) => {
     const sampler = new Sampler(one.rate);
     const decoded = one.times.filter((time) => sampler.mayKeep(time) && (sampler.keep(time) || true));
@@ -61,7 +61,7 @@ test.each(cases)(
   },
 );
 
-test('a clock that is set back or far ahead restarts the sampling, without a gap', () => {
+test('a clock that is set back or far ahead restarts the sampling without a gap', () => {
   const before = even(25, 4);
   const after = even(25, 4).map((time) => time + 1000);
   expect(sample([...before, ...even(25, 4)], 10)).toHaveLength(80);

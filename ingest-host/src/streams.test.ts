@@ -18,7 +18,7 @@ test('YAML and JSON give the same streams, with defaults filled in', () => {
   expect(parse(json)).toEqual(expected);
 });
 
-test('frames that are sent of a camera', () => {
+test('region, max_width, active hours and motion threshold of a camera are read', () => {
   const yaml = `- id: yard
   url: rtsp://cam/1
   region: [0, 0.25, 0.5, 1]
@@ -44,7 +44,7 @@ test('frames that are sent of a camera', () => {
   expect([all?.motion, none?.motion]).toEqual([gated.motion, undefined]);
 });
 
-test('credentials from the environment: encoded within a URL, a URL as it is; one that is not set is named, and no other shown', () => {
+test('variables in URLs are replaced and encoded; an unset one is an error that shows no other value', () => {
   vi.stubEnv('YARD_PASSWORD', 'p@ss/w:rd');
   vi.stubEnv('GATE_URL', 'rtsp://gate:a%40b@cam/2');
   const [yard, gate] = parse(
@@ -78,7 +78,7 @@ test.each([
   ['- id: [\n', 'line 2: not YAML'],
   ['yard: rtsp://cam/1\n', 'must be a list of streams'],
   ['- yard\n', 'line 1: is invalid'],
-])('%j is refused with its line and field', (text, message) => {
+])('%j is rejected with its line and field', (text, message) => {
   expect(() => parse(text)).toThrow(message);
 });
 

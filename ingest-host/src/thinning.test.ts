@@ -128,14 +128,17 @@ class Simulation {
 const THREE = { a: { fps: 10 }, b: { fps: 10 }, c: { fps: 10 } };
 const total = (rates: Record<string, number>) => Object.values(rates).reduce((sum, rate) => sum + rate, 0);
 
-test.each([6, 8, 12, 17, 25])('30 frames/s asked of a pipeline of %i: within the bound', (capacity) => {
-  const simulation = new Simulation(THREE).run(300, capacity);
-  expect(simulation.last(240).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
-  // Most of what it can take is given to it, each stream as much of it.
-  const { rates } = simulation.last(120);
-  expect(total(rates)).toBeGreaterThan(0.7 * capacity);
-  for (const rate of Object.values(rates)) expect(rate / (total(rates) / 3)).toBeCloseTo(1, 1);
-});
+test.each([6, 8, 12, 17, 25])(
+  '30 frames/s into a pipeline of %i frames/s: latency stays within the bound',
+  (capacity) => {
+    const simulation = new Simulation(THREE).run(300, capacity);
+    expect(simulation.last(240).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
+    // Most of what it can take is given to it, each stream as much of it.
+    const { rates } = simulation.last(120);
+    expect(total(rates)).toBeGreaterThan(0.7 * capacity);
+    for (const rate of Object.values(rates)) expect(rate / (total(rates) / 3)).toBeCloseTo(1, 1);
+  },
+);
 
 const FOUR = { ...THREE, d: { fps: 10 } };
 
@@ -150,59 +153,62 @@ test.each([5, 7, 10, 14, 20, 40])(
   },
 );
 
-test.each([1, 4, 8, 20])('nor are cameras too many at once whose first pictures come after %i s', (after) => {
-  const late = Object.fromEntries(Object.entries(FOUR).map(([id, { fps }]) => [id, { fps, after }]));
-  const simulation = new Simulation(late).run(after + 60, 5);
-  expect(simulation.last(60).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
-  expect(total(simulation.last(30).rates)).toBeGreaterThan(0.85 * 5);
-});
+test.each([1, 4, 8, 20])(
+  'many cameras whose first pictures come after %i s do not exceed the latency bound',
+  (after) => {
+    const late = Object.fromEntries(Object.entries(FOUR).map(([id, { fps }]) => [id, { fps, after }]));
+    const simulation = new Simulation(late).run(after + 60, 5);
+    expect(simulation.last(60).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
+    expect(total(simulation.last(30).rates)).toBeGreaterThan(0.85 * 5);
+  },
+);
 
-test('a pipeline that takes all is asked for all within five seconds of its start', () => {
+test('within five seconds of the start, a pipeline with enough capacity gets all frames', () => {
   expect(total(new Simulation(THREE).run(5, 40).captured(1))).toBeCloseTo(30, 0);
 });
 
-test('while nothing comes out of the pipeline at all, each stream is at its floor', () => {
+test('while the pipeline processes nothing, each stream has its minimum rate', () => {
   expect(total(new Simulation(FOUR).run(60, 0).captured(50))).toBeCloseTo(4, 0);
 });
 
-test('a pipeline that takes all is given all', () => {
+test('a pipeline with enough capacity gets all frames, without thinning', () => {
   const simulation = new Simulation(THREE).run(140, 40);
   expect(total(simulation.last(100).rates)).toBeCloseTo(30, 0);
   expect(simulation.thinning.isThinning).toBe(false);
 });
 
-test('at a rate at which batches fill slowly, nothing is thinned: it would not be sooner', () => {
+test('a low frame rate whose batches fill slowly is not thinned, as this would not lower the latency', () => {
   const simulation = new Simulation({ a: { fps: 2 } }, { batchSeconds: 5 }).run(120, 40);
   expect(simulation.thinning.isThinning).toBe(false);
 });
 
-test('less capacity is followed down, and more again up to all', () => {
+test('rates follow a lower capacity, and a higher one up to all frames', () => {
   const simulation = new Simulation(THREE).run(60, 40).run(120, 10);
   expect(simulation.last(60).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
   simulation.run(90, 40);
   expect(total(simulation.last(30).rates)).toBeCloseTo(30, 0);
 });
 
-test('after a minute in which nothing was done, latency is within the bound again in another', () => {
+test('after a minute without processing, latency is within the bound again after another minute', () => {
   const simulation = new Simulation(THREE).run(60, 12).run(60, 0).run(120, 12);
   expect(simulation.last(60).p95).toBeLessThan(DEFAULTS.maxLatencySeconds);
 });
 
-test('no stream goes below its floor, whatever the latency, and one that has less keeps all', () => {
+test('no stream is thinned below its minimum rate, and a stream with a lower rate is not thinned', () => {
   const streams = { ...THREE, slow: { fps: 0.5 } };
   const rates = new Simulation(streams, { minFrameRate: 2 }).run(200, 4).captured(100);
   for (const id of ['a', 'b', 'c']) expect(rates[id]).toBeCloseTo(2, 0);
   expect(rates.slow).toBeCloseTo(0.5, 1);
 });
 
-test('a stream of a higher priority keeps its frames, the others share the rest', () => {
+test('a stream of higher priority keeps its frames, and the others share the rest', () => {
   const { rates } = new Simulation({ ...THREE, gate: { fps: 5, priority: 1 } }).run(180, 14).last(120);
   expect(rates.gate).toBeCloseTo(5, 0);
   expect(total(rates)).toBeGreaterThan(0.7 * 14);
   expect((rates.a ?? 0) - (rates.c ?? 0)).toBeCloseTo(0, 0);
 });
 
-test('a clock that is set back does not make its rates wrong', async () => {
+test('a clock that is set back does not change the measured rates', async () => {
   let hour = 500_000;
   const clock = vi.spyOn(Date, 'now').mockImplementation(() => 3_600_000 * hour--);
   const done = async () => {};

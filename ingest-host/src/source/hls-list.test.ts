@@ -5,7 +5,7 @@ const list = (...lines: string[]) => ['#EXTM3U', '#EXT-X-TARGETDURATION:2', ...l
 const DATE = '2026-11-25T07:00:00.500+00:00';
 const at = Date.parse(DATE);
 
-test('segments have the date of the list, those after and before it by their durations', () => {
+test('segments have the date of the list, and those before and after it by their durations', () => {
   const text = list(
     '#EXTINF:2.0,',
     'a.ts',
@@ -38,7 +38,7 @@ test('segments have the date of the list, those after and before it by their dur
   expect(datedSegments(wrong, 'http://camera/')).toEqual(new Map());
 });
 
-test('the clock goes by the segment that a picture is of, though others were asked for ahead', () => {
+test("the clock uses the date of a picture's own segment, although later segments were requested ahead", () => {
   const clock = new SegmentClock();
   expect(clock.offsetAt(9)).toBeUndefined();
   clock.requested({ date: at, duration: 2 });
@@ -56,7 +56,7 @@ test('the clock goes by the segment that a picture is of, though others were ask
   expect([0, 0].map((time) => clock.offsetAt(time))).toEqual([at + 62_000, at + 64_000]);
 });
 
-test('a clock that is set back in the middle of a list, and read ahead: each segment keeps its own date', () => {
+test('when dates in a list go back, each segment keeps its own date, also with read-ahead', () => {
   const clock = new SegmentClock();
   const dates = [100, 102, 104, 50, 52, 54, 56].map((seconds) => seconds * 1000);
   // Two are asked for before the first is read; of each there are two variants.

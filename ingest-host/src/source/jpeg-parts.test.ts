@@ -21,7 +21,7 @@ const deep = Buffer.concat([
 ]);
 const jpegs = [plain, deep];
 
-test('JPEGs are found whole, wherever the bytes are cut, and whatever is between them', () => {
+test('complete JPEGs are found, for any cut of the bytes and any bytes between them', () => {
   const between = fc.oneof(
     fc.constantFrom(
       '',
@@ -48,7 +48,7 @@ test('JPEGs are found whole, wherever the bytes are cut, and whatever is between
   );
 });
 
-test('one that breaks off costs itself alone', () => {
+test('a truncated JPEG is dropped, and the next one is found', () => {
   const [first = Buffer.alloc(0), second = Buffer.alloc(0)] = jpegs;
   const found: Buffer[] = [];
   const splitter = new JpegSplitter((jpeg) => found.push(jpeg));

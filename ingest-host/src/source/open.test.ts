@@ -13,7 +13,7 @@ test.each([
   ['rtsp://127.0.0.1:99999/x', 'not a URL: check its host and port'],
   ['ftp://127.0.0.1/x', "'ftp:' is none of file, http, https, rtsp,"],
   ['udp://127.0.0.1', 'needs a port'],
-])('%s: what is wrong with it', async (url, said) => {
+])('openSource(%s) fails with the reason', async (url, said) => {
   const opening = open(url);
   await expect(opening).rejects.toThrow(said);
   await expect(opening).rejects.toMatchObject({ permanent: true });
@@ -28,7 +28,7 @@ test.each([
   ['http://OWN/y', 'which is not RTSP'],
   ['rtsp://:x:/', 'redirects to what is not a URL'],
   ['/other', 'redirects more than 3 times'],
-])('a redirect to %s: why it is not followed', async (location, said) => {
+])('a redirect to %s is not followed, and the error has the reason', async (location, said) => {
   const camera = createServer((socket) => {
     socket.on('error', () => {});
     socket.on('data', () => {
@@ -51,19 +51,19 @@ test.each([
   ['rtsp://admin:p@cam/x', 'rtsp://me:q@other/y', 'me'],
   ['rtsps://admin:p@cam/x', 'rtsps://cam:8322/y', 'admin'],
   ['rtsps://admin:p@cam/x', 'rtsp://cam/y', ''],
-])('%s redirects to %s: the user there is %j', (from, to, user) => {
+])('%s redirects to %s: the user name there is %j', (from, to, user) => {
   const url = new URL(from);
   expect(redirected(to, url, new AllowedHosts(url, ['cam', 'other'])).username).toBe(user);
 });
 
-test('another port of the host, however it is written, is named as such', () => {
+test('a redirect to another port of the host is rejected as such, in any case of letters', () => {
   const url = new URL('rtsp://cam/x');
   expect(() => redirected('rtsp://CAM:8554/y', url, new AllowedHosts(url))).toThrow(
     'another port of its host',
   );
 });
 
-test('a recording that has moved is read for the same stretch of time', () => {
+test('a recording whose URL is redirected is read for the same time range', () => {
   const url = new URL('rtsp://cam/x#clock=20261125T070000Z-20261125T071000Z');
   expect(redirected('rtsp://cam/y', url, new AllowedHosts(url)).hash).toBe(url.hash);
 });

@@ -13,7 +13,7 @@ test.each([
     [0, 0.04, 0.08, 0.12, 0.2],
   ],
   ['none known', [NONE, NONE, NONE], [0, 0.04, 0.08]],
-])('times of pictures in milliseconds, %s', (_name, stamps, times) => {
+])('times of pictures in milliseconds, when they are %s', (_name, stamps, times) => {
   for (const duration of [40n, 0n]) {
     const timeOf = recordedTimes(0.001, 0.04);
     const all = stamps.map((bestEffortTimestamp) => timeOf({ bestEffortTimestamp, duration }));
@@ -21,13 +21,13 @@ test.each([
   }
 });
 
-test('stamps of an elementary stream mean nothing: pictures are counted', () => {
+test('timestamps of an elementary stream are ignored, and times come from the count of pictures', () => {
   const timeOf = recordedTimes(0, 0.5);
   const times = [7n, 900n, NONE].map((bestEffortTimestamp) => timeOf({ bestEffortTimestamp, duration: 3n }));
   expect(times).toEqual([0, 0.5, 1]);
 });
 
-test('recordings that were joined: times continue over a step back, and over a step too far ahead', () => {
+test('in concatenated recordings, times continue over a step back and over a large step ahead', () => {
   const timesOf = (maxStep: number | undefined, stamps: bigint[]) => {
     const timeOf = recordedTimes(0.001, 0.04, maxStep);
     return stamps.map((stamp) => Number(timeOf({ bestEffortTimestamp: stamp, duration: 40n }).toFixed(6)));

@@ -37,7 +37,7 @@ async function say(address: string, text: string): Promise<string> {
   return answer;
 }
 
-test('packets of a group come over the connection, from the camera alone', async () => {
+test('multicast packets reach FFmpeg over its connection, and only those of the camera', async () => {
   const camera = await startCamera();
   const proxy = await RtspProxy.open(new URL(`rtsp://${camera.place}/x`), { transport: 'udp_multicast' });
   onTestFinished(() => proxy.close());
@@ -66,7 +66,7 @@ test('packets of a group come over the connection, from the camera alone', async
   await expect.poll(() => received.includes(framed)).toBe(true);
 });
 
-test('a track over UDP that opens while the proxy closes is closed, too', async () => {
+test('a UDP track that opens while the proxy closes is closed, too', async () => {
   const ports = () => process.getActiveResourcesInfo().filter((kind) => kind === 'UDPWrap').length;
   // Those of the tests before this one.
   await expect.poll(ports).toBe(0);
@@ -89,7 +89,7 @@ test('a track over UDP that opens while the proxy closes is closed, too', async 
 });
 
 test.each(['destination=10.0.0.9;port=5000-5001', 'destination=239.1.1.1', 'unicast'])(
-  'a group that is none is refused: %s',
+  'a multicast answer without a group is rejected: %s',
   async (answer) => {
     await expect(UdpTrack.join('127.0.0.1', `RTP/AVP;multicast;${answer}`, '127.0.0.1')).rejects.toThrow(
       'names no group',
@@ -117,7 +117,7 @@ async function joined(user = '', part = '', options?: Parameters<typeof RtspProx
 
 const DESCRIBE = 'DESCRIBE rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n\r\n';
 
-test('a session description arrives byte by byte, after the camera asked for time and whether all is well', async () => {
+test('a session description that arrives byte by byte, after requests of the camera, is passed on', async () => {
   const { proxy, ffmpeg, camera, say } = await joined();
   expect(await say(ffmpeg, DESCRIBE, camera)).toBe(DESCRIBE);
   expect(await say(camera, 'OPTIONS rtsp://h RTSP/1.0\r\nCSeq: 7\r\n\r\n', camera)).toBe(
@@ -130,13 +130,13 @@ test('a session description arrives byte by byte, after the camera asked for tim
 });
 
 test.each(['npt=now-', 'npt=0.000-', 'npt=0-0.00', 'clock=20261125T070000Z-'])(
-  'a camera with the range %s is no recording',
+  'a camera with the range %s is not a recording',
   (range) => {
     expect(isRecording(`v=0\r\na=range:${range}\r\nm=video 0 RTP/AVP 96\r\n`)).toBe(false);
   },
 );
 
-test('a nonce that is too old each time is replaced, and then it is enough', async () => {
+test('a nonce that is stale at each request is replaced each time', async () => {
   const { ffmpeg, camera, say } = await joined('admin:p@');
   await say(ffmpeg, DESCRIBE, camera);
   const refusal = (nonce: string) =>
@@ -151,21 +151,24 @@ test.each([
   ['RTP/AVP/TCP;unicast;interleaved=4-5', '4-5'],
   ['RTP/AVP/TCP;interleaved=2', '2-3'],
   ['RTP/AVP/TCP;unicast', '0-1'],
-])('channels of %j are %s for FFmpeg, and reports are known on each of them', async (transport, channels) => {
-  const { ffmpeg, camera, say } = await joined();
-  const setup = 'CSeq: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1';
-  await say(ffmpeg, `SETUP rtsp://h/x/1 RTSP/1.0\r\n${setup}\r\n\r\n`, camera);
-  const answer = `RTSP/1.0 200 OK\r\nTransport: ${transport}\r\n\r\n`;
-  expect(await say(camera, answer, ffmpeg)).toContain(
-    `Transport: RTP/AVP/TCP;unicast;interleaved=${channels}\r\n`,
-  );
-  // The start of a picture waits for the rest of it, on whichever channel; a report does not.
-  const start = '$\x01\x00\x0e\x80\x60\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07\x65\x01';
-  const report = '$\x00\x00\x08\x80\xc8\x00\x01\x00\x00\x00\x07';
-  expect(await say(camera, start + report, ffmpeg)).toBe(report);
-});
+])(
+  'with the answer %j FFmpeg gets the channels %s, and RTCP is read on each of them',
+  async (transport, channels) => {
+    const { ffmpeg, camera, say } = await joined();
+    const setup = 'CSeq: 1\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1';
+    await say(ffmpeg, `SETUP rtsp://h/x/1 RTSP/1.0\r\n${setup}\r\n\r\n`, camera);
+    const answer = `RTSP/1.0 200 OK\r\nTransport: ${transport}\r\n\r\n`;
+    expect(await say(camera, answer, ffmpeg)).toContain(
+      `Transport: RTP/AVP/TCP;unicast;interleaved=${channels}\r\n`,
+    );
+    // The start of a picture waits for the rest of it, on whichever channel; a report does not.
+    const start = '$\x01\x00\x0e\x80\x60\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07\x65\x01';
+    const report = '$\x00\x00\x08\x80\xc8\x00\x01\x00\x00\x00\x07';
+    expect(await say(camera, start + report, ffmpeg)).toBe(report);
+  },
+);
 
-test('a camera that asks without end, and reads no answer, is left', async () => {
+test('a camera that sends endless requests and reads no response is disconnected', async () => {
   const { proxy, ffmpeg, camera } = await joined();
   camera.pause();
   ffmpeg.resume();
@@ -179,7 +182,7 @@ test('a camera that asks without end, and reads no answer, is left', async () =>
   await expect.poll(problem, { interval: 1, timeout: 10_000 }).toContain('reads no answer');
 });
 
-test('a request before the SETUP of a group is passed on as it is', async () => {
+test('a request before the SETUP of a multicast group is passed on unchanged', async () => {
   const { ffmpeg, camera, say } = await joined('', '', { transport: 'udp_multicast' });
   expect(await say(ffmpeg, DESCRIBE, camera)).toBe(DESCRIBE);
 });
@@ -234,7 +237,7 @@ test.each([
   expect(proxy).toMatchObject({ recordedAt: Date.UTC(2026, 10, 25, 7), hasEnd: true });
 });
 
-test('a camera that goes on at another place is obeyed, and where that is stands in the error', async () => {
+test('a REDIRECT of the camera ends the connection, and the error has the new URL', async () => {
   const { proxy, ffmpeg, camera, say } = await joined();
   const redirect = 'REDIRECT rtsp://h/x RTSP/1.0\r\nCSeq: 9\r\nLocation: rtsp://h2:8554/y\r\n\r\n';
   const ended = once(ffmpeg, 'close');
@@ -244,7 +247,7 @@ test('a camera that goes on at another place is obeyed, and where that is stands
   expect(proxy.problem).toMatchObject({ location: 'rtsp://h2:8554/y', permanent: false });
 });
 
-test('the POST of a tunnel is sent again where each nonce is good for one request', async () => {
+test('the POST of an RTSP-over-HTTP tunnel is repeated when each nonce is good for one request', async () => {
   let nonce = 0;
   let down: ServerResponse | undefined;
   const camera = createHttpServer((request, response) => {
@@ -294,7 +297,7 @@ test('other clients of the RTSP proxy do not reach the camera, and do not distur
   expect(String(asked)).toContain(`DESCRIBE rtsp://${camera.place}/x RTSP/1.0`);
 });
 
-test('a password that goes over TLS is not sent to a port of the host without it', async () => {
+test('a password for TLS is not sent to a port of the host without TLS', async () => {
   const { calls, url, close } = await startFakeServer(() => ({
     status: 401,
     headers: { 'www-authenticate': 'Basic realm="x"' },
@@ -327,7 +330,7 @@ test.each(['GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', PAGE, '\x16\x03\x01\r\n\
   },
 );
 
-test('a snapshot is asked for again, whatever a camera calls its version', async () => {
+test('a snapshot is requested again, with any ETag of the camera', async () => {
   const jpeg = Buffer.from('ffd8ffd9', 'hex').toString('latin1');
   const camera = await startCamera();
   const proxy = await HttpProxy.open(new URL(`http://${camera.place}/x`), { period: 0.05 });

@@ -37,17 +37,17 @@ async function pictures(codec: 'libx264' | 'libx265', bFrames: number): Promise<
   return all;
 }
 
-describe.each(CODECS)('%s', (codec, Check) => {
+describe.each(CODECS)('references of %s', (codec, Check) => {
   const gaps = (all: Buffer[]) => {
     const check = new Check();
     return all.flatMap((picture, index) => (check.check(picture) === 'whole' ? [] : [index]));
   };
 
-  test('a stream that is whole has no gap', async () => {
+  test('a complete stream has no gap', async () => {
     for (const bFrames of [0, 3]) expect(gaps(await pictures(codec, bFrames))).toEqual([]);
   });
 
-  test('a picture that others build on is missed, wherever it was, until nothing is left to build on', async () => {
+  test('after the loss of a reference picture, pictures are marked as damaged until none refers to it', async () => {
     const all = await pictures(codec, 0);
     for (const [lost, count] of [
       ...[1, 7, 15, 28, 31, 45].map((one) => [one, 1] as const),
@@ -66,7 +66,7 @@ describe.each(CODECS)('%s', (codec, Check) => {
     expect(gaps(all.toSpliced(29, 1)), 'the last before a key frame').toEqual([]);
   });
 
-  test('any bytes are no gap', () => {
+  test('arbitrary bytes are no gap', () => {
     const check = new Check();
     for (const text of ['', '\0\0\x01', '\0\0\x01g', '\0\0\x01\x65', '\0\0\0\x0eAVCC']) {
       expect(check.check(Buffer.from(text, 'latin1'))).toBe('whole');
@@ -80,7 +80,7 @@ describe.each(CODECS)('%s', (codec, Check) => {
   });
 });
 
-test('H.265: a picture that nothing builds on may be lost', async () => {
+test('H.265: the loss of a picture that no other refers to is no gap', async () => {
   const all = await pictures('libx265', 3);
   const check = new H265References();
   // TRAIL_N (ITU-T H.265, 7.4.2.2).
@@ -105,7 +105,7 @@ const sequence = (id: number) =>
 const parameters = (id: number) => unit(0x68, ue(id), ue(0), '00', ue(0), ue(0), ue(0), '000', '111', '000');
 const inner = (all: Buffer) => all.subarray(3);
 
-test('H.264: of a stream that never says which pictures go, no more are kept than there may be', () => {
+test('H.264: without marking commands, at most the allowed number of reference pictures is kept', () => {
   const check = new H264References();
   const key = unit(0x65, ue(0), ue(2), ue(0), '0000', ue(0), '00');
   expect(check.check(Buffer.concat([sequence(0), parameters(0), key]))).toBe('whole');
@@ -121,7 +121,7 @@ test('at most 1,000 NAL units of a picture are read', () => {
   expect([...nalUnits(Buffer.concat(Array(5_000).fill(parameters(0))), () => false)]).toHaveLength(1_000);
 });
 
-test('headers that end too soon, and numbers of parameter sets that there are not, are refused', () => {
+test('truncated headers and unknown parameter sets are rejected', () => {
   expect(() => new Bits(Buffer.from([0x67, 0]), 1).golomb()).toThrow(RangeError);
   expect(() => new Bits(Buffer.from([0x67]), 1).flag()).toThrow(RangeError);
   expect(readSequence(inner(sequence(31)))[0]).toBe(31);
@@ -130,7 +130,7 @@ test('headers that end too soon, and numbers of parameter sets that there are no
   expect(() => readParameters(inner(parameters(256)))).toThrow(RangeError);
 });
 
-test('fields: after a loss, or joined late, all are missed until a key frame or a recovery point', () => {
+test('fields: after a loss or a late join, all are missing until a key frame or a recovery point', () => {
   // As `sequence`, with fields: 4 bits of frame_num, and output order from pic_order_cnt_lsb.
   const fieldSequence = unit(
     0x67,

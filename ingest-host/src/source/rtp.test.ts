@@ -44,7 +44,7 @@ function pictures(packets: Buffer[], codec = 'H265', takes = (_index: number) =>
   return { got, marks: gaps, ...counts };
 }
 
-test('pictures are given whole or not at all, whichever packets are missing', () => {
+test('pictures are complete or missing, for any lost packets', () => {
   const missing = fc.uniqueArray(fc.integer({ min: 3, max: 86 }), { maxLength: 40 });
   fc.assert(
     fc.property(missing, (gone) => {
@@ -55,7 +55,7 @@ test('pictures are given whole or not at all, whichever packets are missing', ()
   );
 });
 
-test('the picture after a gap is marked with what was lost before it', () => {
+test('the picture after a gap has the kind of loss before it', () => {
   const lossy = (codec: string, ...header: number[]) => {
     // Three fragments of a slice (RFC 6184, 5.8; RFC 7798, 4.4.3), the middle one lost, then a picture of its own.
     const parts = [0x80, 0x00, 0x40].map((place, part) =>
@@ -102,7 +102,7 @@ test('missing packets are counted, also for a camera without marker bits', () =>
   expect(pictures([Buffer.alloc(3), Buffer.from([0x24, 0, 0, 1, 0x80])]).got).toEqual([]);
 });
 
-test('a session description names no more codecs than there are payload types', () => {
+test('a session description gives at most one codec for each payload type', () => {
   const lines = Array.from({ length: 5_000 }, (_, type) => `a=rtpmap:${type} h264/90000`);
   const codecs = codecsOf(['v=0', ...lines, 'a=rtpmap:96 h265/90000'].join('\r\n'));
   expect(codecs.size).toBe(128);
@@ -131,7 +131,7 @@ async function overUdp() {
   return { got, camera, other, send };
 }
 
-test('over UDP packets come out in order, once each, whatever overtook whatever; from the camera alone', async () => {
+test('over UDP packets are delivered in order, once each, and only from the camera', async () => {
   const { got, camera, other, send } = await overUdp();
   await send(other, 7);
   await send(camera, 65_534, 0, 65_535, 2, 1, 1, 3);
@@ -143,7 +143,7 @@ test('over UDP packets come out in order, once each, whatever overtook whatever;
   expect(got.slice(6)).toEqual(rest);
 });
 
-test('a packet that comes again much later is left out, also when its number is due again', async () => {
+test('a packet that is repeated much later is dropped, also when its sequence number wraps', async () => {
   const { got, camera, send } = await overUdp();
   const all = Array.from({ length: 400 }, (_, index) => 65_300 + index);
   await send(camera, ...all.slice(0, 200), ...all.slice(0, 100), ...all.slice(200));
@@ -151,7 +151,7 @@ test('a packet that comes again much later is left out, also when its number is 
   expect(got).toEqual(all.map((sequence) => sequence & 0xffff));
 });
 
-test('where packets come rarely, a late one is waited for half a second; numbers may be set back', async () => {
+test('a late packet of a slow stream is waited for half a second, and sequence numbers may be set back', async () => {
   const { got, camera, send } = await overUdp();
   await send(camera, 500, 502);
   await delay(600);
