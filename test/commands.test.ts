@@ -62,18 +62,18 @@ const calls = [...byCall.keys()].filter((call) => isOurs(call) && optionsOf(call
 /** Commands of ours. `model:build` is a module, too, and reads a command line only as a process of its own. */
 const ours = Object.keys(scripts).filter((name) => programOf(name) !== undefined && name !== 'model:build');
 
-test('most scripts are commands of ours, and the documents give options to many', () => {
+test('most npm scripts are commands of this project, and documents use options of many', () => {
   expect(ours).toEqual(expect.arrayContaining(['bench:model', 'console:shots', 'pin:jars', 'test:faults']));
   expect(calls.length).toBeGreaterThan(10);
 });
 
-test.each(ours)('npm run %s -- --help says how it is called', async (name) => {
+test.each(ours)('npm run %s -- --help prints its usage', async (name) => {
   const { code, stdout } = await helpOf(name);
   expect(stdout).toContain(`Usage: npm ${name === 'start' ? '' : 'run '}${name} -- [`);
   expect(code).toBe(0);
 });
 
-test.each(calls)('npm run %s has each option that a document gives it', async (call) => {
+test.each(calls)('npm run %s has each option that a document uses', async (call) => {
   const { code, stdout } = await helpOf(call);
   const [script = '', subcommand] = call.split(' ');
   expect(code).toBe(0);
@@ -84,9 +84,7 @@ test.each(calls)('npm run %s has each option that a document gives it', async (c
   expect(missing.filter((option) => !whole.includes(option))).toEqual([]);
 });
 
-test('a command in the host that leaves something open is told of, as by itself', async ({
-  onTestFinished,
-}) => {
+test('a command within another process that leaves a handle open logs it', async ({ onTestFinished }) => {
   const folder = await mkdtemp(join(tmpdir(), 'leaving-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const leaving = join(folder, 'leaving.mjs');
@@ -103,13 +101,13 @@ test('a command in the host that leaves something open is told of, as by itself'
   expect(code).toBe(0);
 });
 
-test('memory that grows is not flat, whatever it was at first', () => {
+test('staysFlat() is false for growing memory, also with a high start', () => {
   expect(thirds([428, 440, 451, 452, 454, 453])).toEqual([434, 453.5]);
   expect(staysFlat(thirds([428, 440, 451, 452, 454, 453]))).toBe(true);
   expect(staysFlat(thirds([428, 450, 480, 520, 550, 580]))).toBe(false);
 });
 
-test('an option that there is not is refused', async () => {
+test('an unknown option is rejected', async () => {
   expect(await ask('bench:model', '--fast')).toMatchObject({
     code: 1,
     stderr: expect.stringContaining("unknown option '--fast'"),
@@ -122,7 +120,7 @@ test.each([
   [['model', 'nope'], /'nope' is invalid for argument 'mode'. Allowed choices are serve.$/],
   [['replay', ...DAYS], '--from must be before --to'],
   [['search', ...DAYS], '--from must be before --to'],
-])('%j is refused in one line', async ([call = '', ...args], line) => {
+])('npm run with the arguments %j fails with one line', async ([call = '', ...args], line) => {
   const { code, stderr } = await ask(call, ...args);
   expect(stderr.trim()).toMatch(line);
   expect(stderr.trim().split('\n')).toHaveLength(1);
@@ -130,7 +128,7 @@ test.each([
 });
 
 test.each(['0', '-3', 'many', '1e999'])(
-  '%s frames are refused before anything is measured',
+  '--frames %s is rejected before anything is measured',
   async (frames) => {
     const { code, stderr } = await ask('bench:model', `--frames=${frames}`);
     expect(stderr).toContain('must be a whole number from 1 on');
@@ -138,7 +136,7 @@ test.each(['0', '-3', 'many', '1e999'])(
   },
 );
 
-test('a peer is not fetched where that is forbidden', async () => {
+test('a peer is not downloaded in offline mode', async () => {
   vi.stubEnv('VIDEO_PIPELINE_OFFLINE', '1');
   await expect(peerPython({ name: 'absent', packages: ['absent==1'] })).rejects.toThrow(
     'absent is not installed, and VIDEO_PIPELINE_OFFLINE forbids to fetch it',
@@ -146,17 +144,17 @@ test('a peer is not fetched where that is forbidden', async () => {
   vi.unstubAllEnvs();
 });
 
-test('each command of the documents is run by a test', () => {
+test('each command in the documents is run by a test', () => {
   const known = [BESIDE, STARTS, ELSEWHERE].flatMap(Object.keys);
   expect([...documented].filter((command) => !known.includes(command))).toEqual([]);
   expect(known.filter((command) => !documented.has(command))).toEqual([]);
 });
 
-test.each(Object.entries(ELSEWHERE))('%s is run by another test', (_command, [file, has]) => {
+test.each(Object.entries(ELSEWHERE))('npm command %s is run by another test', (_command, [file, has]) => {
   expect(read(file)).toContain(has);
 });
 
-test("what a document writes to a file or a pipe does not begin with npm's own lines", () => {
+test('commands in documents that write to a file or a pipe use npm run -s', () => {
   const texts = [...documents, 'infra/render.ts'].flatMap((file) => read(file).split('\n'));
   const piped = texts.flatMap(
     (line) => line.match(/npm (?:run|start)\b(?:[^`|>]|<[^>]*>)*(?: >|(?<!^\|.*) \|) \S+/g) ?? [],

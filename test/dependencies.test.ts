@@ -15,13 +15,13 @@ const locked = Object.entries<Locked>(read('package-lock.json').packages).filter
   ([path, { link }]) => path.includes('node_modules/') && !link,
 );
 
-test('every package that npm installs is pinned with its hash', () => {
+test('each package in the lock file has a SHA-512 hash', () => {
   expect(locked.length).toBeGreaterThan(100);
   const loose = locked.filter(([, { integrity }]) => !integrity?.startsWith('sha512-'));
   expect(loose.map(([path]) => path)).toEqual([]);
 });
 
-test('every dependency names one version, but for Node itself', () => {
+test('each dependency has one exact version, except for Node itself', () => {
   const files = [
     'package.json',
     ...globSync('{packages/*,functions,ingest-host,model}/package.json', { cwd: root }),
@@ -37,19 +37,19 @@ test('every dependency names one version, but for Node itself', () => {
   }
 });
 
-test('every package that would run a script of its own at install was decided on', () => {
+test('each package with an install script is listed in allowScripts', () => {
   const names = locked
     .filter(([, { hasInstallScript }]) => hasInstallScript)
     .map(([path]) => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length));
   expect(names.filter((name) => !Object.hasOwn(top.allowScripts, name))).toEqual([]);
 });
 
-test('no script runs at install but that of Node itself', () => {
+test("only Node's own package may run an install script", () => {
   const allowed = Object.keys(top.allowScripts).filter((name) => top.allowScripts[name]);
   expect(allowed).toEqual(['node']);
 });
 
-test('SECURITY.md names every package whose script an npm runs that knows no allowScripts', () => {
+test('SECURITY.md names each package whose install script an older npm would run', () => {
   const [npmrc, security] = ['.npmrc', 'SECURITY.md'].map((file) =>
     readFileSync(resolve(root, file), 'utf8'),
   );
@@ -65,20 +65,17 @@ const BUILDS = [
   [['darwin-x64'], false],
 ] as const;
 
-test.each(BUILDS)(
-  'on %j all native packages have a build, onnxruntime among them: %s',
-  (platforms, model) => {
-    const has = (name: string) => locked.some(([path]) => path.endsWith(`node_modules/${name}`));
-    const native = (path: string) => existsSync(resolve(root, 'node_modules', path));
-    for (const platform of platforms) {
-      for (const name of ['@seydx/node-av-', '@img/sharp-', '@koromix/koffi-'])
-        expect(has(`${name}${platform}`), `${name}${platform}`).toBe(true);
-      expect(native(`@julusian/jpeg-turbo/prebuilds/jpeg-turbo-${platform}`), platform).toBe(true);
-      expect(native(`onnxruntime-node/bin/napi-v6/${platform.replace('-', '/')}`), platform).toBe(model);
-    }
-    expect(has('@seydx/node-av-linux-x64-musl')).toBe(false);
-  },
-);
+test.each(BUILDS)('on %j all native packages have a build, onnxruntime included: %s', (platforms, model) => {
+  const has = (name: string) => locked.some(([path]) => path.endsWith(`node_modules/${name}`));
+  const native = (path: string) => existsSync(resolve(root, 'node_modules', path));
+  for (const platform of platforms) {
+    for (const name of ['@seydx/node-av-', '@img/sharp-', '@koromix/koffi-'])
+      expect(has(`${name}${platform}`), `${name}${platform}`).toBe(true);
+    expect(native(`@julusian/jpeg-turbo/prebuilds/jpeg-turbo-${platform}`), platform).toBe(true);
+    expect(native(`onnxruntime-node/bin/napi-v6/${platform.replace('-', '/')}`), platform).toBe(model);
+  }
+  expect(has('@seydx/node-av-linux-x64-musl')).toBe(false);
+});
 
 const dockerfiles = globSync('**/Dockerfile*', {
   cwd: root,

@@ -24,6 +24,6 @@ function sentencesOf(text: string): string[] {
 
 const wordsOf = (sentence: string) => sentence.split(' ').filter((word) => /\w/.test(word)).length;
 
-test.each(documents)('no sentence of %s is longer than thirty words', (file) => {
+test.each(documents)('%s has no sentence of more than thirty words', (file) => {
   expect(sentencesOf(read(file)).filter((sentence) => wordsOf(sentence) > LONGEST_SENTENCE)).toEqual([]);
 });

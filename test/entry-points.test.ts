@@ -48,7 +48,7 @@ const examples: Example[] = [...sources].flatMap((file) =>
   })),
 );
 
-test.each([...entryPoints])('%s has an example of its use', (_entry, names) => {
+test.each([...entryPoints])('%s has an @example', (_entry, names) => {
   expect(examples.filter(({ name, file }) => names.get(name) === file)).not.toEqual([]);
 });
 
@@ -57,7 +57,7 @@ const STATEMENT = /^(.+);\s*\/\/ => (.+)$/gm;
 const isRun = ({ code }: Example) => code.includes('// => ');
 
 test.each(examples.filter(isRun))(
-  'the example of $name in $file gives what it says',
+  'the @example of $name in $file gives the results in its comments',
   async ({ file, code }) => {
     const module = await import(join(root, file));
     const given: [unknown, unknown][] = [];
@@ -70,7 +70,7 @@ test.each(examples.filter(isRun))(
 );
 
 test.each(examples.filter((one) => !isRun(one)))(
-  'the example of $name in $file calls it, and what there is',
+  'the @example of $name in $file calls only functions that exist',
   ({ name, code }) => {
     const plain = stripTypeScriptTypes(code.replaceAll(/^export /gm, ''));
     expect(() => new Function(`return async () => {\n${plain}\n}`)).not.toThrow();

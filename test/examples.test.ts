@@ -40,7 +40,7 @@ const toFailed = (failed: string[]) => ({
   logger: { warn() {} },
 });
 
-test('count-people.ts stores the people of each frame, and puts a record that is no frame into failed/', async () => {
+test('count-people.ts stores the people of each frame, and puts an invalid record into failed/', async () => {
   const objects = new Map<string, StoredObject>();
   const failed: string[] = [];
   const store = { put: async (object: StoredObject) => void objects.set(object.key, object) };
@@ -61,7 +61,7 @@ test('count-people.ts stores the people of each frame, and puts a record that is
   expect(failed).toEqual(Array(2).fill("9: record header 'stream_id' is missing"));
 });
 
-test('count-people.ts fails the batch when the store fails, and puts nothing away', async () => {
+test('count-people.ts fails the batch when the store fails, and puts nothing into failed/', async () => {
   const failed: string[] = [];
   const store = { put: () => Promise.reject(new Error('503 Slow Down')) };
   const handler = createCountPeople({ store, ...toFailed(failed) });
@@ -70,7 +70,7 @@ test('count-people.ts fails the batch when the store fails, and puts nothing awa
   expect(failed).toEqual([]);
 });
 
-test('post-people.ts posts the frames with people side by side, and puts those into failed/ that are refused', async () => {
+test('post-people.ts posts frames with people in parallel, and puts rejected ones into failed/', async () => {
   const posts: unknown[] = [];
   const { promise: bothCame, resolve } = Promise.withResolvers<void>();
   let answer = (_body: unknown) => 503;
@@ -105,7 +105,7 @@ test('post-people.ts posts the frames with people side by side, and puts those i
   ]);
 });
 
-test('centre-head.ts finds the peaks of each picture of a batch, and a box around each', () => {
+test('centre-head.ts decodes the peaks of each picture of a batch to boxes', () => {
   const [classes, rows, columns] = [2, 3, 4];
   const heat = new Float32Array(2 * classes * rows * columns);
   const size = new Float32Array(2 * 2 * rows * columns);
@@ -142,7 +142,7 @@ test('centre-head.ts finds the peaks of each picture of a batch, and a box aroun
   expect(centre.decode(outputs, 1, options)).toEqual([]);
 });
 
-test.skipIf(!hasCommand('python3'))('subscribe.py reads what detect publishes (needs Python)', async () => {
+test.skipIf(!hasCommand('python3'))('subscribe.py reads the records of detect (needs Python)', async () => {
   const { headers } = encodeDetectedFrame(frame(3, ['person']));
   // As bytes: a header of somebody else need be no text.
   const others = [['other', Buffer.of(0xff, 0xfe)]];

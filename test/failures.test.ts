@@ -7,7 +7,7 @@ import { expectGenerated } from './support/generated.ts';
 const root = join(import.meta.dirname, '..');
 const read = (file: string) => readFileSync(join(root, file), 'utf8');
 
-test('docs/failures.md says of every code what happened and what to do', () => {
+test('docs/failures.md has what happened and a remedy for each code', () => {
   const rows = Object.entries(FAILURES).map(
     ([code, { what, remedy }]) => `| \`${code}\` | ${what} | ${remedy} |`,
   );
@@ -15,7 +15,7 @@ test('docs/failures.md says of every code what happened and what to do', () => {
   expectGenerated('docs/failures.md', 'codes', table.join('\n'));
 });
 
-test('every code is given to something', () => {
+test('each code is used in the sources', () => {
   const sources = globSync(['{packages/*,functions}/src/**/*.ts', 'examples/*.ts'], { cwd: root })
     .filter((file) => !file.endsWith('.test.ts') && !file.endsWith('/failures.ts'))
     .map(read);

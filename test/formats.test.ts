@@ -78,7 +78,7 @@ describe.each([
   ],
   ['event', sceneEventSchema, 'A record on the topic events'],
 ] as const)('schemas/%s.json', (name, schema, title) => {
-  test('is what the code checks', () => {
+  test('equals the schema in the code', () => {
     const made = { title, ...z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) };
     if (name === 'streams') describeFields(Object(made).items.properties);
     const text = `${JSON.stringify(made, null, 2)}\n`;
@@ -87,7 +87,7 @@ describe.each([
   });
 });
 
-test('schemas/streams.json takes an example and refuses a field that nobody reads', () => {
+test('schemas/streams.json accepts an example, and rejects an unknown field', () => {
   const check = schemaOf('streams');
   const entry = { id: 'gate', url: 'rtsp://camera/stream', frame_rate: 5, scene: { zones: {} } };
   expect([check([entry]), check.errors]).toEqual([true, null]);
@@ -95,7 +95,7 @@ test('schemas/streams.json takes an example and refuses a field that nobody read
   expect(check([{ ...entry, frame_rate: 0 }])).toBe(false);
 });
 
-test('streams.example.yaml is a list of streams, for editors and for ingest', () => {
+test('streams.example.yaml is valid for editors and for ingest', () => {
   const text = read('streams.example.yaml');
   const [, schema = ''] = /^# yaml-language-server: \$schema=(.+)/.exec(text) ?? [];
   const check = ajv.compile(JSON.parse(read(schema)));
@@ -111,7 +111,7 @@ test('streams.example.yaml is a list of streams, for editors and for ingest', ()
 });
 
 test.each(['frames', 'archive', 'video'] as const)(
-  'what annotate stores as %s has the form of the schemas',
+  'objects that annotate stores with STORE=%s match the schemas',
   async (form) => {
     const objects: StoredObject[] = [];
     const store: MergingStore = {
@@ -145,7 +145,7 @@ test.each(['frames', 'archive', 'video'] as const)(
   },
 );
 
-test('an entry of failed/ that stands for others has the form of its schema, which describes each of its fields', async () => {
+test('an entry of failed/ that refers to records matches its schema, which describes each field', async () => {
   const bodies: string[] = [];
   const put = async ({ body }: Pick<StoredObject, 'body'>) => void bodies.push(String(body));
   const store: MergingStore = { put, merge: ({ merge }) => put({ body: merge(undefined) }) };
@@ -164,7 +164,7 @@ test('an entry of failed/ that stands for others has the form of its schema, whi
   expect(known(properties.record)).toEqual(Object.keys(entry.record).sort());
 });
 
-test('docs/formats.md has every header of both topics', () => {
+test('docs/formats.md has each header of both topics', () => {
   expect(namesUnder('Record on `video-frames`')).toEqual(Object.keys(encodeFrame(frame(0)).headers));
   const detected = encodeDetectedFrame(frame(0));
   addCheckpoint(detected, { source: 'video-frames-0', offset: 1, state: '{}' });
@@ -176,7 +176,7 @@ test('docs/formats.md has every header of both topics', () => {
   expect(own.filter((name) => !section.includes(`\`${name}\``))).toEqual([]);
 });
 
-test('docs/formats.md has every kind of key as it is made', () => {
+test('docs/formats.md has each kind of S3 key', () => {
   const record = { topic: 'detections', partition: 3, offset: 4711 };
   const [first, last] = [frame(9), frame(33)];
   expect(namesUnder('Objects in S3')).toEqual([

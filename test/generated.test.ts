@@ -59,7 +59,7 @@ function serviceOf(stage: PipelineStage): string {
   ].join('');
 }
 
-test('docker-compose.yaml hands on every variable that it neither decides nor leaves out', () => {
+test('docker-compose.yaml passes on each variable that it neither sets nor omits', () => {
   const names = (Object.keys(variables) as VariableName[]).filter((name) => !OF_RECEIVERS.has(name));
   expectGenerated(COMPOSE, 'variables', handedOn(names, '  '));
 });
@@ -68,12 +68,12 @@ test('docker-compose.yaml has a service for each stage', () => {
   expectGenerated(COMPOSE, 'stages', STAGES.map(serviceOf).join('\n'));
 });
 
-test('the console in docker-compose.yaml knows which stages run', () => {
+test('the console in docker-compose.yaml gets the variables that enable stages', () => {
   const switches = STAGES.flatMap(({ enabledBy = [] }) => enabledBy).filter((name) => OF_RECEIVERS.has(name));
   expectGenerated(COMPOSE, 'switches', handedOn(switches, '      '));
 });
 
-test('the workflow that deploys passes on what receivers need', () => {
+test('the deploy workflow passes on the variables of receivers', () => {
   const lines = RECEIVERS.flatMap((receiver) =>
     namesOf(receiver).map((name) => {
       const kept = receiver.secrets?.includes(name) ? 'secrets' : 'vars';

@@ -94,12 +94,12 @@ afterEach(() => {
   expect(Object.keys(Object.prototype), 'no input changes what every object has').toEqual([]);
 });
 
-describe.each(Object.entries(parsers))('%s', (_name, parser) => {
-  test('is taken when it is right', () => {
+describe.each(Object.entries(parsers))('the parser of %s', (_name, parser) => {
+  test('accepts a valid input', () => {
     expect(() => parser.parse(Buffer.from(parser.good, 'latin1'))).not.toThrow();
   });
 
-  test('as any bytes or JSON, or damaged anywhere, is answered or refused by name, soon', () => {
+  test('accepts or rejects any bytes, any JSON and any damaged input, quickly and with its own error', () => {
     const good = Buffer.from(parser.good, 'latin1');
     const damaged = fc.array(damage, { minLength: 1, maxLength: 3 }).map((steps) =>
       steps.reduce((bytes, { at, cut, put }) => {
@@ -120,7 +120,7 @@ describe.each(Object.entries(parsers))('%s', (_name, parser) => {
     );
   });
 
-  test('as much of one thing is answered or refused by name, soon', () => {
+  test('accepts or rejects many repetitions of one piece, quickly and with its own error', () => {
     for (const piece of PIECES) {
       const input = piece.repeat((parser.bigBytes ?? 200_000) / piece.length);
       attack(parser, Buffer.from(input, 'latin1'));
@@ -128,7 +128,7 @@ describe.each(Object.entries(parsers))('%s', (_name, parser) => {
   });
 });
 
-test('whatever a record says, what is stored of it stays in the folder of its stream', () => {
+test('objects of any record are stored in the folder of its stream', () => {
   const name = fc.oneof(hostileText, fc.string(), fc.constantFrom('gate', 'a..b', 'x'.repeat(128)));
   fc.assert(
     fc.property(name, name, fc.nat(), (stream_id, session, captured_at) => {
@@ -150,7 +150,7 @@ test('whatever a record says, what is stored of it stays in the folder of its st
   );
 });
 
-test('a log line stays one line of JSON, whatever is logged', () => {
+test('a log line is one line of JSON, for any message', () => {
   const lines: string[] = [];
   vi.spyOn(process.stdout, 'write').mockImplementation((text) => lines.push(String(text)) > 0);
   const log = createLogger('test');

@@ -20,8 +20,8 @@ const samples = fc
   .array(fc.tuple(fc.uint8Array({ maxLength: 300 }), fc.integer({ min: 1, max: 400 })), { maxLength: 12 })
   .map((parts) => Buffer.concat(parts.flatMap(([bytes, times]) => Array(times).fill(Buffer.from(bytes)))));
 
-describe.each(Object.entries(codecs))('%s', (_name, [codec, compress]) => {
-  test('gives back what was compressed', async () => {
+describe.each(Object.entries(codecs))('the decompressor of %s', (_name, [codec, compress]) => {
+  test('returns the bytes that were compressed', async () => {
     await fc.assert(
       fc.asyncProperty(samples, async (bytes) => {
         const inflated = await inflate(codec, compress(bytes), LIMIT);
@@ -32,7 +32,7 @@ describe.each(Object.entries(codecs))('%s', (_name, [codec, compress]) => {
     );
   });
 
-  test('of a decompression bomb returns the first bytes only', async () => {
+  test('returns only the first bytes of a decompression bomb', async () => {
     const bomb = compress(Buffer.alloc(60_000_000));
     const before = process.memoryUsage.rss();
     const { bytes, isCut } = await inflate(codec, bomb, LIMIT);
@@ -40,7 +40,7 @@ describe.each(Object.entries(codecs))('%s', (_name, [codec, compress]) => {
     expect(process.memoryUsage.rss() - before).toBeLessThan(50_000_000);
   });
 
-  test('of damaged bytes returns bytes or a CodecError', async () => {
+  test('returns bytes or a CodecError for damaged input', async () => {
     const good = compress(Buffer.from('the same again, the same again, '.repeat(200)));
     const place = fc.tuple(fc.nat(good.length - 1), fc.nat(255));
     await fc.assert(

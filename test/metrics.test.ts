@@ -38,7 +38,7 @@ async function prometheusRows(registry: Registry): Promise<string[]> {
 
 const GPU = { index: '0', memoryUsedBytes: 1, memoryTotalBytes: 2, utilisation: 0.5 };
 
-test('docs/metrics.md has every metric', async () => {
+test('docs/metrics.md has each metric', async () => {
   const model = createMetrics(
     () => new Map(),
     async () => [GPU],

@@ -33,13 +33,13 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true }));
 
-test('every npm script is one process, not a shell that waits for another', () => {
+test('each npm script is a single process without a waiting shell', () => {
   expect(
     Object.entries(scripts).filter(([, script]) => !/^exec /.test(script) || /[&;|`$()<>]/.test(script)),
   ).toEqual([]);
 });
 
-test('a program that npm has left out is named with the remedy', () => {
+test('a program that is not installed is an error with the remedy', () => {
   const args = [join(root, 'packages/lifecycle/src/in-turn.ts'), 'no-such-program'];
   const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });
   expect([status, stderr]).toEqual([1, 'no-such-program is not installed: npm install --include=dev\n']);
@@ -56,7 +56,7 @@ function isAlive(pid: number): boolean {
 // Most of it is waiting.
 test.concurrent.for(
   [...ofShape.values()].flatMap((name) => [[name, 'SIGTERM'] as const, [name, 'SIGINT'] as const]),
-)('npm run %s, ended by %s, leaves nothing behind', async ([name, signal], { expect }) => {
+)('npm run %s, ended by %s, leaves no process', async ([name, signal], { expect }) => {
   const PIDS = await mkdtemp(join(folder, 'pids-'));
   const running = () => readdirSync(PIDS).filter((pid) => isAlive(Number(pid)));
   const own = Object.entries(process.env).filter(([key]) => !key.startsWith('npm_'));

@@ -24,11 +24,11 @@ const product = globSync('{packages,functions,ingest-host,model,infra}/**/*.ts',
   exclude: ['**/node_modules/**', '**/*.test.ts'],
 });
 
-test('CONTRIBUTING.md names every package', () => {
+test('CONTRIBUTING.md names each package', () => {
   expect([...packages.keys()].sort()).toEqual(workspaces.sort());
 });
 
-test('each package of the table may import only packages of rows above it', () => {
+test('each package in the table may import only packages in rows above it', () => {
   const names = [...packages.keys()].map(nameOf);
   const wrong = [...packages.values()].flatMap((may, row) =>
     may.filter((name) => !names.slice(0, row).includes(name)).map((name) => `${names[row]}: ${name}`),
@@ -50,7 +50,7 @@ test.each([...packages])('%s imports only what CONTRIBUTING.md allows', (folder,
   expect(wrong).toEqual([]);
 });
 
-test.each([...packages])('%s/package.json depends on what it imports, and on nothing else', (folder) => {
+test.each([...packages])('%s/package.json has exactly the dependencies that its sources import', (folder) => {
   const manifest = JSON.parse(read(`${folder}/package.json`));
   const sources = globSync(`${folder}/**/*.ts`, { cwd: root, exclude: ['**/node_modules/**'] });
   const used = new Set(
@@ -76,7 +76,7 @@ test.each([...packages])('%s/package.json depends on what it imports, and on not
   expect({ undeclared }).toEqual({ undeclared: [] });
 });
 
-test('kafkajs is known to packages/kafka alone, whose producer confirms each record', () => {
+test('only packages/kafka imports kafkajs, and its producer confirms each record', () => {
   const sources = globSync('{packages,functions,ingest-host,model,infra,test}/**/*.ts', {
     cwd: root,
     exclude: ['**/node_modules/**', 'packages/kafka/**', 'test/packages.test.ts'],
@@ -86,7 +86,7 @@ test('kafkajs is known to packages/kafka alone, whose producer confirms each rec
   expect(sources.filter(knows)).toEqual([]);
 });
 
-test('no file imports itself by way of others, types included', () => {
+test('no file imports itself through other files, types included', () => {
   const graph = new Map(
     product.map((file) => {
       const relatives = importsOf(file).filter((name) => name.startsWith('.'));
@@ -105,7 +105,7 @@ test('no file imports itself by way of others, types included', () => {
   expect(circles).toEqual([]);
 });
 
-test('what SST evaluates at a deploy loads no native module', () => {
+test('sst.config.ts loads no native module at a deploy', () => {
   const { resolve: find } = createRequire(join(root, 'package.json'));
   const { files, packages: loaded } = loadedBy('sst.config.ts', (name) =>
     name.startsWith(SCOPE) ? relative(root, find(name)) : undefined,
@@ -122,18 +122,18 @@ test('what SST evaluates at a deploy loads no native module', () => {
   expect(native.filter((name) => loaded.has(name))).toEqual([]);
 });
 
-test('vitest.config.ts loads no package of ours, so that an older Node gets as far as its advice', () => {
+test('vitest.config.ts loads no package of this project, so that an older Node prints the advice', () => {
   const { files, packages: loaded } = loadedBy('vitest.config.ts');
   expect([...loaded].filter((name) => name.startsWith(SCOPE))).toEqual([]);
   expect(files.size).toBeGreaterThan(3);
 });
 
-test('no process loads at its start what node:http and undici bring along: fetch, WebSocket and more', () => {
+test('no file imports node:http or undici as a whole at its start', () => {
   const whole = /^(?:import|export) (?!type\b)[^;]*?from '(?:node:https?|undici)'/m;
   expect(product.filter((file) => !file.endsWith('.d.ts') && whole.test(read(file)))).toEqual([]);
 });
 
-test('no two kinds of errors are called alike', () => {
+test('no two error classes have the same name', () => {
   const classes = product.flatMap((file) => {
     const code = read(file);
     return [...code.matchAll(/^export class (\w+Error)\b/gm)].map(([, name = '']) => ({ name, file }));
@@ -142,14 +142,14 @@ test('no two kinds of errors are called alike', () => {
   expect([...groups.values()].filter(({ length }) => length > 1)).toEqual([]);
 });
 
-test('no file of the product has more than 300 lines', () => {
+test('no source file has more than 300 lines', () => {
   const styles = globSync('packages/*/page/*.{css,html}', { cwd: root });
   const long = [...product, ...styles].filter((file) => read(file).split('\n').length - 1 > 300);
   expect(styles.length).toBeGreaterThan(1);
   expect(long).toEqual([]);
 });
 
-test('every export is imported by another file', () => {
+test('each export is imported by another file', () => {
   const readers = globSync('{{packages,functions,ingest-host,model,infra,test,examples}/**/,}*.ts', {
     cwd: root,
     exclude: ['**/node_modules/**', '**/.sst/**'],

@@ -67,7 +67,7 @@ function variableTable(names: readonly VariableName[]): string {
   return ['| variable | what for | default |', '| --- | --- | --- |', ...rows].join('\n');
 }
 
-test('docs/configuration.md lists every environment variable with its default', () => {
+test('docs/configuration.md lists each environment variable with its default', () => {
   expectGenerated('docs/configuration.md', 'variables', variableTables());
 });
 
@@ -89,11 +89,11 @@ function measuredTable(): string {
   ].join('\n');
 }
 
-test('docs/performance.md says what was measured last', () => {
+test('docs/performance.md has the latest measurements', () => {
   expectGenerated('docs/performance.md', 'measured', measuredTable());
 });
 
-test.each(documents)('every npm script that %s calls exists', (file) => {
+test.each(documents)('each npm script that %s calls exists', (file) => {
   const called = [...read(file).matchAll(/\bnpm run (?:-s )?([a-z][\w:-]*\w)/g)].map(
     ([, script]) => script ?? '',
   );
@@ -111,7 +111,7 @@ function anchorsOf(text: string): string[] {
   return [...headings].map(([, heading = '']) => plain(heading));
 }
 
-test.each(documents)('every file and heading that %s links to exists', (file) => {
+test.each(documents)('each file and heading that %s links to exists', (file) => {
   const links = [...read(file).matchAll(/\]\(([^):\s]*)\)/g)].map(([, link]) => link ?? '');
   const isBroken = (link: string) => {
     const [path = '', anchor] = link.split('#');
@@ -122,7 +122,7 @@ test.each(documents)('every file and heading that %s links to exists', (file) =>
   expect(links.filter(isBroken)).toEqual([]);
 });
 
-test('every document is reached from the README, and docs/README.md names each of docs/', () => {
+test('each document is linked from the README, and docs/README.md lists each file of docs/', () => {
   const index = read('docs/README.md');
   const missing = documents.filter(
     (file) => /^docs\/(?!README)/.test(file) && !index.includes(`(${relative('docs', file)})`),
@@ -131,7 +131,7 @@ test('every document is reached from the README, and docs/README.md names each o
   expect(read('README.md')).toContain('](docs/README.md)');
 });
 
-test('every file that docs/architecture.md draws exists', () => {
+test('each file that docs/architecture.md draws exists', () => {
   const drawn =
     read('docs/architecture.md').match(/(?:ingest-host|packages|functions|model|infra|test)\/[\w./-]*\w/g) ??
     [];
@@ -139,7 +139,7 @@ test('every file that docs/architecture.md draws exists', () => {
   expect(drawn.filter((file) => !existsSync(join(root, file)))).toEqual([]);
 });
 
-test('the README fits on a few screens', () => {
+test('the README has at most 131 lines', () => {
   expect(read('README.md').split('\n').length).toBeLessThanOrEqual(131);
 });
 
@@ -153,7 +153,7 @@ const OF_OTHERS = [
   'context deadline exceeded',
 ];
 
-test('every message that a table of what one sees quotes is one that the source has', () => {
+test("each message in the documents' troubleshooting tables is in the sources", () => {
   const tables = documents.flatMap((file) => [...read(file).matchAll(/^\| you see .*\n(?:\|.*\n)+/gm)]);
   expect(tables.length).toBeGreaterThan(1);
   const seen = tables.flatMap(([table]) => table.split('\n').map((row) => row.split('|')[1] ?? ''));
@@ -173,7 +173,7 @@ function patternOf(message: string): RegExp {
   return new RegExp(parts.join('.*'));
 }
 
-test('every test that SECURITY.md takes for proof exists', () => {
+test('each test that SECURITY.md refers to exists', () => {
   const files = globSync(['{test,packages,functions,ingest-host,model}/**/*.test.ts'], {
     cwd: root,
     exclude: (path) => path.includes('node_modules'),
@@ -206,7 +206,7 @@ const SET_BY_OTHERS = [
   ...['OFFLINE_EVALUATION', 'ORT_DISABLE_TELEMETRY', 'POWERTOOLS_METRICS_DISABLED', 'REGISTRY', 'SST_SERVER'],
 ];
 
-test('docs/configuration.md names every variable that a person may set', () => {
+test('docs/configuration.md names each variable that a person may set', () => {
   const readers = globSync(
     [
       '{packages,functions,ingest-host,model,infra,test}/**/*.ts',
@@ -251,7 +251,7 @@ const NOT_OURS = [
   'SST_KEY',
 ];
 
-test.each(documents)('every variable, code and constant that %s names is one of the code', (file) => {
+test.each(documents)('each variable, code and constant that %s names is in the code', (file) => {
   const named = read(file).match(/(?<![\w/-])[A-Z][A-Z0-9]*_[A-Z0-9_]+\b/g) ?? [];
   expect(named.filter((name) => !constants.has(name) && !NOT_OURS.includes(name))).toEqual([]);
 });

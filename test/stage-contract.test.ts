@@ -170,7 +170,7 @@ async function outside(): Promise<string[]> {
   return [...objects, ...[...taken].filter((one) => !one.startsWith('s3 '))].sort();
 }
 
-test.each(STAGES)('$name runs where its variables are set', (stage) => {
+test.each(STAGES)('$name is enabled by its variables', (stage) => {
   expect(isEnabled(stage), 'a receiver that takes no http:// needs a stand-in in beforeAll').toBe(true);
 });
 
@@ -182,7 +182,7 @@ const forms = [
   ),
 ] satisfies { stage: PipelineStage; PICTURES: string }[];
 
-describe.each(forms)('$stage.name, pictures $PICTURES', ({ stage, PICTURES }) => {
+describe.each(forms)('$stage.name with PICTURES=$PICTURES', ({ stage, PICTURES }) => {
   let handler: (event: MSKEvent) => Promise<unknown>;
   const eventOf = (list: ReturnType<(typeof records)[TopicVariable]>) =>
     mskEvent('topic', [list], { timestamp: capturedAt });
@@ -205,7 +205,7 @@ describe.each(forms)('$stage.name, pictures $PICTURES', ({ stage, PICTURES }) =>
     handler = (event) => module.handler(event, A_MINUTE);
   });
 
-  test('records that it can never process go to failed/, and the others are processed as without them', async () => {
+  test('puts records that it can never process into failed/, and processes the others as without them', async () => {
     const [first, ...rest] = good();
     const clean = await afresh(() => handler(eventOf(good())));
     expect(clean.some((one) => one.startsWith('failed/'))).toBe(false);
@@ -218,7 +218,7 @@ describe.each(forms)('$stage.name, pictures $PICTURES', ({ stage, PICTURES }) =>
     expect(failed.reason).toMatch(/\w+ \w+/);
   });
 
-  test('a temporary fault fails the batch, and writes nothing to failed/', async () => {
+  test('fails the batch at a temporary error, and writes nothing to failed/', async () => {
     const away = await afresh(async () => {
       world.writesLeft = 0;
       await expect(handler(eventOf(good()))).rejects.toThrow();
@@ -227,7 +227,7 @@ describe.each(forms)('$stage.name, pictures $PICTURES', ({ stage, PICTURES }) =>
     expect(away).toEqual(await afresh(async () => {}));
   });
 
-  test('a batch that is delivered again, also after a crash at any write, gives the same result', async () => {
+  test('gives the same result for a batch delivered again, also after a crash at any write', async () => {
     const event = eventOf(good());
     let writes = 0;
     const whole = await afresh(async () => {

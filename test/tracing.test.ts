@@ -27,7 +27,7 @@ const frame = (frameNumber: number) => ({
 
 type Records = Parameters<typeof mskEvent>[1][number];
 
-test('the way of a frame is one trace, from ingest over detect to S3', async () => {
+test('a frame has one trace, from ingest over detect to S3', async () => {
   const [published, detected]: Records[] = [[], []];
   const publisher = new Publisher(
     async (records) => void (published as unknown[]).push(...records),

@@ -75,34 +75,37 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-test('every variable has another value here', () => {
+test('OTHER_VALUES has a value for each variable', () => {
   expect(Object.keys(OTHER_VALUES).sort()).toEqual(Object.keys(variables).sort());
 });
 
-describe.each(Object.entries(OTHER_VALUES) as [VariableName, string | number][])('%s', (name, other) => {
-  const value = readConfig([name], { [name]: String(other) })[name];
+describe.each(Object.entries(OTHER_VALUES) as [VariableName, string | number][])(
+  'variable %s',
+  (name, other) => {
+    const value = readConfig([name], { [name]: String(other) })[name];
 
-  test('is not its default', () => {
-    expect(value).not.toEqual(readConfig([name], {})[name]);
-  });
+    test('has a test value other than its default', () => {
+      expect(value).not.toEqual(readConfig([name], {})[name]);
+    });
 
-  test.skipIf(name in DECIDED)(
-    'means to each process of npm start what it means to that process alone',
-    () => {
-      expect([...given.keys()].sort()).toEqual(
-        [...STAGES.map((stage) => stage.name), 'compact', 'console', 'ingest', 'model'].sort(),
-      );
-      for (const [process, env] of given) expect(readConfig([name], env)[name], process).toEqual(value);
-    },
-  );
+    test.skipIf(name in DECIDED)(
+      'has the same value in each process of npm start as in that process alone',
+      () => {
+        expect([...given.keys()].sort()).toEqual(
+          [...STAGES.map((stage) => stage.name), 'compact', 'console', 'ingest', 'model'].sort(),
+        );
+        for (const [process, env] of given) expect(readConfig([name], env)[name], process).toEqual(value);
+      },
+    );
 
-  test.skipIf(OF_PRODUCER.includes(name))('means the same to npm run producer', () => {
-    expect(readConfig([name], produced)[name]).toEqual(value);
-  });
-});
+    test.skipIf(OF_PRODUCER.includes(name))('has the same value in npm run producer', () => {
+      expect(readConfig([name], produced)[name]).toEqual(value);
+    });
+  },
+);
 
 test.each(['STREAMS_FILE', 'MODEL_PATH', 'MODEL_DIR', 'CONSOLE_TOKEN_FILE', 'CAMERAS_FILE'] as const)(
-  'a relative %s is one of the folder that the person was in, whatever npm made of it',
+  "a relative %s is resolved in the user's folder, although npm changes the folder",
   (name) => {
     expect(readConfig([name], { [name]: 'own.yaml' })[name]).toBe('/home/somebody/own.yaml');
     expect(readConfig([name], { [name]: 's3://bucket/own.yaml' })[name]).toBe('s3://bucket/own.yaml');
@@ -114,17 +117,20 @@ const PORTS = (Object.keys(variables) as VariableName[]).filter(
   (name) => name.endsWith('PORT') && readConfig([name], {})[name] !== undefined,
 );
 
-test.each(PORTS)('a taken port of %s is an error that names the variable, even if it is not set', (name) => {
-  onTestFinished(() => void vi.restoreAllMocks());
-  vi.stubEnv(name, undefined);
-  vi.spyOn(process, 'exit').mockImplementation(() => undefined as never);
-  const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
-  const port = readConfig([name], {})[name];
-  exitWithError(Object.assign(new Error('in use'), { code: 'EADDRINUSE', port, address: '127.0.0.1' }));
-  expect(told.mock.calls.join()).toContain(`set ${name} to another, or `);
-});
+test.each(PORTS)(
+  "a port of %s in use is an error with the variable's name, even if it is not set",
+  (name) => {
+    onTestFinished(() => void vi.restoreAllMocks());
+    vi.stubEnv(name, undefined);
+    vi.spyOn(process, 'exit').mockImplementation(() => undefined as never);
+    const told = vi.spyOn(process.stderr, 'write').mockReturnValue(true);
+    const port = readConfig([name], {})[name];
+    exitWithError(Object.assign(new Error('in use'), { code: 'EADDRINUSE', port, address: '127.0.0.1' }));
+    expect(told.mock.calls.join()).toContain(`set ${name} to another, or `);
+  },
+);
 
-test('the tests get no variable of the machine but those of its downloads, and reach this machine without its proxy', () => {
+test("tests get only the machine's variables for downloads, and bypass its proxy for 127.0.0.1", () => {
   const download = { https_proxy: 'http://proxy.example:3128', npm_config_registry: 'https://npm.example' };
   const env: NodeJS.ProcessEnv = { ...download, PATH: '/bin', CI: 'true', NO_PROXY: 'npm.example' };
   const left = [

@@ -53,7 +53,7 @@ const cases: fc.Arbitrary<Case> = fc.oneof(
 );
 
 test.skipIf(!python)(
-  'zones are as shapely has them: which are sound, what lies in them, what they cover (needs python3 and PyPI)',
+  'validity, contained points and overlaps of zones equal those of shapely (needs python3 and PyPI)',
   () => {
     const seed = Number(process.env.SEED ?? 27);
     const asked = fc.sample(cases, { seed, numRuns: 6_000 });
