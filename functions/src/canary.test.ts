@@ -77,8 +77,8 @@ describe('a canary', () => {
       'refuses one frame of the batch',
       server((index) => (index ? { model: 'new', error: 'no JPEG' } : good)),
     ],
-    ['takes a frame for another size', server(() => ({ ...good, width: 99 }))],
-    ['gives too few results', server((index) => (index ? undefined : good))],
+    ['reports another size of a frame', server(() => ({ ...good, width: 99 }))],
+    ['returns too few results', server((index) => (index ? undefined : good))],
   ])('that %s loses no frame: the model in use detects in the whole batch', async (_, broken) => {
     const { detector, main, warn } = setUp(broken);
     expect(await answers(detector)).toEqual(['old', 'old']);

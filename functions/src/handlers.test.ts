@@ -165,7 +165,7 @@ describe('detect', () => {
     ]);
   });
 
-  test('an invalid record, a frame that fails and a frame of another size go to failed/, and the other frames are published', async () => {
+  test('an invalid record, a failed frame and a frame of another size go to failed/; the others are published', async () => {
     const results: FrameResult[] = [good, { model: 'm', error: 'not a JPEG' }, { ...good, width: 32 }];
     const { handler, published, objects } = setUp(seeing((index) => results[index] ?? good));
     const records = [0, 1, 2, 3].map((number) => encodeFrame(frame('gate', number)));
@@ -219,8 +219,12 @@ describe('detect', () => {
   );
 
   test.each<[string, InferenceClient, RegExp | undefined]>([
-    ['the detector is away', { detect: () => Promise.reject(new InferenceClientError('away')) }, undefined],
-    ['the detector forgets a frame', { detect: async () => [] }, undefined],
+    [
+      'the inference server is unreachable',
+      { detect: () => Promise.reject(new InferenceClientError('away')) },
+      undefined,
+    ],
+    ['the inference server returns no result for a frame', { detect: async () => [] }, undefined],
     ['failed/ can not be written', seeing(() => ({ model: 'm', error: 'x' })), /^failed/],
   ])('the batch fails when %s', async (_what, detector, failing) => {
     const { handler } = setUp(detector, failing);
@@ -493,7 +497,7 @@ describe('annotate', () => {
       });
     });
 
-    test('puts a frame that fails at each attempt, alone in its batch, into failed/, so that later batches continue', async () => {
+    test('puts a frame that always fails, alone in its batch, into failed/, so that later batches continue', async () => {
       const { objects, annotate } = setUpFrames([0], { 0: 99 });
       await annotate();
       expect([...objects.keys()]).toEqual(['failed/annotate/detections-0-100']);
@@ -513,7 +517,7 @@ describe('annotate', () => {
     });
   });
 
-  test('with STORE=events stores pictures around events, also of earlier batches, and the detections of every frame', async () => {
+  test('with STORE=events stores pictures around events, also of earlier batches, and all detections', async () => {
     const found = { ...frame('gate', 5), detections: [], events: ['e1'] };
     const still = [3, 4, 6, 7, 8].map((number) => ({ ...frame('gate', number), detections: [] }));
     const [before = found, ...rest] = still;

@@ -132,7 +132,7 @@ test('an event without a track, or of an object that only leaves, gives a comple
   });
 });
 
-test('events that an unreachable or refusing MQTT broker does not take go to failed/ soon, and later events are published', async () => {
+test('events for an unreachable or rejecting MQTT broker go to failed/ soon, and later events are published', async () => {
   const first = await startBroker();
   await first.stop();
   const broker = connected({ url: first.url, timeoutMs: 1_000 });

@@ -81,9 +81,9 @@ test('a temporary error of the webhook is retried', async () => {
 });
 
 test.each([
-  ['refused for good', [400], 1, /attempt 1: HTTP status 400/],
+  ['refused with a permanent error', [400], 1, /attempt 1: HTTP status 400/],
   ['redirected', [302], 1, /HTTP status 302/],
-  ['failed too often', [500, 500, 503], 3, /attempt 3: HTTP status 503/],
+  ['refused at each attempt', [500, 500, 503], 3, /attempt 3: HTTP status 503/],
 ])(
   'an event that is %s goes to failed/, and the other events are delivered',
   async (_what, statuses, attempts, reason) => {

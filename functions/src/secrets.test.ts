@@ -124,7 +124,7 @@ test.each(['WEBHOOK_SECRET', 'MQTT_PASSWORD'])(
 
 test.each([
   ['no text', '', /^WEBHOOK_SECRET can't be read from the secret arn:.*: Error: it holds no text$/],
-  ['another form', 'token-9', /^WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64$/],
+  ['a value of another format', 'token-9', /^WEBHOOK_SECRET must be whsec_ and 24 to 64 bytes in base64$/],
 ])('a secret with %s is an error, not an event without a signature', async (_, value, error) => {
   kept.set(`${arnOf('WEBHOOK_SECRET')}:::v1`, value);
   await expect((await coldStart())(batch, A_MINUTE)).rejects.toThrow(error);

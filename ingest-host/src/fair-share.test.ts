@@ -5,11 +5,11 @@ import { fairShares } from './fair-share.ts';
 const claims = (...demands: number[]) => demands.map((demand) => ({ demand, priority: 0 }));
 
 test.each([
-  ['alike, where all want as much', 12, claims(10, 10, 10), [4, 4, 4]],
-  ['what a modest one leaves goes to the others', 12, claims(10, 2, 10), [5, 2, 5]],
-  ['the floor is kept, though it is more than there is', 1, claims(10, 10, 0.5), [1, 1, 0.5]],
+  ['equally, when all demand the same', 12, claims(10, 10, 10), [4, 4, 4]],
+  ['the rest of a low demand goes to the others', 12, claims(10, 2, 10), [5, 2, 5]],
+  ['each keeps its minimum, although the total is lower', 1, claims(10, 10, 0.5), [1, 1, 0.5]],
   [
-    'a higher priority keeps its frames, and the others their floor',
+    'a higher priority gets its demand, and the others their minimum',
     12,
     [
       { demand: 10, priority: 0 },
@@ -19,7 +19,7 @@ test.each([
     [1, 10, 1],
   ],
   [
-    'of a priority that can not have all, each has as much',
+    'equally within a priority whose demand exceeds the total',
     14,
     [
       { demand: 10, priority: 1 },

@@ -36,10 +36,10 @@ test('metrics have the current counters by stream, and times in seconds', async 
 });
 
 test.each([
-  ['none is to be read: all are disabled', [], 200],
-  ['all are outside their hours', ['inactive'], 200],
-  ['one flows', ['failed', 'flowing'], 200],
-  ['none flows', ['failed', 'inactive'], 503],
+  ['all streams are disabled', [], 200],
+  ['all streams are outside of their active hours', ['inactive'], 200],
+  ['one stream flows', ['failed', 'flowing'], 200],
+  ['no stream flows', ['failed', 'inactive'], 503],
 ] as const)('/health when %s', async (_, states, status) => {
   const stats = new Map(states.map((state) => [state, { ...createStats(), state }]));
   const { registry } = createMetrics({ stats, waitingBytes: 0 });

@@ -12,9 +12,9 @@ const OWN = 'rtsp://h/x';
 const NEXT = 'rtsp://h2/y';
 const FALLBACK = 'rtsp://h3/z';
 test.each([
-  ['the stream’s own URL again', [], [[OWN], [OWN, NEXT], [OWN]]],
-  ['not in place of a fallback', [FALLBACK], [[OWN], [FALLBACK]]],
-])('the URL that a camera redirects to is tried next, and then %s', async (_what, fallback, wanted) => {
+  ['the new URL is tried, and then the own URL', [], [[OWN], [OWN, NEXT], [OWN]]],
+  ['a fallback is tried before the new URL', [FALLBACK], [[OWN], [FALLBACK]]],
+])('after a redirect of the camera, %s', async (_what, fallback, wanted) => {
   const { promise: enough, resolve } = Promise.withResolvers<void>();
   const tried: string[][] = [];
   vi.mocked(openSource).mockImplementation(async (url, { location }): Promise<Source> => {

@@ -87,8 +87,8 @@ const BT601 = [0.299, 0.114] as const;
 
 test.each([
   ['HD tagged BT.709', 1280, 720, AVCOL_SPC_BT709, BT709],
-  ['HD untagged, taken for BT.709', 1280, 720, AVCOL_SPC_UNSPECIFIED, BT709],
-  ['SD untagged, taken for BT.601', 320, 240, AVCOL_SPC_UNSPECIFIED, BT601],
+  ['HD untagged, read as BT.709', 1280, 720, AVCOL_SPC_UNSPECIFIED, BT709],
+  ['SD untagged, read as BT.601', 320, 240, AVCOL_SPC_UNSPECIFIED, BT601],
   ['SD tagged BT.601', 320, 240, AVCOL_SPC_SMPTE170M, BT601],
   ['SD tagged BT.709', 320, 240, AVCOL_SPC_BT709, BT709],
 ] as const)('colours of %s are converted to JFIF', async (_name, width, height, space, [kr, kb]) => {
@@ -177,11 +177,11 @@ test('a stream that changes its resolution gets JPEGs of the new one', async () 
 
 test.each([
   ['a region', { region: [0.5, 0, 1, 0.5] }, [320, 240]],
-  ['a narrower picture', { maxWidth: 320 }, [320, 240]],
-  ['a region, made narrower', { region: [0.25, 0.25, 0.75, 0.75], maxWidth: 160 }, [160, 120]],
-  ['never a wider picture', { maxWidth: 1920 }, [640, 480]],
+  ['maxWidth below the width', { maxWidth: 320 }, [320, 240]],
+  ['a region with maxWidth', { region: [0.25, 0.25, 0.75, 0.75], maxWidth: 160 }, [160, 120]],
+  ['maxWidth over the width', { maxWidth: 1920 }, [640, 480]],
   ['a region of odd pixels', { region: [0.001, 0, 0.3333, 1] }, [214, 480]],
-  ['a region of next to nothing', { region: [0.999, 0.999, 1, 1] }, [2, 2]],
+  ['a tiny region in the corner', { region: [0.999, 0.999, 1, 1] }, [2, 2]],
 ] as const)('the JPEG has the expected part and size: %s', async (_name, shape, size) => {
   // Each quarter has a grey of its own: 40 100 over 160 220.
   const luma = (x: number, y: number) => 40 + (x < 320 ? 0 : 60) + (y < 240 ? 0 : 120);

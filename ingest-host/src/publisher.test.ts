@@ -54,7 +54,7 @@ test('a send stays below the size limit of the broker', async () => {
   expect(sizes.reduce((sum, size) => sum + size)).toBe(1_600_000);
 });
 
-test('while Kafka is unreachable the newest second of frames is kept in order, and older frames are dropped and counted', async () => {
+test('while Kafka is unreachable the newest second of frames is kept, and older frames are dropped and counted', async () => {
   let away = true;
   const { publisher, published, dropped, errors } = setup(async () => {
     if (away) throw new Error('away');
@@ -89,7 +89,7 @@ test.each([
   expect([published, dropped]).toEqual([numbers(0, 10), []]);
 });
 
-test('while Kafka is unreachable all buffers together are limited, and only the largest one drops its oldest frames', async () => {
+test('while Kafka is unreachable all buffers are limited together, and the largest drops its oldest frames', async () => {
   let away = true;
   const { publisher, published, dropped } = setup(async () => {
     if (away) throw new Error('away');
@@ -144,7 +144,7 @@ test('at a stop while Kafka is unreachable, remaining frames are dropped and cou
   expect(dropped).toEqual([0, 1, 2]);
 });
 
-test('a send that hangs blocks no other partition, and a stream that changes its partition waits for its own send', async () => {
+test('a send that hangs blocks no other partition, and a stream that changes its partition waits for it', async () => {
   const lanes = new Map([
     ['hung', 1],
     ['moved', 1],
@@ -196,7 +196,7 @@ test('frames that waited for a former partition are sent to the new one', async 
   expect(published.sort()).toEqual([0, 0, 1, 1]);
 });
 
-test('frames that are too large for the topic are dropped and counted, and the others of the send are published', async () => {
+test('frames too large for the topic are dropped and counted, and the others of the send are published', async () => {
   let sends = 0;
   const { publisher, published, dropped, errors } = setup(async (records) => {
     sends += 1;

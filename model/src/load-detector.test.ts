@@ -73,7 +73,7 @@ test.each([
   ['a fixed batch of one', { shape: [1, 3, 32, 32] }, { batchSizes: [4] }],
   ['a fixed batch of three, the last one not full', { shape: [3, 3, 32, 32] }, { batchSizes: [2, 8] }],
   ['half precision', { type: 'float16' }, { batchSizes: [2] }],
-  ['a batch that is lost on the way, batches of four', { losesBatch: true }, { batchSizes: [4] }],
+  ['a batch size that the graph loses, batches of four', { losesBatch: true }, { batchSizes: [4] }],
   ['its candidates chosen in the graph', {}, { batchSizes: [4], select: 'graph' }],
   ['half precision, its candidates chosen in the graph', { type: 'float16' }, { select: 'graph' }],
   ['a fixed batch of three, chosen in the graph', { shape: [3, 3, 32, 32] }, { select: 'graph' }],
@@ -147,8 +147,8 @@ test("a class's own threshold may be lower than that of the request", async () =
 });
 
 test.each([
-  ['takes no place of another object', { maxDetections: 1 }],
-  ['hides no other object', { classAgnostic: true }],
+  ['does not count for maxDetections', { maxDetections: 1 }],
+  ['does not suppress another object', { classAgnostic: true }],
 ])('a box below the threshold of its class %s', async (_what, more) => {
   // Boxes cx, cy, w, h, then the scores of two classes: of the same place, or nearly.
   const values = Float32Array.of(80, 82, 80, 80, 40, 40, 40, 40, 0.9, 0, 0, 0.6);
@@ -209,7 +209,7 @@ test('a model of an unknown family is rejected with its inputs, outputs and the 
   );
 });
 
-test('precision int8 of a model without int8 is rejected with the command that makes it, and reported otherwise', async () => {
+test('precision int8 is rejected for a model without int8, with the command that makes it', async () => {
   const path = await writeColourModel(join(folder, 'colours.onnx'));
   await expect(loadDetector(path, { ...options, precision: 'int8' })).rejects.toThrow(
     `npm run model -- quantise ${path}`,

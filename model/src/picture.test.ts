@@ -110,7 +110,7 @@ test.each([
   ['nothing', Buffer.alloc(0)],
   ['text', Buffer.from('no picture at all, just text')],
   ['half a JPEG', whole.subarray(0, whole.length / 2)],
-  ['the head of a JPEG', whole.subarray(0, 300)],
+  ['the header of a JPEG', whole.subarray(0, 300)],
   [
     'SVG',
     Buffer.from(

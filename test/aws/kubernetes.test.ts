@@ -110,30 +110,30 @@ describe.skipIf(!(await hasGo()))('a real Kubernetes API server, with what Karpe
       /field not declared/,
     ],
     [
-      'a label that the pods lack',
+      'a selector that the pods do not match',
       'Deployment',
       (one: any) => (one.spec.selector.matchLabels.x = 'y'),
       /selector/,
     ],
     [
-      'two measures of one budget',
+      'a budget with minAvailable and maxUnavailable',
       'PodDisruptionBudget',
       (one: any) => (one.spec.minAvailable = 1),
       /cannot be both set/,
     ],
     [
-      'a consolidation that Karpenter has not',
+      'an unknown consolidation policy',
       'NodePool',
       (one: any) => (one.spec.disruption.consolidationPolicy = 'Never'),
       /Unsupported value/,
     ],
     [
-      'a GPU count that is no list',
+      'a GPU count that is not a list',
       'NodePool',
       (one: any) => (one.spec.template.spec.requirements[0].values = '1'),
       /type/,
     ],
-    ['triggers that are no list', 'ScaledObject', (one: any) => (one.spec.triggers = 'none'), /type/],
+    ['triggers that are not a list', 'ScaledObject', (one: any) => (one.spec.triggers = 'none'), /type/],
   ])('refuses %s', async (_, kind, spoil, message) => {
     const object = structuredClone(render('production').find((one) => one.kind === kind)) as KubernetesObject;
     object.metadata.name = 'spoilt';

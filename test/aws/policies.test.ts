@@ -95,7 +95,7 @@ describe.skipIf(!(await hasPython()))(
     });
 
     test.each([
-      ['an action that AWS has not', 's3:PutObjects', 'arn:aws:s3:::store/*', 'UNKNOWN_ACTION'],
+      ['an action that AWS does not have', 's3:PutObjects', 'arn:aws:s3:::store/*', 'UNKNOWN_ACTION'],
       ['a resource of another kind', 's3:PutObject', 'arn:aws:s3:::store', 'RESOURCE_MISMATCH'],
     ])('would find %s', async (_, Action, Resource, issue) => {
       const document = { Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action, Resource }] };

@@ -89,11 +89,11 @@ describe('the model server', () => {
   });
 
   test.each([
-    ['nothing but brackets', '['.repeat(5e6)],
+    ['millions of brackets', '['.repeat(5e6)],
     ['millions of numbers', `[${'1,'.repeat(2e6)}1]`],
-    ['what every object inherits', `{"__proto__":{"x":1},${good.slice(1)}`],
-    ['a constructor', `{"constructor":{"prototype":{"x":1}},${good.slice(1)}`],
-    ['a stream that is no text', JSON.stringify({ stream_id: {}, frames: [] })],
+    ['a __proto__ key', `{"__proto__":{"x":1},${good.slice(1)}`],
+    ['a constructor key', `{"constructor":{"prototype":{"x":1}},${good.slice(1)}`],
+    ['a stream_id that is not text', JSON.stringify({ stream_id: {}, frames: [] })],
     ['nothing', ''],
   ])('rejects a body of %s with 400, in under a second', async (_what, body) => {
     const began = process.cpuUsage();

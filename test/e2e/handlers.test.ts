@@ -180,31 +180,31 @@ test('a batch that always fails goes to the on-failure destination, and the next
 
 test.each<[string, string[], NodeJS.ProcessEnv, RegExp]>([
   [
-    'a bad variable',
+    'an invalid variable of the handler',
     ['--handler', 'functions/src/detect.ts', '--topic', 'x', '--group', 'x'],
     { INFERENCE_SERVICE_URL: 'secret' },
     /^INFERENCE_SERVICE_URL /,
   ],
   [
-    'a bad variable of its own',
+    'an invalid variable of the event source',
     ['--handler', 'functions/src/detect.ts', '--topic', 'x', '--group', 'x'],
     { BATCH_SIZE: '0' },
     /^BATCH_SIZE /,
   ],
   [
-    'a topic that is not there',
+    'a missing topic',
     ['--handler', 'functions/src/detect.ts', '--topic', 'nowhere', '--group', 'x'],
     {},
     /^topic 'nowhere'/,
   ],
   [
-    'a module without handler',
+    'a module without a handler',
     ['--handler', 'functions/src/records.ts', '--topic', 'x', '--group', 'x'],
     {},
     /handler/,
   ],
   [
-    'a destination that is none',
+    'an invalid --on-failure',
     ['--handler', 'x', '--topic', 'x', '--group', 'x', '--on-failure', '/tmp'],
     {},
     /s3:\/\/bucket\/prefix/,

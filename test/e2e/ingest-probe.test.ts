@@ -55,7 +55,7 @@ async function probe(...args: string[]) {
   return { code, output: stdout + stderr };
 }
 
-test('npm run probe prints facts of a camera with Digest authentication, over tcp, udp and auto, and a picture', async () => {
+test('npm run probe reads facts and a picture of a camera with Digest, over tcp, udp and auto', async () => {
   const probes = ['tcp', 'udp', 'auto'].map(async (transport) => {
     const jpeg = folder.path(`${transport}.jpg`);
     const options = ['--json', '--seconds', '3', '--transport', transport, '--jpeg', jpeg];
@@ -106,16 +106,16 @@ test('npm run probe prints the facts of a file as text', async () => {
 test.each([
   ['a wrong password', () => camera('secret'), 'authentication failed (401)'],
   [
-    'a stream that the camera has not',
+    'an unknown stream of the camera',
     () => camera('p%40ss%2Fword', 'gate'),
     'no such stream on the camera (404)',
   ],
-  ['a port where nobody listens', () => 'rtsp://admin:secret@127.0.0.1:1/x', 'Connection refused'],
+  ['a closed port', () => 'rtsp://admin:secret@127.0.0.1:1/x', 'Connection refused'],
   ['a host that does not exist', () => 'rtsp://admin:secret@no-such-host.invalid/x', 'the host is unknown'],
-  ['a host that never answers', () => `rtsp://admin:secret@${addressOf(silent)}/x`, 'no picture for 1 s'],
+  ['a host that never responds', () => `rtsp://admin:secret@${addressOf(silent)}/x`, 'no picture for 1 s'],
   ['a web page', () => `http://admin:secret@${addressOf(web)}/x`, 'what is there is no video stream'],
   ['an RTSP URL of a web server', () => `rtsp://admin:secret@${addressOf(web)}/x`, ''],
-  ['a file that is not there', () => folder.path('absent.mp4'), 'No such file or directory'],
+  ['a missing file', () => folder.path('absent.mp4'), 'No such file or directory'],
   ['no URL', () => '', 'no URL'],
 ])('npm run probe with %s prints one line, and exits with 1', async (_name, url, message) => {
   const { code, output } = await probe(url(), '--timeout', '1');

@@ -69,7 +69,7 @@ describe('a web page in a browser', () => {
 
   it.each([
     ['a form', { origin: 'http://evil.example', 'content-type': 'text/plain' }],
-    ['a name that points here', { host: 'evil.example', origin: 'http://evil.example' }],
+    ['a DNS name that was rebound to this machine', { host: 'evil.example', origin: 'http://evil.example' }],
   ])('can not delete or read objects of the local store by %s', async (_, headers) => {
     onTestFinished(() => rm(on('annotated/kept'), { force: true }));
     await client.send(new PutObjectCommand({ Bucket: BUCKET, Key: 'annotated/kept', Body: 'kept' }));

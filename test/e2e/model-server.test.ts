@@ -156,7 +156,7 @@ test('invalid base64 is an error of its frame', async () => {
 });
 
 test.each([
-  ['no JSON', '{"stream_id"'],
+  ['invalid JSON', '{"stream_id"'],
   ['no frames', JSON.stringify({ stream_id: 'a' })],
   ['a frame without data', JSON.stringify({ stream_id: 'a', frames: [{ frame_number: 1 }] })],
   ['a threshold over 1', JSON.stringify({ stream_id: 'a', frames: [], threshold: 3 })],

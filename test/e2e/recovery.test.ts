@@ -155,7 +155,7 @@ test('with PICTURES=once, the audit and subscribers read pictures from S3', asyn
 });
 
 test.each(['twice', 'once'] as const)(
-  'with STORE=events, pictures near an event are stored, earlier ones from Kafka, and the audit counts the others (%s)',
+  'with STORE=events, pictures near an event are stored, and the audit counts the others (PICTURES=%s)',
   async (pictures) => {
     const person: Detection = { class_id: 0, class_name: 'person', confidence: 0.9, bbox: [1, 2, 30, 40] };
     const frames = await Promise.all(Array.from({ length: 10 }, (_, number) => spotFrame(number)));

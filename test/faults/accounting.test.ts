@@ -21,7 +21,7 @@ test('lateOf does not report frames that are delivered again', () => {
   expect(lateOf('1@0', '2@0', '3@0', '1@0', '2@0')).toEqual([]);
 });
 
-test("lateOf does not report a frame delivered again to the stream's new partition, in either order of reading", () => {
+test('lateOf does not report a frame delivered again to the new partition, in either order of reading', () => {
   expect(lateOf('2@4', '3@4', '1@4', '1@2')).toEqual([]);
   expect(lateOf('1@2', '2@4', '3@4', '1@4')).toEqual([]);
 });

@@ -32,13 +32,17 @@ describe.each([...DEPLOYED, 'thrifty'] as const)(
 describe("the check against AWS's service models reports a call", () => {
   const poller = { functionName: 'f', eventSourceArn: 'arn:aws:kafka:us-east-1:123456789012:cluster/a/b' };
   test.each([
-    ['a field unknown', { ...poller, batchSizes: 25 }, /no field batchSizes/],
-    ['a field that is missing', { eventSourceArn: poller.eventSourceArn }, /FunctionName is missing/],
-    ['a value of no enumeration', { ...poller, startingPosition: 'FIRST' }, /"FIRST" is none of/],
-    ['a pattern', { ...poller, eventSourceArn: 'cluster' }, /"cluster" does not match/],
+    ['an unknown field', { ...poller, batchSizes: 25 }, /no field batchSizes/],
+    ['a missing field', { eventSourceArn: poller.eventSourceArn }, /FunctionName is missing/],
+    ['a value outside the enumeration', { ...poller, startingPosition: 'FIRST' }, /"FIRST" is none of/],
+    [
+      'a value that does not match the pattern',
+      { ...poller, eventSourceArn: 'cluster' },
+      /"cluster" does not match/,
+    ],
     ['too large a number', { ...poller, maximumRetryAttempts: 10_001 }, /10001 {2}are more than 10000/],
     ['too many items', { ...poller, topics: ['events', 'frames'] }, /2 items are more than 1/],
-    ['another type', { ...poller, batchSize: 'many' }, /"many" is no number/],
+    ['a value of another type', { ...poller, batchSize: 'many' }, /"many" is no number/],
   ])(
     'with %s',
     async (_, parameters, problem) => {

@@ -82,7 +82,7 @@ describe.each(['us-east-1', 'cn-north-1'])('in a fresh clone, in %s, npm run dep
   });
 });
 
-describe("the shell's variables decide what is deployed:", () => {
+describe("the shell's variables decide what is deployed", () => {
   let graph: Graph;
   beforeAll(async () => {
     await prepare();
@@ -428,9 +428,9 @@ describe('npm run deploy -- canary', () => {
 
   test.each([
     ['an alarm stopped it', { STOPPED: '1' }, 'Alarm-CanaryErrors: 0.5 over 0.05'],
-    ['it answered no frame', { FRAMES: '0' }, 'it answered no frame'],
-    ['it could not be deployed whole', { NO_CANARY: '1' }, 'npx sst deploy failed'],
-    ['nobody could tell what it did', { NO_METRICS: '1' }, 'aws cloudwatch get-metric-statistics failed'],
+    ['the canary got no frame', { FRAMES: '0' }, 'it answered no frame'],
+    ['its deploy failed', { NO_CANARY: '1' }, 'npx sst deploy failed'],
+    ['its metrics could not be read', { NO_METRICS: '1' }, 'aws cloudwatch get-metric-statistics failed'],
   ])('removes the canary when %s, and fails with that reason', async (_, env, why) => {
     const { failed, deploys, kept } = await canary(env);
     expect(failed?.code).toBe(1);

@@ -158,7 +158,7 @@ test("detect gets the URL or the endpoint name of the stage's inference backend"
   expect(await environment('dev')).toMatchObject({ INFERENCE_SERVICE_URL: 'http://127.0.0.1:8000' });
 });
 
-test('with EVENT_CLIPS the clip function reads events with its own consumer group, and detect gets the variable', async () => {
+test('with EVENT_CLIPS the clip function reads events with its own group, and detect gets the variable', async () => {
   const graph = await graphOf('hosted');
   expect(one(graph, MAPPING, 'ClipMapping').inputs).toMatchObject({
     topics: ['events'],

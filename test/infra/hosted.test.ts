@@ -150,7 +150,7 @@ describe('the hosted console on ECS', () => {
 });
 
 describe('ingest on EC2 instances', () => {
-  test('runs on instances without an ingress rule, with IMDSv2, encrypted volumes and the latest ECS image of AWS', async () => {
+  test("runs on instances without ingress rules, with IMDSv2, encrypted volumes and AWS's latest ECS image", async () => {
     const template = one(
       await graphOf('hosted'),
       'aws:ec2/launchTemplate:LaunchTemplate',

@@ -88,7 +88,7 @@ test.each(['personal', 'hosted'] as const)(
   },
 );
 
-test('GPU endpoints get the driver that the image needs, time to start, and an error when the GPU is not usable', async () => {
+test('GPU endpoints get the driver of the image, time to start, and INFERENCE_DEVICE=cuda', async () => {
   const graph = await graphOf('hosted');
   const { productionVariants } = one(
     graph,

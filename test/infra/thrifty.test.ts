@@ -17,7 +17,7 @@ async function container(service: string) {
 }
 
 describe('the stage thrifty', () => {
-  test("runs detect with annotate as ECS tasks with the project's own poller, and no mapping or function for them", async () => {
+  test("runs detect with annotate as ECS tasks with the project's own poller, without mapping or function", async () => {
     const graph = await graphOf('thrifty');
     const functions = ofType(graph, 'aws:lambda/function:Function').map(({ name }) => name);
     expect(functions).not.toContain('DetectFunction');

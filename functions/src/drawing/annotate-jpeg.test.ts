@@ -200,7 +200,7 @@ describe('a label', () => {
 describe('a picture that is not a JPEG of the given size is rejected', () => {
   test.each<[string, () => Promise<Buffer>, RegExp]>([
     ['text', async () => Buffer.from('no picture at all'), /not a JPEG/],
-    ['nothing but the first bytes', async () => Buffer.from([0xff, 0xd8, 0xff]), /decoded/],
+    ['only the first bytes of a JPEG', async () => Buffer.from([0xff, 0xd8, 0xff]), /decoded/],
     ['half a JPEG', async () => (await frameOf(320, 240)).jpeg.subarray(0, 500), /decoded/],
     ['a PNG', () => picture(320, 240).png().toBuffer(), /not a JPEG/],
     ['an SVG', async () => Buffer.from('<svg xmlns="http://www.w3.org/2000/svg"/>'), /not a JPEG/],
@@ -210,7 +210,7 @@ describe('a picture that is not a JPEG of the given size is rejected', () => {
       () => picture(160, 120).jpeg().toBuffer(),
       /160x120 pixels, its record says 320x240/,
     ],
-    ['a picture on its side', () => picture(240, 320).jpeg().toBuffer(), /240x320/],
+    ['a picture turned by 90 degrees', () => picture(240, 320).jpeg().toBuffer(), /240x320/],
   ])('%s', async (_what, jpeg, problem) => {
     const refused = annotateJpeg({ jpeg: await jpeg(), width: 320, height: 240 }, []);
     await expect(refused).rejects.toThrow(PictureError);

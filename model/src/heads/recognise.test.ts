@@ -47,9 +47,9 @@ test('two outputs are recognised as boxes with logits or scores', () => {
 });
 
 test.each([
-  ['a classifier', one(1, 1000), undefined],
+  ['the output of a classifier', one(1, 1000), undefined],
   ['three outputs', [...one(1, 84, 8400), ...one(1, 84, 8400), ...one(1, 84, 8400)], undefined],
-  ['another number of classes', one(1, 84, 8400), 20],
+  ['a list of names of another length', one(1, 84, 8400), 20],
 ] as const)('%s has no possible head', (_name, outputs, classes) => {
   expect(possibleHeads({ outputs, ...size640, classes })).toEqual([]);
 });

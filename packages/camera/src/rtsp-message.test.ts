@@ -51,8 +51,8 @@ test.each(['Content-Length:\t4', 'content-length : 4'])('%j gives the length of 
 test.each([
   ['a head', 'X: y\r\n'.repeat(10_000)],
   ['a body', 'RTSP/1.0 200 OK\r\nContent-Length: 2147483000\r\n\r\n'],
-  ['a negative body', 'RTSP/1.0 200 OK\r\nContent-Length: -5\r\n\r\n'],
-  ['half a byte', 'RTSP/1.0 200 OK\r\nContent-Length: 1.5\r\n\r\nv='],
+  ['a body of -5 bytes', 'RTSP/1.0 200 OK\r\nContent-Length: -5\r\n\r\n'],
+  ['a body of 1.5 bytes', 'RTSP/1.0 200 OK\r\nContent-Length: 1.5\r\n\r\nv='],
 ])('%s of unlimited or invalid length is rejected', (_name, text) => {
   const splitter = new RtspSplitter(
     () => {},

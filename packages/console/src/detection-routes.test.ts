@@ -65,7 +65,7 @@ test('the detection settings may list a thousand classes', async () => {
   expect([status, JSON.stringify(body)]).toEqual([413, expect.stringContaining('over 262144 bytes')]);
 });
 
-test('the detection settings of a stream are listed with the models, previewed on the newest picture, and saved', async () => {
+test('detection settings are listed with the models, previewed on the newest picture, and saved', async () => {
   const { ask, live, text } = await serve(await inferenceServer());
   expect((await ask()).body).toEqual({ models: MODELS, writable: true });
   expect(await ask('/preview', {})).toMatchObject({ status: 404 });

@@ -63,10 +63,10 @@ test('while Kafka is unreachable rates are unknown, and the next rates are means
 });
 
 test.each([
-  ['nothing waits and nothing comes', 0, 0, 'idle'],
+  ['no records wait or arrive', 0, 0, 'idle'],
   ['two batches wait', 10, 50, 'ok'],
-  ['twelve seconds of work wait', 10, 120, 'behind'],
-  ['records wait and none is finished', 0, 5, 'stopped'],
+  ['records of twelve seconds wait', 10, 120, 'behind'],
+  ['records wait and none are processed', 0, 5, 'stopped'],
 ] as const)('state when %s', (_, rate, lag, state) => {
   const samples = Array.from({ length: 5 }, (__, i) => ({ time: i * 2_000, rate, lag, latency: null }));
   expect(stateOf(samples, 25)).toBe(state);

@@ -10,11 +10,11 @@ const frame = (age: number, arrivedAgo = 0) =>
   ({ captured_at: NOW - age, arrived_at: NOW - arrivedAgo }) as LiveFrame;
 
 test.each([
-  ['a picture of now', frame(4_900), undefined, 'live'],
-  ['one that came late', frame(5_100), undefined, 'late'],
-  ['one that came in time, long ago', frame(9_000, 6_000), undefined, 'late'],
-  ['an old one that is seen, though a newer one is there', frame(1_000), frame(7_000), 'late'],
-  ['nothing for half a minute', frame(40_000, 31_000), undefined, 'silent'],
+  ['a current picture', frame(4_900), undefined, 'live'],
+  ['a picture that arrived late', frame(5_100), undefined, 'late'],
+  ['an old picture that arrived in time', frame(9_000, 6_000), undefined, 'late'],
+  ['an old picture on the page, although a newer one arrived', frame(1_000), frame(7_000), 'late'],
+  ['no picture for half a minute', frame(40_000, 31_000), undefined, 'silent'],
 ])('state with %s', (_name, newest, shown, state) => {
   expect(streamState(undefined, newest, NOW, shown).state).toBe(state);
 });

@@ -329,7 +329,7 @@ test('records that can not be read go to failed/ by reference, and the rest is d
   );
 });
 
-test('after a crash records are delivered one at a time, without the record that crashed the process repeatedly', async () => {
+test('after a crash records are delivered one at a time, without the one that crashed the process repeatedly', async () => {
   const calls: number[] = [];
   const handler: DeliveryOptions['handler'] = async ({ records }) =>
     void calls.push(...Object.values(records).map(({ length }) => length));

@@ -25,7 +25,7 @@ test('work that ends normally leaves no note file', async () => {
   expect(open().isOneByOne).toBe(false);
 });
 
-test('a record that ended its process in a batch and three times alone is refused; its neighbours are delivered', async () => {
+test('a record that ended its process in a batch and three times alone is refused, and others are delivered', async () => {
   die(open(), 1, 2, 3);
   const second = open();
   expect(second.isOneByOne).toBe(true);

@@ -31,9 +31,12 @@ const LINK = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' };
 test.each([
   ['a form of another site', { ...FORM, origin: 'https://evil.example' }],
   ['a form of a sandboxed page', { ...FORM, origin: 'null' }],
-  ['a form of a page of this machine', { ...FORM, origin: 'http://localhost:3000' }],
+  ['a form of another page on this machine', { ...FORM, origin: 'http://localhost:3000' }],
   ['a form without an origin', { ...FORM, 'sec-fetch-site': 'cross-site' }],
-  ['a page whose name was pointed here', { host: 'evil.example:8000', origin: 'http://evil.example:8000' }],
+  [
+    'a page whose DNS name was rebound to this server',
+    { host: 'evil.example:8000', origin: 'http://evil.example:8000' },
+  ],
 ])('%s is rejected on each server, local or not', async (_what, headers) => {
   expect(await (await serve('127.0.0.1'))('POST', '/predict', headers)).toBe(403);
   expect(await (await serve('0.0.0.0'))('POST', '/predict', headers)).toBe(403);

@@ -38,8 +38,8 @@ test.each([400, 413, 415, 422])(
 );
 
 test.each([
-  ['refuses all frames, and takes another picture: they are at fault', [4]],
-  ['refuses any picture, as one of another interface does: it is at fault itself', [4, 32]],
+  ['rejects all frames and accepts a probe picture: the frames fail', [4]],
+  ['rejects any picture, as with another interface: the batch fails', [4, 32]],
 ])('a server that %s', async (_what, sides) => {
   const detect = vi.fn(async (asked: readonly Frame[]) => {
     if (asked.some(({ width }) => sides.includes(width)))

@@ -41,7 +41,7 @@ test.each([
   ['the service', 429, { $metadata: { httpStatusCode: 429 } }],
   ['the container', 413, { $metadata: { httpStatusCode: 424 }, OriginalStatusCode: 413 }],
   // As ThrottlingException and ValidationError, "Endpoint cameras of account 1 not found": no fault of the frames.
-  ['the service that refuses any request now', undefined, { $metadata: { httpStatusCode: 400 } }],
+  ['the service for all requests', undefined, { $metadata: { httpStatusCode: 400 } }],
 ])('a failure of %s is an error with its status code', async (_who, status, facts) => {
   const cause = Object.assign(new Error('refused'), facts);
   const detector = createSageMakerClient({

@@ -7,11 +7,11 @@ import { fakeMember } from '../test/fake-cluster.ts';
 
 test.each([
   [
-    "that can't be reached is looked up, and the group joined again",
+    "that can't be reached is looked up again, and the member joins again",
     new kafkajs.KafkaJSConnectionError('refused'),
     true,
   ],
-  ['that refuses is not', new Error('refused'), false],
+  ['that rejects a heartbeat is not looked up again', new Error('refused'), false],
 ])('a coordinator %s', async (_, error, again) => {
   expect(await joinsAgain('m', () => Promise.reject(error))).toBe(again);
 });

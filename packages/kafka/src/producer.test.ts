@@ -74,7 +74,7 @@ test.each([true, false])(
   },
 );
 
-test('after a failure only the unconfirmed partitions of an array are sent again, and later arrays are sent as a whole', async () => {
+test('after a failure only the unconfirmed partitions of an array are sent again, and later arrays completely', async () => {
   let isSilent = false;
   const { cluster, producer } = await setup({
     brokers: 2,
@@ -193,7 +193,7 @@ test('a hung broker is disconnected: its partition continues with the next leade
   expect(valuesOf(cluster.stored, 1).slice(1)).toEqual(['<yard-0>', '<yard-1>', '<yard-2>']);
 });
 
-test('idempotent: when a leader hangs, one partition waits for its response, and the others do not wait for it', async () => {
+test('idempotent: when a leader hangs, one partition waits for its response, and no other partition does', async () => {
   let hangs = false;
   let asked = 0;
   const { cluster, producer } = await setup(
@@ -243,7 +243,7 @@ test('a truncated response is not read as the start of the next one', async () =
 /** The producer of a batch, and the sequence number of its first record. */
 const sequenceOf = ({ batch }: { batch: Buffer }) => [batch.readBigInt64BE(43), batch.readInt32BE(53)];
 
-test('idempotent: while a batch is unconfirmed nothing else goes to its partition or gets its sequence numbers', async () => {
+test('idempotent: while a batch is unconfirmed no other records use its partition or sequence numbers', async () => {
   const sequences: unknown[] = [];
   let isSilent = false;
   const { producer } = await setup(
@@ -289,7 +289,7 @@ test.each([
   expect(cluster.stored.map((one) => [one.partition, ...sequenceOf(one)].join())).toEqual(['0,1,0', '1,2,0']);
 });
 
-test('with KAFKA_RACK keys go to partitions whose preferred leaders are in the rack, and stay when a leader moves', async () => {
+test('with KAFKA_RACK keys go to partitions with preferred leaders in the rack, also after a leader moves', async () => {
   const keys = ['door', 'yard', 'gate', 'hall', 'roof', 'lane', 'dock', 'lift'];
   const { cluster, producer } = await setup(
     {

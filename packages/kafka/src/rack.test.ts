@@ -15,9 +15,13 @@ beforeAll(async () => {
 afterAll(() => ecs.close());
 
 test.each([
-  ['a rack is taken as it is', 'use1-az4', 'use1-az4'],
-  ['none is none', undefined, undefined],
-  ['of a list, the rack of the own zone', 'us-east-1a=use1-az4,us-east-1b=use1-az6', 'use1-az6'],
+  ['KAFKA_RACK with one rack is used unchanged', 'use1-az4', 'use1-az4'],
+  ['without KAFKA_RACK there is no rack', undefined, undefined],
+  [
+    'KAFKA_RACK with a list gives the rack of the own zone',
+    'us-east-1a=use1-az4,us-east-1b=use1-az6',
+    'use1-az6',
+  ],
 ])('%s', async (_, setting, rack) => {
   const warn = vi.fn();
   expect(await ownRack(setting, { warn, error: warn }, metadata)).toBe(rack);

@@ -66,7 +66,7 @@ const start = () =>
     stop.signal,
   );
 
-test('all processes load while Kafka starts, those that need Kafka begin after it, and ingest begins on demand', async () => {
+test('all processes load while Kafka starts, those that need it begin after it, and ingest on demand', async () => {
   const starting = start();
   await expect.poll(() => [...loaded].sort()).toEqual([...NEED_KAFKA, 'model'].sort());
   await expect.poll(() => [...begun]).toEqual(['model']);

@@ -117,16 +117,16 @@ function asRgb(jpeg: Buffer): Buffer {
 
 describe('a JPEG for which libjpeg warns is an error and not a grey picture', () => {
   test.each<[string, (jpeg: Buffer) => Buffer]>([
-    ['half of it', (jpeg) => jpeg.subarray(0, jpeg.length / 2)],
-    ['all but its end', (jpeg) => jpeg.subarray(0, -20)],
-    ['all but its end marker', (jpeg) => jpeg.subarray(0, -2)],
+    ['half of the JPEG', (jpeg) => jpeg.subarray(0, jpeg.length / 2)],
+    ['all but the last 20 bytes', (jpeg) => jpeg.subarray(0, -20)],
+    ['all but the end marker', (jpeg) => jpeg.subarray(0, -2)],
     [
-      'a hole of zeros',
+      'zeros in the middle',
       (jpeg) =>
         Buffer.concat([jpeg.subarray(0, jpeg.length / 2), Buffer.alloc(64), jpeg.subarray(jpeg.length / 2)]),
     ],
     [
-      'a marker amid its data',
+      'a marker within the data',
       (jpeg) =>
         Buffer.concat([jpeg.subarray(0, jpeg.length / 2), Buffer.from([0xff, 0xd9]), jpeg.subarray(-200)]),
     ],

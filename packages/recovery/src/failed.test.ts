@@ -265,7 +265,7 @@ const protocolError = (type: string) => Object.assign(new Error(`${type} it is`)
 
 test.each([
   ['its topic was deleted meanwhile', protocolError('UNKNOWN_TOPIC_OR_PARTITION')],
-  ['kafkajs has asked often', new Error('often', { cause: protocolError('TOPIC_AUTHORIZATION_FAILED') })],
+  ['kafkajs gave up its retries', new Error('often', { cause: protocolError('TOPIC_AUTHORIZATION_FAILED') })],
   ['it is too large', new TooLargeError('video-frames', [{ value: 'AAAA' }])],
 ])('an entry that the brokers reject does not fail the others: %s', async (_, error) => {
   const { bucket, put, objects, merge } = memory();

@@ -230,16 +230,16 @@ describe('removing', () => {
   });
 
   test.each<[string, Shape['kind'], string, string, string]>([
-    ['a zone that is not there', 'zone', 'pond', full, "stream 'yard' has no zone 'pond'"],
+    ['an unknown zone', 'zone', 'pond', full, "stream 'yard' has no zone 'pond'"],
     [
-      'a zone that a filter needs',
+      'a zone that a filter refers to',
       'zone',
       'lawn',
       full.replace('zones:', 'filters: { exclude: [lawn] }\n    zones:'),
       "line 3: 'scene.filters.exclude.0' names 'lawn', which is not under zones",
     ],
     [
-      'a zone that another stream shares',
+      'a zone of a scene shared by streams',
       'zone',
       'lawn',
       `${full.replace('lawn: {', 'lawn: &lawn {')}- { id: door, scene: { zones: { mat: *lawn } } }\n`,

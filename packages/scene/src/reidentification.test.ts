@@ -58,7 +58,7 @@ function idsOf(seconds: Person[][], appearance_seconds: number) {
 const nobody = Array.from({ length: 6 }, (): Person[] => []);
 const red: Person = { x: 40, upper: RED, lower: BLACK };
 
-test('an object that returns elsewhere after six seconds keeps its id by its colours, and without colours gets a new one', () => {
+test('an object that returns elsewhere after six seconds keeps its id by its colours, and a new id without', () => {
   const walk = [[red], ...nobody, [{ ...red, x: 160 }]];
   const known = idsOf(walk, 20);
   expect(known.at(-1)).toEqual(known[0]);
@@ -67,8 +67,8 @@ test('an object that returns elsewhere after six seconds keeps its id by its col
 });
 
 test.each<[string, Person, number]>([
-  ['somebody else', { x: 60, upper: BLUE, lower: GREEN }, 20],
-  ['who comes back too late', red, 3],
+  ['another person', { x: 60, upper: BLUE, lower: GREEN }, 20],
+  ['a person who returns too late', red, 3],
 ])('%s gets a new id', (_, person, seconds) => {
   const ids = idsOf([[red], ...nobody, [person]], seconds);
   expect(ids.at(-1)?.[0]).toBeDefined();

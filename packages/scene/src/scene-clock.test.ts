@@ -22,7 +22,7 @@ const running = () => {
 test.each([
   ['a redriven frame of this session, an hour old', 'live', 3, -3_600_000],
   ['a frame delivered again', 'live', 102, 200],
-  ['an old number with a new time', 'live', 50, 300],
+  ['an old frame number with a new time', 'live', 50, 300],
   ['one frame of a session that is over', 'older', 7_000, -90_000],
   ['the first frame of a session that is over', 'older', 0, -90_000],
 ])('%s changes nothing', (_name, session, number, at) => {

@@ -18,7 +18,7 @@ test('a response is returned completely, whatever its status', async () => {
 });
 
 test.each<[string, RequestListener, string]>([
-  ['breaks off', (_, response) => void response.write('half', () => response.destroy()), 'aborted'],
+  ['is cut off', (_, response) => void response.write('half', () => response.destroy()), 'aborted'],
   ['stops midway', (_, response) => void response.write('half'), 'it has not answered in time'],
   ['is too long', (_, response) => void response.end('x'.repeat(2_000_001)), 'over 2000000 characters'],
 ])('a response that %s is an error', async (_, answer, reason) => {

@@ -104,7 +104,7 @@ describe('records that can not be read are refused by offset, and their neighbou
       "2-3: the record batch can't be inflated, gzip: ",
     ],
     [
-      'nonsense for records',
+      'a body that is not records',
       rawBatch(Buffer.from('zzzz'), { first: 2, lastDelta: 1, count: 2 }),
       '2-3: the record batch is malformed',
     ],
@@ -114,27 +114,27 @@ describe('records that can not be read are refused by offset, and their neighbou
       '3-3: the record batch is malformed',
     ],
     [
-      'fewer records than it says',
+      'fewer records than the header has',
       recordBatch(two, { first: 2, count: 3, lastDelta: 2 }),
       '4-4: the record batch is malformed',
     ],
     [
-      'a last offset that is none',
+      'an invalid last offset',
       recordBatch(two, { first: 2, lastDelta: -7 }),
       '2-2: the record batch has no sound last',
     ],
     [
-      'a record that no event carries',
+      'a record too large for an event',
       recordBatch([{ value: Buffer.alloc(5_000_000) }], { first: 2 }),
       '2-2: the record has 5000009 bytes',
     ],
     [
-      'headers without number',
+      '300 headers',
       recordBatch([{ headers: Array(300).fill(['a', '']) }], { first: 2 }),
       '2-2: the record has 300 headers',
     ],
     [
-      'records without number',
+      '20,000 records',
       recordBatch(Array(20_000).fill({}), { first: 2, codec: gzip }),
       '10002-20001: the record batch has 20000 records',
     ],
