@@ -1,7 +1,7 @@
 import { HOUR_MS } from '@video-pipeline/frame';
 import { topicsOf } from '@video-pipeline/stages';
 import { MAX_MESSAGE_BYTES } from '../packages/kafka/src/topics.ts';
-import { createLogGroup } from './logs.ts';
+import { keepDeliveredLogs } from './logs.ts';
 import {
   acceptTunnel,
   connect,
@@ -42,16 +42,17 @@ export function createKafka(stage: Stage, network: Network) {
 
 function createCluster(stage: Stage, network: Network, group: Group) {
   const { kafka } = stage;
+  const name = `${$app.name}-${$app.stage}`;
   const configuration = new aws.msk.Configuration('KafkaConfiguration', {
     // No Kafka versions: an upgrade would have to replace the configuration under the same name.
-    name: `${$app.name}-${$app.stage}`,
+    name,
     serverProperties: kafka.kind === 'express' ? PROPERTIES : PROVISIONED_PROPERTIES,
   });
-  const logs = createLogGroup(stage, 'kafka');
+  const logs = keepDeliveredLogs(stage, 'KafkaLogs', `msk/${name}`);
   const cluster = new aws.msk.Cluster(
     'KafkaCluster',
     {
-      clusterName: `${$app.name}-${$app.stage}`,
+      clusterName: name,
       kafkaVersion: kafkaVersionOf(kafka),
       numberOfBrokerNodes: kafka.brokers,
       brokerNodeGroupInfo: {

@@ -1,4 +1,4 @@
-import { createLogGroup } from './logs.ts';
+import { keepLogs, logGroupName } from './logs.ts';
 import type { Group, Network } from './network.ts';
 import { trust } from './roles.ts';
 import { title } from './settings.ts';
@@ -36,7 +36,7 @@ const INTERFACES = {
 export function createLambda(spec: LambdaArgs) {
   const { stage, part, name = title(part), memoryMb, timeoutSeconds, ...rest } = spec;
   const { permissions, within, install, ...args } = rest;
-  const logs = createLogGroup(stage, part);
+  const logs = keepLogs(stage, `${title(part)}Logs`, logGroupName(part));
   const fn = new sst.aws.Function(name, {
     ...args,
     runtime: 'nodejs24.x',

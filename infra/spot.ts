@@ -1,4 +1,4 @@
-import { keepLogs } from './logs.ts';
+import { keepDeliveredLogs } from './logs.ts';
 import { namespaceOf, ON_DEMAND_NODES } from './metrics.ts';
 import type { Inference, Stage } from './stages.ts';
 
@@ -18,8 +18,7 @@ export function watchSpot(
 ): { fallsBack: boolean } {
   if (!(capacity.includes('spot') && capacity.includes('on-demand'))) return { fallsBack: false };
   const name = `${$app.name}-${$app.stage}-compute`;
-  // With this prefix AWS's own resource policy for delivered logs never becomes too long.
-  const logs = keepLogs(stage, 'ComputeLogs', `/aws/vendedlogs/eks/${name}`);
+  const logs = keepDeliveredLogs(stage, 'ComputeLogs', `eks/${name}`);
   // A source changes the cluster, which allows one change at a time.
   const source = new aws.cloudwatch.LogDeliverySource(
     'ComputeLogsSource',

@@ -34,7 +34,10 @@ test('production is protected and keeps its data when it is removed, and other s
       kept.map(({ name }) => name),
       deployed,
     ).toEqual([]);
-    expect(one(graph, 'aws:s3/bucket:Bucket', 'StoreBucket').inputs.forceDestroy).toBe(true);
+    const bucket = one(graph, 'aws:s3/bucket:Bucket', 'StoreBucket');
+    expect(bucket.inputs.forceDestroy).toBe(true);
+    // Within the hour that AWS's provider waits otherwise, millions of pictures can't be deleted.
+    expect(bucket.timeouts.delete).toMatch(/^12h/);
     for (const { inputs } of ofType(graph, 'aws:ecr/repository:Repository'))
       expect(inputs.forceDelete).toBe(true);
     for (const { inputs } of ofType(graph, 'aws:secretsmanager/secret:Secret')) {
@@ -54,6 +57,18 @@ test('a deploy writes no file of types into the packages', async () => {
   expect(packages.length).toBeGreaterThan(20);
   const isIgnored = (file: string) => ignored.some((folder) => !relative(folder, file).startsWith('..'));
   expect(packages.filter((file) => !isIgnored(file))).toEqual([]);
+});
+
+test('log groups of delivered logs have names that do not lengthen the resource policy of the account', async () => {
+  for (const deployed of DEPLOYED) {
+    const graph = await graphOf(deployed);
+    const { loggingInfo } = one(graph, 'aws:msk/cluster:Cluster', 'KafkaCluster').inputs;
+    const delivered = ofType(graph, 'aws:cloudwatch/logDeliveryDestination:LogDeliveryDestination').map(
+      ({ inputs }) => inputs.deliveryDestinationConfiguration.destinationResourceArn.split('log-group:')[1],
+    );
+    for (const group of [loggingInfo.brokerLogs.cloudwatchLogs.logGroup, ...delivered])
+      expect(group, deployed).toMatch(/^\/aws\/vendedlogs\/(msk|eks)\/video-pipeline-/);
+  }
 });
 
 describe.each(DEPLOYED)('the bucket and topics of %s', (deployed) => {
