@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import type { DetectedFrame, MSKEvent } from '@video-pipeline/frame';
 import type { SceneEvent } from '@video-pipeline/scene';
@@ -116,6 +117,24 @@ test("events reach the MQTT broker in order and in Frigate's format, and it publ
   for (const socket of sockets) socket.destroy();
   await vi.waitFor(() => expect(retained.get('site/available')).toBe('offline'));
   await vi.waitFor(() => expect(retained.get('site/available')).toBe('online'), { timeout: 5_000 });
+});
+
+test('events that wait for the first connection keep their order, and later ones do not overtake them', async () => {
+  const { got, port } = await startBroker();
+  const gate = createServer((socket) => {
+    const broker = connect(port, '127.0.0.1');
+    void setTimeout(60).then(() => socket.pipe(broker).pipe(socket));
+  }).listen(0, '127.0.0.1');
+  await once(gate, 'listening');
+  closers.push(() => gate.close());
+  const broker = connected({ url: `mqtt://127.0.0.1:${(gate.address() as AddressInfo).port}` });
+  const sent = [];
+  for (let number = 0; number < 60; number++) {
+    sent.push(broker.publish('site/events', `${number}`));
+    await setTimeout(2);
+  }
+  expect(new Set(await Promise.all(sent))).toEqual(new Set([undefined]));
+  await expect.poll(() => got.map(([, text]) => Number(text))).toEqual([...Array(60).keys()]);
 });
 
 test('an event without a track, or of an object that only leaves, gives a complete Frigate message', () => {

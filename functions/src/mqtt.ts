@@ -92,6 +92,7 @@ export function connectMqtt(settings: MqttSettings): MqttConnection {
     return now - (awaySince ?? now) > timeoutMs && now - failedAt < 2 * RECONNECT_MS;
   }
 
+  let wait: Promise<boolean> | undefined;
   /** Waits for the connection. Does not wait if the broker is known to be away. */
   async function waitForConnection(): Promise<boolean> {
     const until = performance.now() + timeoutMs;
@@ -100,7 +101,12 @@ export function connectMqtt(settings: MqttSettings): MqttConnection {
   }
   return {
     async publish(topic, text) {
-      if (!client.connected && !(await waitForConnection())) return `no MQTT connection: ${problem}`;
+      // All messages share one wait, so that they keep their order. None overtakes those that wait.
+      if (!client.connected)
+        wait ??= waitForConnection().finally(() => {
+          wait = undefined;
+        });
+      if (wait && !(await wait)) return `no MQTT connection: ${problem}`;
       const late = sleep(timeoutMs, `the MQTT broker has not answered for ${timeoutMs / 1000} s`, {
         ref: false,
       });
