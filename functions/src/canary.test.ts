@@ -123,6 +123,24 @@ describe('a shadow', () => {
     expect(never.detect).toHaveBeenCalledOnce();
   });
 
+  test('is waited for at the end of a batch for a stated time only, and its frozen time is not counted', async () => {
+    const { promise, resolve } = Promise.withResolvers<FrameResult[]>();
+    const slow = { detect: vi.fn(() => promise) };
+    const { detector, warn } = setUp(slow, { mode: 'shadow', settleMs: 30 });
+    await detector.settle();
+    expect(await answers(detector)).toEqual(['old', 'old']);
+    await detector.settle();
+    expect(warn.mock.lastCall?.[1]).toMatchObject({ message: 'it took over 0.03 s longer than the batch' });
+    // The function is frozen here, and goes on.
+    resolve([good, good]);
+    await promise;
+    expect([sums('canary', 'VariantCalls'), sums('canary', 'VariantErrors')]).toEqual([1, 1]);
+    expect(sums('canary', 'VariantTime')).toBe(0);
+    expect(await answers(detector)).toEqual(['old', 'old']);
+    await detector.settle();
+    expect([sums('canary', 'VariantAgreed'), sums('canary', 'VariantErrors')]).toEqual([2, 1]);
+  });
+
   test('that fails does not fail the batch, and a batch that fails is not counted as its failure', async () => {
     const { detector, main, warn } = shadow({ detect: () => Promise.reject(new Error('gone')) });
     expect(await answers(detector)).toEqual(['old', 'old']);

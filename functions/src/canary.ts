@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Config, readConfig } from '@video-pipeline/config';
 import { CANARY_STOPPED_KEY, type Detection, type Frame } from '@video-pipeline/frame';
 import {
@@ -23,6 +24,8 @@ export const CANARY_VARIABLES = [
 const STOPPED_AGE_MS = 10_000;
 /** The canary's share of INFERENCE_TIMEOUT_SECONDS. The rest is left for the model in use, if the canary fails. */
 const CANARY_TIMEOUT_SHARE = 0.25;
+/** Longest wait of a Lambda function for a shadow after the batch is done, milliseconds. */
+const SETTLE_MS = 1_000;
 /** Intersection over union from which two boxes of one class are the same object. */
 const SAME_OBJECT = 0.5;
 
@@ -36,6 +39,16 @@ interface CanaryOptions {
   isStopped: () => boolean;
   logger: Pick<Logger, 'warn'>;
   random?: () => number;
+  /** Longest wait of {@link CanaryDetector.settle}, milliseconds. */
+  settleMs?: number;
+}
+
+interface CanaryDetector extends InferenceClient {
+  /**
+   * Waits for a shadow's answer, for a moment, and then does without it: that counts as an error. A Lambda function calls
+   * it at the end of a batch. Otherwise AWS would freeze it, and the frozen time would count as the shadow's.
+   */
+  settle(): Promise<void>;
 }
 
 /**
@@ -43,17 +56,25 @@ interface CanaryOptions {
  * is asked. Frames of streams that name a model go to `main` only and are not counted: the canary may replace only the
  * default model. Errors, time and detections of both are the metrics `Variant...`. Alarms compare them.
  */
-export function withCanary(options: CanaryOptions): InferenceClient {
-  const { main, mode, share, isStopped, logger, random = Math.random } = options;
-  const ask = { main: metered('main', main.detect), canary: metered('canary', validated(options.canary)) };
+export function withCanary(options: CanaryOptions): CanaryDetector {
+  const { main, mode, share, isStopped, logger, random = Math.random, settleMs = SETTLE_MS } = options;
+  const canary = validated(options.canary);
+  const ask = { main: metered('main', main.detect), canary: metered('canary', canary) };
   const failed = (error: unknown) => logger.warn('the canary model gave no answer', error as Error);
   // One comparison at a time: a slow shadow gets fewer batches, and keeps the frames of at most one in memory.
-  let isComparing = false;
+  let comparison: { ended: Promise<void>; abandon(reason: Error): void } | undefined;
 
-  async function compare(frames: readonly Frame[], answer: Promise<FrameResult[]>): Promise<void> {
-    const seen = await ask.canary(frames);
-    const used = await answer.catch(() => undefined);
-    if (used) emitVariant('detect', 'canary', { VariantAgreed: countAgreements(used, seen) });
+  function compare(frames: readonly Frame[], answer: Promise<FrameResult[]>): NonNullable<typeof comparison> {
+    const { promise: abandoned, reject: abandon } = Promise.withResolvers<never>();
+    const work = async () => {
+      const seen = await metered('canary', () => Promise.race([canary(frames), abandoned]))(frames);
+      const used = await answer.catch(() => undefined);
+      if (used) emitVariant('detect', 'canary', { VariantAgreed: countAgreements(used, seen) });
+    };
+    const end = () => {
+      comparison = undefined;
+    };
+    return { ended: work().catch(failed).finally(end), abandon };
   }
 
   return {
@@ -65,15 +86,15 @@ export function withCanary(options: CanaryOptions): InferenceClient {
         if (results) return results;
       }
       const answer = ask.main(frames);
-      if (isChosen && mode === 'shadow' && !isComparing) {
-        isComparing = true;
-        compare(frames, answer)
-          .catch(failed)
-          .finally(() => {
-            isComparing = false;
-          });
-      }
+      if (isChosen && mode === 'shadow') comparison ??= compare(frames, answer);
       return answer;
+    },
+    async settle() {
+      if (!comparison) return;
+      const { ended, abandon } = comparison;
+      await Promise.race([ended, sleep(settleMs, undefined, { ref: false })]);
+      abandon(new InferenceClientError(`it took over ${settleMs / 1000} s longer than the batch`));
+      await ended;
     },
   };
 }
@@ -152,7 +173,7 @@ export function canaryStopped({ read }: Pick<Reader, 'read'>, everyMs = STOPPED_
 export function createDetector(
   logger: Pick<Logger, 'warn'>,
   config = readConfig([...INFERENCE_VARIABLES, ...CANARY_VARIABLES]),
-): InferenceClient {
+): InferenceClient & Partial<CanaryDetector> {
   const main = createInferenceClient(config);
   const { INFERENCE_CANARY_URL: url, INFERENCE_CONFIDENCE_THRESHOLD: threshold } = config;
   if (!url) return main;

@@ -9,11 +9,7 @@ import {
   type MSKEvent,
   type PictureReference,
 } from '@video-pipeline/frame';
-import {
-  type FrameResult,
-  type InferenceClient,
-  InferenceClientError,
-} from '@video-pipeline/inference-client';
+import { type FrameResult, InferenceClientError } from '@video-pipeline/inference-client';
 import { connectKafka, createTail, orderedProducer } from '@video-pipeline/kafka';
 import type { SceneEvent } from '@video-pipeline/scene';
 import { createPutFailed, createStore, inParallel, isObjectUrl, type Store } from '@video-pipeline/storage';
@@ -44,7 +40,7 @@ import { createScenes, type Scenes } from './scenes.ts';
 const EVENT_CONCURRENCY = 16;
 
 interface DetectDependencies extends FailureDependencies {
-  detector: InferenceClient;
+  detector: ReturnType<typeof createDetector>;
   publish: Publish;
   /** Filters detections, tracks objects, finds events. Without it, frames keep the model's detections. */
   scenes?: Scenes | undefined;
@@ -139,6 +135,8 @@ export function createDetect(dependencies: DetectDependencies) {
       } catch (error) {
         end(error);
         throw error;
+      } finally {
+        if (process.env.AWS_LAMBDA_FUNCTION_NAME) await detector.settle?.();
       }
     });
   };
