@@ -7,6 +7,15 @@ import { unique } from '../support/unique.ts';
 /** Longer than the broker waits for a heartbeat. */
 const TOO_LONG_MS = 8_000;
 
+/** A client whose producers are no type of ours: they lose records. */
+interface WithTransactions {
+  producer(options: object): {
+    connect(): Promise<void>;
+    disconnect(): Promise<void>;
+    transaction(): Promise<{ send(records: object): Promise<unknown>; abort(): Promise<void> }>;
+  };
+}
+
 /** A topic of its own, and what writes and asks there. @param error receives what the client of Kafka logs as errors */
 async function newTopic(partitions: number, error: (message: string, extra: object) => void = () => {}) {
   const [topic, groupId, bootstrap] = [unique('records'), unique('readers'), inject('kafka')];
@@ -56,6 +65,26 @@ test('records that Kafka deletes before they are read are counted in an error, a
     message: 'kafka: records were deleted before they were read',
     kafka: expect.objectContaining({ topic, partition: 0, records: 3 }),
   });
+});
+
+test('records behind a transaction that its producer has not ended count as lag', async ({
+  onTestFinished,
+}) => {
+  const { topic, groupId, kafka, admin, producer, close } = await newTopic(1);
+  onTestFinished(close);
+  const lag = async () => (await consumerLag(admin, groupId, topic)).map((one) => one.lag);
+  const options = { transactionalId: unique('foreign'), idempotent: true, maxInFlightRequests: 1 };
+  const { producer: createForeign } = kafka as unknown as WithTransactions;
+  const foreign = createForeign(options);
+  await foreign.connect();
+  onTestFinished(() => foreign.disconnect());
+  const transaction = await foreign.transaction();
+  await transaction.send({ topic, messages: [{ key: 'a', value: 'open' }] });
+  await producer.send({ topic, messages: [{ key: 'a', value: 'behind' }] });
+  expect(await lag()).toEqual([2]);
+  await transaction.abort();
+  // The end of a transaction is a record, too.
+  await expect.poll(lag).toEqual([3]);
 });
 
 test('finished records are committed after a rejoin, even if no further record comes', async ({

@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { HOUR_MS } from '@video-pipeline/frame';
-import type { Kafka } from '@video-pipeline/kafka';
+import { type Kafka, MAX_MESSAGE_BYTES } from '@video-pipeline/kafka';
 import { expect, test } from 'vitest';
 import { type Handler, startEventSource } from './index.ts';
 
@@ -8,6 +8,7 @@ import { type Handler, startEventSource } from './index.ts';
 function brokerOf(topic: string) {
   type Listener = (event: { payload: unknown }) => void;
   const listeners = new Map<string, Listener>();
+  const options: { maxBytesPerPartition?: number } = {};
   let eachBatch: (payload: unknown) => Promise<void> = async () => {};
   const consumer = {
     events: { GROUP_JOIN: 'join', COMMIT_OFFSETS: 'commit', CRASH: 'crash', END_BATCH_PROCESS: 'end' },
@@ -16,8 +17,8 @@ function brokerOf(topic: string) {
     async subscribe() {},
     async commitOffsets() {},
     async disconnect() {},
-    async run(options: { eachBatch: typeof eachBatch }) {
-      eachBatch = options.eachBatch;
+    async run(each: { eachBatch: typeof eachBatch }) {
+      eachBatch = each.eachBatch;
       listeners.get('join')?.({ payload: { memberId: 'me', memberAssignment: { [topic]: [0] } } });
     },
   };
@@ -30,27 +31,40 @@ function brokerOf(topic: string) {
       pause: () => () => {},
     });
   };
-  return { kafka: { consumer: () => consumer } as unknown as Kafka, send };
+  /** As kafkajs does when it begins a partition again whose log ends before its position. */
+  const reset = () =>
+    listeners.get('commit')?.({
+      payload: { topics: [{ topic, partitions: [{ partition: 0, offset: '-2' }] }] },
+    });
+  const kafka = { consumer: (given: object) => Object.assign(options, given) && consumer };
+  return { kafka: kafka as unknown as Kafka, send, reset, options };
 }
 
-test('the first batch after a start is delivered at once, and the next one waits to be filled', async () => {
-  const { kafka, send } = brokerOf('frames');
+/** What is the same in all tests. */
+const READER = {
+  ...{ topic: 'frames', groupId: 'detect', functionName: 'detect', timeoutMs: 1_000, concurrency: 1 },
+  source: {
+    eventSourceArn: 'arn:aws:kafka:us-east-1:000000000000:cluster/local',
+    bootstrapServers: 'here:9092',
+  },
+  async putFailed() {},
+  async onTooLarge() {},
+  logger: { info() {}, warn() {} },
+  onCrash: (error: Error) => expect.fail(error.message),
+};
+
+function collect() {
   const delivered: number[][] = [];
   const handler: Handler = async ({ records }) => {
     delivered.push(Object.values(records).flatMap((those) => those.map(({ offset }) => offset)));
   };
-  const source = await startEventSource({
-    ...{ kafka, topic: 'frames', groupId: 'detect', handler, functionName: 'detect', timeoutMs: 1_000 },
-    ...{ batchSize: 25, windowMs: HOUR_MS, concurrency: 1 },
-    source: {
-      eventSourceArn: 'arn:aws:kafka:us-east-1:000000000000:cluster/local',
-      bootstrapServers: 'here:9092',
-    },
-    async putFailed() {},
-    async onTooLarge() {},
-    logger: { info() {}, warn() {} },
-    onCrash: (error) => expect.fail(error.message),
-  });
+  return { delivered, handler };
+}
+
+test('the first batch after a start is delivered at once, and the next one waits to be filled', async () => {
+  const { kafka, send } = brokerOf('frames');
+  const { delivered, handler } = collect();
+  const source = await startEventSource({ ...READER, kafka, handler, batchSize: 25, windowMs: HOUR_MS });
   await send(0);
   await expect.poll(() => delivered).toEqual([[0]]);
   for (let offset = 1; offset < 25; offset++) await send(offset);
@@ -58,5 +72,27 @@ test('the first batch after a start is delivered at once, and the next one waits
   expect(delivered).toHaveLength(1);
   await send(25);
   await expect.poll(() => delivered[1]).toHaveLength(25);
+  await source.stop();
+});
+
+test('records of a log that an unclean election has cut are delivered, although their offsets were read before', async () => {
+  const { kafka, send, reset } = brokerOf('frames');
+  const { delivered, handler } = collect();
+  const source = await startEventSource({ ...READER, kafka, handler, batchSize: 1, windowMs: 0 });
+  for (const offset of [7, 8]) await send(offset);
+  await expect.poll(() => delivered).toEqual([[7], [8]]);
+  // After a join, kafkajs reads again what was not committed.
+  await send(8);
+  reset();
+  // By now the log is longer than before.
+  for (const offset of [7, 8, 9]) await send(offset);
+  await expect.poll(() => delivered).toEqual([[7], [8], [7], [8], [9]]);
+  await source.stop();
+});
+
+test('a fetch has room for the largest batch of a partition, which brokers otherwise leave out', async () => {
+  const { kafka, options } = brokerOf('frames');
+  const source = await startEventSource({ ...READER, ...collect(), kafka, batchSize: 1, windowMs: 0 });
+  expect(options.maxBytesPerPartition).toBeGreaterThan(MAX_MESSAGE_BYTES);
   await source.stop();
 });

@@ -7,6 +7,7 @@ import {
   type EachBatchPayload,
   type Kafka,
   MAX_EVENT_BYTES,
+  MAX_MESSAGE_BYTES,
   noteFormerMember,
   refusalOf,
 } from '@video-pipeline/kafka';
@@ -41,7 +42,8 @@ const CONSUMER = {
   rebalanceTimeout: 10_000,
   minBytes: 1,
   maxWaitTimeInMs: 200,
-  maxBytesPerPartition: 4 * 1024 * 1024,
+  // A broker leaves out a larger batch as long as an earlier partition has records.
+  maxBytesPerPartition: MAX_MESSAGE_BYTES + 1024 * 1024,
   allowAutoTopicCreation: false,
   // Longest wait before added partitions are read.
   metadataMaxAge: 30_000,
@@ -249,7 +251,10 @@ class Poller implements EventSource {
 
   #forgetCommitted({ topics }: ConsumerCommitOffsetsEvent['payload']): void {
     for (const { partition, offset } of topics.flatMap(({ partitions }) => partitions)) {
-      if (this.#uncommitted.get(partition) === Number(offset)) this.#uncommitted.delete(partition);
+      // The log was cut before an offset that was read: what comes next may have offsets of records that are gone.
+      const isReset = Number(offset) < 0;
+      if (isReset) this.#batcher.reset(partition);
+      if (isReset || this.#uncommitted.get(partition) === Number(offset)) this.#uncommitted.delete(partition);
     }
   }
 }

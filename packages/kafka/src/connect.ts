@@ -8,7 +8,8 @@ import { limitFetches } from './fetch/index.ts';
 import { disconnectHungBrokers, REQUEST_TIMEOUT_MS, reconnectWithEmptyBuffers } from './hung-brokers.ts';
 import { iamToken, oauthBearer } from './iam.ts';
 import { allowLeaderlessPartitions, lookUpMovedLeaders } from './leaderless.ts';
-import { askLeaderBeforeReset, joinAgain, leaveForFormerMembers } from './membership.ts';
+import { askLeaderBeforeReset, joinAgain, leaveForFormerMembers, passOverFollowers } from './membership.ts';
+import { showOpenTransactions } from './open-transactions.ts';
 import { stopIdleWakeUps } from './request-queue.ts';
 
 surviveClockChanges();
@@ -23,6 +24,8 @@ limitFetches();
 leaveForFormerMembers();
 joinAgain();
 askLeaderBeforeReset();
+passOverFollowers();
+showOpenTransactions();
 
 /** Variables that say where Kafka is and how to talk to it. */
 export const KAFKA_VARIABLES = ['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'] as const;

@@ -75,7 +75,20 @@ declare module 'kafkajs/src/cluster/brokerPool.js' {
   }
 }
 
+declare module 'kafkajs/src/broker/index.js' {
+  export default class Broker {
+    listOffsets(request: { isolationLevel?: number | undefined; topics: object[] }): Promise<object>;
+  }
+}
+
 declare module 'kafkajs/src/consumer/consumerGroup.js' {
+  interface Batch {
+    topic: string;
+    partition: number;
+    fetchedOffset: string;
+    highWatermark: string;
+    rawMessages: object[];
+  }
   export default class ConsumerGroup {
     /** Epoch milliseconds. */
     lastRequest: number;
@@ -87,14 +100,17 @@ declare module 'kafkajs/src/consumer/consumerGroup.js' {
     /** None before the group is joined. Its coordinator takes the commits. */
     readonly offsetManager?: { coordinator: object; nextOffset(topic: string, partition: number): object };
     readonly logger: import('kafkajs').Logger;
-    readonly cluster: Pick<import('kafkajs').Cluster, 'fetchTopicsOffset'> & {
+    readonly cluster: Pick<import('kafkajs').Cluster, 'fetchTopicsOffset' | 'findTopicPartitionMetadata'> & {
       findGroupCoordinator(options: { groupId: string }): Promise<{
         leaveGroup(options: { groupId: string; memberId: string }): Promise<unknown>;
       }>;
     };
     /** The followers that are read instead of the leaders, by topic and partition. */
-    readonly preferredReadReplicasPerTopicPartition: Record<string, Record<number, object>>;
+    readonly preferredReadReplicasPerTopicPartition: Record<string, Record<number, { nodeId: number }>>;
+    readonly instrumentationEmitter: { emit(event: string, payload: object): void };
     constructor(options: object);
+    fetch(nodeId: string): Promise<Batch[]>;
+    findReadReplicaForPartitions(topic: string, partitions: number[]): Record<string, number[]>;
     recoverFromOffsetOutOfRange(error: { topic: string; partition: number }): Promise<void>;
     heartbeat(options: { interval: number }): Promise<void>;
     joinAndSync(): Promise<void>;

@@ -1,6 +1,6 @@
 import type { Admin } from 'kafkajs';
 import { expect, test } from 'vitest';
-import { consumerLag } from './lag.ts';
+import { askGroup, consumerLag } from './lag.ts';
 
 /** Offsets as kafkajs's admin states them: text, and -1 for a group that never committed. */
 function adminWith(ends: [high: string, low: string][], committed: string[]): Admin {
@@ -30,4 +30,18 @@ test('a group without commits, or with expired ones, lags from the oldest record
     ['-1', '20'],
   );
   expect((await consumerLag(admin, 'g', 't')).map((one) => one.lag)).toEqual([90, 10]);
+});
+
+test.each([
+  ['has a member', 'Stable', [{}], undefined],
+  ['never had a member', 'Dead', [], 'nobody has read as g yet'],
+  ['is of the new protocol', 'Dead', [], /^g is a group of KIP-848/],
+])('a group that %s is told from others', async (what, state, members, answer) => {
+  const admin = {
+    describeGroups: async () => ({ groups: [{ state, members }] }),
+    listGroups: async () => ({ groups: what.includes('protocol') ? [{ groupId: 'g' }] : [{ groupId: 'h' }] }),
+  } as unknown as Admin;
+  const told = await askGroup('g', (question) => question(admin));
+  if (answer === undefined) expect(told).toBeUndefined();
+  else expect(told).toMatch(answer);
 });

@@ -60,7 +60,9 @@ test('a member commits its offsets to a new coordinator once that has loaded the
 test('for an offset that a follower lacks, the leader is asked before the partition is read again', async () => {
   const resets: object[] = [];
   const told: unknown[] = [];
+  const events: unknown[] = [];
   const group = fakeMember({
+    instrumentationEmitter: { emit: (event: string, payload: object) => void events.push([event, payload]) },
     logger: {
       info() {},
       error: (message: string, { records }: { records?: number }) => told.push([message, records]),
@@ -80,9 +82,32 @@ test('for an offset that a follower lacks, the leader is asked before the partit
   await group.recoverFromOffsetOutOfRange(outOfRange);
   expect(resets).toEqual([outOfRange]);
   expect(told).toContainEqual(['records were deleted before they were read', 18]);
+  expect(events).toEqual([]);
   group.cluster.fetchTopicsOffset = () => Promise.reject(new Error('the leader has gone'));
   await group.recoverFromOffsetOutOfRange(outOfRange);
   expect(resets).toEqual([outOfRange, outOfRange]);
+  // Created again, or cut by an unclean election: the oldest offset is below the one that was wanted.
+  group.cluster.fetchTopicsOffset = async () => [{ topic: 't', partitions: [{ partition: 3, offset: '0' }] }];
+  await group.recoverFromOffsetOutOfRange(outOfRange);
+  const commit = { topics: [{ topic: 't', partitions: [{ partition: 3, offset: '-2' }] }] };
+  expect(events).toEqual([['consumer.commit_offsets', commit]]);
+});
+
+test('a partition whose follower has gone is read from its leader at once', () => {
+  const partition = { partitionErrorCode: 0, leader: 1, replicas: [1, 2], isr: [1], offlineReplicas: [2] };
+  const group = fakeMember({
+    logger: { debug() {} },
+    cluster: {
+      findTopicPartitionMetadata: () => [
+        { ...partition, partitionId: 0 },
+        { ...partition, partitionId: 1, offlineReplicas: [] },
+      ],
+    },
+    preferredReadReplicasPerTopicPartition: {
+      t: { 0: { nodeId: 2, expireAt: Infinity }, 1: { nodeId: 2, expireAt: Infinity } },
+    },
+  });
+  expect(group.findReadReplicaForPartitions('t', [0, 1])).toEqual({ 1: [0], 2: [1] });
 });
 
 /** Whether a heartbeat of a member of this id makes kafkajs join the group again. */

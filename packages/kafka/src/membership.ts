@@ -1,5 +1,7 @@
 import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js';
 
+/** An offset that stands for that of the oldest record. */
+const EARLIEST = '-2';
 /** Members whose processes ended without leaving their group, by group. */
 const former = new Map<string, Set<string>>();
 
@@ -64,10 +66,27 @@ export function askLeaderBeforeReset(): void {
     const [answer] = await this.cluster.fetchTopicsOffset([request]).catch(() => []);
     const wanted = Number(this.offsetManager?.nextOffset(topic, partition));
     const records = Number(answer?.partitions[0]?.offset) - wanted;
-    // The number is negative if the topic was deleted and created again.
+    // The number is negative if the topic was created again, or an unclean election has cut the log.
     if (records > 0)
       this.logger.error('records were deleted before they were read', { topic, partition, records });
     await recoverFromOffsetOutOfRange.call(this, error);
+    // The partition has lost its end: whoever has read ahead takes this for the commit that kafkajs does not tell of.
+    const commit = { topics: [{ topic, partitions: [{ partition, offset: EARLIEST }] }] };
+    if (records <= 0) this.instrumentationEmitter.emit('consumer.commit_offsets', commit);
+  };
+}
+
+/**
+ * kafkajs 2.2.4 asks whether the leader is offline where it means the follower that it reads from. A partition whose
+ * follower has gone would stand still for half a minute. Here the leader is read instead.
+ */
+export function passOverFollowers(): void {
+  const { findReadReplicaForPartitions } = ConsumerGroup.prototype;
+  ConsumerGroup.prototype.findReadReplicaForPartitions = function (topic, partitions) {
+    const followers = this.preferredReadReplicasPerTopicPartition[topic] ?? {};
+    for (const { partitionId, offlineReplicas = [] } of this.cluster.findTopicPartitionMetadata(topic))
+      if (offlineReplicas.includes(followers[partitionId]?.nodeId ?? -1)) delete followers[partitionId];
+    return findReadReplicaForPartitions.call(this, topic, partitions);
   };
 }
 

@@ -11,7 +11,7 @@ import {
   type Position,
   positionOf,
 } from '@video-pipeline/frame';
-import { type Admin, consumerLag, type Kafka, withAdmin } from '@video-pipeline/kafka';
+import { consumerLag, groupExists, type Kafka, withAdmin } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, type TopicVariable } from '@video-pipeline/stages';
 import { type Bucket, ifForeign, ifThere } from '@video-pipeline/storage';
 import { DiskMap } from './disk-map.ts';
@@ -218,19 +218,14 @@ async function awaited(options: AuditOptions): Promise<(topic: TopicVariable, re
     for (const stage of FRAME_STAGES) {
       const topic = stage.reads === 'KAFKA_TOPIC' ? config.KAFKA_TOPIC : config.KAFKA_DETECTIONS_TOPIC;
       const group = groupOf(stage, { KAFKA_GROUP_ID });
-      if (!existing.includes(topic) || !(await exists(admin, group))) continue;
+      // A group that never had a member will not commit anything.
+      if (!existing.includes(topic) || !(await groupExists(admin, group))) continue;
       const partitions = await consumerLag(admin, group, topic);
       committed.set(stage.reads, new Map(partitions.map((one) => [one.partition, one.committed])));
     }
   });
   return (topic, { partition, offset }) =>
     offset >= (committed.get(topic)?.get(partition) ?? Number.POSITIVE_INFINITY);
-}
-
-/** Whether the group exists. A group that never had a member will not commit anything. */
-async function exists(admin: Admin, groupId: string): Promise<boolean> {
-  const { groups } = await admin.describeGroups([groupId]);
-  return groups.some(({ state }) => state !== 'Dead');
 }
 
 /** Counts records by stage. Stages without any are included, and so are other folders. */
