@@ -116,6 +116,12 @@ test('frames stored within the grace period are in the clip, and an old event do
   expect(waits).toHaveLength(42);
 });
 
+test('a recent event whose record has no time waits for its frames, too', async () => {
+  const { clip, waits } = setUp();
+  await clip(batchOf([JSON.stringify(eventOf('yard', NOW))], -1));
+  expect(waits).toHaveLength(21);
+});
+
 test('a clock that is set back during the wait does not extend the wait', async () => {
   const { clip, stored, waits, fill, whileWaiting } = setUp();
   fill('yard', -500, 300);

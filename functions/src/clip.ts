@@ -59,7 +59,9 @@ export function createClip(dependencies: ClipDependencies) {
   const { store, reader, prefix, settings, logger } = dependencies;
   const makeClip = async ({ record, event }: ReceivedEvent, arrived: number): Promise<Outcome> => {
     const range = rangeAround(event.stream_id, event.at, settings);
-    await untilStored(range, Math.min(record.timestamp, arrived), dependencies);
+    // A record of another producer may have no time, or one in seconds. It is not older than its event.
+    const published = Math.min(arrived, Math.max(event.at, record.timestamp));
+    await untilStored(range, published, dependencies);
     try {
       const pictures = await picturesOf(reader, prefix, range, MAX_PICTURES);
       if (pictures.length === 0) {

@@ -9,7 +9,7 @@ import { type SceneEvent, sceneEventSchema } from '@video-pipeline/scene';
 import { afterEach, expect, test, vi } from 'vitest';
 import { collectMetrics } from '../../test/support/metrics.ts';
 import { A_MINUTE, mskEvent } from '../../test/support/msk-event.ts';
-import { createBus, createNotify, handler } from './notify.ts';
+import { busClient, createBus, createNotify, handler } from './notify.ts';
 import { createWebhook } from './webhook.ts';
 
 const metrics = collectMetrics();
@@ -191,6 +191,24 @@ test('the event bus gets ten events at a time, and a refusal fails the batch', a
   await expect(createBus({ send: refusing as never }, 'bus')(events)).rejects.toThrow(
     "bus 'bus' refused 1 of 10 events: ThrottlingException",
   );
+});
+
+test('events are put on the bus over a new connection if the old one has died unseen', async () => {
+  const connections = new Set<unknown>();
+  const server = createServer((request, response) => {
+    connections.add(request.socket);
+    if (connections.size > 1) response.end('{"FailedEntryCount":0}');
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  closers.push(
+    () => server.closeAllConnections(),
+    () => server.close(),
+  );
+  vi.stubEnv('AWS_ACCESS_KEY_ID', 'test');
+  vi.stubEnv('AWS_SECRET_ACCESS_KEY', 'test');
+  vi.stubEnv('AWS_ENDPOINT_URL_EVENTBRIDGE', `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  await createBus(busClient('us-east-1', { requestTimeout: 50 }), 'bus')([eventOf(1)]);
+  expect(connections.size).toBe(2);
 });
 
 test('without a receiver the handler names the missing variable', async () => {

@@ -13,7 +13,7 @@ import {
   lazyHandler,
   putAllFailed,
 } from './records.ts';
-import { configWithSecrets } from './secrets.ts';
+import { configWithSecrets, TIMEOUTS } from './secrets.ts';
 import { createWebhook, type Receiver } from './webhook.ts';
 
 /** Puts events on a bus. @throws when the bus did not accept all of them */
@@ -76,6 +76,10 @@ function report(delivered: readonly SceneEvent[]): void {
   }
 }
 
+/** A client that asks again over a new connection where none answers: a connection may have died while AWS froze us. */
+export const busClient = (region: string, timeouts: Partial<typeof TIMEOUTS> = {}) =>
+  new EventBridgeClient({ region, requestHandler: { ...TIMEOUTS, ...timeouts } });
+
 /** Puts events on an EventBridge bus: source `video-pipeline`, detail type the event's type, detail the event. */
 export function createBus(client: Pick<EventBridgeClient, 'send'>, busName: string): Bus {
   return async (events) => {
@@ -115,7 +119,7 @@ async function fromEnvironment(): Promise<Pick<NotifyDependencies, 'webhook' | '
   return {
     mqtt: mqtt && createMqttReceiver(mqtt.broker, mqtt.prefix),
     webhook: url ? createWebhook({ url, secret, attempts: config.WEBHOOK_ATTEMPTS }) : undefined,
-    bus: busName ? createBus(new EventBridgeClient({ region: config.AWS_REGION }), busName) : undefined,
+    bus: busName ? createBus(busClient(config.AWS_REGION), busName) : undefined,
   };
 }
 

@@ -3,7 +3,7 @@ import { type Config, ConfigError, readConfig, type VariableName } from '@video-
 /** Value of a variable that names a secret, on AWS: ARN and version in Secrets Manager, in the form of ECS. */
 const SECRET = /^(arn:[\w-]+:secretsmanager:([\w-]+):\d+:secret:[^:]+):::([\w-]+)$/;
 /** Milliseconds. The SDK makes three attempts: they must end before the function's time does, to report the cause. */
-const TIMEOUTS = { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true };
+export const TIMEOUTS = { connectionTimeout: 3_000, requestTimeout: 5_000, throwOnRequestTimeout: true };
 
 /**
  * Checks variables as readConfig does, except those that name secrets.

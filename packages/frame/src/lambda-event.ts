@@ -35,12 +35,12 @@ export function toLambdaEvent(
   return { eventSource: 'aws:kafka', ...source, records: records as MSKEvent['records'] };
 }
 
-/** The inverse of {@link toLambdaRecord}: the record as it was in Kafka. */
+/** The inverse of {@link toLambdaRecord}: the record as it was in Kafka. A header may be null there. */
 export function fromLambdaRecord(record: MSKRecord): ReceivedRecord {
   const headers: Record<string, Buffer | Buffer[]> = Object.create(null);
   for (const header of record.headers) {
     for (const [name, bytes] of Object.entries(header)) {
-      const value = Buffer.from(bytes);
+      const value = Buffer.from(bytes ?? []);
       const before = headers[name];
       headers[name] = before === undefined ? value : [before, value].flat();
     }

@@ -222,6 +222,18 @@ test('a record that has its stream only in its key belongs to that stream', () =
   expect(of(null, {})).toBe('unknown');
 });
 
+test('a record whose value or a header of it is null in an event of Lambda is read', () => {
+  const { headers, ...record } = toLambdaRecord(
+    { topic: 't', partition: 0, offset: '1', timestamp: 1 },
+    { key: 'yard', value: null, headers: { stream_id: 'yard' } },
+  );
+  const event = { ...record, value: null, headers: [...headers, { note: null }] };
+  expect(fromLambdaRecord(JSON.parse(JSON.stringify(event)))).toMatchObject({
+    value: null,
+    headers: { stream_id: Buffer.from('yard'), note: Buffer.alloc(0) },
+  });
+});
+
 test('a record with a picture reference gives the frame, unless the picture is missing or another one', async () => {
   const place = fc.record({ topic: id, partition: fc.nat(), offset: fc.maxSafeNat(), annotated_key: id });
   await fc.assert(
