@@ -20,9 +20,13 @@ const STORAGE_TARGET_PERCENT = 60;
 
 const PROPERTIES = `auto.create.topics.enable=false
 message.max.bytes=${MAX_MESSAGE_BYTES}`;
-/** Express brokers replicate by themselves and refuse these. The last one lets consumers read in their own zone. */
+/**
+ * Express brokers replicate by themselves and refuse these. A replica that lacks records never becomes a leader: MSK's own
+ * default allows it. The last one lets consumers read in their own zone.
+ */
 const PROVISIONED_PROPERTIES = `${PROPERTIES}
 replica.fetch.max.bytes=${MAX_MESSAGE_BYTES}
+unclean.leader.election.enable=false
 replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector`;
 
 export type KafkaCluster = ReturnType<typeof createKafka>;
