@@ -20,6 +20,9 @@ interface Inflated {
 
 /** Largest window of zstd, as log2 of its bytes: 32 MiB. zstd's default would let a few bytes take 128 MiB. */
 const ZSTD = { params: { [zlib.ZSTD_d_windowLogMax]: 25 } };
+const ZSTD_MAGIC = Buffer.from([0x28, 0xb5, 0x2f, 0xfd]);
+/** Most frames of zstd in a batch: an empty one takes 9 bytes, and as much work as any. */
+const MAX_ZSTD_FRAMES = 1_000;
 
 /**
  * Inflates what a producer compressed, and stops at the limit: a few bytes may inflate to gigabytes.
@@ -31,7 +34,7 @@ export async function inflate(codec: Codec, bytes: Buffer, limit: number): Promi
   try {
     if (codec === 'none') output.append(bytes);
     else if (codec === 'gzip') await pump(createGunzip(), bytes, output);
-    else if (codec === 'zstd') await pump(createZstdDecompress(ZSTD), bytes, output);
+    else if (codec === 'zstd') await inflateZstd(bytes, output);
     else if (codec === 'snappy') inflateSnappy(bytes, output);
     else inflateLz4(bytes, output);
   } catch (cause) {
@@ -40,14 +43,24 @@ export async function inflate(codec: Codec, bytes: Buffer, limit: number): Promi
   return { bytes: output.bytes(), isCut: output.isCut };
 }
 
-/** Runs one of Node's decompressors until all bytes are inflated or the output is full. */
-async function pump(stream: ReturnType<typeof createGunzip>, bytes: Buffer, output: Output): Promise<void> {
+/** A producer that flushes may write several frames. Node's decompressor stops after the first one. */
+async function inflateZstd(bytes: Buffer, output: Output): Promise<void> {
+  let rest = bytes;
+  for (let frames = 0; frames === 0 || rest.subarray(0, 4).equals(ZSTD_MAGIC); frames++) {
+    if (frames === MAX_ZSTD_FRAMES) throw new RangeError(`there are over ${MAX_ZSTD_FRAMES} frames`);
+    rest = rest.subarray(await pump(createZstdDecompress(ZSTD), rest, output));
+  }
+}
+
+/** Runs one of Node's decompressors until all bytes are inflated or the output is full. @returns bytes it took */
+async function pump(stream: ReturnType<typeof createGunzip>, bytes: Buffer, output: Output): Promise<number> {
   stream.end(bytes);
   try {
     for await (const chunk of stream) {
       output.append(chunk);
-      if (output.isCut) return;
+      if (output.isCut) return bytes.length;
     }
+    return stream.bytesWritten;
   } finally {
     stream.destroy();
   }

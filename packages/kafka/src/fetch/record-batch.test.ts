@@ -56,6 +56,18 @@ test('missing key, value and timestamp are null, and a log-append time replaces 
   expect(stamped?.timestamp).toBe('99');
 });
 
+test('records in several frames of Zstandard or members of gzip are delivered, up to a limit', async () => {
+  for (const [codec, compress] of [[4, zstdCompressSync] as const, gzip]) {
+    const parts = (bytes: Buffer) =>
+      [0, 1, 2].map((part) => compress(bytes.subarray(part * 7, part * 7 + 7)));
+    const set = recordBatch(two, { codec: [codec, (bytes) => Buffer.concat(parts(bytes))] });
+    expect(await outcome(set)).toEqual({ delivered: [0, 1], refused: [], next: 2 });
+  }
+  const empty = Buffer.concat(Array(1_001).fill(zstdCompressSync(Buffer.of())));
+  const many = rawBatch(empty, { attributes: 4 });
+  expect((await outcome(many)).refused).toEqual([expect.stringContaining('there are over 1000 frames')]);
+});
+
 test('offsets that compaction removed, also at the end, are skipped', async () => {
   const kept = recordBatch([{ offsetDelta: 2 }, { offsetDelta: 5 }], { lastDelta: 9 });
   expect(await outcome(kept)).toEqual({ delivered: [2, 5], refused: [], next: 10 });
