@@ -34,8 +34,8 @@ export async function advise(
     const { anchors, corners }: Head = heads[head];
     const forms = anchors || corners ? await fittingForms(head, problem, before) : [];
     const cards = forms.map((form) => {
-      const said = Object.entries({ family: head, ...form }).map(([key, value]) => `${key}: ${value}`);
-      return `{ ${said.join(', ')} }`;
+      const fields = Object.entries({ family: head, ...form }).map(([key, value]) => `${key}: ${value}`);
+      return `{ ${fields.join(', ')} }`;
     });
     if (cards.length > 0) return `; it is served with a card beside it that says ${cards.join(' or ')}`;
   }

@@ -52,13 +52,13 @@ type Refuse = (why: string) => UnsupportedModelError;
 
 /** The task, if the metadata or a named family says it. @throws UnsupportedModelError when it can't be served */
 function servableTask(
-  { task: said, keypoints }: ModelMetadata,
+  { task: stated, keypoints }: ModelMetadata,
   wanted: HeadName | undefined,
   refuse: Refuse,
 ) {
-  const task = said === undefined ? wanted && (heads[wanted] as Head).task : taskOf(said);
-  if (said !== undefined && !task)
-    throw refuse(`its task is '${said}', and only these are served: ${TASK_NAMES.join(', ')}`);
+  const task = stated === undefined ? wanted && (heads[wanted] as Head).task : taskOf(stated);
+  if (stated !== undefined && !task)
+    throw refuse(`its task is '${stated}', and only these are served: ${TASK_NAMES.join(', ')}`);
   if (task === 'pose' && !keypoints)
     throw refuse(
       'its metadata has no kpt_shape: a card says how many key points it has, { keypoints: [17, 3] }',

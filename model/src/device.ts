@@ -94,17 +94,17 @@ async function startOnCpu(options: StartOptions, fallback: string): Promise<Devi
 }
 
 /** The model's file, and how many candidates its graph chooses. */
-interface Choice extends Pick<WorkerSetup, 'onnx'> {
+interface ChosenGraph extends Pick<WorkerSetup, 'onnx'> {
   selects?: number;
 }
 
-async function choose({ model, candidates, select }: StartOptions, byDefault: boolean): Promise<Choice> {
+async function choose({ model, candidates, select }: StartOptions, byDefault: boolean): Promise<ChosenGraph> {
   const isInside = select === 'auto' ? byDefault : select === 'graph';
   const onnx = isInside ? await model.withSelection(candidates) : undefined;
   return onnx ? { onnx, selects: candidates } : { onnx: model.onnx };
 }
 
-function readyAs(use: DeviceUse, options: StartOptions, { selects }: Choice): DeviceUse {
+function readyAs(use: DeviceUse, options: StartOptions, { selects }: ChosenGraph): DeviceUse {
   const { model, suppression, classThresholds } = options;
   const { head, metadata } = model;
   const reading = { head, suppression, classThresholds, keypoints: metadata.keypoints };

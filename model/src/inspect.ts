@@ -61,11 +61,11 @@ export async function inspect(file: string, options: InspectOptions): Promise<In
 export function report(inspection: Inspection): string {
   const { metadata, card, verdicts = [], keepsApart, detections, drawn, head, refusal } = inspection;
   const { names, ...facts } = metadata ?? {};
-  const said = Object.entries({ ...facts, ...(names && { names: `${names.length} classes` }) });
+  const known = Object.entries({ ...facts, ...(names && { names: `${names.length} classes` }) });
   const apart = keepsApart ? 'pictures keep apart' : 'pictures mix: they are run one by one';
   const lines: [string, string | undefined][] = [
     ['file', inspection.version ? `${inspection.file}, version ${inspection.version}` : inspection.file],
-    ['metadata', said.map(([key, value]) => `${key} ${value}`).join(', ') || 'none'],
+    ['metadata', known.map(([key, value]) => `${key} ${value}`).join(', ') || 'none'],
     ['card', Object.keys(card ?? {}).length > 0 ? JSON.stringify(card) : 'none'],
     ['inputs', inspection.inputs?.join(', ')],
     ['outputs', inspection.outputs?.join(', ')],

@@ -75,8 +75,8 @@ export class Trials {
     const { endToEnd, keypoints } = metadata;
     // The outputs are large: they are not kept.
     const { proof, ...loaded } = await this.#run(fedAs, form);
-    const said = { ...wide, task, classes: classNames?.length, endToEnd, keypoints, boxes: form.boxes };
-    const { head, refusal = '', verdicts } = chooseHead(proof.alone, said, named);
+    const model = { ...wide, task, classes: classNames?.length, endToEnd, keypoints, boxes: form.boxes };
+    const { head, refusal = '', verdicts } = chooseHead(proof.alone, model, named);
     const outputs = (proof.alone[0] ?? []).map(({ name, dims }) => ({ name, dims }));
     const answered = outputs.map(({ name, dims }) => `${name} [${dims.join(', ')}]`);
     const evidence: Evidence = { ...facts, answered, verdicts, ...proof.batches };

@@ -19,8 +19,8 @@ export interface Sequence {
   hasColours: boolean;
   hasFields: boolean;
   maxReferences: number;
-  /** Whether gaps in frame_num are allowed. */
-  hasGaps: boolean;
+  /** Whether frame_num may skip numbers. */
+  maySkip: boolean;
 }
 
 export interface Parameters {
@@ -75,10 +75,10 @@ export function readSequence(nal: Buffer): [number, Sequence] {
     bits.skipGolombs(atMost(255, bits.golomb()));
   }
   const maxReferences = atMost(MAX_REFERENCES, bits.golomb());
-  const hasGaps = bits.flag();
+  const maySkip = bits.flag();
   bits.skipGolombs(2);
   const [hasFields, hasColours] = [!bits.flag(), chroma !== 0 && !hasPlanes];
-  return [id, { numberBits, pocBits, hasDeltas, hasPlanes, hasColours, hasFields, maxReferences, hasGaps }];
+  return [id, { numberBits, pocBits, hasDeltas, hasPlanes, hasColours, hasFields, maxReferences, maySkip }];
 }
 
 /** Reads a picture parameter set (7.3.2.2). @returns its id and its content */

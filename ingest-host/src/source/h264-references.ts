@@ -95,8 +95,8 @@ export class H264References {
     // Numbers restart at a key frame. If one was lost and no number is missing, `slice.number` pictures were lost.
     const mayHideKey = missing === 0 && slice.number <= (loss?.packets ?? -1);
     if (loss && (mayHideKey || !this.#references)) return this.#break();
-    if (missing === 0 || (sequence.hasGaps && !loss)) return this.#look(slice, picture, sequence);
-    if (this.#isOther || sequence.hasGaps || !this.#references) return this.#break();
+    if (missing === 0 || (sequence.maySkip && !loss)) return this.#look(slice, picture, sequence);
+    if (this.#isOther || sequence.maySkip || !this.#references) return this.#break();
     for (let back = Math.min(missing, MAX_KEPT); back > 0; back -= 1)
       this.#miss((slice.number - back + limit) % limit, sequence);
     return this.#look(slice, picture, sequence);

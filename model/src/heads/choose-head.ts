@@ -1,6 +1,6 @@
 import { MAX_KEYPOINTS } from '../model-metadata.ts';
 import type { HeadName, OutputTensor } from './index.ts';
-import { type ModelFacts, MUST_BE_NAMED, possibleHeads } from './recognise.ts';
+import { type ModelFacts, MUST_BE_NAMED, possibleHeads } from './possible-heads.ts';
 import { type Verdict, validateOutputs } from './validate-outputs.ts';
 
 /** The verdict for each possible family, and the one family that fits. */
@@ -23,8 +23,8 @@ export function chooseHead(
 ): HeadChoice {
   const outputs = alone[0] ?? [];
   const read = (changed: Partial<ModelFacts> = {}) => {
-    const said = { ...facts, ...changed, outputs };
-    return possibleHeads(said).map((head) => validateOutputs(head, alone, said));
+    const model = { ...facts, ...changed, outputs };
+    return possibleHeads(model).map((head) => validateOutputs(head, alone, model));
   };
   const verdicts = read();
   const valid = validOnes(verdicts);
@@ -59,7 +59,7 @@ export function chooseHead(
       return `; with another number of names it could be ${unnamed.join(' or ')}: give them all with --names or a card`;
     const tasks = facts.task
       ? []
-      : possibleTasks(facts, outputs[0]?.dims).filter((said) => validOnes(read(said)).length > 0);
+      : possibleTasks(facts, outputs[0]?.dims).filter((task) => validOnes(read(task)).length > 0);
     if (tasks.length > 0)
       return `; it is served with a card beside it that says ${tasks.map(cardOf).join(' or ')}`;
     return verdicts.length === 0 ? formRemedy(outputs) : '';

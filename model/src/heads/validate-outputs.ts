@@ -6,7 +6,7 @@ import {
   type KeypointShape,
   type OutputTensor,
 } from './index.ts';
-import { COLUMNS_BEFORE_CLASSES, type ModelFacts } from './recognise.ts';
+import { COLUMNS_BEFORE_CLASSES, type ModelFacts } from './possible-heads.ts';
 import { argMax, boxesOf, corners, rowsOf } from './rows.ts';
 
 /** Whether a model's outputs can be those of a family. */

@@ -137,10 +137,10 @@ async function createList(target: Target): Promise<void> {
   if (!existsSync(STREAMS_FILE)) await writeFile(STREAMS_FILE, empty, { mode: 0o600, flag: 'wx' });
 }
 
-function change(target: Target, said: string, edit: (text: string, where: string) => string): void {
+function change(target: Target, done: string, edit: (text: string, where: string) => string): void {
   const list = listOf(target);
   changeStreamsText(list, edit);
   console.log(
-    target.json ? JSON.stringify({ done: said, file: list.STREAMS_FILE }) : `${said} in ${list.STREAMS_FILE}`,
+    target.json ? JSON.stringify({ done, file: list.STREAMS_FILE }) : `${done} in ${list.STREAMS_FILE}`,
   );
 }

@@ -167,8 +167,8 @@ async function reportOfStage(target: Target): Promise<Report> {
     const remedy = ok === false && !isBadResponse(error ?? '') ? remedies[name] : undefined;
     const known = ok === null ? 'not known' : ok ? 'answers' : 'UNHEALTHY';
     const state = remedy ? 'not reachable from here' : known;
-    const said = error && { error: remedy ? `${error}; ${remedy}` : error };
-    return { name, state, at: where[name] ?? `consumer of ${kafka}`, healthy: remedy ? null : ok, ...said };
+    const note = error && { error: remedy ? `${error}; ${remedy}` : error };
+    return { name, state, at: where[name] ?? `consumer of ${kafka}`, healthy: remedy ? null : ok, ...note };
   });
   const rows = services.map(({ name, state, at }) => [name, state, at]);
   return {

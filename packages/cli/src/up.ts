@@ -57,8 +57,8 @@ async function start(dataDir: string, args: string[]): Promise<State> {
     // The console is the last service to start.
     if (state && (state.endpoints.console === undefined || 'console' in state.services)) return state;
   }
-  const said = errorIn((await readFile(logFile, 'utf8')).split('\n'));
-  throw new StartError(`the pipeline did not start: ${said}; see ${logFile}`);
+  const error = errorIn((await readFile(logFile, 'utf8')).split('\n'));
+  throw new StartError(`the pipeline did not start: ${error}; see ${logFile}`);
 }
 
 function describe({ pid, endpoints }: State): string {
@@ -71,8 +71,8 @@ export function downCommand(): Command {
   return command.action(async ({ dataDir, json }: Target) => {
     const pid = await supervisorOf(join(dataDir, 'run'));
     if (pid) await stop(pid);
-    const said = pid ? 'stopped' : `nothing ran on ${dataDir}`;
-    console.log(json ? JSON.stringify({ stopped: pid ?? null }) : said);
+    const text = pid ? 'stopped' : `nothing ran on ${dataDir}`;
+    console.log(json ? JSON.stringify({ stopped: pid ?? null }) : text);
   });
 }
 

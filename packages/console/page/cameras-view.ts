@@ -70,10 +70,10 @@ export function camerasView(root: HTMLElement, { live }: ViewInput): () => void 
       if (cell.firstElementChild) setText(cell.firstElementChild, why ? `${state}: ${why}` : state);
     }
   }
-  async function change(act: () => Promise<CameraList>, said: string): Promise<boolean> {
+  async function change(act: () => Promise<CameraList>, message: string): Promise<boolean> {
     try {
       take(await act());
-      setText(status, said || (table.hidden ? 'No camera yet.' : ''));
+      setText(status, message || (table.hidden ? 'No camera yet.' : ''));
       return true;
     } catch (error) {
       setText(status, (error as Error).message);

@@ -65,15 +65,15 @@ export function choiceOf<Value>(
   return h('div.bar', ...buttons);
 }
 
-/** Disables a button until its work is done. An error of the work is shown as the status, after `said`. */
+/** Disables a button until its work is done. An error of the work is shown as the status, after `prefix`. */
 export async function whileDisabled(
   control: HTMLButtonElement,
   status: Element,
   work: () => Promise<void>,
-  said = '',
+  prefix = '',
 ): Promise<void> {
   control.disabled = true;
-  await work().catch(({ message }: Error) => setText(status, `${said}${message}`));
+  await work().catch(({ message }: Error) => setText(status, `${prefix}${message}`));
   control.disabled = false;
 }
 

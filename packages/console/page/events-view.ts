@@ -22,7 +22,7 @@ const TYPES = [
 ] as const;
 
 /** The reader's place in the list. The history entry keeps it, so that a reload and Back find it again. */
-interface Place {
+interface ListPosition {
   event: { at: number; event_id: string };
   index: number;
 }
@@ -41,7 +41,7 @@ export function eventsView(root: HTMLElement, { query: params }: ViewInput): () 
   /** Whether there are more new events than the newest page holds, or than are kept until the reader asks for them. */
   let isGap = false;
   /** The reader's place, until it is found: events are loaded until it is there. */
-  let place: Place | undefined = history.state?.place;
+  let place: ListPosition | undefined = history.state?.place;
   const known = new Map<string, StoredEvent>();
   const list = virtualList<StoredEvent>('Events', ROW, rowOf, () => void more(), keepPlace);
   const { items } = list;

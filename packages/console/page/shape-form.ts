@@ -131,7 +131,7 @@ export function shapeForm() {
       const { title, least } = KINDS[kind];
       if (points.length < least) throw new Error(`${title}: it takes ${least} points.`);
       const names = classes.value.split(',').map((text) => text.trim());
-      const said = {
+      const base = {
         name: name.value,
         events: events.checked,
         classes: names.filter((text) => text !== ''),
@@ -139,8 +139,8 @@ export function shapeForm() {
       };
       const value = ({ value: text }: HTMLInputElement) => (text === '' ? null : Number(text));
       return kind === 'zone'
-        ? { ...said, polygon: points, seconds: value(seconds), count: value(count), exclude: exclude.checked }
-        : { ...said, from: points[0], to: points[1], direction: direction.value };
+        ? { ...base, polygon: points, seconds: value(seconds), count: value(count), exclude: exclude.checked }
+        : { ...base, from: points[0], to: points[1], direction: direction.value };
     },
   };
 }

@@ -47,8 +47,8 @@ async function runProbe(url: string, args: readonly string[]): Promise<Omit<Came
   const options = { env, timeout: TIMEOUT_MS, killSignal: 'SIGKILL', maxBuffer: 1_000_000 } as const;
   const command = [PROBE, `\${CAMERA_URL}`, ...args, ...bounds];
   const { stdout } = await promisify(execFile)(process.execPath, command, options).catch(({ stderr }) => {
-    const said = stderr.trim().split('\n').at(-1);
-    throw new HttpError(422, said || `no picture within ${TIMEOUT_MS / 1000} s`);
+    const reason = stderr.trim().split('\n').at(-1);
+    throw new HttpError(422, reason || `no picture within ${TIMEOUT_MS / 1000} s`);
   });
   const { codec, width, height, measuredFps, announcedFps, bitsPerSecond } = JSON.parse(stdout);
   return { codec, width, height, fps: measuredFps ?? announcedFps, bits_per_second: bitsPerSecond };

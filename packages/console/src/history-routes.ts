@@ -74,8 +74,8 @@ export function addHistoryRoutes(
     if (refs.length === 0 || refs.length > MAX_MARKS || typeof reviewed !== 'boolean')
       throw new HttpError(400, `body must be ${form}`);
     await reviews.mark(refs, reviewed);
-    const said = reviewed ? 'events are reviewed' : 'events are not reviewed any more';
-    log.info(said, { count: refs.length, by: request.ip });
+    const message = reviewed ? 'events are reviewed' : 'events are not reviewed any more';
+    log.info(message, { count: refs.length, by: request.ip });
     return { events: refs.length };
   });
   app.get<ConsoleRoute>('/api/history', async ({ query }, reply): Promise<History> => {

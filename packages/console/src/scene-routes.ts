@@ -52,8 +52,8 @@ function shapeOf(kind: ShapeKind, request: ConsoleRequest): Shape {
   if (typeof name !== 'string') {
     throw new HttpError(400, 'body must be {"name": ..., "polygon": [[x, y], ...]} or {..., "from", "to"}');
   }
-  const said = { name, events: events === true, was, classes, seconds, count, exclude, direction };
-  return kind === 'zone' ? { ...said, kind, polygon } : { ...said, kind, from, to };
+  const base = { name, events: events === true, was, classes, seconds, count, exclude, direction };
+  return kind === 'zone' ? { ...base, kind, polygon } : { ...base, kind, from, to };
 }
 
 /** Longest time of a preview, milliseconds. Then it returns what it has found. */

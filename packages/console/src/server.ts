@@ -53,6 +53,6 @@ function explain(error: Error): HttpError {
   if (error instanceof BusyError) return new HttpError(503, error.message);
   if ([ConfigError, StaleError, FailedEntryError].some((kind) => error instanceof kind))
     return new HttpError(409, error.message);
-  const said = messageOf(error);
-  return new HttpError(502, error.name === 'TimeoutError' ? `S3 does not answer: ${said}` : said);
+  const message = messageOf(error);
+  return new HttpError(502, error.name === 'TimeoutError' ? `S3 does not answer: ${message}` : message);
 }

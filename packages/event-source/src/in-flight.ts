@@ -16,7 +16,7 @@ interface Suspect {
 }
 
 /** The file that a process leaves on the disk when it crashes. */
-interface Note {
+interface CrashNote {
   /** Bootstrap servers: offsets of another cluster mean nothing here. */
   cluster: string;
   work: string[][];
@@ -118,7 +118,7 @@ export class InFlightRecords {
     this.#write();
   }
 
-  #takeOver(note: Note | undefined): void {
+  #takeOver(note: CrashNote | undefined): void {
     if (note?.cluster !== this.#cluster) return;
     if (note.member) this.formerMembers.push(note.member);
     for (const [position, suspect] of note.suspects) this.#suspects.set(position, suspect);
@@ -132,7 +132,7 @@ export class InFlightRecords {
   /** If the file can't be written, as on a full disk, only the note is lost: the work goes on. */
   #write(): void {
     const [work, suspects, member] = [[...this.#work], [...this.#suspects], this.#member];
-    const note: Note = { cluster: this.#cluster, work, suspects, member };
+    const note: CrashNote = { cluster: this.#cluster, work, suspects, member };
     const isEmpty = work.length === 0 && suspects.length === 0 && !member;
     try {
       makeFolder(dirname(this.#file));
@@ -155,7 +155,7 @@ function partitionAndOffset(position: string): [partition: string, offset: numbe
 }
 
 /** @returns nothing for a file that was not written to its end */
-function readNote(file: string): Note | undefined {
+function readNote(file: string): CrashNote | undefined {
   try {
     return JSON.parse(readFileSync(file, 'utf8'));
   } catch {

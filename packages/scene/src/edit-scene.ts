@@ -102,13 +102,13 @@ export function editScene(
   return { text: written, scene: parseScenes(written, where).get(streamId) };
 }
 
-interface Place extends OpenScene {
+interface ShapeContext extends OpenScene {
   kind: ShapeKind;
   where: string;
 }
 
 /** Renames a shape everywhere in the scene. @throws StreamsError if the new name is taken, or there is no such shape */
-function rename({ document, scene, kind, known, where }: Place, was: string, name: string): void {
+function rename({ document, scene, kind, known, where }: ShapeContext, was: string, name: string): void {
   const shapes = childMap(document, scene, KINDS[kind].section);
   const key = keyOf(shapes, was);
   if (!isScalar(key)) throw new StreamsError(`${where}: there is no ${kind} '${was.slice(0, SHOWN_NAME)}'`);
@@ -135,7 +135,7 @@ function rename({ document, scene, kind, known, where }: Place, was: string, nam
  * @param isWanted `undefined`: the rules stay as they are
  */
 function setRule(
-  { document, scene, kind, known }: Place,
+  { document, scene, kind, known }: ShapeContext,
   rule: { type: string; name: string; zone?: string; line?: string },
   isWanted: boolean | undefined,
   fields: Record<string, unknown>,
@@ -172,7 +172,7 @@ function eventsOf(document: Document, scene: YAMLMap): YAMLSeq {
   return created;
 }
 
-function setExcluded({ document, scene }: Place, name: string, isExcluded: boolean): void {
+function setExcluded({ document, scene }: ShapeContext, name: string, isExcluded: boolean): void {
   const filters = isExcluded
     ? childMap(document, scene, 'filters')
     : resolved(document, scene.get('filters', true));

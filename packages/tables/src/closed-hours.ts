@@ -14,7 +14,7 @@ export interface Unit {
 }
 
 /** The hours that a run reads, all as `date=.../hour=..`. */
-interface Look {
+interface HoursToRead {
   /** Only this part of the hours. */
   part: string | undefined;
   /** The first hour that is not over. */
@@ -26,7 +26,7 @@ interface Look {
 }
 
 /** A run's note on a folder: it had `dates` dates before the date `before`, and the tables hold all of them. */
-interface Note {
+interface FolderNote {
   before: string;
   dates: number;
   /**
@@ -35,8 +35,8 @@ interface Note {
    */
   looked?: string;
 }
-type Notes = Record<string, Note>;
-const NONE: Note = { before: '', dates: 0 };
+type Notes = Record<string, FolderNote>;
+const NONE: FolderNote = { before: '', dates: 0 };
 
 /**
  * Finds the hours that are over and not done, the oldest first, with their folders. The bucket grows for years. So some
@@ -46,7 +46,7 @@ const NONE: Note = { before: '', dates: 0 };
  */
 export async function closedHours(
   bucket: TableBucket,
-  { part, open, recent, isFinal }: Look,
+  { part, open, recent, isFinal }: HoursToRead,
 ): Promise<{ units: Unit[]; note(failed: ReadonlySet<Unit>): Promise<void> }> {
   const [before = ''] = recent.split('/');
   const [roots, late] = await Promise.all([rootsOf(bucket, part), lateNotes(bucket, part, open)]);

@@ -1,6 +1,6 @@
 import { FRAME_COLUMNS } from './schema.ts';
 import type { Sources } from './sources.ts';
-import { hitsOf, IN_RANGE, type Need, oneOf, type Query, valuesOf } from './sql.ts';
+import { hitsOf, IN_RANGE, oneOf, type Query, type RowSet, valuesOf } from './sql.ts';
 
 /** Counts over time, by name: of detections by class, or of frames by stream. */
 export type Counts = { bin: number; name: string; count: number }[];
@@ -25,19 +25,19 @@ const binned = (query: Binned) => ({ ...valuesOf(query, query.from, query.to), b
 const whereOf = ({ streams }: Query) => `${IN_RANGE} AND ${oneOf('stream_id', 'stream', streams)}`;
 
 /** The rows that are read to count, and to find gaps. */
-export const COUNTED: Need = { table: 'detections', columns: ['stream_id', 'captured_at', 'class_name'] };
-export const COUNTED_FRAMES: Need = { table: 'frames', columns: ['stream_id', 'captured_at'] };
-const GAPS: Need = { table: 'frames', columns: [...FRAME_COLUMNS, 'session'] };
+export const COUNTED: RowSet = { table: 'detections', columns: ['stream_id', 'captured_at', 'class_name'] };
+export const COUNTED_FRAMES: RowSet = { table: 'frames', columns: ['stream_id', 'captured_at'] };
+const GAPS: RowSet = { table: 'frames', columns: [...FRAME_COLUMNS, 'session'] };
 
 /** How many rows of a table there are in each bin, by the name in one of its columns. */
 export async function countBy(
   column: string,
-  need: Need,
+  set: RowSet,
   { database, rows, signal }: Sources,
   query: Binned,
 ): Promise<Counts> {
   const found = await database.run(
-    `SELECT ${BIN}, ${column} AS name, count(*) AS count FROM (${await rows(need)})
+    `SELECT ${BIN}, ${column} AS name, count(*) AS count FROM (${await rows(set)})
      WHERE ${whereOf(query)} GROUP BY ALL ORDER BY ALL`,
     signal,
     binned(query),

@@ -6,7 +6,7 @@ import { fittingFrom, mayContainStream, timesOf } from './fitting.ts';
 import { begun, listFiles, type Range, rootOf, spansOf } from './listings.ts';
 import { type Limits, NARROW_QUERY, type OpenHours } from './open-hours.ts';
 import { FRAME_COLUMNS, type FrameTable, partOf } from './schema.ts';
-import { type Need, type Query, type Rows, storedRows, withRaw } from './sql.ts';
+import { type Query, type RowSet, type Rows, storedRows, withRaw } from './sql.ts';
 
 export interface Engine {
   database: Database;
@@ -37,7 +37,7 @@ interface SourcesQuery {
   streams: readonly string[];
   query: Query;
   /** The rows that the query reads in its whole range. */
-  needs: readonly Need[];
+  sets: readonly RowSet[];
   /** The query needs its whole range. */
   whole: boolean | undefined;
   limits: Limits;
@@ -46,7 +46,7 @@ interface SourcesQuery {
 /** Lists and chooses what a query reads, the newest first. @throws QueryError if it needs its whole range: too much */
 export async function openSources(
   { database, files: cache, openHours }: Omit<Engine, 'openEvents'>,
-  { bucket, held, streams, query, needs, whole, limits }: SourcesQuery,
+  { bucket, held, streams, query, sets, whole, limits }: SourcesQuery,
   signal: AbortSignal,
 ): Promise<Sources & Disposable> {
   const roots = streams.map(rootOf);
@@ -59,28 +59,28 @@ export async function openSources(
   const open = stack.use(await openHours.read(roots, query, held, signal, whole));
   const [frames, detections] = await lists;
   const objects = { frames, detections };
-  const wantedOf = (need: Need, { from, to }: Range): Wanted => ({
-    ...need,
+  const wantedOf = (set: RowSet, { from, to }: Range): Wanted => ({
+    ...set,
     mayMatch(group) {
       const times = timesOf(group);
       const isNear = times.from < to && times.to > from;
       const isSelected = !selected || selected.some((stream) => mayContainStream(group, stream));
-      return isNear && isSelected && need.mayMatch?.(group) !== false;
+      return isNear && isSelected && set.mayMatch?.(group) !== false;
     },
   });
   const { fileBytes } = limits;
-  const tables = needs.map((need) => ({ objects: objects[need.table], wanted: wantedOf(need, query) }));
+  const tables = sets.map((set) => ({ objects: objects[set.table], wanted: wantedOf(set, query) }));
   const fitting = await fittingFrom(files, tables, query, fileBytes, signal);
   if (whole && fitting.from > query.from)
     throw new QueryError(
       `the tables hold over ${Math.round(fileBytes / 1024 ** 2)} MiB of it: ${NARROW_QUERY}`,
     );
   const from = Math.max(open.from, fitting.from);
-  const stored = async (need: Need) => {
-    const { range: part = { from, to: query.to } } = need;
+  const stored = async (set: RowSet) => {
+    const { range: part = { from, to: query.to } } = set;
     const range = { from: Math.max(from, part.from), to: Math.min(part.to, query.to) };
-    const spans = spansOf(ofStreams(objects[need.table], need.streams), range).map(({ object }) => object);
-    return storedRows(need.table, await files.paths(spans, wantedOf(need, range), signal), need.columns);
+    const spans = spansOf(ofStreams(objects[set.table], set.streams), range).map(({ object }) => object);
+    return storedRows(set.table, await files.paths(spans, wantedOf(set, range), signal), set.columns);
   };
   const times = 'min(line.captured_at) AS first, max(line.captured_at) AS last';
   const [raw] = open.sql ? await database.run(`SELECT ${times} FROM ${open.sql}`, signal) : [];
@@ -94,10 +94,10 @@ export async function openSources(
     from,
     bytes: fitting.bytes,
     blame: (error) => files.blame(error, database, signal),
-    async rows(need) {
+    async rows(set) {
       const { sql } = open;
-      if (!sql) return stored(need);
-      const known = { ...need, columns: [...new Set([...FRAME_COLUMNS, ...need.columns])] };
+      if (!sql) return stored(set);
+      const known = { ...set, columns: [...new Set([...FRAME_COLUMNS, ...set.columns])] };
       const rest = await stored(known);
       ids ??= stored({ table: 'frames', columns: [...FRAME_COLUMNS, 'stored_at'], range: rawRange });
       return withRaw(known, rest, await ids, sql);

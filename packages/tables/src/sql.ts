@@ -32,7 +32,7 @@ export interface Query {
 }
 
 /** Rows of a table that a statement reads. */
-export interface Need {
+export interface RowSet {
   table: FrameTable;
   /** Columns that it uses. */
   columns: readonly string[];
@@ -46,7 +46,7 @@ export interface Need {
   mayMatch?: Wanted['mayMatch'];
 }
 /** SQL of the rows, with these columns alone. */
-export type Rows = (need: Need) => Promise<string>;
+export type Rows = (set: RowSet) => Promise<string>;
 
 const listOf = (columns: Iterable<string>) => [...columns].map((name) => `"${name}"`).join(', ');
 
@@ -68,7 +68,7 @@ export function storedRows(
  * a frame, the one that was stored last counts.
  * @param frames SQL of the ids of stored frames, and of when they were stored
  */
-export function withRaw({ table, columns }: Need, stored: string, frames: string, raw: string): string {
+export function withRaw({ table, columns }: RowSet, stored: string, frames: string, raw: string): string {
   return `WITH read AS (${newestOf(`(FROM ${raw} WHERE ${inRange('line.captured_at')})`)}),
     fresh AS (FROM read WHERE NOT EXISTS (FROM (${frames}) AS old
       WHERE ${sameFrame('read')} AND old.stored_at > read.stored_at))
@@ -100,7 +100,7 @@ function isOfAnything({ classes, track, zone, perTrack, confidence }: Query): bo
 }
 
 /** What is read to find the frames of a query. */
-export function hitsNeed(query: Query): Need {
+export function hitsRows(query: Query): RowSet {
   if (isOfAnything(query)) return { table: 'frames', columns: FRAME_COLUMNS };
   const { classes = [], track, zone, perTrack, confidence } = query;
   const also = {
@@ -135,7 +135,7 @@ const oneATrack = (shown: string) => `SELECT DISTINCT stream_id, best.captured_a
 
 /** SQL of the ids of the frames that a query finds. */
 export async function hitsOf(query: Query, rows: Rows): Promise<string> {
-  const read = await rows(hitsNeed(query));
+  const read = await rows(hitsRows(query));
   if (isOfAnything(query))
     return `SELECT ${FRAME_ID} FROM (${read}) WHERE ${IN_RANGE} AND ${oneOf('stream_id', 'stream', query.streams)}`;
   const shown = shownOf(query, read);

@@ -20,7 +20,7 @@ import { begun, cachedListings, EVENT_ROOT, KEPT, listCompacted, type Range } fr
 import { LIMITS, NARROW_QUERY, OpenHours } from './open-hours.ts';
 import { COLUMNS, FRAME_ID, ORDER } from './schema.ts';
 import { type Engine, openSources, type Sources } from './sources.ts';
-import { hitsNeed, hitsOf, NEWEST_FIRST, type Need, pageOf, type Query, valuesOf } from './sql.ts';
+import { hitsOf, hitsRows, NEWEST_FIRST, pageOf, type Query, type RowSet, valuesOf } from './sql.ts';
 
 interface Page {
   /** The newest first. */
@@ -75,7 +75,7 @@ export class Tables {
     // The best frame of a track can only be chosen from the whole range.
     const to = query.perTrack ? query.to : endOf(query, cursor);
     const bounded = { ...query, to };
-    return this.#withSources(bounded, [hitsNeed(query)], until, query.perTrack, async (sources) => {
+    return this.#withSources(bounded, [hitsRows(query)], until, query.perTrack, async (sources) => {
       const { database, rows, from } = sources;
       const complete = from <= query.from;
       if (query.perTrack && !complete) {
@@ -109,7 +109,7 @@ export class Tables {
 
   /** Number of frames that a search finds in each bin, all bins of equal length. */
   async histogram(query: Query, binMs: number, signal?: AbortSignal): Promise<number[]> {
-    return this.#whole(query, [hitsNeed(query)], signal, (sources) =>
+    return this.#whole(query, [hitsRows(query)], signal, (sources) =>
       hitCounts(sources, { ...query, binMs }),
     );
   }
@@ -133,8 +133,8 @@ export class Tables {
 
   /** Writes a search's result as Parquet, with the detections' columns. @returns the file, which the caller removes */
   async parquet(query: Query, signal?: AbortSignal): Promise<string> {
-    const all: Need = { table: 'detections', columns: Object.keys(COLUMNS.detections) };
-    return this.#whole(query, [hitsNeed(query), all], signal, async (sources) => {
+    const all: RowSet = { table: 'detections', columns: Object.keys(COLUMNS.detections) };
+    return this.#whole(query, [hitsRows(query), all], signal, async (sources) => {
       const { database, rows, from, signal: until } = sources;
       const hits = `SELECT * FROM (${await hitsOf(query, rows)}) ORDER BY ${NEWEST_FIRST} LIMIT ${Math.trunc(query.limit)}`;
       const path = join(database.folder, `export-${randomUUID()}.parquet`);
@@ -218,23 +218,23 @@ export class Tables {
   /** Answers from the whole range: each round reads on where the one before stopped. */
   async #whole<Answer>(
     query: Query,
-    needs: readonly Need[],
+    sets: readonly RowSet[],
     signal: AbortSignal | undefined,
     work: (sources: Sources) => Promise<Answer>,
   ): Promise<Answer> {
     const until = this.#bounded(signal);
     for (;;) {
-      const done = await this.#withSources(query, needs, until, true, async (sources) =>
+      const done = await this.#withSources(query, sets, until, true, async (sources) =>
         sources.from <= query.from ? [await work(sources)] : [],
       );
       if (done.length > 0) return done[0] as Answer;
     }
   }
 
-  /** Answers from a query's sources. @param needs all rows that the query reads */
+  /** Answers from a query's sources. @param sets all rows that the query reads */
   async #withSources<Answer>(
     query: Query,
-    needs: readonly Need[],
+    sets: readonly RowSet[],
     until: AbortSignal,
     whole: boolean | undefined,
     work: (sources: Sources) => Promise<Answer>,
@@ -246,7 +246,7 @@ export class Tables {
         query.streams?.length ? query.streams : this.streams(),
       ]);
       const bucket = this.#bucket;
-      const sourcesQuery = { bucket, held, streams, query, needs, whole, limits: this.#limits };
+      const sourcesQuery = { bucket, held, streams, query, sets, whole, limits: this.#limits };
       using sources = await openSources(engine, sourcesQuery, until);
       return await this.#semaphore(sources.bytes, () => work(sources)).catch(sources.blame);
     });

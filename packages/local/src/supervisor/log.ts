@@ -39,9 +39,9 @@ export class LogFile {
 
 /** The last error of a process as one line: the last line that looks like an error, otherwise the last line. */
 export function errorIn(lines: readonly string[]): string {
-  const said = lines.map(readable).filter((line) => line !== '');
-  const error = said.findLast((line) => /error|exception|fatal|can't|cannot/i.test(line));
-  return withRemedy(error ?? said.at(-1) ?? 'it said nothing');
+  const texts = lines.map(readable).filter((line) => line !== '');
+  const error = texts.findLast((line) => /error|exception|fatal|can't|cannot/i.test(line));
+  return withRemedy(error ?? texts.at(-1) ?? 'it said nothing');
 }
 
 // A line of our logger is JSON. The lines of a stack trace do not help the user.

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { possibleHeads } from './recognise.ts';
+import { possibleHeads } from './possible-heads.ts';
 
 const size640 = { inputWidth: 640, inputHeight: 640 };
 const one = (...dims: number[]) => [{ name: 'output0', dims }];
