@@ -72,3 +72,11 @@ test('after a gap no extra frames are kept', () => {
   const times = [...even(25, 2), ...even(25, 2).map((time) => time + 5)];
   expect(sample(times, 10)).toHaveLength(40);
 });
+
+test('a clock that steps back by a little again and again gives no more frames than the rate', () => {
+  const times = even(25, 100).map((time, index) => (index % 10 === 5 ? time - 0.05 : time));
+  expect(sample(times, 1)).toHaveLength(100);
+  // Set back for good by less than a second, it leaves a gap no longer than that.
+  const kept = sample([...even(25, 4), ...even(25, 4).map((time) => time + 3.4)], 10);
+  expect(kept.length).toBeGreaterThan(73);
+});

@@ -4,8 +4,10 @@ const TOLERANCE = 0.002;
 const WINDOW = 50;
 /** Pictures at each end of a window that may belong to its neighbour: B-frames are decoded after later pictures. */
 const REORDERED = 8;
-/** A longer step, or a step back, means that the clock was set, not that a picture was late; seconds. */
+/** A longer step means that the clock was set, not that a picture was late; seconds. */
 const MAX_STEP = 10;
+/** So does a longer step back. Cameras with inexact clocks step back by less, again and again. */
+const MAX_BACK = 1;
 
 /**
  * Keeps the first picture at or after each point of a grid of `1 / rate` seconds. Of a source with fewer pictures than
@@ -28,7 +30,7 @@ export class Sampler {
 
   /** @param time presentation time, seconds, in presentation order */
   keep(time: number): boolean {
-    if (this.#origin === undefined || time < this.#last || time > this.#last + MAX_STEP) {
+    if (this.#origin === undefined || time < this.#last - MAX_BACK || time > this.#last + MAX_STEP) {
       this.#origin = time;
       this.#next = 0;
     }
