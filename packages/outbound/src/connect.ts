@@ -21,7 +21,9 @@ export function connectTo({ host, port, tls }: Target): Socket {
   if (!tls) return connect(options);
   const servername = isIP(host) ? '' : host;
   if (tls === 'verified') return connectTls({ ...options, servername });
-  return connectTls({ ...options, servername, rejectUnauthorized: false, minVersion: 'TLSv1' as const });
+  // Old cameras know TLS 1.0 alone, which OpenSSL accepts at its lowest security level only.
+  const old = { minVersion: 'TLSv1', ciphers: 'DEFAULT@SECLEVEL=0' } as const;
+  return connectTls({ ...options, servername, rejectUnauthorized: false, ...old });
 }
 
 /** @throws OutboundError when `host` is an address that is never allowed */

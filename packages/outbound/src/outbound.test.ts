@@ -1,7 +1,12 @@
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createServer as createTlsServer } from 'node:tls';
 import { expect, test, vi } from 'vitest';
+import { makeCertificate } from '../../../test/support/certificate.ts';
 import { AllowedHosts, connectTo, fetchOnce, isForbidden } from './index.ts';
 
 test.each([
@@ -107,3 +112,20 @@ test('connections that died while a Lambda was frozen are not used', async () =>
   server.closeAllConnections();
   server.close();
 });
+
+test.each(['TLSv1', 'TLSv1.1', 'TLSv1.3'] as const)(
+  'a camera that knows %s alone is reached',
+  async (version) => {
+    const folder = await mkdtemp(join(tmpdir(), 'outbound-'));
+    const { server: pem } = await makeCertificate(folder).finally(() => rm(folder, { recursive: true }));
+    const versions = { minVersion: version, maxVersion: version, ciphers: 'DEFAULT@SECLEVEL=0' };
+    const server = createTlsServer({ key: pem, cert: pem, ...versions }, (socket) => socket.end('welcome'));
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const { port } = server.address() as AddressInfo;
+    const socket = connectTo({ host: '127.0.0.1', port, tls: true });
+    const [greeting] = await once(socket, 'data');
+    expect(String(greeting)).toBe('welcome');
+    socket.destroy();
+    server.close();
+  },
+);
