@@ -22,7 +22,7 @@ interface RtpEvents {
 
 /** Names of codecs by payload type, from a session description (RFC 4566, 6). */
 export function codecsOf(description: string): ReadonlyMap<number, string> {
-  const all = [...description.matchAll(/^a=rtpmap:(\d{1,3}) ([^/\s]+)/gm)];
+  const all = [...description.matchAll(/^a=rtpmap:[ \t]*(\d{1,3})[ \t]+([^/\s]+)/gm)];
   const known = all.map(([, type, codec = '']) => [Number(type), codec.toUpperCase()] as const);
   return new Map(known.filter(([type]) => type <= MAX_TYPE));
 }

@@ -37,10 +37,14 @@ export class UdpTrack {
    */
   static async open(camera: string): Promise<UdpTrack> {
     for (let tries = 0; tries < MAX_TRIES; tries += 1) {
-      const rtp = await bound(camera, 0).catch(() => undefined);
-      const rtcp = rtp && (await bound(camera, rtp.address().port + 1).catch(() => undefined));
-      if (rtp && rtcp) return new UdpTrack(rtp, rtcp, camera);
-      rtp?.close();
+      const one = await bound(camera, 0).catch(() => undefined);
+      // RTP has the even one of two ports (RFC 3550, 11). Some cameras refuse an odd one, or send to the port before.
+      const other = one && (await bound(camera, one.address().port ^ 1).catch(() => undefined));
+      if (one && other)
+        return one.address().port % 2 === 0
+          ? new UdpTrack(one, other, camera)
+          : new UdpTrack(other, one, camera);
+      one?.close();
     }
     throw new SourceError('open: there are no two free UDP ports next to each other');
   }
