@@ -48,6 +48,49 @@ test.each(['Content-Length:\t4', 'content-length : 4'])('%j gives the length of 
   expect(bodies).toEqual(['v=0\n', '']);
 });
 
+/** What a splitter makes of `bytes`, given at once or byte by byte. */
+function split(bytes: Buffer, size = bytes.length) {
+  const heads: string[] = [];
+  const packets: string[] = [];
+  const splitter = new RtspSplitter(
+    (framed) => packets.push(framed.toString('latin1')),
+    ({ head }) => heads.push(head),
+  );
+  for (let at = 0; at < bytes.length; at += size) splitter.push(bytes.subarray(at, at + size));
+  return { heads, packets };
+}
+
+test('lines without CR, blanks before colons and empty lines between messages are read as others are', () => {
+  const message = 'RTSP/1.0 200 OK\nCSeq : 1\nSession:\t7\n\n';
+  const bytes = Buffer.from(`\r\n${message}\r\n\r\n${message.replaceAll('\n', '\r\n')}\n`);
+  const head = 'RTSP/1.0 200 OK\r\nCSeq: 1\r\nSession: 7';
+  for (const size of [1, 7, bytes.length]) expect(split(bytes, size).heads).toEqual([head, head]);
+});
+
+test('parts of packets are skipped, and what follows is read', () => {
+  const rtp = (size: number) => {
+    const one = packet(size);
+    one[4] = 0x80;
+    return one;
+  };
+  const text = (one: Buffer) => one.toString('latin1');
+  const answer = 'RTSP/1.0 200 OK\r\n\r\n';
+  // As a Canon camera sends between whole packets (bluenviron/gortsplib, pull request 653).
+  const junk = Buffer.from('abc$\0\0$\r\n$def$Z\0\x08');
+  const between = Buffer.concat([rtp(100), junk, rtp(200), junk, rtp(300), Buffer.from(answer)]);
+  for (const size of [1, 50, between.length])
+    expect(split(between, size)).toEqual({
+      heads: ['RTSP/1.0 200 OK'],
+      packets: [rtp(100), rtp(200), rtp(300)].map(text),
+    });
+  // As old versions of live555 cut packets off (scottlamb/retina, issue 17): what is not whole is left out.
+  const cut = Buffer.concat([rtp(100), rtp(900).subarray(0, 700), rtp(1200), rtp(300), Buffer.from(answer)]);
+  expect(split(cut)).toEqual({
+    heads: ['RTSP/1.0 200 OK'],
+    packets: [rtp(100), rtp(1200), rtp(300)].map(text),
+  });
+});
+
 test.each([
   ['a head', 'X: y\r\n'.repeat(10_000)],
   ['a body', 'RTSP/1.0 200 OK\r\nContent-Length: 2147483000\r\n\r\n'],

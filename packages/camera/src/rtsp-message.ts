@@ -14,7 +14,7 @@ export class MalformedMessageError extends Error {
 
 /** A request or an answer; each character is a byte. */
 export interface Message {
-  /** Without the empty line after it. */
+  /** Without the empty line after it; each header as `Name: value`. */
   head: string;
   body: string;
 }
@@ -24,13 +24,20 @@ export const FRAMING = 4;
 /** Most bytes of a message. A session description of many tracks is long; that of a camera has two kilobytes. */
 const MAX_BYTES = { head: 32 * 1024, body: 256 * 1024 };
 
-/** Separates the messages of an RTSP connection from interleaved packets (RFC 2326, 10.12). */
+/**
+ * Separates the messages of an RTSP connection from interleaved packets (RFC 2326, 10.12). Between packets it skips what
+ * is neither, as some cameras send parts of packets.
+ */
 export class RtspSplitter {
   readonly #onPacket: (framed: Buffer) => void;
   readonly #onMessage: (message: Message) => void;
   readonly #max: typeof MAX_BYTES;
   /** The start of a message or a packet. */
   #pending: Buffer = Buffer.alloc(0);
+  /** Channels of the packets that have come. */
+  readonly #channels = new Set<number>();
+  /** Whether the next bytes are neither a packet nor a message. */
+  #isLost = false;
 
   /** @param onPacket called with whole packets and their four bytes of framing, in order */
   constructor(onPacket: (framed: Buffer) => void, onMessage: (message: Message) => void, max = MAX_BYTES) {
@@ -44,37 +51,70 @@ export class RtspSplitter {
     const bytes = this.#pending.length > 0 ? Buffer.concat([this.#pending, more]) : more;
     let at = 0;
     while (at < bytes.length) {
-      const end = bytes[at] === 0x24 ? this.#packet(bytes, at) : this.#message(bytes, at);
+      const end = this.#step(bytes, at);
       if (end === undefined) break;
       at = end;
     }
     this.#pending = bytes.subarray(at);
   }
 
-  /** @returns where the packet ends; undefined when it is not whole yet */
+  /** @returns where the packet or the message at `at` ends; undefined when it is not whole yet */
+  #step(bytes: Buffer, at: number): number | undefined {
+    if (!this.#isLost) {
+      if (bytes[at] === 0x24) return this.#packet(bytes, at);
+      // Some cameras send an empty line after a message, or count the last one of a body as none of it.
+      if (bytes[at] === 0x0d || bytes[at] === 0x0a) return at + 1;
+      if (this.#channels.size === 0 || isStart(bytes, at)) return this.#message(bytes, at);
+    }
+    const next = this.#nextPacket(bytes, at);
+    this.#isLost = next === undefined || next === bytes.length;
+    return next;
+  }
+
   #packet(bytes: Buffer, start: number): number | undefined {
     const end =
       bytes.length - start < FRAMING ? bytes.length + 1 : start + FRAMING + bytes.readUInt16BE(start + 2);
     if (end > bytes.length) return undefined;
+    // If nothing begins at its end, but a packet within it, its own end is missing.
+    const next = isStart(bytes, end) ? end : this.#nextPacket(bytes, start + FRAMING);
+    if (next === undefined || next < end) return next;
+    this.#channels.add(bytes[start + 1] ?? 0);
     this.#onPacket(bytes.subarray(start, end));
     return end;
   }
 
-  /** @returns where the message ends; undefined when it is not whole yet */
+  /** @returns where the next packet of a known channel begins, by the version of RTP and RTCP; undefined if it is cut */
+  #nextPacket(bytes: Buffer, from: number): number | undefined {
+    for (let at = bytes.indexOf(0x24, from); at >= 0; at = bytes.indexOf(0x24, at + 1)) {
+      const [, channel = 0, , , first] = bytes.subarray(at, at + FRAMING + 1);
+      if (first === undefined) return undefined;
+      if (first >> 6 === 2 && this.#channels.has(channel)) return at;
+    }
+    return bytes.length;
+  }
+
   #message(bytes: Buffer, start: number): number | undefined {
-    const end = bytes.subarray(start, start + this.#max.head).indexOf('\r\n\r\n');
-    if (end < 0 && bytes.length - start >= this.#max.head)
+    const text = bytes.toString('latin1', start, start + this.#max.head);
+    const [whole, lines = ''] = /^(.*?)\r?\n\r?\n/s.exec(text) ?? [];
+    if (whole === undefined && text.length >= this.#max.head)
       throw new MalformedMessageError('the bytes are not RTSP');
-    if (end < 0) return undefined;
-    const head = bytes.toString('latin1', start, start + end);
-    const length = Number(/\r\ncontent-length[ \t]*:[ \t]*(\S+)/i.exec(head)?.[1] ?? 0);
+    if (whole === undefined) return undefined;
+    // In one form for all who read it, FFmpeg too: lines may end without CR, and blanks stand before a colon.
+    const head = lines.replace(/\r?\n([\w-]+)[ \t]*:[ \t]*/g, '\r\n$1: ');
+    const length = Number(/\r\ncontent-length: (\S+)/i.exec(head)?.[1] ?? 0);
     if (!Number.isInteger(length) || !(length >= 0 && length <= this.#max.body))
       throw new MalformedMessageError(`a message has a bad content-length, or over ${this.#max.body} bytes`);
-    const body = start + end + 4;
+    const body = start + whole.length;
     if (bytes.length < body + length) return undefined;
     this.#onMessage({ head, body: bytes.toString('latin1', body, body + length) });
     return body + length;
   }
+}
+
+/** Whether a packet, an empty line or the first word of a message begins there, or the bytes end. */
+function isStart(bytes: Buffer, at: number): boolean {
+  const isOther = () => /^(?:$|[\r\n]|[A-Z_]{1,32}(?:[ /]|$))/.test(bytes.toString('latin1', at, at + 33));
+  return bytes[at] === 0x24 || isOther();
 }
 
 /** @throws MalformedMessageError */
