@@ -168,6 +168,69 @@ test.each([
   },
 );
 
+const SETUP =
+  'SETUP rtsp://h/x/1 RTSP/1.0\r\nCSeq: 2\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n';
+
+test('the sessions of a camera are ended, with the password, once FFmpeg or the stream has gone', async () => {
+  for (const end of ['FFmpeg', 'the stream']) {
+    const { proxy, ffmpeg, camera, say } = await joined('admin:p@');
+    await say(ffmpeg, 'OPTIONS rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n\r\n', camera);
+    const refusal = 'RTSP/1.0 401 Unauthorized\r\nCSeq: 1\r\nWWW-Authenticate: Basic realm="x"\r\n\r\n';
+    await say(camera, refusal, camera);
+    await say(camera, 'RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n', ffmpeg);
+    await say(ffmpeg, SETUP, camera);
+    await say(camera, 'RTSP/1.0 200 OK\r\nCSeq: 2\r\nSession: 7;timeout=60\r\n\r\n', ffmpeg);
+    const last = once(camera, 'data');
+    if (end === 'FFmpeg') ffmpeg.destroy();
+    else proxy.close();
+    expect(String((await last)[0])).toBe(
+      `TEARDOWN rtsp://h/x RTSP/1.0\r\nAuthorization: Basic ${btoa('admin:p')}\r\nCSeq: 1000000\r\nSession: 7\r\n\r\n`,
+    );
+  }
+});
+
+test.each(['12 ; timeout = 10', '\t12;\ttimeout=10'])(
+  'the timeout of the session %j is one that FFmpeg reads',
+  async (session) => {
+    const { ffmpeg, camera, say } = await joined();
+    await say(ffmpeg, SETUP, camera);
+    const answer = `RTSP/1.0 200 OK\r\nSession:${session}\r\n\r\n`;
+    expect(await say(camera, answer, ffmpeg)).toContain('\r\nSession: 12;timeout=10\r\n');
+  },
+);
+
+test('a camera that refuses OPTIONS is read, unless it refuses the password', async () => {
+  const { proxy, ffmpeg, camera, say } = await joined();
+  const options = 'OPTIONS rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n\r\n';
+  const answered = async (status: string) => {
+    await say(ffmpeg, options, camera);
+    return await say(camera, `RTSP/1.0 ${status}\r\nCSeq: 1\r\n\r\n`, ffmpeg);
+  };
+  expect(await answered('501 Not Implemented')).toMatch(/^RTSP\/1.0 200 .*\r\nCSeq: 1\r\n\r\n$/);
+  expect(proxy.problem).toBeUndefined();
+  expect(await answered('401 Unauthorized')).toMatch(/^RTSP\/1.0 401 /);
+  expect(proxy.problem).toMatchObject({ permanent: true, message: expect.stringContaining('check user') });
+});
+
+test('a camera that sends a picture without end over UDP is left', async () => {
+  const { proxy, ffmpeg, camera, say } = await joined('', '', { transport: 'udp' });
+  const asked = await say(ffmpeg, SETUP, camera);
+  const [, port] = /client_port=(\d+)/.exec(asked) ?? [];
+  ffmpeg.resume();
+  await say(camera, 'RTSP/1.0 200 OK\r\nTransport: RTP/AVP;unicast;client_port=1-2\r\n\r\n', ffmpeg);
+  const sender = createSocket('udp4').bind(0, '127.0.0.1');
+  onTestFinished(() => void sender.close());
+  const packet = Buffer.alloc(60_000);
+  packet[0] = 0x80;
+  let sequence = 0;
+  const problem = () => {
+    packet.writeUInt16BE(sequence++ & 0xffff, 2);
+    sender.send(packet, Number(port), '127.0.0.1');
+    return proxy.problem?.message;
+  };
+  await expect.poll(problem, { interval: 1, timeout: 10_000 }).toBe('8192 KiB without a picture');
+});
+
 test('a camera that sends endless requests and reads no response is disconnected', async () => {
   const { proxy, ffmpeg, camera } = await joined();
   camera.pause();

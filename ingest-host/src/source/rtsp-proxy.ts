@@ -9,42 +9,13 @@ import type { InputProxy } from './ffmpeg-source.ts';
 import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
 import { codecsOf, isRecording, passPictures } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
-import {
-  channelsOf,
-  parseRequest,
-  type RequestMessage,
-  sessionOf,
-  valuesOf,
-  withHeaders,
-} from './rtsp-headers.ts';
+import { channelsOf, parseRequest, sessionOf, valuesOf, withHeaders } from './rtsp-headers.ts';
+import { leave, type Pair, type Request } from './rtsp-pair.ts';
 import { openTunnel } from './rtsp-tunnel.ts';
 import type { SourceOptions, Transport } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
 
 type RtspOptions = Pick<SourceOptions, 'transport' | 'damage' | 'relay' | 'track'>;
-
-/** A request of FFmpeg. */
-interface Request extends RequestMessage {
-  /** How often it was sent before. */
-  repeats?: number;
-  /** For a SETUP: the track's UDP sockets, if its packets do not come over this connection. */
-  track?: UdpTrack;
-  /** The same request for a further session, of which FFmpeg does not know. */
-  isCopy?: boolean;
-}
-
-/** A connection of FFmpeg, and the connection to the camera. */
-interface Pair {
-  client: Socket;
-  camera: Duplex;
-  pending: Request[];
-  /** Ids of the camera's sessions: one, or one for each track. */
-  sessions: Set<string>;
-  /** UDP tracks by RTP channel. */
-  tracks: Map<number, UdpTrack>;
-  /** Channels of the track that is relayed. */
-  relayed: readonly number[];
-}
 
 /**
  * A local proxy between FFmpeg and an RTSP camera (RFC 2326). It sends the password, which FFmpeg never gets, handles
@@ -56,7 +27,7 @@ export class RtspProxy implements InputProxy {
   readonly #options: RtspOptions;
   readonly #transport: Transport;
   readonly #server = createServer((client) => void this.#serve(client));
-  readonly #sockets = new Set<Duplex>();
+  readonly #clients = new Set<Socket>();
   #ownAddress = '';
   readonly #udp = new Set<UdpTrack>();
   readonly #authorization: Authorization | undefined;
@@ -108,7 +79,7 @@ export class RtspProxy implements InputProxy {
   close(): void {
     this.#server.close();
     this.#options.relay?.end();
-    for (const socket of this.#sockets) socket.destroy();
+    for (const client of this.#clients) client.destroy();
     for (const track of this.#udp) track.close();
     this.#udp.clear();
   }
@@ -116,9 +87,10 @@ export class RtspProxy implements InputProxy {
   async #serve(client: Socket): Promise<void> {
     // FFmpeg connects once, immediately. Later connections come from other programs or from web pages.
     this.#server.close();
-    this.#closeAtEnd(client);
+    this.#clients.add(client.on('error', () => {}));
     const gone = new AbortController();
-    client.once('close', () => gone.abort());
+    const abort = () => gone.abort();
+    client.once('close', abort);
     const { hostname, protocol, pathname, search } = this.#url;
     const target = { host: withoutBrackets(hostname), port: portOf(this.#url), tls: protocol === 'rtsps:' };
     let camera: Duplex;
@@ -131,12 +103,19 @@ export class RtspProxy implements InputProxy {
     } catch (error) {
       return this.#end(client, connectionError(error as Error));
     }
-    this.#closeAtEnd(camera);
-    gone.signal.addEventListener('abort', () => camera.destroy());
+    camera.on('error', (error) => this.#end(client, connectionError(error)));
     if (client.destroyed) return void camera.destroy();
-    camera.once('error', (error) => this.#end(client, connectionError(error)));
     camera.once('close', () => client.end());
-    const pair: Pair = { client, camera, pending: [], sessions: new Set(), tracks: new Map(), relayed: [] };
+    const pair: Pair = {
+      client,
+      camera,
+      pending: [],
+      uri: '',
+      sessions: new Set(),
+      tracks: new Map(),
+      relayed: [],
+    };
+    client.off('close', abort).once('close', () => leave(pair, (last) => this.#send(pair, last)));
     const reports = (framed: Buffer) => {
       const track = pair.tracks.get((framed[1] ?? 0) & 0xfe);
       if (track) track.report(framed.subarray(FRAMING));
@@ -161,15 +140,20 @@ export class RtspProxy implements InputProxy {
     to.on('drain', () => from.resume());
     from.on('data', (bytes) => {
       try {
-        this.#bytes += bytes.length;
-        if (this.#bytes > MAX_BYTES_WITHOUT_PACKET)
-          throw new SourceError(`${MAX_BYTES_WITHOUT_PACKET / 1024} KiB without a picture`, true);
+        this.#count(bytes);
         splitter.push(bytes);
       } catch (error) {
         fail(error);
       }
       if (to.writableNeedDrain) from.pause();
     });
+  }
+
+  /** @throws SourceError */
+  #count({ length }: Buffer): void {
+    this.#bytes += length;
+    if (this.#bytes > MAX_BYTES_WITHOUT_PACKET)
+      throw new SourceError(`${MAX_BYTES_WITHOUT_PACKET / 1024} KiB without a picture`, true);
   }
 
   /** @returns a handler of the camera's packets */
@@ -183,6 +167,9 @@ export class RtspProxy implements InputProxy {
     const request: Request = parseRequest(head);
     if (request.uri.startsWith(this.#ownAddress))
       request.uri = `${this.#url.protocol}//${this.#url.host}${request.uri.slice(this.#ownAddress.length)}`;
+    // It does not wait for the answer.
+    if (request.method === 'TEARDOWN') return;
+    if (/^(OPTIONS|PLAY)$/.test(request.method)) pair.uri = request.uri;
     if (request.method === 'SETUP' && this.#transport === 'udp') request.track = await this.#openTrack(pair);
     this.#send(pair, request);
     const session = sessionOf(head);
@@ -223,7 +210,7 @@ export class RtspProxy implements InputProxy {
 
   /** @throws SourceError */
   async #onResponse(pair: Pair, { head, body }: Message): Promise<void> {
-    const [, status, reason = ''] = /^RTSP\/1\.\d (\d+) ?(.*)/.exec(head) ?? [];
+    const [, status, reason = ''] = /^RTSP\/1\.\d +(\d+) ?(.*)/.exec(head) ?? [];
     const code = Number(status);
     const { relay, track = 0 } = this.#options;
     const redirection = (text: string) => new SourceError(text, false, false, valuesOf(head, 'location')[0]);
@@ -250,8 +237,11 @@ export class RtspProxy implements InputProxy {
       return this.#send(pair, { ...request, track: await this.#openTrack(pair) });
     if (code >= 300 && code < 400) throw redirection(`open: it redirects (${code})`);
     if (request?.isCopy) return;
+    // Not every camera knows OPTIONS. FFmpeg would give up.
+    if (request?.method === 'OPTIONS' && code !== 401)
+      return void pair.client.write(`${head.replace(/\d{3}/, '200')}\r\n\r\n${body}`, 'latin1');
     // A camera may refuse all other methods.
-    if (request && /^(DESCRIBE|SETUP|PLAY)$/.test(request.method))
+    if (request && /^(OPTIONS|DESCRIBE|SETUP|PLAY)$/.test(request.method))
       this.problem =
         code < 400 ? undefined : statusError(code, `${request.method} was answered ${code} ${reason}`);
     if (request?.method === 'DESCRIBE' && code === 200) {
@@ -264,7 +254,10 @@ export class RtspProxy implements InputProxy {
     const isSetUp = request?.method === 'SETUP' && code === 200;
     if (isSetUp && sessionOf(head)) pair.sessions.add(sessionOf(head));
     if (isSetUp && this.#transport === 'udp_multicast') request.track = await this.#openTrack(pair, head);
-    pair.client.write(`${isSetUp ? this.#setUp(pair, request, head) : head}\r\n\r\n${body}`, 'latin1');
+    // FFmpeg reads no timeout after a blank, and would keep the session alive too late.
+    const Session = isSetUp ? valuesOf(head, 'session')[0]?.replace(/\s+/g, '') : undefined;
+    const answer = isSetUp ? withHeaders(this.#setUp(pair, request, head), { Session }) : head;
+    pair.client.write(`${answer}\r\n\r\n${body}`, 'latin1');
   }
 
   /** @returns the camera's answer to a SETUP, with the channels in a form that FFmpeg understands */
@@ -278,7 +271,15 @@ export class RtspProxy implements InputProxy {
     if (track) {
       // Packets and reports are exchanged with the camera's own address only, whatever it names.
       pair.tracks.set(channels[0], track);
-      track.receive(channels[0], this.#onPackets(pair));
+      const onPacket = this.#onPackets(pair);
+      track.receive(channels[0], (framed) => {
+        try {
+          this.#count(framed);
+          onPacket(framed);
+        } catch (error) {
+          this.#end(pair.client, error as SourceError);
+        }
+      });
       const [ports] = /(?<=server_port=)\d+(-\d+)?/.exec(transport) ?? [];
       if (ports) track.sendTo(ports);
     }
@@ -288,12 +289,5 @@ export class RtspProxy implements InputProxy {
   #end(client: Duplex, problem: SourceError): void {
     this.problem ??= problem;
     client.end();
-  }
-
-  #closeAtEnd(socket: Duplex): void {
-    this.#sockets.add(socket);
-    // The close event handles the other end.
-    socket.on('error', () => {});
-    socket.once('close', () => this.#sockets.delete(socket));
   }
 }
