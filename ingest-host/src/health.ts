@@ -5,39 +5,19 @@ import type { StreamStats } from './stats.ts';
 type Row<Value = number> = [name: string, help: string, read: (one: StreamStats) => Value];
 
 const COUNTERS: readonly Row[] = [
-  [
-    'ingest_pictures_decoded_total',
-    'pictures that the decoder gave, sampled or not',
-    ({ decoded }) => decoded,
-  ],
-  [
-    'ingest_decode_seconds_total',
-    'time that decoding took, the wait for a thread included',
-    ({ decodeSeconds }) => decodeSeconds,
-  ],
-  [
-    'ingest_frames_captured_total',
-    'frames sampled that were neither thinned out nor still',
-    ({ captured }) => captured,
-  ],
+  ['ingest_pictures_decoded_total', 'decoded pictures, sampled or not', ({ decoded }) => decoded],
+  ['ingest_decode_seconds_total', 'time of decoding, with the wait for a thread', (one) => one.decodeSeconds],
+  ['ingest_frames_captured_total', 'frames sampled, neither thinned nor still', ({ captured }) => captured],
   ['ingest_frames_published_total', 'frames acknowledged by Kafka', ({ published }) => published],
   ['ingest_frames_still_total', 'frames not sent, as nothing moved', ({ still }) => still],
-  [
-    'ingest_frames_thinned_total',
-    'frames left out, as the pipeline could not take more within MAX_LATENCY_SECONDS',
-    ({ thinned }) => thinned,
-  ],
+  ['ingest_frames_thinned_total', 'frames left out to keep MAX_LATENCY_SECONDS', ({ thinned }) => thinned],
   ['ingest_reconnects_total', 'times a stream was opened again', ({ reconnects }) => reconnects],
   ['ingest_bytes_published_total', 'JPEG bytes acknowledged by Kafka', ({ bytes }) => bytes],
 ];
 
 const GAUGES: readonly Row[] = [
   ['ingest_stream_up', '1 while frames flow', ({ state }) => Number(state === 'flowing')],
-  [
-    'ingest_stream_fallback',
-    'which fallback URL is read, from 1; 0 while it is the first',
-    ({ fallback = 0 }) => fallback,
-  ],
+  ['ingest_stream_fallback', 'fallback URL that is read, from 1, or 0', ({ fallback = 0 }) => fallback],
 ];
 
 const COUNTERS_BY_REASON: readonly Row<Record<string, number>>[] = [
