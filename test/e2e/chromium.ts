@@ -17,13 +17,13 @@ const PINNED: NpmAsset = {
     'sha512-jiGWqSvPMdu4+P9TilYqAR7yEGPEHINx+lCvE/NqNO/EHYzF/x1hUiI5T6ioVIt7dEy7n88byyT0vk+dnsgQwA==',
   files: ['bin/chromium.br', 'bin/swiftshader.tar.br', 'bin/al2023.tar.br', 'bin/fonts.tar.br'],
 };
-/** Its own font alone: a page is as wide everywhere. */
+/** Only its own font, so that pages have the same width on each machine. */
 const FONTS = `<fontconfig><dir prefix="relative">fonts</dir><cachedir>/tmp/fontconfig</cachedir></fontconfig>`;
 const HAS_PINNED = platformKey() === 'linux-x64';
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'];
 const MACOS = '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome';
 
-/** The Chromium that CHROMIUM names. Else the pinned one, so that all see the same. Else one of the machine. */
+/** The Chromium of the variable CHROMIUM, else the pinned one, which is the same everywhere, else one of the machine. */
 const found: LaunchOptions | undefined = await findChromium();
 export const hasChromium = found !== undefined;
 if (!hasChromium) console.warn('skipped: no Chromium; install one, or name it in CHROMIUM');
@@ -33,7 +33,7 @@ async function findChromium(): Promise<LaunchOptions | undefined> {
   try {
     if (HAS_PINNED) return await fetchPinned();
   } catch (error) {
-    // What is skipped there is seen by nobody.
+    // A skipped test would not be noticed in CI.
     if (process.env.CI) throw error;
     console.warn((error as Error).message);
   }
@@ -59,7 +59,7 @@ async function fetchPinned(): Promise<LaunchOptions> {
     await rm(dirname(dirname(program)), { recursive: true, force: true });
     return program;
   });
-  // Of the locale `C` it makes the language `en-US@posix`, which `Intl` refuses.
+  // With the locale `C`, its language is `en-US@posix`, which `Intl` rejects.
   const language = { LC_ALL: 'en_US.UTF-8', LANGUAGE: 'en_US' };
   const env = { ...process.env, ...language, LD_LIBRARY_PATH: join(folder, 'lib'), FONTCONFIG_PATH: folder };
   return { executablePath: join(folder, 'chromium'), env };
@@ -73,7 +73,7 @@ export async function sharedChromium(): Promise<Browser> {
   return shared;
 }
 
-/** @throws Error that says how to get one, when there is no Chromium */
+/** @throws Error with the way to get a Chromium, if there is none */
 export async function launchChromium(): Promise<Browser> {
   if (!found)
     throw new Error('no Chromium: install one (Debian: apt-get install chromium), or name it in CHROMIUM');

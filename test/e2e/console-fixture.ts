@@ -34,7 +34,7 @@ export const BUCKET = 'video-pipeline-output';
 export const WIDTH = 400;
 export const HEIGHT = 300;
 
-/** What the console takes for the streams of the pipeline: the right half of the yard is a zone, its middle a line. */
+/** The list of streams of the console: the right half of the yard is a zone, and its middle a line. */
 const STREAMS = `# The cameras.
 - id: yard # south
   url: rtsp://admin:secret@cam/1
@@ -51,10 +51,10 @@ const STREAMS = `# The cameras.
 export interface ConsoleFixture {
   url: string;
   child: ChildProcess;
-  /** Its own Kafka, unless it was given one. */
+  /** Its own Kafka; undefined if it uses a shared one. */
   kafka: KafkaServer | undefined;
   topics: Topics;
-  /** Of the group that detects. */
+  /** Consumer group of detect. */
   groupId: string;
   client: Kafka;
   admin: Admin;
@@ -63,7 +63,7 @@ export interface ConsoleFixture {
   store: MergingStore;
   /** Settings of its bucket. */
   storage: { S3_BUCKET: string; AWS_REGION: string; AWS_ENDPOINT_URL: string };
-  /** Where its list of streams lies: {@link STREAMS}. */
+  /** Path of its list of streams, {@link STREAMS}. */
   streamsFile: string;
   /** Starts its own Kafka again on its port and data, after `kafka.kill()`. */
   restartKafka(): Promise<void>;
@@ -82,7 +82,7 @@ export interface ConsoleOptions {
   env?: NodeJS.ProcessEnv;
   /** Of streams. Left out: {@link STREAMS}. */
   list?: string | undefined;
-  /** `host:port` of a Kafka that others use too, with topics and a group that are the console's alone. Left out: its own. */
+  /** `host:port` of a shared Kafka, where the console gets its own topics and group. Default: a Kafka of its own. */
   kafka?: string | undefined;
 }
 
@@ -199,7 +199,7 @@ export const PERSON: Detection = {
 };
 export const CAT: Detection = { class_id: 15, class_name: 'cat', confidence: 0.42, bbox: [20, 200, 80, 260] };
 
-/** A frame of a stream with what was seen in it. */
+/** A frame of a stream with its detections. */
 export function detectedFrame(
   streamId: string,
   frameNumber: number,
@@ -220,7 +220,7 @@ export function detectedFrame(
   };
 }
 
-/** Somebody entered the zone of a stream in frame `frameNumber`. */
+/** The event that a person entered the zone of a stream in frame `frameNumber`. */
 export function sceneEvent(
   streamId: string,
   frameNumber: number,
@@ -244,7 +244,7 @@ export function sceneEvent(
 
 type Topical = Pick<ConsoleFixture, 'producer' | 'topics'>;
 
-/** What detect does with a batch: the same records, with detections, on the next topic. */
+/** Publishes records with detections on the next topic, as detect does. */
 export async function publish(
   { producer, topics }: Topical,
   frames: readonly DetectedFrame[],
@@ -253,7 +253,7 @@ export async function publish(
   await producer.send({ topic: topics.detections, messages: frames.map(encodeDetectedFrame) });
 }
 
-/** Has the annotate handler store frames, a batch of 25 at a time. */
+/** Stores frames by the annotate handler, in batches of 25. */
 export async function annotate(
   store: MergingStore,
   frames: readonly DetectedFrame[],

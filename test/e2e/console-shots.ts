@@ -16,7 +16,7 @@ npmScript(
   'console:shots',
   'Takes the pictures of the console in the documents: the whole pipeline runs, on the demo cameras, in Chromium.',
 ).parse();
-// Loaded only now: it fetches a Chromium, which `--help` needs none of.
+// Loaded only here, since it fetches a Chromium, which `--help` does not need.
 const browser = await import('./chromium.ts')
   .then(({ launchChromium }) => launchChromium())
   .catch(exitWithError);
@@ -119,7 +119,7 @@ try {
   const { console: url = '' } = endpoints;
   await publishBroken(endpoints.kafka);
   await mkdir(IMAGES, { recursive: true });
-  // Stored latency is measured only while somebody looks.
+  // Stored latency is measured only while a page is open.
   const watcher = await browser.newPage();
   await watcher.goto(`${url}/#/flow`);
   await takeStrip(browser, url);
@@ -132,7 +132,7 @@ try {
   await rm(dataDir, { recursive: true, force: true });
 }
 
-/** A frame that can't be looked at, for the picture of what failed. */
+/** A frame that can not be decoded, for the picture of failed records. */
 async function publishBroken(bootstrap: string): Promise<void> {
   const settings = { KAFKA_BOOTSTRAP_SERVERS: bootstrap, KAFKA_AUTH: 'none', AWS_REGION: '' } as const;
   const producer = orderedProducer(connectKafka('shots', { warn() {}, error: console.error }, settings));
@@ -154,7 +154,7 @@ async function take(browser: Browser, url: string, { name, hash, options, before
   await context.close();
 }
 
-/** The wall at four times of one minute, one below the other. */
+/** The grid of cameras at four times within one minute, one below the other. */
 async function takeStrip(browser: Browser, url: string): Promise<void> {
   const page = await browser.newPage({ viewport: { width: 1000, height: 400 } });
   await page.goto(url);

@@ -11,7 +11,7 @@ import {
   WIDTH,
 } from './console-fixture.ts';
 
-/** `describe`, where there is a Chromium. */
+/** `describe`, skipped without a Chromium. */
 export const describeInChromium = describe.skipIf(!hasChromium);
 
 /** Addresses of the page's views. */
@@ -31,18 +31,18 @@ export interface ConsoleTabs {
   browser: Browser;
   /** A picture of the cameras'. */
   jpeg: Buffer;
-  /** A tab on a view; it fails the test when the page has thrown or been refused something. */
+  /** Opens a tab on a view. The test fails if the page throws, or if a request of the page is rejected. */
   open(hash: string, options?: TabOptions): Promise<Page>;
   close(): Promise<void>;
 }
 
 interface TabOptions extends BrowserContextOptions {
-  /** Done with the tab before it is told the address. */
+  /** Called with the tab before it opens the address. */
   prepare?: (page: Page) => Promise<void>;
 }
 
 /**
- * On the Kafka that all test files share, where there is one and `options` don't say otherwise.
+ * Uses the Kafka that all test files share, if there is one and `options` do not name another.
  * @param options.sending streams of the cameras that send
  */
 export async function openConsole({
@@ -94,7 +94,7 @@ export function shownFrame(page: Page, selector: string): Promise<string | null>
   return page.locator(selector).getAttribute('data-frame');
 }
 
-/** Waits until the canvas shows another frame than `before`. */
+/** Waits until the canvas shows a frame other than `before`. */
 export async function nextFrame(page: Page, selector: string, before: string | null): Promise<string | null> {
   await page.waitForFunction(
     ([css, old]) => {
@@ -118,7 +118,7 @@ export async function pixel(page: Page, [x, y]: readonly [number, number]): Prom
   );
 }
 
-/** Whether a pixel of the large picture has a colour, but for what scaling makes of it. */
+/** Whether a pixel of the large picture has a colour, apart from the errors of scaling. */
 export async function isNear(
   page: Page,
   place: readonly [number, number],
@@ -127,7 +127,7 @@ export async function isNear(
   return (await pixel(page, place)).every((part, i) => Math.abs(part - (colour[i] ?? 0)) < 12);
 }
 
-/** @returns where on the page a place of the large picture is, relative to the picture */
+/** @returns the position on the page of a point that is relative to the large picture */
 export async function pictureOf(page: Page): Promise<(place: readonly [number, number]) => [number, number]> {
   const screen = page.locator('canvas.screen');
   // A form may have scrolled the page.
@@ -140,16 +140,16 @@ export async function pictureOf(page: Page): Promise<(place: readonly [number, n
   return ([x, y]) => [left + x * WIDTH * scale, top + y * HEIGHT * scale];
 }
 
-/** What a tab needed until its view had its heading and was painted. */
+/** Requests and times of a tab until its view was painted with its heading. */
 export interface FirstPaint {
-  /** Milliseconds after the tab was told the address. */
+  /** Milliseconds after the tab began to open the address. */
   ms: number;
-  /** Of the page's main thread. */
+  /** CPU milliseconds of the page's main thread. */
   cpuMs: number;
-  /** Without those of the API. */
+  /** Without requests of the API. */
   files: number;
   bytes: number;
-  /** Files without which nothing is painted. */
+  /** Files that block the first paint. */
   blocking: string[];
 }
 
@@ -169,7 +169,7 @@ export async function firstPaint(
         seen.observe(document, { childList: true, subtree: true });
       });
       cdp = await page.context().newCDPSession(page);
-      // Time that the machine gave to other work is no part of it.
+      // The time of other processes does not count.
       await cdp.send('Performance.enable', { timeDomain: 'threadTicks' });
     },
   });

@@ -9,8 +9,8 @@ import { unique } from '../support/unique.ts';
 const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
 
 /**
- * Servers of a user, which a stack takes instead of its own: the Kafka that all tests share, an S3 API in memory, and
- * an inference server that sees the same in every picture.
+ * Servers of a user, which a stack uses instead of its own: the Kafka that all tests share, an S3 API in memory, and
+ * an inference server with the same detections for each picture.
  * @param size of every picture, pixels
  */
 export async function startGivenServers(
@@ -28,7 +28,7 @@ export async function startGivenServers(
   return {
     s3: url,
     inference: { INFERENCE_SERVICE_URL: inference.url },
-    /** Variables of a stack whose topics, group and bucket are its own. */
+    /** Variables of a stack with its own topics, group and bucket. */
     environment() {
       const id = unique('given');
       return {
@@ -42,7 +42,7 @@ export async function startGivenServers(
         S3_BUCKET: id,
       };
     },
-    /** Keys of a bucket that begin so, the first thousand. */
+    /** The first thousand keys of a bucket with a prefix. */
     async keys(bucket: string, prefix: string): Promise<string[]> {
       const client = connectS3(url, CREDENTIALS);
       const { Contents = [] } = await client.send(

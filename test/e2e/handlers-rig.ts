@@ -42,7 +42,7 @@ interface S3 {
   stop(): Promise<void>;
 }
 
-/** In this process and its memory. */
+/** An S3 API in the memory of this process. */
 async function startS3InMemory(): Promise<S3> {
   const s3 = await startFauxqs({ port: 0, host: '127.0.0.1', logger: false });
   const S3_BUCKET = 'video-pipeline-output';
@@ -52,7 +52,7 @@ async function startS3InMemory(): Promise<S3> {
   return { settings, stop: () => s3.stop() };
 }
 
-/** The S3Proxy that is shared. */
+/** The S3Proxy that all test files share. */
 export async function openS3Proxy(): Promise<S3> {
   const { url, ...credentials } = inject('s3');
   const S3_BUCKET = unique('rig');
@@ -63,8 +63,8 @@ export async function openS3Proxy(): Promise<S3> {
 }
 
 /**
- * The Kafka that is shared, an S3 API, an inference server whose faults can be chosen, and the handlers in processes of their own.
- * @param see what the inference server sees in a JPEG
+ * The shared Kafka, an S3 API, an inference server with faults that a test chooses, and the handlers as processes.
+ * @param see the inference server's detections for a JPEG
  */
 export async function startRig(
   see: (jpeg: Buffer) => Detection[] = () => [{ ...PERSON, bbox: [...PERSON.bbox] }],
@@ -153,7 +153,7 @@ export async function startRig(
       return child;
     },
 
-    /** Runs it to its end, for one that can not start. */
+    /** Runs a handler that can not start, to its end. */
     runToEnd(args: string[], env: NodeJS.ProcessEnv = {}) {
       const child = startSource(args, { ...environment, ...env });
       children.push(child.process);
@@ -183,7 +183,7 @@ export async function startRig(
       return Buffer.from((await Body?.transformToByteArray()) ?? []);
     },
 
-    /** Ends what this test started, and takes away what it left: the servers stay. */
+    /** Ends the processes that this test started, and removes their files. The servers continue. */
     async reset() {
       for (const child of children.splice(0)) {
         if (child.exitCode !== null || child.signalCode !== null) continue;

@@ -1,7 +1,7 @@
 import { CLIPS, fetchAsset } from '@video-pipeline/assets';
 import { Decoder, Demuxer, Scaler } from 'node-av/api';
 
-/** Frames of the demo clips, every `step`-th, at most `count` a clip, made into what `convert` says. */
+/** Each `step`-th frame of the demo clips, at most `count` of a clip, in the form that `convert` gives. */
 export async function clipFrames<Picture>(
   step: number,
   count: number,

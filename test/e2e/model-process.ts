@@ -4,7 +4,7 @@ import { join } from 'node:path';
 
 const MAIN = join(import.meta.dirname, '../../model/src/main.ts');
 
-/** A model server of its own process. */
+/** A model server in its own process. */
 export interface ModelProcess {
   url: string;
   /** Sends SIGTERM. @returns the exit code */
@@ -35,7 +35,7 @@ export async function startModel(args: string[] = [], env: NodeJS.ProcessEnv = {
     throw new Error(`ended with ${code}: ${stderr}`);
   });
   const url = await Promise.race([ready, ended]);
-  // From here on an end is what `stop` waits for.
+  // From here on, `stop` waits for its end.
   ended.catch(() => {});
   return {
     url,

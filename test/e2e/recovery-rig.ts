@@ -48,7 +48,7 @@ export async function startRecoveryRig(endpoint?: string) {
     kafka,
     producer,
     store,
-    /** Publishes on topics of their own what ingest and detect would, and empties the bucket of all that was before. */
+    /** Publishes frames as ingest and detect do, on new topics, and empties the bucket. */
     async publish(frames: DetectedFrame[], pictures: Value<'PICTURES'> = 'twice') {
       const [s3Prefix, bucket, admin] = [unique('run'), createReader(storage), kafka.admin()];
       await bucket.remove(await Array.fromAsync(bucket.list('')));
@@ -87,7 +87,7 @@ export async function startRecoveryRig(endpoint?: string) {
         await createPutFailed(store, stage)(failed, reasonOf(String(record.headers?.frame_number)));
       });
     },
-    /** Puts all records of a topic aside as one batch, as a mapping's on-failure destination does. */
+    /** Stores all records of a topic as one batch that Lambda gave up on, as a mapping's on-failure destination does. */
     async giveUp(topic: string, functionName = 'functions/src/detect.ts'): Promise<void> {
       const records: MSKRecord[] = [];
       await readTopic(kafka, topic, (record) => {
@@ -113,7 +113,7 @@ export async function startRecoveryRig(endpoint?: string) {
   };
 }
 
-/** A picture of its own for each number: a bright spot that moves. */
+/** A different picture for each number: a bright spot that moves. */
 export async function spotFrame(frameNumber: number): Promise<DetectedFrame> {
   const spot = { create: { width: 80, height: 60, channels: 3 as const, background: 'white' } };
   const jpeg = await sharp({ create: { width: 320, height: 240, channels: 3, background: '#345' } })

@@ -9,20 +9,20 @@ import type { State } from '../../packages/local/src/session.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/** The stages that run whatever is set. */
+/** The stages that always run. */
 export const ALWAYS = STAGES.filter((stage) => isEnabled(stage, {})).map(({ name }) => name);
 
 /** `npm start`, as a test runs it. */
 export interface StackProcess {
   child: ChildProcess;
-  /** What the process wrote so far. */
+  /** The output of the process so far. */
   output: { stdout: string; stderr: string };
   exited: Promise<{ code: number | null; signal: NodeJS.Signals | null }>;
-  /** How the pipeline stands, as the supervisor last told. */
+  /** The supervisor's last state of the pipeline. */
   state(): Promise<State | undefined>;
-  /** Asks it to end, unless it has, and waits for that. */
+  /** Ends the process if it runs, and waits for its end. */
   stop(): Promise<void>;
-  /** Resolves with the first state that `is` holds for. */
+  /** Resolves with the first state for which `is` returns true. */
   until(is: (state: State) => boolean, what: string, timeoutMs?: number): Promise<State>;
 }
 
@@ -70,7 +70,7 @@ export function startStackProcess(
   return { child, output, exited, state, stop, until };
 }
 
-/** Every process of a stack: the supervisor's, and those it supervises. */
+/** All processes of a stack: the supervisor and its children. */
 export function pidsOf(state: State): number[] {
   return [state.pid, ...Object.values(state.services).flatMap(({ pid }) => pid ?? [])];
 }

@@ -16,7 +16,7 @@ function pourOut(
   more();
 }
 
-/** A JPEG that claims `sides`, both of them (ITU-T T.81, B.2.2). */
+/** A JPEG whose header has this width and height (ITU-T T.81, B.2.2). */
 async function jpegClaiming(sides: number): Promise<Buffer> {
   const jpeg = await sharp({ create: { width: 64, height: 64, channels: 3, background: 'teal' } })
     .jpeg()
@@ -37,7 +37,7 @@ const MULTIPART = 'multipart/x-mixed-replace; boundary=b';
 const OCTETS = 'application/octet-stream';
 const HLS = 'application/vnd.apple.mpegurl';
 
-/** What a camera in an enemy's hands may answer to an HTTP request, and what is said of it. */
+/** Responses of a hostile camera to an HTTP request, and the error that ingest reports for each. */
 export const cameraAnswers: Record<string, [behave: (response: ServerResponse) => void, said: RegExp]> = {
   'WebVTT without end': [
     (response) => pourOut(response, 'text/vtt', 'WEBVTT\n\n', '00:01.000 --> 00:02.000\nx\n\n'.repeat(2000)),

@@ -3,19 +3,19 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SubjectAlternativeNameExtension, X509CertificateGenerator } from '@peculiar/x509';
 
-/** A server's certificate that only those trust who are given it. */
+/** A self-signed certificate of a server: only clients with its file trust it. */
 export interface Certificate {
   /** Certificate and key (PEM), for a server. */
   server: string;
-  /** Path of a file with them. */
+  /** Path of a file with both. */
   serverFile: string;
-  /** Path of the certificate alone (PEM), for those who are to trust it. */
+  /** Path of the certificate without its key (PEM), for clients that should trust it. */
   pem: string;
 }
 
 const DAY_MS = 86_400_000;
 
-/** Makes a certificate of 127.0.0.1 in `folder`. */
+/** Makes a certificate for 127.0.0.1 in `folder`. */
 export async function makeCertificate(folder: string): Promise<Certificate> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);

@@ -1,14 +1,14 @@
 import { decodeFrame, type EncodedRecord, type Frame } from '@video-pipeline/frame';
 import { Ingest, type IngestOptions } from '@video-pipeline/ingest-host';
 
-/** What ingest logs, for a test to look at. */
+/** Ingest's log lines, for a test to check. */
 export interface Entry {
   level: string;
   message: string;
   extra: Record<string, unknown>;
 }
 
-/** An ingest whose Kafka is an array: `frames` are those it acknowledged, decoded from their records. */
+/** An ingest that publishes to an array instead of Kafka: `frames` are decoded from the acknowledged records. */
 export function collectingIngest(
   options: Partial<IngestOptions> = {},
   send: (records: EncodedRecord[]) => Promise<void> = async () => {},

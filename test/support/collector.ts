@@ -1,7 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A span of OpenTelemetry, and the service that it is of. */
+/** A span of OpenTelemetry, with the service that sent it. */
 export interface Span {
   traceId: string;
   spanId: string;
@@ -11,7 +11,7 @@ export interface Span {
   links?: { spanId: string }[];
 }
 
-/** An OpenTelemetry collector that keeps the spans it is sent as OTLP over HTTP, in JSON. */
+/** An OpenTelemetry collector that keeps the spans that it receives as OTLP over HTTP, in JSON. */
 export async function startCollector() {
   const spans: Span[] = [];
   const server = createServer(async (request, response) => {
@@ -28,7 +28,7 @@ export async function startCollector() {
   return {
     url: `http://127.0.0.1:${port}`,
     spans,
-    /** Each step of the trace of a span with what it is a part of, and which service did it. */
+    /** Each span of a span's trace: its service, its name and its parent. */
     wayOf({ traceId }: Span): string[] {
       const own = spans.filter((one) => one.traceId === traceId);
       const nameOf = new Map(own.map(({ spanId, name }) => [spanId, name]));
@@ -43,7 +43,7 @@ export async function startCollector() {
   };
 }
 
-/** The way of a frame that is not the first of its batch. */
+/** The spans of a frame that is not the first of its batch. */
 export const WAY = [
   'video-pipeline-annotate: annotate.frame of detect.frame',
   'video-pipeline-annotate: s3.put of annotate.frame',

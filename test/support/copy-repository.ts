@@ -3,7 +3,7 @@ import { basename, join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 
-/** What is ours is copied; what npm and SST have laid out is linked. */
+/** The repository's own files are copied, and the folders that npm and SST have made are linked. */
 export function copyRepository(to: string): void {
   const ours = [
     'package.json',

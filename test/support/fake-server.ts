@@ -7,7 +7,7 @@ export interface ReceivedCall {
   path: string;
   headers: IncomingMessage['headers'];
   body: Buffer;
-  /** Of the caller: one a connection. */
+  /** The client's port: each connection has its own. */
   port?: number | undefined;
 }
 
@@ -19,7 +19,7 @@ export interface FakeAnswer {
   reset?: boolean;
 }
 
-/** For tests: an HTTP server that answers as told, so that faults can be made; it keeps every call. */
+/** An HTTP server for tests that keeps each call, and whose responses the test chooses, faults included. */
 export async function startFakeServer(answer: (call: ReceivedCall) => FakeAnswer | Promise<FakeAnswer>) {
   const calls: ReceivedCall[] = [];
   const server = createServer(async (request, response) => {
@@ -49,7 +49,7 @@ export async function startFakeServer(answer: (call: ReceivedCall) => FakeAnswer
   };
 }
 
-/** The JPEGs of an Open Inference request with the binary extension, read by its own lengths. */
+/** The JPEGs of an Open Inference request with the binary extension, cut by the lengths before each. */
 export function readBinaryRequest(
   call: ReceivedCall,
   headerLength: number,

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import sharp from 'sharp';
 
-/** Why the system's ffmpeg, which is none of ours, can't be compared with; undefined when it can. */
+/** The reason why there is no system ffmpeg to compare with; undefined if there is one. */
 export function ffmpegAbsent(): string | undefined {
   try {
     execFileSync('ffmpeg', ['-version'], { stdio: 'ignore' });
@@ -11,7 +11,7 @@ export function ffmpegAbsent(): string | undefined {
   }
 }
 
-/** Runs the system's ffmpeg; `out` is written over. */
+/** Runs the system's ffmpeg; `out` is overwritten. */
 export function ffmpeg(args: string, out: string): string {
   execFileSync('ffmpeg', ['-v', 'error', '-y', ...args.split(' '), out], {
     stdio: ['ignore', 'ignore', 'inherit'],

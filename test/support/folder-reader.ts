@@ -2,12 +2,12 @@ import { open, readdir, readFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { cached, picturesOfSegment, type Reader } from '@video-pipeline/storage';
 
-/** What S3Proxy calls a file while it writes it; one is left behind where it is killed. */
+/** The name of a file while S3Proxy writes it. The file remains when S3Proxy is killed. */
 const PARTIAL = /-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
- * The objects of a bucket as S3Proxy keeps them, each a file: read in a small part of the time that requests take.
- * A page holds all there are, and says neither when they were stored nor what they hold.
+ * Reads the objects of a bucket from the files of S3Proxy, which is much faster than requests.
+ * A page has all objects, without their times, sizes and ETags.
  */
 export function folderReader(root: string): Reader {
   const segments = cached(async (key) => picturesOfSegment(await readFile(join(root, key))), 30_000, 64);

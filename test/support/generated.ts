@@ -5,8 +5,8 @@ import { expect } from 'vitest';
 const ROOT = resolve(import.meta.dirname, '../..');
 
 /**
- * Holds what stands between two marks of a file to what it is made from. `npm run generate` writes it instead. In YAML
- * the marks are comments, and several places may have the same.
+ * Compares the text between two marks of a file with its source. `npm run generate` writes the text instead. In YAML
+ * the marks are comments, and several places may have the same marks.
  */
 export function expectGenerated(file: string, mark: string, made: string): void {
   const path = join(ROOT, file);

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 
 const SERVER = join(import.meta.dirname, 'gstreamer-server.py');
-/** Debian's own Python: its packages are no use to another. */
+/** Debian's own Python: its GStreamer packages do not work with another Python. */
 const PYTHON = '/usr/bin/python3';
 const PACKAGES = [
   'python3-gi',
@@ -24,8 +24,8 @@ function isInstalled(): boolean {
 }
 
 /**
- * Sees that GStreamer's RTSP server is there, by Debian's packages where this process may install them.
- * @returns why it is not; `undefined` when it is
+ * Installs GStreamer's RTSP server from Debian's packages if it is missing and this process may install it.
+ * @returns why it is missing; `undefined` if it is installed
  */
 export function installGStreamer(): string | undefined {
   if (isInstalled()) return undefined;

@@ -1,7 +1,7 @@
 import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Sends bytes as they are. @returns what came back until the server closed, or for `ms` */
+/** Sends bytes unchanged. @returns the bytes received until the server closed the connection, or for `ms` */
 export async function send(url: string, bytes: string, ms = 300): Promise<string> {
   const socket = connect(Number(new URL(url).port), '127.0.0.1');
   let answer = '';
@@ -18,7 +18,7 @@ export async function send(url: string, bytes: string, ms = 300): Promise<string
 export const request = (line: string, ...headers: string[]) =>
   `${[line, 'Host: localhost', ...headers].join('\r\n')}\r\n\r\n`;
 
-/** What is no request, or one that asks for what nobody may have: none may be answered with 200. */
+/** Malformed requests, and requests for forbidden paths: no response may have status 200. */
 export const httpAttacks: [what: string, bytes: string][] = [
   ['no HTTP', '\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03'],
   ['an endless line', 'A'.repeat(200_000)],

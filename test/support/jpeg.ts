@@ -1,4 +1,4 @@
-/** Size in the frame header of a baseline JPEG, pixels (ITU-T T.81, B.2.2); throws when the file is cut short. */
+/** Size in the frame header of a baseline JPEG, pixels (ITU-T T.81, B.2.2); throws if the file is truncated. */
 export function jpegSize(jpeg: Buffer): { width: number; height: number } {
   if (jpeg.readUInt16BE(0) !== 0xffd8 || jpeg.readUInt16BE(jpeg.length - 2) !== 0xffd9) {
     throw new Error('no whole JPEG');

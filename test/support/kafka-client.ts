@@ -2,7 +2,7 @@ import { connectKafka, ensureTopics, orderedProducer } from '@video-pipeline/kaf
 import { readTopic } from '@video-pipeline/recovery';
 import { createLogger } from '@video-pipeline/telemetry';
 
-// A process that talks to Kafka as its environment says: makes the topic it is told, writes a record, reads it back.
+// A process that uses the Kafka of its environment: it creates a topic, writes a record and reads it.
 const [topic = ''] = process.argv.slice(2);
 const retry = { initialRetryTime: 100, retries: 3 };
 const kafka = connectKafka('client', createLogger('client'), undefined, { retry });

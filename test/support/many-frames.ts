@@ -44,7 +44,7 @@ function messageOf(topic: string, index: number) {
 
 type Fetch = { topics: [{ topic: string; partitions: [{ fetchOffset: string }] }] };
 
-/** As much of kafkajs as a tail needs: two topics of one partition, whose records are made as they are read. */
+/** The part of kafkajs that a tail uses: two topics of one partition, whose records are made during the read. */
 function kafkaOf(count: number): Kafka {
   const nothing = async () => {};
   const cluster = {
@@ -78,7 +78,7 @@ function kafkaOf(count: number): Kafka {
   } as unknown as Kafka;
 }
 
-/** A bucket with a year of pictures of every stream, whose keys are made as they are listed. */
+/** A bucket with a year of pictures of each stream, whose keys are made during the listing. */
 function bucketOf(count: number) {
   const listed = { keys: 0 };
   const last = START + Math.ceil(count / STREAMS) * EVERY_MS;
@@ -122,7 +122,7 @@ function bucketOf(count: number) {
   return { bucket: bucket as unknown as Bucket, listed };
 }
 
-// Audits so many frames of twenty streams, whose bucket has the pictures of a year, with the memory that its flags give it.
+// Audits this number of frames of twenty streams in a bucket with a year of pictures. The flags of Node limit its memory.
 const count = Number(process.argv[2]);
 const all = Array.from({ length: count }, (_, index) => index);
 const [missing, failed] = [all.filter(isMissing).map(nameOf), all.filter(isFailed).length];

@@ -9,7 +9,7 @@ const APPROXIMATIONS = [[0, 13], ...Array.from({ length: 13 }, (_, index) => [13
 const TABLE = Buffer.from([0xff, 0xc4, 0, 21, 0x10, 1, 1, ...Array(14).fill(0), 0xe0, 0xd0]);
 
 /**
- * A valid progressive JPEG, grey, of 2,646 scans more than it needs: each says 'no coefficient' for a whole plane.
+ * A valid grey progressive JPEG with 2,646 needless scans: each has 'no coefficient' for a whole plane.
  * @param side pixels; 1,500 or more, so that a plane has as many blocks as the table's codes count
  */
 export function manyScans(side: number): Promise<Buffer> {

@@ -19,7 +19,7 @@ export class MemoryBucket implements VersionedStore {
   now = 0;
   /** How often objects were read. */
   reads = 0;
-  /** Called before each `put`; what it throws fails it. */
+  /** Called before each `put`. An error that it throws fails the `put`. */
   beforePut: (key: string) => void = () => {};
 
   async page(prefix: string, { after = '', limit = 1000 }: PageOptions = {}): Promise<ListPage> {

@@ -1,7 +1,7 @@
 import { type MetricsLine, parseMetrics } from '@video-pipeline/telemetry';
 import { beforeEach, vi } from 'vitest';
 
-/** Collects what is emitted on stdout, which stays silent; empty at the beginning of each test. */
+/** Collects the lines of metrics instead of printing them. It is empty at the beginning of each test. */
 export function collectMetrics(): MetricsLine[] {
   const lines: MetricsLine[] = [];
   vi.spyOn(process.stdout, 'write').mockImplementation((text) => {

@@ -3,7 +3,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { createServer as createTlsServer } from 'node:tls';
 import { Aedes } from 'aedes';
 
-/** A real MQTT broker on 127.0.0.1, whose password is `secret`. What it was sent stands in `got`; `retained` is what it would tell who subscribes now. */
+/** A real MQTT broker with the password `secret`. `got` has its messages, and `retained` those for a new subscriber. */
 export async function startMqttBroker({
   port = 0,
   tls,

@@ -18,5 +18,5 @@ export function mskEvent(
   return { eventSource: 'aws:kafka', eventSourceArn: 'arn', bootstrapServers: 'b:1', records };
 }
 
-/** The context of an invocation that has a minute left, less what passed: the poller's clock has fractions. */
+/** The context of an invocation with nearly a minute left. The time has fractions, as in the poller. */
 export const A_MINUTE = { getRemainingTimeInMillis: () => 59_999.5 };

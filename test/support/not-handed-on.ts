@@ -1,6 +1,6 @@
 import type { VariableName } from '@video-pipeline/config';
 
-/** What no service of compose takes from the shell, and why. */
+/** Variables that no service in docker-compose.yaml gets from the shell, with the reason. */
 export const NOT_HANDED_ON: Partial<Record<VariableName, string>> = {
   KAFKA_AUTH: 'its own Kafka is plain text',
   STREAMS_FILE: 'a file of the host',

@@ -1,6 +1,6 @@
 import { readConfig, type VariableName, variables } from '@video-pipeline/config';
 
-/** Something else than the default, of what tests name, and of what no value below fits. */
+/** Values other than the default, for variables that tests set or whose kind has no value below. */
 const NAMED = {
   KAFKA_TOPIC: 'pictures',
   KAFKA_DETECTIONS_TOPIC: 'seen',
@@ -102,7 +102,7 @@ function otherThanDefault(name: VariableName): string {
   return value;
 }
 
-/** Something else than the default, of every variable. */
+/** A value other than the default for each variable. */
 export const OTHER_VALUES = {
   ...Object.fromEntries(
     (Object.keys(variables) as VariableName[])

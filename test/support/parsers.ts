@@ -21,13 +21,13 @@ import { frameRate, positiveInteger } from '../../packages/local/src/command-lin
 import { FailedEntryError, parseFailed } from '../../packages/recovery/src/failed.ts';
 import { decodeCursor } from '../../packages/tables/src/cursor.ts';
 
-/** Everything that reads what others wrote: a right answer or an error of these classes, soon. */
+/** All parsers of foreign input. Each must return or throw an error of these classes, quickly. */
 export interface Parser {
   parse(input: Buffer): unknown;
   errors: readonly (new (...args: never[]) => Error)[];
-  /** Something it takes, to begin from. */
+  /** A valid input. */
   good: string;
-  /** Length of a big input; left out, 200,000. */
+  /** Length of a large input, bytes. Default: 200,000. */
   bigBytes?: number;
 }
 
@@ -41,7 +41,7 @@ const frame: Frame = {
   height: 480,
   jpeg: Buffer.from('jpeg'),
 };
-/** Of a good record of `detections`, but for what was detected. */
+/** Headers of a valid record of `detections`, without the detections. */
 export const headers = {
   stream_id: 'gate',
   frame_number: '3',
@@ -148,7 +148,7 @@ export const parsers: Record<string, Parser> = {
   },
   'a model file': {
     parse: (bytes) => decodeModel(bytes),
-    // Named by whoever reads the file: UnsupportedModelError.
+    // The reader of the file throws it as UnsupportedModelError.
     errors: [Error],
     good: '\x08\x08\x12\x01p\x3a\x03\x12\x01g',
   },
@@ -203,7 +203,7 @@ export const parsers: Record<string, Parser> = {
     },
     errors: [StreamsError],
     good: '{"name": "bed", "polygon": [[0, 0], [1, 0], [1, 1]], "from": [0, 0], "to": [1, 1]}',
-    // The console takes no more.
+    // The limit of the console.
     bigBytes: 4_096,
   },
   'the name of a zone to be taken out': {
@@ -236,7 +236,7 @@ export const parsers: Record<string, Parser> = {
   },
 };
 
-/** What a route takes a body for; text that is no JSON it refuses before. */
+/** The body of a route. Text that is not JSON is rejected before. */
 function jsonOf(text: Buffer): Record<string, unknown> {
   try {
     return Object(JSON.parse(text.toString()));

@@ -1,8 +1,8 @@
-// Asks an address again and again, on a thread of its own: whoever makes the load is too busy to measure.
+// Requests a URL again and again, on its own thread: the thread that makes the load is too busy to measure.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 
-/** Between two probes. */
+/** Time between two requests, milliseconds. */
 const PROBE_MS = 200;
 const { url, ms }: { url: string; ms: number } = workerData;
 

@@ -3,7 +3,7 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 
 /**
- * A TCP relay in front of a camera, on which a network's faults can be played.
+ * A TCP relay in front of a camera, which can imitate faults of a network.
  * @param tls with it, the relay is reached by TLS
  */
 export async function startProxy(target: string, tls?: TlsOptions) {
@@ -27,11 +27,11 @@ export async function startProxy(target: string, tls?: TlsOptions) {
   await once(server, 'listening');
   return {
     url: `${tls ? 'rtsps' : 'rtsp'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    /** Nothing passes any more on the connections that are open, and they stay open. */
+    /** Open connections stay open, and transfer nothing any more. */
     freeze() {
       for (const socket of sockets) socket.unpipe().pause();
     },
-    /** Cuts every connection; later ones lead to `target`. */
+    /** Closes all connections. Later ones lead to `target`. */
     cut(target?: string) {
       if (target) camera = new URL(target);
       for (const socket of sockets) socket.destroy();

@@ -1,6 +1,6 @@
-/** Random numbers that are the same for the same seed. */
+/** Random numbers that depend only on the seed. */
 export interface Random {
-  /** 0..1, 1 left out. */
+  /** From 0 to 1, without 1. */
   next(): number;
   /** An integer from `min` to `max`, both included. */
   integer(min: number, max: number): number;

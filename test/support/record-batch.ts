@@ -1,11 +1,11 @@
 import { crc32c } from '../../packages/kafka/src/fetch/crc32c.ts';
 
-/** A record to be put into a batch; lengths and numbers as they should be unless a test says otherwise. */
+/** A record for a batch. Its lengths and counts are right unless a test sets others. */
 export interface BatchRecord {
   key?: Buffer | string | null;
   value?: Buffer | string | null;
   headers?: readonly (readonly [string, string | Buffer])[];
-  /** From the batch's first offset on; left out, its place in the list. */
+  /** Offset relative to the batch's first offset. Default: its index in the list. */
   offsetDelta?: number;
 }
 
@@ -14,7 +14,7 @@ export interface BatchOptions {
   first?: number;
   /** Number and function of a codec. */
   codec?: readonly [number, (bytes: Buffer) => Buffer];
-  /** Put over what the codec gives. */
+  /** Replaces the output of the codec. */
   attributes?: number;
   magic?: number;
   firstTime?: number;
@@ -22,12 +22,12 @@ export interface BatchOptions {
   lastDelta?: number;
   count?: number;
   producerId?: number;
-  /** Written instead of the right one. */
+  /** Replaces the right value. */
   crc?: number;
 }
 
 /**
- * A record batch in Kafka's format of today, right or, where the options say so, wrong.
+ * A record batch in Kafka's present format. The options can make it invalid.
  * @see https://kafka.apache.org/documentation/#recordbatch
  */
 export function recordBatch(records: readonly BatchRecord[], options: BatchOptions = {}): Buffer {
@@ -35,7 +35,7 @@ export function recordBatch(records: readonly BatchRecord[], options: BatchOptio
   return rawBatch(body, { count: records.length, lastDelta: records.length - 1, ...options });
 }
 
-/** A record batch around what stands for its records. */
+/** A record batch around these bytes of records. */
 export function rawBatch(body: Buffer, options: BatchOptions): Buffer {
   const {
     first = 0,
@@ -84,7 +84,7 @@ export function encodeRecord(
   return Buffer.concat([varint(record.length), record]);
 }
 
-/** Zigzag, seven bits a byte. */
+/** A zigzag varint. */
 export function varint(value: number): Buffer {
   let rest = value < 0 ? -value * 2 - 1 : value * 2;
   const bytes: number[] = [];

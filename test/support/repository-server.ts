@@ -1,4 +1,4 @@
-/** For tests: a server and a proxy on 127.0.0.1 that behave as badly as they are told. */
+/** A server and a proxy on 127.0.0.1 for tests, with faults that the test chooses. */
 import { once } from 'node:events';
 import { createServer, type IncomingMessage, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -10,7 +10,7 @@ export interface TestServer {
   close(): Promise<void>;
 }
 
-/** Serves the contents by path, with ranges; or does as `instead` says, which returns whether it answered. */
+/** Serves the contents by path, with ranges. `instead` may respond first, and then returns true. */
 export async function serveFiles(
   files: Readonly<Record<string, string | Buffer>>,
   instead: (...args: Parameters<RequestListener>) => boolean = () => false,
@@ -35,7 +35,7 @@ export async function serveFiles(
   return { ...(await listen(server)), requests };
 }
 
-/** A proxy for http and https that lets those through who show `user:password`. */
+/** A proxy for http and https that requires `user:password`. */
 export async function serveProxy(credentials?: string): Promise<TestServer> {
   const requests: TestServer['requests'] = [];
   const wanted = credentials && `Basic ${Buffer.from(credentials).toString('base64')}`;
@@ -46,7 +46,7 @@ export async function serveProxy(credentials?: string): Promise<TestServer> {
       response.writeHead(407, { 'proxy-authenticate': 'Basic' }).end();
       return;
     }
-    // What it is asked for does not matter: it answers for the host.
+    // It responds itself in place of any requested host.
     response.writeHead(200).end(new URL(request.url ?? '').pathname);
   });
   server.on('connect', (request, socket) => {

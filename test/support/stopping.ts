@@ -1,10 +1,10 @@
 import { once } from 'node:events';
 import { forceExitAfter, onNpmExit } from '@video-pipeline/lifecycle';
 
-/** Longest end once told to stop, milliseconds. */
+/** Longest shutdown after a signal, milliseconds. */
 const END_MS = 20_000;
 
-/** Aborts when the process is told to stop, or its npm is gone; the process ends soon after, with exit code 130. */
+/** Aborts when the process gets a signal, or its npm has ended. The process then ends soon, with exit code 130. */
 export function toldToStop(): AbortSignal {
   const stopping = new AbortController();
   const stop = () => {

@@ -21,7 +21,7 @@ export interface Shot {
   seen: { class_name: string; confidence: number; track: boolean; lawn?: boolean }[];
 }
 
-/** What models beyond detection add. */
+/** Fields that models of other tasks add. */
 const DETAILS: Pick<FoundFrame['detections'][number], 'polygon' | 'keypoints'> = {
   polygon: [
     [1.5, 2],
@@ -58,7 +58,7 @@ export function lineOf({ stream, minute, number, seen }: Shot, version: number):
   return JSON.stringify(facts);
 }
 
-/** What annotate stores of a batch: an NDJSON for each of its streams and hours. */
+/** Stores the NDJSON that annotate stores for a batch: one for each stream and hour. */
 export async function store(bucket: MemoryBucket, batch: readonly Shot[], offset: number): Promise<void> {
   const keyOf = ({ stream, minute, number }: Shot) =>
     detectionsKey(

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 
 /**
- * A name that nothing has had before: for a topic, group, stream, key or folder of a test. So the test can be tried again
- * beside what its first attempt left, and share a server with others.
+ * A new name for a topic, group, stream, key or folder of a test. So the test can be retried
+ * beside the remains of its first attempt, and share a server with other tests.
  */
 export const unique = (name: string): string => `${name}-${randomUUID().slice(0, 8)}`;

@@ -38,7 +38,7 @@ export async function videoFolder(): Promise<{ path(name: string): string; remov
 const TIME_BASE = { num: 1, den: 90_000 };
 const movingGradient = (x: number, y: number, index: number) => 16 + ((x + y + index * 4) % 220);
 
-/** Writes a video with the given picture times; the container is chosen by the file's ending. */
+/** Writes a video with the given picture times. The extension of the file gives the container. */
 export async function makeVideo(path: string, options: VideoOptions): Promise<string> {
   const { codec: name = 'libx264', width = 320, height = 240, times, luma = movingGradient } = options;
   using encoder = openEncoder(name, width, height, options);
