@@ -155,6 +155,8 @@ function build(): void {
   const REGISTRY = new URL(login.proxyEndpoint).host;
   const [user = '', input] = Buffer.from(login.authorizationToken, 'base64').toString().split(':');
   start('docker', ['login', '--username', user, '--password-stdin', REGISTRY], { input });
+  // SST builds other images, and gives a new builder 30 s to start: fetching BuildKit can take longer.
+  run('docker', ['pull', '--quiet', 'moby/buildkit:buildx-stable-1']);
   const image = (name: string, dockerfile: string, platform: string) =>
     read('bash', ['infra/build-image.sh', `${name}-${stage()}`, dockerfile, platform], { REGISTRY }).replace(
       /^image=/,

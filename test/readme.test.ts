@@ -151,6 +151,7 @@ const OF_OTHERS = [
   'no instance type has enough resources',
   'unexpected EOF',
   'context deadline exceeded',
+  'booting builder: context deadline exceeded',
 ];
 
 test("each message in the documents' troubleshooting tables is in the sources", () => {

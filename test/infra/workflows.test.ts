@@ -86,6 +86,14 @@ test.each(workflows)('%s pins each action to the hash of a commit', (file) => {
   expect(foreign.filter((action) => !/@[0-9a-f]{40}$/.test(action))).toEqual([]);
 });
 
+test.each(workflows)('%s starts a builder before a job deploys or builds', (file) => {
+  for (const { steps = [] } of Object.values<any>(parse(read(file)).jobs)) {
+    const deploys = steps.findIndex(({ run }: any) => /npm run deploy -- (infra|build)/.test(run));
+    const before = steps.slice(0, Math.max(0, deploys)).map(({ uses }: any) => String(uses).split('@')[0]);
+    if (deploys >= 0) expect(before).toContain('docker/setup-buildx-action');
+  }
+});
+
 test('a release is a draft until a person publishes it, and each image has a bill of materials (SBOM)', () => {
   const { jobs } = parse(read('.github/workflows/release.yaml'));
   expect(jobs.images.needs).toBe('test');
