@@ -23,8 +23,6 @@ type Held = Record<string, (ask: Ask) => { all: number; own: number; limit?: num
 
 /** Publisher and names of the images of NAT instances, as SST selects them. */
 const NAT_IMAGES = { owner: '568608671756', name: 'fck-nat-al2023-*' };
-/** Service of the role without which no spot instance starts. EKS has no right to create that role. */
-const SPOT_SERVICE = 'spot.amazonaws.com';
 
 /**
  * Checks by Service Quotas whether the stage fits into the account, beside what is in use already. Prints the result.
@@ -109,7 +107,7 @@ function* leftProblems(stage: string, region: string, ask: Ask): Generator<strin
   }
 }
 
-/** Why the account can't start the GPU instances. Prints the command that helps. */
+/** Why the region can't start the GPU instances. */
 function* gpuProblems(gpu: Gpu, zones: string[], ask: Ask): Generator<string> {
   const types = gpuTypes(gpu).join();
   const offered = ['availability-zone', ...filters({ 'instance-type': types, location: zones.join() })];
@@ -117,11 +115,6 @@ function* gpuProblems(gpu: Gpu, zones: string[], ask: Ask): Generator<string> {
     !ask('ec2', 'describe-instance-type-offerings', '--location-type', ...offered).includes('"InstanceType"')
   )
     yield `${zones.join()} have none of ${types}: name other families in infra/stages.ts, or set AWS_REGION`;
-  if (!gpu.capacity.includes('spot')) return;
-  const roles = ask('iam', 'list-roles', '--path-prefix', `/aws-service-role/${SPOT_SERVICE}/`);
-  if (JSON.parse(roles).Roles.length > 0) return;
-  console.log(`aws iam create-service-linked-role --aws-service-name ${SPOT_SERVICE}`);
-  yield 'the account has no role for spot instances (AWSServiceRoleForEC2Spot)';
 }
 
 /** Versions that AWS offers no longer. */

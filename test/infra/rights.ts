@@ -187,7 +187,7 @@ export const BESIDE =
   'secretsmanager:GetRandomPassword eks:DescribeClusterVersions lambda:ListEventSourceMappings ' +
   'ecs:ListTasks ecs:DescribeTasks cloudwatch:GetMetricStatistics ' +
   'lambda:GetAccountSettings lambda:ListFunctions lambda:GetFunctionConcurrency ' +
-  'ec2:DescribeInstanceTypeOfferings iam:ListRoles kafka:ListKafkaVersions eks:DescribeAddonVersions';
+  'ec2:DescribeInstanceTypeOfferings kafka:ListKafkaVersions eks:DescribeAddonVersions';
 
 /** Actions that are called otherwise than the calls that they allow. */
 const RENAMED: Record<string, string> = {
@@ -263,7 +263,6 @@ const OF_NO_RESOURCE = [
   ),
   ...['ecs:ListTasks', 'ecs:RegisterTaskDefinition'],
   ...['eks:CreateCluster', 'eks:DescribeAddonVersions', 'eks:DescribeClusterVersions'],
-  'iam:ListRoles',
   ...['CreateCluster', 'CreateConfiguration', 'DescribeClusterOperation', 'GetBootstrapBrokers'].map(
     (call) => `kafka:${call}`,
   ),
@@ -287,7 +286,6 @@ const SERVICE_LINKED = [
   'kafka',
   'kafka.application-autoscaling',
   'sagemaker.application-autoscaling',
-  'spot',
 ].map((service) => `${service}.amazonaws.com`);
 
 /**

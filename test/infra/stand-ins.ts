@@ -37,7 +37,6 @@ case "$name $*" in
     echo '{"addons":[{"addonVersions":[{"addonVersion": "'\${INSIGHTS:-v6.3.0-eksbuild.1}'"}]}]}' ;;
   "aws logs describe-log-groups"*)
     case "$*" in *"/aws/eks/"*) echo '['\${LEFT_GROUP:+'"'$LEFT_GROUP'"'}']' ;; *) echo '[]' ;; esac ;;
-  "aws iam list-roles"*) echo '{"Roles":['\${NO_SPOT:-'{}'}']}' | sed s/none// ;;
   "aws lambda get-account-settings"*)
     limit=\${CONCURRENCY:-1000}
     echo '{"AccountLimit":{"ConcurrentExecutions":'$limit',"UnreservedConcurrentExecutions":'$((limit - \${RESERVED:-72}))'}}' ;;
