@@ -203,3 +203,13 @@ describe.each(['twice', 'once'] as const)('with STORE=events and PICTURES=%s, pi
     expect(choice.earlier).toEqual([]);
   });
 });
+
+test('a frame that names more times of events than a call takes arguments does not fail its batch', async () => {
+  const frames = [1, 2].map((number) => frameOf('gate', number, 'event'));
+  const times = Array.from({ length: 200_000 }, (_, index) => T0 - 1_000_000 - index);
+  const { received, earlier } = kafkaOf(frames, 'twice');
+  const [first] = received;
+  if (first) first.frame = { ...first.frame, earlierEvents: times };
+  const { kept } = await createPictureChooser(RULE, earlier)(received);
+  expect(kept.size).toBe(2);
+});

@@ -91,7 +91,8 @@ export function createPictureChooser(rule: KeepRule, earlier: Earlier): PictureC
     const begin = first.frame.capturedAt;
     const own = timesIn(frames);
     const before = remembered?.filter((time) => time < begin) ?? [];
-    const wanted = Math.min(...own) - rule.beforeMs;
+    // Not as arguments: writers to Kafka may name more times than a call takes.
+    const wanted = own.reduce((one, other) => Math.min(one, other), Infinity) - rule.beforeMs;
     // Frames around an earlier time of interest were kept with that time's batch.
     const after = (from: number, time: number) =>
       time - rule.beforeMs <= from ? Math.max(from, time + rule.afterMs + 1) : from;

@@ -49,6 +49,10 @@ const TRACEPARENT = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
 const MAX_TRACK_ID_LENGTH = 64;
 /** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. */
 export const MAX_DETECTIONS_BYTES = 512 * 1024;
+/** The longest list of events of a frame, characters: some two thousand ids. */
+const MAX_EVENTS_LENGTH = 64 * 1024;
+/** How deep JSON may be nested. What is far deeper can be read, but writing it again exhausts the stack. */
+const MAX_DEPTH = 32;
 
 /**
  * @returns the record for the topic `video-frames`.
@@ -135,15 +139,20 @@ export function decodeSeenFrame(record: ReceivedRecord): SeenFrame {
 
 /** Reads the headers that only records of `detections` have. */
 function detectionHeaders(record: ReceivedRecord): Omit<DetectedFrame, keyof Frame> {
-  const { events, earlier_events: earlier } = record.headers ?? {};
+  const [events, earlier] = [list(record, 'events'), list(record, 'earlier_events')];
   return {
     detections: detectionsHeader(record),
     model: text(record, 'model'),
-    ...(events?.length ? { events: String(events).split(',') } : {}),
-    ...(earlier?.length
-      ? { earlierEvents: String(earlier).split(',').map(Number).filter(Number.isSafeInteger) }
-      : {}),
+    ...(events && { events }),
+    ...(earlier && { earlierEvents: earlier.map(Number).filter(Number.isSafeInteger) }),
   };
+}
+
+function list(record: ReceivedRecord, name: string): string[] | undefined {
+  const value = String(record.headers?.[name] ?? '');
+  if (value.length > MAX_EVENTS_LENGTH)
+    throw new InvalidRecordError(name, `has ${value.length} characters, over ${MAX_EVENTS_LENGTH}`);
+  return value === '' ? undefined : value.split(',');
 }
 
 function pictureHeader(record: ReceivedRecord): PictureReference {
@@ -164,13 +173,22 @@ function detectionsHeader(record: ReceivedRecord): Detection[] {
 
 function json(record: ReceivedRecord, name: string, maxBytes: number): unknown {
   const value = text(record, name, maxBytes);
+  let parsed: unknown;
   try {
     // Half of a character, which JSON may escape, would make readers of our own JSON refuse the whole line.
     const mend = (_key: string, part: unknown) => (typeof part === 'string' ? part.toWellFormed() : part);
-    return JSON.parse(value, /\\ud/i.test(value) ? mend : undefined);
+    parsed = JSON.parse(value, /\\ud/i.test(value) ? mend : undefined);
   } catch (cause) {
     throw new InvalidRecordError(name, 'is not JSON', { cause });
   }
+  if (isDeeper(parsed, MAX_DEPTH))
+    throw new InvalidRecordError(name, `is nested over ${MAX_DEPTH} levels deep`);
+  return parsed;
+}
+
+function isDeeper(value: unknown, levels: number): boolean {
+  if (typeof value !== 'object' || value === null) return false;
+  return levels === 0 || Object.values(value).some((part) => isDeeper(part, levels - 1));
 }
 
 export function isDetection(value: unknown): value is Detection {

@@ -222,6 +222,23 @@ test('a record that has its stream only in its key belongs to that stream', () =
   expect(of(null, {})).toBe('unknown');
 });
 
+test('detections that are nested too deeply, and too many events, make a dead letter and no fault of a batch', () => {
+  const { key, value, headers } = encodeDetectedFrame({ ...FRAME, detections: [], model: 'm' });
+  const decode = (more: Record<string, string>) =>
+    decodeSeenFrame(throughLambda({ key, value, headers: { ...headers, ...more } }));
+  const nested = (levels: number) =>
+    `[{"class_id":0,"class_name":"x","confidence":1,"bbox":[0,0,1,1],"own":${'['.repeat(levels)}${']'.repeat(levels)}}]`;
+  expect(JSON.parse(JSON.stringify(decode({ detections: nested(30) }).detections))).toHaveLength(1);
+  expect(() => decode({ detections: nested(20_000) })).toThrow(
+    "record header 'detections' is nested over 32 levels deep",
+  );
+  expect(decode({ earlier_events: '1,2,x' })).toMatchObject({ earlierEvents: [1, 2] });
+  for (const name of ['events', 'earlier_events'])
+    expect(() => decode({ [name]: '1,'.repeat(40_000) })).toThrow(
+      `record header '${name}' has 80000 characters, over 65536`,
+    );
+});
+
 test('a record whose value or a header of it is null in an event of Lambda is read', () => {
   const { headers, ...record } = toLambdaRecord(
     { topic: 't', partition: 0, offset: '1', timestamp: 1 },
