@@ -7,8 +7,8 @@ import { type Api, shaped } from '../infra/models.ts';
 import { engines } from './python.ts';
 
 /**
- * Reads `[[api, operation, parameters]]`, calls AWS by boto3, writes each answer, or what was wrong as a text. Topics of MSK
- * are what moto does not know: there boto3 checks the parameters by AWS's model, makes the request, and is given an answer.
+ * Reads `[[api, operation, parameters]]`, calls AWS by boto3, and writes each response, or the error as a text. moto does
+ * not have topics of MSK: for these boto3 checks the parameters by AWS's model, makes the request, and gets a made response.
  */
 const CALL = `
 import json, sys, boto3
@@ -38,7 +38,7 @@ json.dump(answers, sys.stdout, default=str)
 
 export type AnyCall = [api: Api | 'sqs' | 'sts', operation: string, parameters: object];
 
-/** moto's server, which answers as AWS's APIs do, on this machine alone. */
+/** moto's server, which imitates AWS's APIs on this machine. */
 export async function startMoto() {
   const bin = await engines();
   const port = await freePort();
@@ -57,7 +57,7 @@ export async function startMoto() {
   while (!(await fetch(`${url}/moto-api/`).catch(() => undefined))?.ok) await sleep(200);
   return {
     url,
-    /** Makes each call in turn. @returns the answers; of one that failed, why */
+    /** Makes the calls one after another. @returns the responses, or the error of a failed call */
     async call(calls: readonly AnyCall[]): Promise<any[]> {
       const python = spawn(join(bin, 'python'), ['-c', CALL, url], {
         stdio: ['pipe', 'pipe', 'inherit'],
@@ -73,7 +73,7 @@ export async function startMoto() {
   };
 }
 
-/** A call of a graph as boto3 takes it. */
+/** A call of a graph in the form of boto3. */
 export const forBoto = async ([api, operation, parameters]: [Api, string, object]): Promise<AnyCall> => [
   api,
   operation,

@@ -18,7 +18,7 @@ export const hasPython = () =>
 
 let installed: Promise<string> | undefined;
 
-/** @returns the folder of programs of an environment with the engines, installed from PyPI by their hashes, once */
+/** @returns the folder of programs of a virtual environment with the engines, which is installed once, from PyPI by hashes */
 export function engines(): Promise<string> {
   installed ??= install();
   return installed;

@@ -13,23 +13,23 @@ import { isMarked, type Name, readDetections, readPicture } from './numbered.ts'
 import { DETECTIONS_TOPIC, FRAMES_TOPIC, INGEST_TOPIC, KEPT_SECONDS, PREFIX, type Rig } from './rig.ts';
 import { checkTables } from './tables.ts';
 
-/** What is wrong, frame by frame (`stream/number`); all lists are empty when every frame is accounted for. */
+/** Errors by frame (`stream/number`). All lists are empty if every frame is accounted for. */
 export interface Accounts {
-  /** Acknowledged, and not where the ledger says: neither annotated, nor, for poison, in `failed/` with a reason. */
+  /** Acknowledged frames that are neither annotated nor, for poison, in `failed/` with a reason. */
   missing: string[];
-  /** In `failed/`, though nothing is wrong with it. */
+  /** Valid frames in `failed/`. */
   failedInVain: string[];
-  /** In S3 there is another picture than was published. */
+  /** Frames whose picture in S3 is another one than was published. */
   wrongPixels: string[];
-  /** A record on the topic of detections, or a line in S3, has what was seen in another frame. */
+  /** Frames whose record on the topic of detections, or line in S3, has the detections of another frame. */
   wrongDetections: string[];
-  /** Annotated, but in no line of what was seen. */
+  /** Annotated frames without a line of detections. */
   unlisted: string[];
-  /** What `npm run audit` finds, from Kafka and S3 alone. */
+  /** Findings of `npm run audit`. */
   audit: string[];
-  /** What the tables have otherwise than the NDJSON. */
+  /** Differences between the tables and the NDJSON. */
   tables: string[];
-  /** What ingest says it published, and Kafka lacks or has in another order. */
+  /** Frames that ingest counted as published, and that Kafka lacks or has in another order. */
   ingest: string[];
 }
 
@@ -37,11 +37,11 @@ export interface Accounting {
   accounts: Accounts;
   annotated: number;
   failed: number;
-  /** Of the ingest hosts and the probe: frames in Kafka, and how many of them are there twice. */
+  /** Frames of the ingest hosts and the probe in Kafka, and how many of them are there twice. */
   ingested: { frames: number; twice: number };
-  /** Lines of NDJSON more than frames: a batch that was delivered again was cut elsewhere. */
+  /** Number of NDJSON lines minus the number of frames: a redelivered batch may have other limits. */
   repeatedLines: number;
-  /** Records of a stream that lie behind later ones of its partition, and pictures in S3 that no frame is of. */
+  /** Records after later ones of their stream and partition, and pictures in S3 without a frame. */
   misplaced: string[];
 }
 
@@ -53,8 +53,8 @@ export function isSound({ accounts, misplaced }: Accounting): boolean {
 const READS_AT_ONCE = 8;
 
 /**
- * Accounts for every entry of the ledger from what lies in Kafka and S3. What S3 holds is asked for by its API in the
- * audit, and read here from the files that are the objects: of many, requests take longer than a campaign.
+ * Accounts for every entry of the ledger by the contents of Kafka and S3. The audit reads S3 by its API. Here the files of
+ * S3Proxy are read, since requests for so many objects take longer than a campaign.
  */
 export async function account(
   rig: Rig,
@@ -105,14 +105,14 @@ async function readFailedIds({ bucket }: Rig): Promise<Set<string>> {
   const ids = new Set<string>();
   for await (const { record, reason, key } of listFailed(bucket)) {
     const { headers = {} } = fromLambdaRecord(record);
-    // Annotate's records are detect's, without the header of the ledger.
+    // Records of annotate are those of detect, without the header of the ledger.
     const id = headers[LEDGER_HEADER] ?? `${String(headers.stream_id).split('-')[1]}/${headers.frame_number}`;
     ids.add(reason ? String(id) : `${key} has no reason`);
   }
   return ids;
 }
 
-/** Names of frames that STORE=events keeps: by the ledger alone, whatever batches and faults there were. */
+/** Names of the frames that STORE=events stores, computed from the ledger, without batches and faults. */
 function keptOf(names: readonly Name[]): Name[] {
   const marked = names.filter(isMarked);
   const isNear = (one: Name) => (other: Name) =>
@@ -137,7 +137,7 @@ async function readPictures({ files }: Rig, names: readonly Name[]) {
   };
 }
 
-/** Where each picture lies, by the key that it has as an object of its own. */
+/** The place of each picture, by the key that it has with STORE=frames. */
 async function picturePlaces(files: Rig['files']) {
   const places = new Map<string, { key: string; part?: Part }>();
   for await (const { key } of objectsOf(files, `${PREFIX}/`)) {
@@ -147,7 +147,7 @@ async function picturePlaces(files: Rig['files']) {
   return places;
 }
 
-/** @returns frames that are late on a topic, and frames that have another frame's detections on theirs */
+/** @returns late frames on a topic, and frames whose record has the detections of another frame */
 async function checkRecords({ kafka }: Rig): Promise<{ late: string[]; wrong: string[] }> {
   const homes = new Map<string, number>();
   const wrong: string[] = [];
@@ -169,9 +169,9 @@ async function checkRecords({ kafka }: Rig): Promise<{ late: string[]; wrong: st
 }
 
 /**
- * Notes frames that were first put on a topic after a later one of their stream and home, on the same partition.
- * @param homes the partition of frames that each frame lies on: once partitions are added a stream has two, and Kafka keeps
- * an order in each alone
+ * Notes frames that were first published after a later frame of their stream and home partition, on the same partition.
+ * @param homes the partition of `video-frames` of each frame. After partitions are added, a stream has two, and Kafka keeps
+ * the order only within each
  */
 export function orderOn(topic: string, homes: ReadonlyMap<string, number>) {
   const newest = new Map<string, number>();
@@ -186,7 +186,7 @@ export function orderOn(topic: string, homes: ReadonlyMap<string, number>) {
     if (Number(number) < (newest.get(place) ?? -1)) behind.push({ id, partition });
     newest.set(place, Math.max(newest.get(place) ?? -1, Number(number)));
   };
-  // A frame on two partitions was delivered again, after its stream had moved to a new one. Which is the first isn't known.
+  // A frame on two partitions was delivered again after its stream had moved. Which of them is the first is not known.
   const late = () =>
     behind
       .filter(({ id }) => seen.get(id)?.size === 1)

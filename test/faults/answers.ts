@@ -1,7 +1,7 @@
 import { readBinaryRequest } from '../support/fake-server.ts';
 import type { Exchange } from './fault-proxy.ts';
 
-/** Stands behind the JPEG of a frame in which {@link addCrowds} sees a crowd; decoders stop before it. */
+/** A mark after the JPEG of a frame for which {@link addCrowds} adds a crowd. Decoders stop before the mark. */
 export const CROWD_MARK = Buffer.from('a crowd');
 const CROWD = Array.from({ length: 10_000 }, (_, index) => ({
   class_id: 0,
@@ -10,10 +10,10 @@ const CROWD = Array.from({ length: 10_000 }, (_, index) => ({
   bbox: [index % 300, index % 100, (index % 300) + 10, (index % 100) + 10],
 }));
 
-/** Whether a request is for what is seen in frames: one that was told there is no model asks `/predict` from then on. */
+/** Whether a request is for detections. A client that got 'no such model' uses `/predict` from then on. */
 export const asksForDetections = (path: string) => /\/(infer|predict)$/.test(path);
 
-/** The server's answer with 10,000 objects in the frames that bear the mark, each time they are asked for. */
+/** The server's response with 10,000 objects for each frame with the mark. */
 export function addCrowds(exchange: Exchange): Buffer | undefined {
   if (exchange.answer.status !== 200 || !asksForDetections(exchange.path)) return undefined;
   const isCrowd = jpegsOf(exchange).map((jpeg) => jpeg.subarray(-CROWD_MARK.length).equals(CROWD_MARK));
@@ -33,12 +33,12 @@ function jpegsOf(exchange: Exchange): Buffer[] {
   return frames.map(({ frame_data }) => Buffer.from(frame_data, 'base64'));
 }
 
-/** The answer without its last result. */
+/** The response without its last result. */
 export function dropResult(exchange: Exchange): Buffer {
   return changeItems(exchange, (items) => items.slice(0, -1));
 }
 
-/** The answer with its results in another order. */
+/** The response with its results in another order. */
 export function turnResults(exchange: Exchange): Buffer {
   return changeItems(exchange, (items) => items.toReversed());
 }

@@ -7,9 +7,9 @@ import { Service } from './service.ts';
 /** The network between the clients and one broker. */
 interface Wire {
   port: number;
-  /** Nothing passes any more, in either direction, and connections stay open, as when packets are lost. */
+  /** No bytes pass in either direction, and connections stay open, as when packets are lost. */
   cut(): void;
-  /** Connections that were cut are reset; new ones pass. */
+  /** Resets the connections that were cut. New ones pass. */
   mend(): void;
   close(): void;
 }
@@ -52,10 +52,10 @@ async function startWire(target: number): Promise<Wire> {
   };
 }
 
-/** What faults of a cluster need to know and to do. */
+/** The cluster, as its faults use it. */
 export interface ClusterView {
   admin: Admin;
-  /** Between the clients and each broker. */
+  /** The network between the clients and each broker. */
   wires: readonly Wire[];
   /** The broker that leads a partition. */
   leaderOf(topic: string, partition: number): Promise<Service>;
@@ -66,7 +66,7 @@ export interface ClusterView {
 const OFFSETS_TOPIC = '__consumer_offsets';
 
 /**
- * Kafka as one node, or as a cluster whose clients reach each node by a wire that can be cut, while the nodes reach each other.
+ * Kafka as one node, or as a cluster. Clients reach each node by a wire that can be cut. The nodes reach each other.
  * @param firstDir where the first node keeps its data, if not with everything else
  */
 export async function planBrokers(count: number, folder: string, firstDir = folder) {
@@ -89,7 +89,7 @@ export async function planBrokers(count: number, folder: string, firstDir = fold
         'advertised.listeners': `PLAINTEXT://127.0.0.1:${wires[index]?.port},INTERNAL://127.0.0.1:${internal}`,
         'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT',
         'inter.broker.listener.name': 'INTERNAL',
-        // Leaders go back to where they are preferred, every few seconds instead of minutes.
+        // Preferred leaders are elected every few seconds instead of minutes.
         'leader.imbalance.check.interval.seconds': '5',
         'leader.imbalance.per.broker.percentage': '0',
       };
@@ -123,7 +123,7 @@ function viewOf(admin: Admin, brokers: readonly Service[], wires: readonly Wire[
   };
 }
 
-/** Java's hash of a text, its sign cut off: a group's offsets are on the partition of that number. */
+/** Java's hash of a text without its sign: it gives the partition of a group's offsets. */
 function hashOf(text: string): number {
   const hash = Array.from(text, (one) => one.charCodeAt(0)).reduce(
     (sum, code) => (Math.imul(sum, 31) + code) | 0,

@@ -17,43 +17,43 @@ import { endServices } from './service.ts';
 
 export interface CampaignOptions {
   seed: number;
-  /** Frames published in all, poison among them. */
+  /** Number of published frames, poison included. */
   frames: number;
-  /** Faults played. */
+  /** Number of injected faults. */
   faults: number;
-  /** What they are drawn from; left out, all there are. */
+  /** Faults to draw from. Default: all. */
   among?: readonly Fault[];
   /** 1..16 */
   streams: number;
   handlerTimeoutSeconds: number;
-  /** Where Kafka keeps its data; left out, with everything else. */
+  /** Folder of Kafka's data. Default: within the folder of the campaign. */
   kafkaDir?: string;
-  /** Nodes of Kafka; left out, one. */
+  /** Number of Kafka nodes. Default: one. */
   brokers?: number;
-  /** How annotate stores; left out, each frame as an object. */
+  /** STORE of annotate. Default: `frames`. */
   store?: Value<'STORE'>;
-  /** How often pictures travel over Kafka; left out, twice. */
+  /** PICTURES. Default: `twice`. */
   pictures?: Value<'PICTURES'>;
-  /** For so long each broker is restarted in turn, again and again, and no other fault is played; without `frames`. */
+  /** Minutes during which the brokers are restarted one after another, without other faults, and without `frames`. */
   rollingMinutes?: number;
-  /** Ends it before its time. */
+  /** Ends the campaign early. */
   signal?: AbortSignal;
-  /** Takes a line on what happens. */
+  /** Gets a line of progress. */
   note(line: string): void;
 }
 
 export interface Outcome extends Accounting {
-  /** Frames that Kafka acknowledged. */
+  /** Number of frames that Kafka acknowledged. */
   acknowledged: number;
-  /** Faults played, by name. */
+  /** Number of injected faults by name. */
   played: Map<string, number>;
-  /** Wire faults and orders to handlers that nothing met before the end. */
+  /** Faults that no request and no batch met before the end. */
   unmet: number;
-  /** From the first frame published until the stages had nothing left, seconds. */
+  /** Seconds from the first published frame until the lag of all stages was zero. */
   seconds: number;
   /** How long each send took until all its records were acknowledged, milliseconds, in ascending order. */
   sends: number[];
-  /** By fault of Kafka's: how long each stream of the probe waited at most while it was played, milliseconds. */
+  /** For each fault of Kafka: the longest wait of each stream of the probe during the fault, milliseconds. */
   pauses: Map<string, number[]>;
   /** The same for the stages: from when Kafka had a frame until S3 had its picture. */
   stagePauses: Map<string, number[]>;
@@ -74,22 +74,22 @@ export function isFlat({ memory }: Outcome): boolean {
 const SEND = 25;
 /** Frames on their way, at most: faults are to meet work. */
 const BACKLOG = 400;
-/** Without a stored frame, or a finished record, for so long the campaign has failed. */
+/** The campaign fails after this time without a stored frame or a finished record. */
 const STALL_MS = 240_000;
 const LOOK_MS = 100;
 const MEMORY_MS = 5_000;
-/** A fault's effect may last longer than it is played, milliseconds. */
+/** How long the effect of a fault may last after its end, milliseconds. */
 const AFTER_MS = 2_000;
-/** A fault that lasts longer hangs itself: the frames are accounted for without it, milliseconds. */
+/** Timeout of a fault, milliseconds. The campaign continues without a fault that hangs. */
 const LONGEST_FAULT_MS = 180_000;
-/** So many frames annotate has drawn until its memory stays at what V8 and glibc keep: it does not grow after them. */
+/** After this number of drawn frames, the memory of annotate does not grow any more. */
 const WARM_FRAMES = 3_000;
-/** Between two sends of a run that lasts a given time: the machine is to have room for the restarts. */
+/** Pause between two sends of a run of a given time, so that the machine has time for the restarts. */
 const ROLLING_SEND_MS = 5_000;
 
 /**
- * Plays a schedule of faults on the whole pipeline while frames are published, and then accounts for each frame. Logs
- * and data stay, and `note` says where, when the accounts are not sound. However it ends, no process of it is left.
+ * Injects a schedule of faults into the whole pipeline while frames are published, and then accounts for each frame. Logs
+ * and data stay if the accounts have errors, and `note` gets their folder. In any case all processes are ended.
  * @throws what `signal` gives as its reason
  */
 export async function runCampaign(options: CampaignOptions): Promise<Outcome> {
@@ -176,7 +176,7 @@ class Campaign {
       memory: new Map(Array.from(this.#memory, ([name, sizes]) => [name, thirds(sizes)])),
       acknowledged: this.#ledger.length,
       played: this.#played,
-      unmet: wires.model.armed() + wires.s3.armed() + this.#rig.untold(),
+      unmet: wires.model.armed() + wires.s3.armed() + this.#rig.pendingFaults(),
       seconds,
       sends: this.#sends.sort((one, other) => one - other),
     };
@@ -276,11 +276,11 @@ class Campaign {
     return { stream, number };
   }
 
-  /** Until both stages have finished what they were given. */
+  /** Waits until both stages have processed all records. */
   async #drain(): Promise<void> {
     const { services, brokers } = this.#rig;
     await Promise.all([...brokers, ...Object.values(services)].map((service) => service.running()));
-    // Kafka may still be on its way back.
+    // Kafka may still be restarting.
     await this.#waitFor(async () => (await this.#rig.lag().catch(() => Number.NaN)) === 0);
   }
 

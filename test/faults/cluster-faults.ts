@@ -5,14 +5,14 @@ import { electLeaders } from './elect-leaders.ts';
 import { anyBroker, type Fault, type Scene } from './faults.ts';
 import { DETECTIONS_TOPIC, FRAMES_TOPIC, INGEST_TOPIC, PARTITIONS, type StageName } from './rig.ts';
 
-/** Longer than the others wait for a broker's heartbeat (9 s), and than kafkajs waits for an answer (30 s). */
+/** Longer than the timeouts of a broker's heartbeat (9 s) and of a kafkajs request (30 s). */
 const PAUSED_MS = 40_000;
 const CUT_MS = 15_000;
-/** Kafka never takes a partition away. */
+/** Kafka never removes a partition. */
 const MAX_PARTITIONS = PARTITIONS + 4;
-/** Longer than the broker waits for a member of a group. */
+/** Longer than the session timeout of a group's member. */
 const FROZEN_MS = 8_000;
-/** So long, two brokers that were killed may take to come back. */
+/** How long two killed brokers may need to restart. */
 const ATTEMPTS = 40;
 const AGAIN_MS = 3_000;
 const TOPICS = [FRAMES_TOPIC, DETECTIONS_TOPIC, INGEST_TOPIC];
@@ -40,7 +40,7 @@ const onCluster = (
 
 const anyPartition = ({ random }: Scene) => random.integer(0, PARTITIONS - 1);
 
-/** Gives each partition other replicas; waits until that is done. */
+/** Moves the replicas of each partition, and waits for the end. */
 async function reassign({ admin }: ClusterView, change: (replicas: number[]) => number[]): Promise<void> {
   const { topics } = await admin.fetchTopicMetadata({ topics: TOPICS });
   await admin.alterPartitionReassignments({
@@ -74,7 +74,7 @@ export const CLUSTER_FAULTS: readonly Fault[] = [
   onCluster("kill -9 of a group's coordinator before a commit", 2, async (cluster, { rig, random }) => {
     const group: StageName = random.next() < 0.5 ? 'detect' : 'annotate';
     const coordinator = await cluster.coordinatorOf(group);
-    rig.tell(group, { hold: () => coordinator.kill() });
+    rig.injectFault(group, { hold: () => coordinator.kill() });
   }),
   onCluster('two of three killed', 1, async (_, { rig, random }) => {
     const [one, other] = random.shuffle(rig.brokers);
@@ -106,14 +106,14 @@ export const CLUSTER_FAULTS: readonly Fault[] = [
   }),
   ...(['detect', 'annotate'] as const).flatMap((stage) => [
     onCluster(`${stage}: the clock goes an hour ahead`, 1, async (_, { rig }) =>
-      rig.tell(stage, { clock: HOUR_MS }),
+      rig.injectFault(stage, { clock: HOUR_MS }),
     ),
     onCluster(`${stage}: the clock goes back an hour`, 1, async (_, { rig }) =>
-      rig.tell(stage, { clock: -HOUR_MS }),
+      rig.injectFault(stage, { clock: -HOUR_MS }),
     ),
     onCluster(`${stage}: three pollers, one of them frozen`, 1, async (_, { rig }) => {
       const helpers = [rig.helper(stage, 1), rig.helper(stage, 2)];
-      // Kafka may be away at this moment: who has not started can't be frozen.
+      // Kafka may be down at this moment. A process that has not started can not be frozen.
       const started = await Promise.all(
         helpers.map((helper) =>
           helper.start().then(

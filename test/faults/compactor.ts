@@ -1,4 +1,4 @@
-// The compactor without its waiting for full hours: run after run, as many meet the faults.
+// The compactor without the wait for full hours: runs follow each other, so that many of them meet faults.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { reportReady } from '@video-pipeline/lifecycle';
 import { createReader, createStore } from '@video-pipeline/storage';

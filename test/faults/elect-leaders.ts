@@ -9,7 +9,7 @@ const TIMEOUT_MS = 10_000;
  * Asks for what `kafka-leader-election --election-type preferred --all-topic-partitions` does, which kafkajs can't: each
  * partition's first replica leads it.
  * @see https://kafka.apache.org/protocol.html#The_Messages_ElectLeaders (version 1)
- * @throws when a broker does not answer, or refuses
+ * @throws Error if a broker does not respond, or responds with an error
  */
 export async function electLeaders(port: number): Promise<void> {
   const socket = connect(port, '127.0.0.1');

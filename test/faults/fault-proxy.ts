@@ -17,27 +17,27 @@ export interface Answer {
   body: Buffer;
 }
 
-/** What may go wrong with one request. */
+/** A fault of one request. */
 export type WireFault =
-  /** The server's answer never comes, as it was never asked. */
+  /** The request is not passed on, and gets no response. */
   | { do: 'answer'; status: number; body: string; headers?: Record<string, string> }
   | { do: 'reset' | 'silence' }
-  /** The server has done its work. */
+  /** The server has processed the request. */
   | { do: 'reset after' | 'half' }
   | { do: 'change'; change: (exchange: Exchange) => Buffer }
   | { do: 'delay'; ms: number };
 
 export interface ProxyOptions {
-  /** Requests that faults are for; others pass. */
+  /** Requests that faults apply to. Others pass. */
   isTarget(method: string, path: string): boolean;
-  /** Sees every whole answer of the server's, and may change it. */
+  /** Gets each complete response of the server, and may change it. */
   onAnswer?(exchange: Exchange): Buffer | undefined;
 }
 
-/** An HTTP relay on which faults of the wire, and of whoever answers, can be played. */
+/** An HTTP relay that can inject faults of the network and of the server. */
 export interface FaultProxy {
   url: string;
-  /** Plays the fault on the next `times` requests. */
+  /** Injects the fault into the next `times` requests. */
   arm(fault: WireFault, times?: number): void;
   /** Faults that no request has met yet. */
   armed(): number;

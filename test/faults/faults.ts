@@ -7,7 +7,7 @@ import type { Rig, StageName } from './rig.ts';
 import type { Service } from './service.ts';
 import type { SmallDisk } from './small-disk.ts';
 
-/** What a fault works on. */
+/** The objects that a fault acts on. */
 export interface Scene {
   rig: Rig;
   random: Random;
@@ -17,20 +17,20 @@ export interface Scene {
 
 export interface Fault {
   name: string;
-  /** How often it is in the deck that schedules are drawn from. */
+  /** How often the fault is in the list that schedules are drawn from. */
   weight: number;
-  /** Makes it happen; resolves when it is over, or armed. */
+  /** Injects the fault. Resolves when the fault is over, or waits for its request. */
   play(scene: Scene): Promise<void> | void;
 }
 
-/** How often a wire fault is met at least: the AWS SDK alone tries three times. */
+/** Fewest requests that a wire fault applies to: the AWS SDK alone tries three times. */
 const BURST = 4;
 const HELPER_MS = 4_000;
-/** Longer than the broker waits for a member of a group: it goes on to work on what is no longer its own. */
+/** Longer than the session timeout: the member continues to work on revoked partitions. */
 const ZOMBIE_MS = 8_000;
-/** Attempts to come back meet the full disk as well. */
+/** So long that restarts meet the full disk as well. */
 const FULL_MS = 3_000;
-/** So long, a broker may not notice, as nothing is written to it. */
+/** How long a broker without writes may not notice the full disk. */
 const NOTICED_MS = 60_000;
 
 const model = (name: string, fault: WireFault, weight = 1): Fault => ({
@@ -60,7 +60,7 @@ const perStage = (name: string, weight: number, play: (scene: Scene, stage: Stag
     play: async (scene) => void (await play(scene, stage)),
   }));
 
-/** Faults that are over in a moment, or as soon as the stage that met them has its next try. */
+/** Faults that are over at once, or with the next attempt of the stage. */
 export const QUICK_FAULTS: Fault[] = [
   ...POISON.map(
     (kind): Fault => ({ name: `poison: ${kind}`, weight: 1, play: ({ publishNext }) => publishNext([kind]) }),
@@ -91,12 +91,12 @@ export const QUICK_FAULTS: Fault[] = [
   s3('reset after the object was stored', { do: 'reset after' }),
   s3('1 s late', { do: 'delay', ms: 1_000 }),
 
-  // Two at once are none of these: S3Proxy looks at a write's condition and then writes, in two steps.
+  // Not two concurrent writes: S3Proxy checks the condition of a write and then writes, in two steps.
   { name: 'compact: kill -9', weight: 4, play: ({ rig }) => rig.services.compact.kill() },
 
-  ...perStage('killed between publishing and commit', 1, ({ rig }, stage) => rig.tell(stage, 'die')),
-  ...perStage('batch delivered twice', 2, ({ rig }, stage) => rig.tell(stage, 'again')),
-  ...perStage('throws after its work', 2, ({ rig }, stage) => rig.tell(stage, 'throw')),
+  ...perStage('killed between publishing and commit', 1, ({ rig }, stage) => rig.injectFault(stage, 'die')),
+  ...perStage('batch delivered twice', 2, ({ rig }, stage) => rig.injectFault(stage, 'again')),
+  ...perStage('throws after its work', 2, ({ rig }, stage) => rig.injectFault(stage, 'throw')),
 ];
 
 export const anyBroker = ({ rig: { brokers }, random }: Scene): Service => {
@@ -104,14 +104,14 @@ export const anyBroker = ({ rig: { brokers }, random }: Scene): Service => {
   return brokers[index] as Service;
 };
 
-/** Faults that take a process, a connection or a place in a group away for seconds. */
+/** Faults that remove a process, a connection or a member of a group for seconds. */
 const SLOW_FAULTS: Fault[] = [
   { name: 'kafka: kill -9', weight: 1, play: (scene) => anyBroker(scene).kill() },
   {
     name: 'kafka: kill -9 before a commit',
     weight: 1,
     play: (scene) =>
-      scene.rig.tell(scene.random.next() < 0.5 ? 'detect' : 'annotate', {
+      scene.rig.injectFault(scene.random.next() < 0.5 ? 'detect' : 'annotate', {
         hold: () => anyBroker(scene).kill(),
       }),
   },
@@ -123,11 +123,11 @@ const SLOW_FAULTS: Fault[] = [
   { name: 's3: frozen for 4 s', weight: 1, play: ({ rig }) => rig.services.s3.freeze(4_000) },
   s3('no answer', { do: 'silence' }, 1),
   ...perStage('kill -9', 1, ({ rig }, stage) => rig.services[stage].kill()),
-  ...perStage('hangs after its work', 1, ({ rig }, stage) => rig.tell(stage, 'hang')),
+  ...perStage('hangs after its work', 1, ({ rig }, stage) => rig.injectFault(stage, 'hang')),
   ...perStage('frozen until it is a zombie', 1, ({ rig }, stage) => rig.services[stage].freeze(ZOMBIE_MS)),
   ...perStage('rebalance in mid-batch', 1, async ({ rig }, stage) => {
     const helper = rig.helper(stage);
-    // Kafka may be away at this moment.
+    // Kafka may be down at this moment.
     await helper.start().then(
       () => sleep(HELPER_MS),
       () => {},
@@ -138,7 +138,7 @@ const SLOW_FAULTS: Fault[] = [
 
 export const FAULTS: readonly Fault[] = [...QUICK_FAULTS, ...SLOW_FAULTS];
 
-/** The disk that Kafka keeps its data on is full until the broker has gone, and for a while after. */
+/** The disk of Kafka's data is full until the broker has ended, and for a while after that. */
 export const diskFull = (disk: SmallDisk): Fault => ({
   name: 'kafka: disk full',
   weight: 1,
@@ -158,7 +158,7 @@ export interface Planned {
   fault: Fault;
 }
 
-/** Draws faults from a deck that holds each of them, and from another one once that is used up; spread over the run. */
+/** Draws each fault once in random order, then again, spread over the run. */
 export function drawSchedule(
   random: Random,
   frames: number,

@@ -1,5 +1,5 @@
-// A handler of ours with a place for faults between its work and the commit: it asks FAULTS_URL each time what is to
-// happen there.
+// A real handler with faults between its work and the commit: after each batch it requests the next fault from
+// FAULTS_URL.
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { MSKEvent } from '@video-pipeline/frame';

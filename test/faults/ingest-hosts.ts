@@ -14,7 +14,7 @@ import { Service } from './service.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../ingest-host/src/main.ts');
 const HOSTS = ['ingest-1', 'ingest-2'];
-/** Read by both hosts; each numbers the frames of its own session. */
+/** Read by both hosts. Each host numbers the frames of its own session. */
 const STREAMS = ['yard', 'door'];
 
 /** A camera, and two ingest hosts that both read each of its streams, as when one replaces another. */
@@ -55,7 +55,7 @@ export async function startIngestHosts(folder: string, topic: string, environmen
   let ended: Promise<void> | undefined;
   return {
     hosts,
-    /** @returns what they say they published, by `stream/session` */
+    /** @returns the numbers of frames that they counted as published, by `stream/session` */
     async stop(): Promise<Map<string, number>> {
       ended ??= end();
       await ended;
@@ -65,15 +65,15 @@ export async function startIngestHosts(folder: string, topic: string, environmen
 }
 
 /**
- * Compares what was counted as published with what Kafka holds.
- * @returns sessions that lack frames, and frames behind later ones of their session and partition; how many lie there twice
+ * Compares the counts of published frames with the records in Kafka.
+ * @returns sessions that lack frames, frames after later ones of their session and partition, and the number of duplicates
  */
 export async function accountForIngest(
   { kafka, bucket }: { kafka: Kafka; bucket: Bucket },
   framesTopic: string,
   counted: ReadonlyMap<string, number>,
 ): Promise<{ wrong: string[]; frames: number; twice: number }> {
-  // Nothing works on these frames: of the report, only what is lost before Kafka counts.
+  // No stage reads these frames: only frames lost before Kafka count.
   const config = { KAFKA_TOPIC: framesTopic, KAFKA_DETECTIONS_TOPIC: 'none', S3_PREFIX: 'none' };
   const report = await audit({ kafka, bucket, config, pixels: false, counted });
   const wrong = [...(report.lostBeforeKafka ?? ['the auditor compared nothing'])];

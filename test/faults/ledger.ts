@@ -3,7 +3,7 @@ import { CROWD_MARK } from './answers.ts';
 import { drawName, type Name, SIZE } from './numbered.ts';
 import { DETECTIONS_TOPIC, FRAMES_TOPIC } from './rig.ts';
 
-/** A record that Kafka has acknowledged, and what must become of it. */
+/** A record that Kafka has acknowledged, with its expected result. */
 export interface Entry {
   name: Name;
   topic: string;
@@ -11,7 +11,7 @@ export interface Entry {
   fate: 'annotated' | 'failed';
 }
 
-/** Header that says which entry of the ledger a record is, however broken the rest of it. */
+/** Header with the ledger entry of a record, which may be broken otherwise. */
 export const LEDGER_HEADER = 'ledger';
 const FIRST_TIME = Date.UTC(2026, 10, 25, 7);
 const SOI_TO_SOF = Buffer.from([0xff, 0xc0]);
@@ -19,7 +19,7 @@ const SOI_TO_SOF = Buffer.from([0xff, 0xc0]);
 export const idOf = ({ stream, number }: Name) => `${stream}/${number}`;
 export const streamIdOf = (stream: number) => `stream-${stream}`;
 
-/** What S3 knows a frame by. */
+/** Parts of a frame's key in S3. */
 export const placeOf = ({ stream, number }: Name) => ({
   streamId: streamIdOf(stream),
   frameNumber: number,
@@ -30,13 +30,13 @@ function frameOf(name: Name, jpeg: Buffer): Frame {
   return { ...placeOf(name), session: 'campaign', ...SIZE, jpeg };
 }
 
-/** The kind of frame that lies on the topic of detections. */
+/** The kind of frame that is published on the topic of detections. */
 export const ON_DETECTIONS = 'a crowd on the topic of detections';
 
-/** Frames that can't be processed, and two that can but are hard to carry; each from a good one. */
+/** Frames that can not be processed, and two that can but are very large. Each is made from a valid one. */
 const kinds = {
   good: (frame: Frame) => encodeFrame(frame),
-  // 25 of them are more than one invocation carries.
+  // 25 of them are too large for one invocation.
   heavy: (frame: Frame) => encodeFrame({ ...frame, jpeg: padded(frame.jpeg, 240_000) }),
   'truncated JPEG': (frame: Frame) =>
     encodeFrame({ ...frame, jpeg: frame.jpeg.subarray(0, frame.jpeg.length / 2) }),
@@ -55,7 +55,7 @@ const kinds = {
     value: Buffer.from('{"version":2,"stream":{"id":"x"},"jpeg":"/9j/"}'),
     headers: { version: '2' },
   }),
-  // The model sees 10,000 objects in it, see addCrowds.
+  // The model detects 10,000 objects in it, see addCrowds.
   'a crowd of 10,000': (frame: Frame) =>
     encodeFrame({ ...frame, jpeg: Buffer.concat([frame.jpeg, CROWD_MARK]) }),
   [ON_DETECTIONS]: (frame: Frame) => encodeDetectedFrame({ ...frame, model: 'm', detections: crowd() }),
@@ -65,7 +65,7 @@ export type FrameKind = keyof typeof kinds;
 const ANNOTATED: readonly FrameKind[] = ['good', 'heavy'];
 export const POISON = (Object.keys(kinds) as FrameKind[]).filter((kind) => !ANNOTATED.includes(kind));
 
-/** @returns the record, and what the ledger says of it once it is acknowledged */
+/** @returns the record, and its entry for the ledger after the acknowledgement */
 export async function recordOf(
   name: Name,
   kind: FrameKind,

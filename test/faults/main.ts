@@ -1,4 +1,4 @@
-// Plays faults on the whole pipeline and accounts for every frame; exits 1 when one is missing, wrong or mixed up.
+// Injects faults into the whole pipeline and accounts for every frame. Exits with 1 if one is missing or wrong.
 //   npm run test:faults -- --help
 import { mkdtemp, rm } from 'node:fs/promises';
 import { availableParallelism, loadavg, tmpdir } from 'node:os';
@@ -62,7 +62,7 @@ function brokerCount(text: string): number {
 }
 
 const SHOWN = 10;
-/** Full with less would come by itself: records of the whole run, three replicas of them. */
+/** A smaller disk would be full without a fault: it holds three replicas of all records of the run. */
 const DISK_MEGABYTES = 1_024;
 const command = rolling
   ? `npm run test:faults -- --brokers ${brokers} --rolling ${rolling}`

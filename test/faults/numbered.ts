@@ -1,11 +1,11 @@
 // Pictures that carry their frame's name in black and white cells, and a model that sees each white cell as an object:
-// whatever picture and whatever detections come out at the end, both say which frame they are of.
+// so each picture and each list of detections at the end has the name of its frame.
 import { writeFile } from 'node:fs/promises';
 import type { Detection } from '@video-pipeline/frame';
 import sharp from 'sharp';
 import { GraphBuilder } from '../../model/src/onnx/graph-builder.ts';
 
-/** Which frame of which stream. */
+/** Stream and number of a frame. */
 export interface Name {
   /** 0..15 */
   stream: number;
@@ -30,7 +30,7 @@ const MIDDLE = { x: 16, y: 18, width: 32, height: 14 };
 const [BLACK, WHITE, GREY] = [16, 235, 128];
 const CHECK_BITS = 6;
 
-/** A JPEG of {@link SIZE} that says `name`, about 3 KB. */
+/** A JPEG of {@link SIZE} with `name` in its cells, about 3 KB. */
 export async function drawName(name: Name): Promise<Buffer> {
   const bits = bitsOf(name);
   const pixels = Buffer.alloc(SIZE.width * SIZE.height);
@@ -46,7 +46,7 @@ export async function drawName(name: Name): Promise<Buffer> {
     .toBuffer();
 }
 
-/** Reads the name in a picture, drawn on or not; `undefined` where its check bits are wrong. */
+/** Reads the name in a picture, annotated or not; `undefined` if its check bits are wrong. */
 export async function readPicture(jpeg: Buffer): Promise<Name | undefined> {
   const { data, info } = await sharp(jpeg).greyscale().raw().toBuffer({ resolveWithObject: true });
   if (info.width !== SIZE.width || info.height !== SIZE.height) return undefined;
@@ -57,7 +57,7 @@ export async function readPicture(jpeg: Buffer): Promise<Name | undefined> {
   return nameOf(bits);
 }
 
-/** Reads the name from what the model saw. */
+/** Reads the name from detections. */
 export function readDetections(detections: readonly Detection[]): Name | undefined {
   let bits = 0;
   for (const { bbox } of detections) {

@@ -8,14 +8,14 @@ const EVERY_MS = 200;
 const JPEG = Buffer.alloc(64);
 export const PROBE_SESSION = 'probe';
 
-/** How long a frame waited until Kafka had it; times as `performance.now` tells them. */
+/** How long a frame waited for the acknowledgement of Kafka. Times are those of `performance.now`. */
 export interface Wait {
   stream: string;
   offered: number;
   acknowledged: number;
 }
 
-/** Streams on all partitions whose frames are published as ingest does it, to see how long each waits for Kafka. */
+/** Streams on all partitions, published as by ingest, to measure how long each frame waits for Kafka. */
 export function startProbe(kafka: Kafka, topic: string) {
   const waits: Wait[] = [];
   let dropped = 0;
@@ -49,7 +49,7 @@ export function startProbe(kafka: Kafka, topic: string) {
     waits,
     /** Ends without waiting for Kafka. */
     cancel: () => stopping.abort(),
-    /** Resolves once Kafka has all frames; @returns how many it has, by `stream/session` */
+    /** Resolves once Kafka has all frames. @returns their number by `stream/session` */
     async stop(): Promise<Map<string, number>> {
       stopping.abort();
       await running;
@@ -62,7 +62,7 @@ export function startProbe(kafka: Kafka, topic: string) {
   };
 }
 
-/** The longest wait of each stream for a frame that was offered in a stretch of time, milliseconds. */
+/** The longest wait of each stream for a frame that was offered within a time range, milliseconds. */
 export function longestWaits(waits: readonly Wait[], from: number, to: number): number[] {
   const within = waits.filter(({ offered }) => offered >= from && offered <= to);
   const byStream = Map.groupBy(within, ({ stream }) => stream);

@@ -18,7 +18,7 @@ import { Service } from './service.ts';
 
 export const FRAMES_TOPIC = 'video-frames';
 export const DETECTIONS_TOPIC = 'detections';
-/** Of real ingest hosts and of the probe; no stage reads it. */
+/** Topic of real ingest hosts and of the probe. No stage reads it. */
 export const INGEST_TOPIC = 'ingest-frames';
 export const PREFIX = 'annotated';
 /** With STORE=events: seconds kept before and after a marked frame. */
@@ -27,34 +27,40 @@ const BUCKET = 'video-pipeline-output';
 export const PARTITIONS = 4;
 const REPOSITORY = resolve(import.meta.dirname, '../..');
 
-/** What {@link Rig.tell} may ask of a handler between its work and the commit; `hold` waits for its promise, `clock` sets its process' clock, milliseconds. */
-export type Told = 'again' | 'throw' | 'hang' | 'die' | { hold: () => Promise<void> } | { clock: number };
+/** A fault of a handler between its work and the commit: `hold` waits for its promise, `clock` shifts its clock, milliseconds. */
+export type HandlerFault =
+  | 'again'
+  | 'throw'
+  | 'hang'
+  | 'die'
+  | { hold: () => Promise<void> }
+  | { clock: number };
 export type StageName = 'detect' | 'annotate';
 const TOPIC_OF = { detect: FRAMES_TOPIC, annotate: DETECTIONS_TOPIC };
 export type Rig = Awaited<ReturnType<typeof startRig>>;
 
-/** V8 is told to let garbage come together (`expectLargeBuffers`): at a few frames a second that looks like a leak for half an hour. */
+/** V8 collects garbage late (`expectLargeBuffers`). With few frames a second, that looks like a leak for half an hour. */
 const COLLECT = '--expose-gc --import=data:text/javascript,setInterval(gc,20_000).unref()';
 
 const CREDENTIALS = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
 
 /**
  * Apache Kafka, S3Proxy on files, the model server and both handlers behind the event source: all real, each a process
- * of its own that comes back when it ends, with fault proxies before the two that speak HTTP.
+ * of its own that is restarted when it ends, with fault proxies before the two that use HTTP.
  */
 export async function startRig(options: {
-  /** Where everything is kept. */
+  /** Folder of all data and logs. */
   folder: string;
   handlerTimeoutSeconds: number;
-  /** Where Kafka keeps its data; left out, with everything else. */
+  /** Folder of Kafka's data. Default: within `folder`. */
   kafkaDir?: string;
-  /** Nodes of Kafka; left out, one. */
+  /** Number of Kafka nodes. Default: one. */
   brokers?: number;
-  /** How annotate stores; left out, each frame as an object. */
+  /** STORE of annotate. Default: `frames`. */
   store?: Value<'STORE'>;
-  /** How often pictures travel; `once`, detect is annotate, too, and what is asked of that is asked of detect. */
+  /** PICTURES. With `once`, detect includes annotate, and faults of annotate apply to detect. */
   pictures?: Value<'PICTURES'>;
-  /** Where it is set, memory is watched: each process of ours collects its garbage every 20 s. */
+  /** If it is set, memory is measured, and each Node process collects its garbage every 20 s. */
   rollingMinutes?: number;
 }) {
   const { folder, store = 'frames', pictures = 'twice' } = options;
@@ -79,8 +85,8 @@ export async function startRig(options: {
       },
     }),
   };
-  const told: Record<StageName, Told[]> = { detect: [], annotate: [] };
-  const teller = await startTeller(told);
+  const faults: Record<StageName, HandlerFault[]> = { detect: [], annotate: [] };
+  const faultServer = await startFaultServer(faults);
   const environment = {
     ...process.env,
     ...(options.rollingMinutes && { NODE_OPTIONS: `${process.env.NODE_OPTIONS ?? ''} ${COLLECT}` }),
@@ -123,7 +129,7 @@ export async function startRig(options: {
         {
           ...environment,
           FAULTS_HANDLER: `functions/src/${name}.ts`,
-          FAULTS_URL: `${teller.url}/${name}`,
+          FAULTS_URL: `${faultServer.url}/${name}`,
         },
         stop,
       );
@@ -151,7 +157,7 @@ export async function startRig(options: {
     readConfig(['KAFKA_BOOTSTRAP_SERVERS', 'KAFKA_AUTH', 'AWS_REGION'], environment),
   );
   const admin = kafka.admin();
-  // Frames are sent one list at a time, the same until it is through.
+  // One list of frames is sent at a time, until it is acknowledged.
   const producer = orderedProducer(kafka, { idempotent: true });
   await Promise.all([admin.connect(), producer.connect()]);
   const topics = [FRAMES_TOPIC, DETECTIONS_TOPIC, INGEST_TOPIC].map((topic) => ({
@@ -165,7 +171,7 @@ export async function startRig(options: {
   await ensureBucket(s3, BUCKET);
   s3.destroy();
   await Promise.all([...stages, services.compact].map((one) => one.start()));
-  // What ingest does is looked at on a cluster.
+  // Ingest runs only with a cluster.
   const ingest =
     options.brokers === 3 ? await startIngestHosts(folder, INGEST_TOPIC, environment) : undefined;
   const probe = options.brokers === 3 ? startProbe(kafka, INGEST_TOPIC) : undefined;
@@ -179,36 +185,36 @@ export async function startRig(options: {
     cluster: kafkaNodes.over(admin),
     wires,
     ingestHosts: ingest?.hosts ?? [],
-    /** How long frames have waited for Kafka so far. */
+    /** Waits of frames for Kafka so far. */
     waits: probe?.waits ?? [],
-    /** Ends the ingest hosts and the probe; @returns what each has published, by `stream/session` */
+    /** Ends the ingest hosts and the probe. @returns the numbers of published frames by `stream/session` */
     async stopIngest(): Promise<Map<string, number>> {
       return new Map([...((await ingest?.stop()) ?? []), ...((await probe?.stop()) ?? [])]);
     },
-    /** The same bucket as the files that it is kept as. */
+    /** The same bucket, read from the files of S3Proxy. */
     files: folderReader(bucketFolder),
     bucketFolder,
     store,
     bucket: createReader(storage),
-    /** Settings of the bucket, past the fault proxy. */
+    /** Settings of the bucket, without the fault proxy. */
     storage,
-    /** Annotated frames that S3 has acknowledged so far; sets the pace alone, proves nothing. */
+    /** Number of annotated frames that S3 has acknowledged so far. It only sets the pace. */
     stored: () => stored.size,
-    /** When S3 first had a picture, as `performance.now` tells it. */
+    /** Time of `performance.now` when S3 first had a picture. */
     storedAt: (key: string) => stored.get(`/${BUCKET}/${key}`),
 
-    /** Another process of a stage joins its group, or stops and leaves it. */
+    /** A further process of a stage, which joins the group. */
     helper: (name: StageName, number = 1) => stage(processOf(name), `${name}-helper-${number}`),
 
-    /** Says what is to happen after the stage's next batch, before its commit. */
-    tell(name: StageName, what: Told): void {
-      told[processOf(name)].push(what);
+    /** Injects a fault after the stage's next batch, before its commit. */
+    injectFault(name: StageName, fault: HandlerFault): void {
+      faults[processOf(name)].push(fault);
     },
-    untold: () => told.detect.length + told.annotate.length,
+    pendingFaults: () => faults.detect.length + faults.annotate.length,
 
     /**
-     * Publishes, again and again where that fails, in order.
-     * @returns once Kafka has acknowledged the records, how long that took, milliseconds
+     * Publishes in order, and retries after failures.
+     * @returns milliseconds until Kafka has acknowledged the records
      */
     async publish(topic: string, messages: EncodedRecord[]): Promise<number> {
       const began = performance.now();
@@ -216,20 +222,20 @@ export async function startRig(options: {
       return performance.now() - began;
     },
 
-    /** Records that the stages have yet to finish. */
+    /** Number of records that the stages have not committed. */
     async lag(): Promise<number> {
       const groups = new Set([processOf('detect'), processOf('annotate')]);
       const lags = await Promise.all([...groups].map((name) => consumerLag(admin, name, TOPIC_OF[name])));
       return lags.flat().reduce((sum, { lag }) => sum + lag, 0);
     },
 
-    /** Ends every process in order; what they wrote stays in `folder`. */
+    /** Ends all processes in order. Their output stays in `folder`. */
     async stop(): Promise<void> {
       probe?.cancel();
       await Promise.all([...stages, services.compact, ingest].map((one) => one?.stop()));
       await Promise.all([admin.disconnect(), producer.disconnect()]);
       await Promise.all([...brokers, services.s3, services.model].map((service) => service.stop()));
-      await Promise.all([wires.model.close(), wires.s3.close(), teller.close(), kafkaNodes.close()]);
+      await Promise.all([wires.model.close(), wires.s3.close(), faultServer.close(), kafkaNodes.close()]);
     },
   };
 }
@@ -237,8 +243,8 @@ export async function startRig(options: {
 const FINISHED = new RegExp(`/(${PREFIX}|detections)/`);
 
 /**
- * The pictures that a PUT stores: the object, or those whose names stand in an archive or a video segment. Of an NDJSON, those
- * that were not kept.
+ * Keys of the pictures that a PUT stores: the object, or those in an archive or a video segment. For an NDJSON, the keys of
+ * pictures that are not stored.
  */
 function storedBy(path: string, body: Buffer): string[] {
   if (path.endsWith('.ndjson')) {
@@ -266,10 +272,10 @@ async function untilDone(work: () => Promise<unknown>): Promise<void> {
   }
 }
 
-/** Answers the handlers' question what is to happen now. */
-async function startTeller(told: Record<StageName, Told[]>) {
+/** A server from which the handlers request their next fault. */
+async function startFaultServer(faults: Record<StageName, HandlerFault[]>) {
   const server = createServer(async ({ url }, response) => {
-    const next = told[(url ?? '').slice(1) as StageName].shift();
+    const next = faults[(url ?? '').slice(1) as StageName].shift();
     if (typeof next === 'object' && 'hold' in next) await next.hold();
     if (typeof next === 'object' && 'clock' in next) response.end(`clock ${next.clock}`);
     else response.end(typeof next === 'string' ? next : '');

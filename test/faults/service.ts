@@ -3,21 +3,21 @@ import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { signalProcess } from '@video-pipeline/local';
 
-/** A process as the starters of `packages/local` give it. */
+/** A process, as returned by the functions of `packages/local` that start one. */
 interface Started {
   pid: number;
   exited: Promise<string>;
   stop(): Promise<void>;
 }
 
-/** How long a process that ended is away before it is started again, as by a supervisor, milliseconds. */
+/** Pause before a process that ended is restarted, as by a supervisor, milliseconds. */
 const AWAY_MS = 500;
-/** By a shell, so that the process wakes and ends by itself whatever becomes of us. */
+/** A shell does it, so that the process continues and ends even if this process has ended. */
 const FREEZE = 'kill -STOP "$1"; sleep "$2"; kill -CONT "$1"';
 
 const services = new Set<Service>();
 
-/** Ends every service at once, by kill -9, also those that are frozen or only starting; none comes back. */
+/** Ends all services with SIGKILL, also frozen and starting ones, and restarts none. */
 export async function endServices(): Promise<void> {
   await Promise.all([...services].map((service) => service.end()));
 }
@@ -37,7 +37,7 @@ export class Service {
     services.add(this);
   }
 
-  /** Of the process that runs now. */
+  /** Id of the running process. */
   get pid(): number | undefined {
     return this.#current?.pid;
   }
@@ -54,13 +54,13 @@ export class Service {
     });
   }
 
-  /** Ends it at once, by kill -9, as soon as it runs; it comes back by itself. */
+  /** Ends the process with SIGKILL as soon as it runs. It is restarted. */
   async kill(): Promise<void> {
     await this.running();
     this.#signal('SIGKILL');
   }
 
-  /** Tells it to end in order, and waits until it is back. */
+  /** Ends the process with SIGTERM, and waits until it is restarted. */
   async restart(): Promise<void> {
     await this.running();
     const former = this.#current;
@@ -69,7 +69,7 @@ export class Service {
     await this.running();
   }
 
-  /** It neither works nor answers for a while, and keeps its connections. */
+  /** Stops the process for a while (SIGSTOP). It keeps its connections. */
   async freeze(ms: number): Promise<void> {
     await this.running();
     if (!this.#current || this.#stopping.signal.aborted) return;
@@ -80,13 +80,13 @@ export class Service {
     this.#freezers.delete(freezer);
   }
 
-  /** Resolves once the process that runs now has ended, of whatever. */
+  /** Resolves once the running process has ended, for any reason. */
   async ended(): Promise<void> {
     await this.running();
     await this.#current?.exited;
   }
 
-  /** Resolves once it does its work. */
+  /** Resolves once the process is ready. */
   async running(): Promise<void> {
     while (!this.#current && !this.#stopping.signal.aborted) {
       await this.#running;
@@ -101,7 +101,7 @@ export class Service {
     services.delete(this);
   }
 
-  /** Ends it at once, by kill -9; it does not come back. */
+  /** Ends the process with SIGKILL, without a restart. */
   async end(): Promise<void> {
     await this.#stay();
     this.#signal('SIGKILL');
@@ -109,11 +109,11 @@ export class Service {
     services.delete(this);
   }
 
-  /** From now on it neither starts nor freezes. */
+  /** From now on it is not started or frozen. */
   async #stay(): Promise<void> {
     this.#stopping.abort();
     for (const { pid, exitCode } of this.#freezers) {
-      // Its group: the shell and what it waits for.
+      // The process group: the shell and its child.
       if (pid && exitCode === null) process.kill(-pid, 'SIGKILL');
     }
     await this.#starting;
@@ -126,7 +126,7 @@ export class Service {
   async #startAgain(): Promise<void> {
     while (!this.#stopping.signal.aborted) {
       await sleep(AWAY_MS);
-      // What it needs may be away as well.
+      // A service that it needs may be down, too.
       const started = await this.start().then(
         () => true,
         () => false,

@@ -1,4 +1,4 @@
-// Does nothing until it is told to stop, or its parent is gone.
+// Does nothing until it gets a signal, or its parent has ended.
 import { onShutdown, reportReady } from '@video-pipeline/lifecycle';
 
 setInterval(() => {}, 60_000);

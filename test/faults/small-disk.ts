@@ -7,12 +7,12 @@ const run = promisify(execFile);
 const CHUNK = Buffer.alloc(64 * 1024);
 const PAGE = Buffer.alloc(4 * 1024);
 
-/** A file system of its own that can be full. */
+/** A small file system that can be filled. */
 export interface SmallDisk {
   folder: string;
-  /** Takes all the room that is left. */
+  /** Fills the remaining space. */
   fill(): Promise<void>;
-  /** Gives back what {@link fill} took. */
+  /** Frees the space that {@link fill} used. */
   free(): Promise<void>;
   unmount(): Promise<void>;
 }
@@ -20,7 +20,7 @@ export interface SmallDisk {
 /** Whether this process may mount a file system. */
 export const canMount = process.platform === 'linux' && process.getuid?.() === 0;
 
-/** @param folder where it is mounted, made if it is not there */
+/** @param folder where it is mounted; it is created if it is missing */
 export async function mountSmallDisk(folder: string, megabytes: number): Promise<SmallDisk> {
   await mkdir(folder, { recursive: true });
   await run('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', folder]);
@@ -30,7 +30,7 @@ export async function mountSmallDisk(folder: string, megabytes: number): Promise
     async fill() {
       const file = await open(ballast, 'a');
       try {
-        // What is left at the end is less than a page.
+        // The remaining space is smaller than a page.
         for (const piece of [CHUNK, PAGE]) while (await fits(file.write(piece)));
       } finally {
         await file.close();

@@ -6,9 +6,9 @@ import type { Line } from './accounting.ts';
 import type { Rig } from './rig.ts';
 
 /**
- * What the tables have otherwise than the NDJSON: read from the files that they are, by DuckDB alone. A last run brings in what
- * the runs under faults had not come to.
- * @returns frames that are missing, there twice, unknown, or with other detections
+ * Differences between the tables and the NDJSON. DuckDB reads the files of both. A last run of the compactor adds what
+ * the runs under faults have not compacted.
+ * @returns frames that are missing, duplicate, unknown, or have other detections
  */
 export async function checkTables({ bucketFolder, storage }: Rig, lines: readonly Line[]): Promise<string[]> {
   await compact({ ...createReader(storage), ...createStore(storage) }, { all: true });

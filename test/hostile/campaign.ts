@@ -8,28 +8,28 @@ import { type Measured, startTarget } from './target.ts';
 
 export interface CampaignOptions {
   seed: number;
-  /** Damaged versions of something good, of each part. */
+  /** Number of damaged versions of a valid input, for each part. */
   mutations: number;
-  /** Names of the parts; left out, all. */
+  /** Names of the parts. Default: all. */
   only?: readonly string[] | undefined;
-  /** Ends it before its time. */
+  /** Ends the campaign early. */
   signal?: AbortSignal;
   note: (line: string) => void;
 }
 
 export interface Outcome extends Measured {
   attacks: number;
-  /** How long all of them took, milliseconds. */
+  /** Time of all attacks, milliseconds. */
   ms: number;
-  /** Attacks of which did not come what must. */
+  /** Attacks without their expected result. */
   unmet: string[];
-  /** How many records lie in `failed/`, by stage and reason without what it quotes. */
+  /** Number of records in `failed/`, by stage and reason without its quotes. */
   reasons: Map<string, number>;
-  /** Processes that took more than their ceiling. */
+  /** Processes that used more memory than their limit. */
   overCeiling: string[];
 }
 
-/** Attacks in work at the same time. */
+/** Number of concurrent attacks. */
 const AT_ONCE = 4;
 
 /** Most memory of each process, MiB, as SECURITY.md's table says. */
@@ -43,7 +43,7 @@ export function ceilings(): Map<string, number> {
   );
 }
 
-/** Attacks the running pipeline, part by part, and looks on at how it bears it. */
+/** Attacks the running pipeline part by part, and measures it meanwhile. */
 export async function runCampaign({
   seed,
   mutations,

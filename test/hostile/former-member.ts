@@ -1,4 +1,4 @@
-// Joins a group as a process would that is then killed: node former-member.ts <broker> <topic> <group>
+// Joins a group, until it is killed: node former-member.ts <broker> <topic> <group>
 import { connectKafka } from '@video-pipeline/kafka';
 
 const [KAFKA_BOOTSTRAP_SERVERS = '', topic = '', groupId = ''] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-// Sends bytes of strangers to the running pipeline beside good cameras; exits 1 when one of them notices.
+// Sends hostile input to the running pipeline beside good cameras. Exits with 1 if a good camera is disturbed.
 //   npm run test:hostile -- --help
 import { npmScript, positiveInteger } from '../bench/options.ts';
 import { toldToStop } from '../support/stopping.ts';

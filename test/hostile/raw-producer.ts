@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { int16, int32 } from '../support/record-batch.ts';
 
-/** What a broker says of a record batch: 0 and its first offset, or why it refuses it. */
+/** The response of a broker for a record batch: 0 and its first offset, or an error code. */
 export interface Produced {
   errorCode: number;
   firstOffset: number;
@@ -12,7 +12,7 @@ const PRODUCE = 0;
 const VERSION = 7;
 
 /**
- * Sends a record batch as it is, which no client would: a producer of bytes.
+ * Sends the bytes of a record batch unchanged, which no client library does.
  * @param broker `host:port`, the partition's leader
  * @see https://kafka.apache.org/protocol.html#The_Messages_Produce
  */

@@ -12,7 +12,7 @@ import type { State } from '../../packages/local/src/session.ts';
 import { startStackProcess } from '../e2e/stack-process.ts';
 import { orAborted } from '../support/stopping.ts';
 
-/** The demo cameras: what they show must go on being annotated. */
+/** The demo cameras. Their frames must be annotated throughout. */
 const GOOD = ['cap12_edit', 'cap13_edit2', 'franck'];
 const BUCKET = 'video-pipeline-output';
 const TOPICS = ['video-frames', 'detections'];
@@ -20,14 +20,14 @@ const RAW_TOPIC = [
   { name: 'max.message.bytes', value: String(MAX_MESSAGE_BYTES) },
   { name: 'compression.type', value: 'producer' },
 ];
-/** Kafka's number for a topic among what has a configuration. */
+/** Kafka's number of the resource type 'topic'. */
 const TOPIC_RESOURCE = 2;
 const START_MS = 300_000;
 const POLL_MS = 200;
-/** Longest wait for what must come of an attack, milliseconds: beside all the work that a machine may have. */
+/** Longest wait for the result of an attack, milliseconds, also on a busy machine. */
 export const OUTCOME_MS = 300_000;
 
-/** An object in `failed/`, but for what was in the record. */
+/** An entry of `failed/`, without its record. */
 export interface Failed extends Pick<FailedRecord, 'stage' | 'reason' | 'reference'> {
   topic: string;
   partition: number;
@@ -39,36 +39,36 @@ export interface Target {
   /** `host:port` */
   kafka: string;
   endpoints: State['endpoints'];
-  /** A good frame's JPEG, annotated. */
+  /** An annotated JPEG of a good camera. */
   jpeg: Buffer;
-  /** How many frames of the stream are annotated. */
+  /** Number of annotated frames of the stream. */
   annotated(streamId: string): Promise<number>;
-  /** When they were captured and stored, epoch milliseconds, in the order of the latter. */
+  /** Times of capture and of storage, epoch milliseconds, in the order of storage. */
   annotatedAt(streamId: string): Promise<{ capturedAt: number; storedAt: number }[]>;
   failed(): Promise<Failed[]>;
-  /** What ingest says of its streams. */
+  /** Ingest's state of its streams. */
   ingest(): Promise<Record<string, StreamStats>>;
-  /** Waits until something holds. @throws naming it where it never does */
+  /** Waits until a condition is true. @throws Error with its name if it never is */
   until(what: string, holds: () => Promise<boolean>): Promise<void>;
 }
 
 export interface Measured {
-  /** Longest time in which no further frame of some good camera was annotated, milliseconds, and when it ended. */
+  /** Longest pause between annotated frames of a good camera, milliseconds, and its end. */
   pauseMs: number;
   pauseOf: string;
-  /** The same of what ingest captured of them, whatever became of it. */
+  /** Longest pause between captured frames of a good camera, milliseconds. */
   capturePauseMs: number;
-  /** How often a good camera was opened again. */
+  /** Number of reconnects of good cameras. */
   reconnects: number;
   /** Largest resident set of any process of the name, MiB. */
   memory: Map<string, number>;
-  /** What ended and was started again. */
+  /** Names of processes that ended and were restarted. */
   restarted: string[];
-  /** Frames of good cameras that lie in `failed/`. */
+  /** Number of frames of good cameras in `failed/`. */
   goodFailed: number;
 }
 
-/** Starts it; its topics keep batches as producers compress them, as a cluster of somebody else's may. */
+/** Starts the pipeline. Its topics keep the compression of producers, as a foreign cluster may. */
 export async function startTarget(signal?: AbortSignal) {
   const dataDir = await mkdtemp(join(tmpdir(), 'hostile-'));
   const stack = startStackProcess(dataDir, ['--frame-rate', '1'], { BATCH_TIMEOUT_SECONDS: '0.5' });
@@ -76,11 +76,11 @@ export async function startTarget(signal?: AbortSignal) {
   const failed = new Map<string, Promise<Failed>>();
   const keys = async (pattern: string) =>
     Array.fromAsync(glob(join(bucket, pattern)), (file) => relative(bucket, file));
-  // Asked for again and again, and some are megabytes.
+  // They are read again and again, and some have megabytes.
   const readOnce = (key: string) => {
     const read = readFailed(bucket, key);
     failed.set(key, read);
-    // It may have been written in part.
+    // It may be incomplete.
     read.catch(() => failed.delete(key));
     return read;
   };
@@ -137,7 +137,7 @@ async function keepCompressed(bootstrap: string): Promise<void> {
   await admin.disconnect();
 }
 
-/** Makes a topic that keeps batches as producers compress them. */
+/** Creates a topic that keeps the compression of producers. */
 export async function createRawTopic(bootstrap: string, topic: string): Promise<void> {
   const admin = clientOf(bootstrap).admin();
   await admin.connect();
@@ -169,7 +169,7 @@ async function readFailed(bucket: string, key: string): Promise<Failed> {
   };
 }
 
-/** Looks on from now on. @returns ends it, with what was seen */
+/** Measures the pipeline from now on. @returns a function that ends that and returns the measurements */
 function watch(state: () => Promise<State | undefined>, target: Target): () => Promise<Measured> {
   const began = Date.now();
   const measured: Measured = {
@@ -177,7 +177,7 @@ function watch(state: () => Promise<State | undefined>, target: Target): () => P
     ...{ memory: new Map(), restarted: [] },
   };
   const restarts = new Map<string, number>();
-  const look = async () => {
+  const sample = async () => {
     const ingested = await target.ingest();
     const now = Date.now();
     const ages = GOOD.map((id) => now - (ingested[id]?.lastFrameAt ?? began));
@@ -196,13 +196,13 @@ function watch(state: () => Promise<State | undefined>, target: Target): () => P
     }
   };
   let isOver = false;
-  const looking = (async () => {
-    for (; !isOver; await sleep(POLL_MS)) await look();
+  const sampling = (async () => {
+    for (; !isOver; await sleep(POLL_MS)) await sample();
   })();
-  looking.catch(() => {}); // Thrown to who ends it; where nobody does, the pipeline is stopping.
+  sampling.catch(() => {}); // The function that ends the measurement throws it.
   return async () => {
     isOver = true;
-    await looking;
+    await sampling;
     let worst = { id: '', capturedAt: 0, storedAt: began };
     for (const id of GOOD) {
       const frames = (await target.annotatedAt(id)).filter(({ storedAt }) => storedAt > began);
@@ -219,7 +219,7 @@ function watch(state: () => Promise<State | undefined>, target: Target): () => P
   };
 }
 
-/** @returns how long after its capture each topic and S3 had a frame */
+/** @returns milliseconds from the capture of a frame until each topic and S3 had it */
 async function wayOf({ kafka }: Target, frame: { id: string; capturedAt: number; storedAt: number }) {
   const places: string[] = [];
   for (const topic of TOPICS) {

@@ -6,8 +6,8 @@ import type { Graph, Resource } from './offline/evaluate.ts';
 export type Call = [api: Api, operation: string, parameters: Record<string, unknown>];
 
 /**
- * The calls by which AWS's provider makes a resource. What an input means that goes into no call is said by leaving it out
- * by name; every other is handed on, so that one which no call knows is found.
+ * The calls by which AWS's provider creates a resource. An input that no call uses is omitted explicitly,
+ * by its name. All others are passed on, so that an unknown one is found.
  */
 type Making = (inputs: any, name: string, id: string) => Call[];
 
@@ -64,7 +64,7 @@ const metricQuery = ({ metric, ...query }: any) => {
   return { ...query, returnData: false, metricStat: { period, stat, metric: named } };
 };
 
-/** The calls of one resource of each type; `undefined` where nothing is made on AWS. */
+/** The calls for a resource of each type; `undefined` if it creates nothing on AWS. */
 export const MAKING: Record<string, Making | undefined> = {
   'aws:acm/certificate:Certificate': (inputs) => [['acm', 'RequestCertificate', inputs]],
   // Waits for the certificate.
@@ -94,7 +94,7 @@ export const MAKING: Record<string, Making | undefined> = {
   'aws:cloudwatch/dashboard:Dashboard': (inputs) => [['cloudwatch', 'PutDashboard', inputs]],
   'aws:cloudwatch/eventBus:EventBus': (inputs) => [['events', 'CreateEventBus', inputs]],
   'aws:cloudwatch/eventRule:EventRule': (inputs, name) => [
-    // The name by which its targets know it here.
+    // The name by which its targets refer to it here.
     ['events', 'PutRule', { name, ...inputs }],
   ],
   'aws:cloudwatch/eventTarget:EventTarget': ({ rule, targetId, ...target }) => [
@@ -146,7 +146,7 @@ export const MAKING: Record<string, Making | undefined> = {
   'aws:cognito/userPoolDomain:UserPoolDomain': ({ userPoolId, ...inputs }) => [
     ['cognito-idp', 'CreateUserPoolDomain', { ...inputs, userPoolId }],
   ],
-  // Takes the rules out of the group that each VPC has.
+  // Removes the rules of the VPC's default group.
   'aws:ec2/defaultSecurityGroup:DefaultSecurityGroup': undefined,
   'aws:ec2/eip:Eip': ({ tags: given, ...inputs }, _own, id) => [
     ['ec2', 'AllocateAddress', inputs],
@@ -391,7 +391,7 @@ export const MAKING: Record<string, Making | undefined> = {
       'elbv2',
       'CreateRule',
       {
-        // The provider takes the next that is free.
+        // The provider uses the next free one.
         priority: 1,
         ...inputs,
         actions: actions(given),
@@ -469,7 +469,7 @@ export const MAKING: Record<string, Making | undefined> = {
     ];
   },
   'aws:msk/configuration:Configuration': (inputs) => [['kafka', 'CreateConfiguration', inputs]],
-  // The provider takes JSON, and AWS takes it in base64.
+  // The provider accepts JSON, and AWS base64.
   'aws:msk/topic:Topic': ({ name, configs, ...inputs }) => [
     [
       'kafka',
@@ -583,7 +583,7 @@ const IDS: Record<string, string> = {
 export function withRealIds({ resources }: Graph): (Resource & { id: string })[] {
   const ids = new Map(
     resources.flatMap(({ type, name, inputs }) => {
-      // A secret is known by its name as well.
+      // A secret is referred to by its name as well.
       if (type === 'aws:secretsmanager/secret:Secret') return [[name, inputs.name]];
       const id = `${IDS[type]}${createHash('md5').update(name).digest('hex').slice(0, 17)}`;
       return IDS[type] ? [[name, id]] : [];

@@ -10,7 +10,7 @@ import { hosted, thrifty } from './options.ts';
 /** The account of every evaluation. */
 export const ACCOUNT = '123456789012';
 
-/** Who may use the Kubernetes clusters: the role that makes them is named too, and one of both lists. */
+/** The roles that may use the Kubernetes clusters. The role that creates them is in the list, too, and one role is in both. */
 const role = (name: string) => `arn:aws:iam::${ACCOUNT}:role/${name}`;
 export const ACCESS = {
   CLUSTER_ADMINS: [role('operate'), role('ci/deploy')].join(),
@@ -19,40 +19,40 @@ export const ACCESS = {
 
 const CAMERAS = { CAMERAS_FILE: 'test/infra/cameras.yaml' };
 
-/** What the deploying shell keeps to itself, as whoever finds it elsewhere will recognise. */
+/** Secrets of the deploying shell, with values that a test can find elsewhere. */
 export const SECRETS = {
   MQTT_USERNAME: 'planted-user',
   MQTT_PASSWORD: 'planted-password',
   WEBHOOK_URL: 'https://hooks.example.com/planted-token',
   WEBHOOK_SECRET: `whsec_${Buffer.from('planted-signing-key-of-32-bytes!').toString('base64')}`,
 };
-const TOLD = { MQTT_URL: 'mqtts://broker.example.com', ...SECRETS };
+const RECEIVERS = { MQTT_URL: 'mqtts://broker.example.com', ...SECRETS };
 
-/** Every way in which the app is deployed: three stages, `sst dev`, and what is had by option alone. */
+/** All kinds of deployment: three stages, `sst dev`, and stages with all options. */
 export const EVALUATIONS = {
   production: { stage: 'production', env: { ...CAMERAS, ...ACCESS } },
   staging: { stage: 'staging', env: ACCESS },
   personal: { stage: 'alice' },
   dev: { stage: 'alice', dev: true },
-  hosted: { stage: 'hosted', row: hosted, env: { ...CAMERAS, ...TOLD } },
+  hosted: { stage: 'hosted', row: hosted, env: { ...CAMERAS, ...RECEIVERS } },
 } as const satisfies Record<string, Evaluation>;
 
 export type Deployed = keyof typeof EVALUATIONS;
 export const DEPLOYED = Object.keys(EVALUATIONS) as Deployed[];
 
-/** Addresses that deployments come from, in every evaluation. */
+/** Source addresses of deployments in each evaluation. */
 export const DEPLOY_CIDR = '198.51.100.7/32';
 
-/** Images of the model in use, and of one that is tried. */
+/** Images of the model in use, and of a canary. */
 export const TRIED = { MODEL_IMAGE: 'registry/model@sha256:old', MODEL_CANARY: 'registry/model@sha256:new' };
 
-/** And the stages that are deployed for a while, or by options that change who does a stage's work. */
+/** All kinds of deployment, with the temporary canary, and with tasks in place of functions. */
 const ALL = {
   ...EVALUATIONS,
   canary: { stage: 'production', env: { ...CAMERAS, ...TRIED } },
-  thrifty: { stage: 'thrifty', row: thrifty, env: { ...CAMERAS, ...TOLD } },
+  thrifty: { stage: 'thrifty', row: thrifty, env: { ...CAMERAS, ...RECEIVERS } },
 } as const satisfies Record<string, Evaluation>;
-// So that stageOf knows them here as it does where they are evaluated.
+// So that stageOf finds them here as in an evaluation.
 for (const evaluation of Object.values<Evaluation>(ALL)) {
   if (evaluation.row) rows[evaluation.stage] = evaluation.row;
 }
@@ -61,14 +61,14 @@ type Evaluated = keyof typeof ALL;
 let hash: string | undefined;
 const graphs = new Map<Evaluated, Promise<Graph>>();
 
-/** The resources that a deployment asks for. No test can change them: all of a worker have the same ones. */
+/** The resources of a deployment. They are frozen, since all tests of a worker share them. */
 export function graphOf(deployed: Evaluated): Promise<Graph> {
   const graph = graphs.get(deployed) ?? readGraph(deployed);
   graphs.set(deployed, graph);
   return graph;
 }
 
-/** Kept on disk until any code they are made from changes. */
+/** Cached on disk until the code that makes them changes. */
 async function readGraph(deployed: Evaluated): Promise<Graph> {
   hash ??= sourcesHash(ROOT, ['test/infra/cameras.yaml', 'test/infra/{graphs,options}.ts']);
   const file = join(ROOT, '.sst/offline', `${deployed}-${hash}.json`);

@@ -79,9 +79,9 @@ async function load(api: Api): Promise<Model> {
 }
 
 /**
- * What AWS would refuse in a call before it looks at anything else: fields that it doesn't know, or misses; values that are
- * none of an enumeration, don't match a pattern, are too long, too short, too large or too many.
- * @param parameters by names as AWS or Terraform spell them: upper and lower case are one
+ * Errors that AWS would report for the parameters of a call: unknown or missing fields, and values that are not in an
+ * enumeration, do not match a pattern, or are too long, too short, too large or too many.
+ * @param parameters by their names in AWS or in Terraform, in any case of letters
  */
 export async function problemsOf(api: Api, operation: string, parameters: unknown): Promise<string[]> {
   const model = await modelOf(api);
@@ -90,7 +90,7 @@ export async function problemsOf(api: Api, operation: string, parameters: unknow
   return check(model, input.shape, parameters, operation);
 }
 
-/** The parameters of a call by the names and types that AWS's own SDKs take. */
+/** The parameters of a call with the names and types of AWS's SDKs. */
 export async function shaped(api: Api, operation: string, parameters: unknown): Promise<unknown> {
   const model = await modelOf(api);
   return shape(model, model.operations[operation]?.input?.shape ?? '', parameters);
@@ -162,7 +162,7 @@ function checkStructure(
   ];
 }
 
-/** What AWS's provider doesn't send. */
+/** Parameters that AWS's provider does not send. */
 const isLeftOut = (value: unknown) =>
   value === undefined || value === '' || (Array.isArray(value) && value.length === 0);
 
@@ -197,7 +197,7 @@ function checkValue(shape: Shape, value: unknown, path: string): string[] {
   ];
 }
 
-/** Java's patterns, the whole of the text. The few that JavaScript can't read with `u` it reads without. */
+/** A Java pattern for the whole text. A few patterns are invalid in JavaScript with the flag `u`, and valid without. */
 function matches(pattern: string, text: string): boolean {
   const whole = `^(?:${pattern.replaceAll('\\p{Print}', '[ -~]')})$`;
   try {

@@ -1,7 +1,7 @@
 import { ALL_SAVINGS, SAVINGS } from '../../infra/savings.ts';
 import { type Row, stageOf } from '../../infra/stages.ts';
 
-/** What no stage has as it stands and every stage can be given: each option once, in as few rows as hold them all. */
+/** Options that no stage of the table has: each of them once, in as few rows as possible. */
 const { name: _name, tags: _tags, settings: _settings, ...production } = stageOf('production');
 
 /** Express brokers, clips, NDJSON that expires, SageMaker on a GPU, ingest on EC2, the console on the web, a tunnel. */

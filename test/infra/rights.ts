@@ -7,8 +7,8 @@
 const LINGERING = 'ec2:DescribeNetworkInterfaces ec2:DetachNetworkInterface ec2:DeleteNetworkInterface';
 
 /**
- * What AWS's provider may have to call to make, read, change and remove a resource of each type, as actions of IAM.
- * `calls.ts` knows the calls that make one; `rights.test.ts` holds both to each other.
+ * IAM actions that AWS's provider needs to create, read, change and remove a resource of each type.
+ * `calls.ts` has the calls that create one, and `rights.test.ts` compares both.
  */
 export const RIGHTS: Record<string, string> = {
   'aws:acm/certificate:Certificate':
@@ -18,7 +18,7 @@ export const RIGHTS: Record<string, string> = {
     'application-autoscaling:PutScalingPolicy application-autoscaling:DescribeScalingPolicies application-autoscaling:DeleteScalingPolicy',
   'aws:appautoscaling/target:Target':
     'application-autoscaling:RegisterScalableTarget application-autoscaling:DescribeScalableTargets application-autoscaling:DeregisterScalableTarget application-autoscaling:TagResource application-autoscaling:ListTagsForResource ' +
-    // Who registers a target must have the rights to scale it.
+    // The caller that registers a target needs the rights to scale it.
     'ecs:DescribeServices ecs:UpdateService kafka:DescribeCluster kafka:DescribeClusterOperation kafka:UpdateBrokerStorage sagemaker:DescribeEndpoint sagemaker:DescribeEndpointConfig sagemaker:UpdateEndpointWeightsAndCapacities',
   'aws:autoscaling/group:Group':
     'autoscaling:CreateAutoScalingGroup autoscaling:DescribeAutoScalingGroups autoscaling:DescribeScalingActivities autoscaling:UpdateAutoScalingGroup autoscaling:DeleteAutoScalingGroup autoscaling:CreateOrUpdateTags autoscaling:DeleteTags autoscaling:SetInstanceProtection',
@@ -31,7 +31,7 @@ export const RIGHTS: Record<string, string> = {
   'aws:cloudwatch/eventTarget:EventTarget': 'events:PutTargets events:ListTargetsByRule events:RemoveTargets',
   'aws:cloudwatch/logDelivery:LogDelivery':
     'logs:CreateDelivery logs:GetDelivery logs:UpdateDeliveryConfiguration logs:DeleteDelivery logs:TagResource logs:UntagResource logs:ListTagsForResource',
-  // Whoever lets a log be delivered also lets AWS's delivery write into the group.
+  // The caller that enables a log delivery also allows AWS to write into the group.
   'aws:cloudwatch/logDeliveryDestination:LogDeliveryDestination':
     'logs:PutDeliveryDestination logs:GetDeliveryDestination logs:DeleteDeliveryDestination logs:PutResourcePolicy logs:DescribeResourcePolicies logs:TagResource logs:UntagResource logs:ListTagsForResource',
   'aws:cloudwatch/logDeliverySource:LogDeliverySource':
@@ -179,7 +179,7 @@ export const RIGHTS: Record<string, string> = {
     'ec2:AuthorizeSecurityGroupIngress ec2:ModifySecurityGroupRules ec2:DescribeSecurityGroupRules ec2:RevokeSecurityGroupIngress ec2:CreateTags',
 };
 
-/** What the program, SST and `npm run deploy` ask for beside the resources. */
+/** Further calls of the program, of SST and of `npm run deploy`. */
 export const BESIDE =
   'sts:GetCallerIdentity servicequotas:ListServiceQuotas ec2:DescribeAvailabilityZones ec2:DescribeImages ' +
   'ecr:GetAuthorizationToken ecr:BatchCheckLayerAvailability ecr:BatchGetImage ecr:GetDownloadUrlForLayer ' +
@@ -189,7 +189,7 @@ export const BESIDE =
   'lambda:GetAccountSettings lambda:ListFunctions lambda:GetFunctionConcurrency ' +
   'ec2:DescribeInstanceTypeOfferings kafka:ListKafkaVersions eks:DescribeAddonVersions';
 
-/** Actions that are called otherwise than the calls that they allow. */
+/** Actions whose names differ from the calls that they allow. */
 const RENAMED: Record<string, string> = {
   's3:PutBucketLifecycleConfiguration': 's3:PutLifecycleConfiguration',
   's3:PutBucketEncryption': 's3:PutEncryptionConfiguration',
@@ -204,7 +204,7 @@ export function actionOf(api: string, operation: string): string {
   return RENAMED[action] ?? action;
 }
 
-/** The policies under docs/iam, by the services of each: one would be longer than IAM takes. */
+/** The policies in docs/iam with their services: a single policy would exceed the limit of IAM. */
 export const POLICIES: Record<string, readonly string[]> = {
   'deploy-network': ['acm', 'ec2', 'elasticloadbalancing', 'route53', 'servicediscovery'],
   'deploy-compute': [
@@ -218,11 +218,11 @@ export const POLICIES: Record<string, readonly string[]> = {
   'deploy-roles': ['iam', 'kms'],
 };
 
-/** Clusters, and what they hold: each ARN has the cluster's name after its kind. parliament takes no `*` for the kind. */
+/** Clusters and their parts: each ARN has the cluster's name after its kind. parliament rejects `*` as the kind. */
 const inClusters = (service: string, ...kinds: string[]) =>
   kinds.map((kind) => `arn:aws:${service}:*:*:${kind}/video-pipeline-*`);
 
-/** What has names of ours, and holds what others must not be changed by: roles, functions, secrets, buckets, images. */
+/** Resources with name prefixes of this app, so that a deploy can not change others: roles, functions, secrets and more. */
 const OURS: Record<string, string[]> = {
   ecr: ['arn:aws:ecr:*:*:repository/video-pipeline/*', 'arn:aws:ecr:*:*:repository/sst-asset'],
   ecs: inClusters(
@@ -239,7 +239,7 @@ const OURS: Record<string, string[]> = {
     'arn:aws:iam::*:instance-profile/NetworkNat*',
     'arn:aws:iam::*:instance-profile/NetworkBastion*',
   ],
-  // Whoever may change another function's code has its role.
+  // A caller that may change the code of another function gets its role.
   lambda: ['arn:aws:lambda:*:*:function:video-pipeline-*', 'arn:aws:lambda:*:*:event-source-mapping:*'],
   s3: [
     ...['video-pipeline-*', 'sst-asset-*', 'sst-state-*'].flatMap((name) => [
@@ -294,7 +294,7 @@ const SERVICE_LINKED = [
  */
 const LEFT_BY_EKS = 'arn:aws:iam::*:instance-profile/eks-*';
 
-/** Keys are used by MSK alone. */
+/** Only MSK uses the keys. */
 const THROUGH_KAFKA = { StringLike: { 'kms:ViaService': 'kafka.*.amazonaws.com' } };
 
 /** A policy as JSON. @param passedTo the services that roles of the graphs are for */

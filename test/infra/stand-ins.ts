@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ROOT } from './offline/platform.ts';
 
-/** AWS, Docker, SST and kubectl, out of reach here: each writes down how it was called, and answers as far as is needed. */
+/** Stand-ins for aws, docker, sst and kubectl: each records its call, and prints what the test needs. */
 const STAND_IN = `#!/bin/sh
 name=\${0##*/}
 echo "$name $*\${MODEL_IMAGE:+ MODEL_IMAGE=$MODEL_IMAGE}\${MODEL_CANARY:+ MODEL_CANARY=$MODEL_CANARY $INFERENCE_CANARY_MODE $INFERENCE_CANARY_SHARE}" >> "$CALLS"
 echo "$name $AWS_REGION $AWS_DEFAULT_REGION" >> "$CALLS.regions"
-# One line a call, with whatever is in it.
+# One line for each call, with any characters.
 IFS='\x1f'; words="$name\x1f\${*:+$*\x1f}"; unset IFS
 case "$words" in *'
 '*) words=$(printf %s "$words" | tr '\\n' ' ') ;; esac
@@ -40,7 +40,7 @@ case "$name $*" in
   "aws lambda get-account-settings"*)
     limit=\${CONCURRENCY:-1000}
     echo '{"AccountLimit":{"ConcurrentExecutions":'$limit',"UnreservedConcurrentExecutions":'$((limit - \${RESERVED:-72}))'}}' ;;
-  # With all that AWS tells of each, a thousand functions are more than a megabyte.
+  # With all fields, a thousand functions are more than a megabyte.
   "aws lambda list-functions"*)
     case "$*" in *"--query Functions[].FunctionName"*) echo '["another"]' ;; *) printf '{"Functions":[%2000000s]}' ;; esac ;;
   "aws s3api list-objects-v2"*) echo "\${STOPPED:+config/canary-stopped.json}" ;;
@@ -60,8 +60,8 @@ esac
 const COMMANDS = ['aws', 'docker', 'npx', 'kubectl', 'sudo', 'curl', 'gh', 'jq'];
 
 /**
- * The app in a folder of its own, as it is just after cloning and `npm install`, with stand-ins in `bin/`: deploying keeps
- * what it built beside it.
+ * The app in a folder of its own, as just after cloning and `npm install`, with stand-ins in `bin/`, since a deploy stores
+ * its results beside it.
  */
 export async function createSandbox(): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'deploy-'));

@@ -1,4 +1,4 @@
-// Whether models as people export them give what each project's own code makes of them, and Python's clients what they ask for.
+// Compares exported models with each project's own code, and checks Python clients against the server.
 //   npm run test:models
 // Exports them with random weights in Python, from PyPI: some gigabytes, as its PyTorch for Linux carries CUDA.
 import { execFile } from 'node:child_process';
@@ -50,9 +50,9 @@ const PROJECTS: PythonPeer = {
   bare: ['d-fine-project==1.0.0', 'super-gradients==3.7.1', 'setuptools==80.9.0'],
 };
 const PICTURE = join(import.meta.dirname, '../e2e/yolov8n/hd-0.jpg');
-/** Scores nearer than this to the least sure reference may be among those left out on either side. */
+/** Detections with scores this close to the lowest reference may be missing on either side. */
 const TOLERANCE = { score: 2e-3, overlap: 0.97 };
-/** Share of a project's objects that must be seen: of boxes that tie, either may be kept. */
+/** Share of a project's objects that must be detected: of boxes with equal scores, either may be kept. */
 const LEAST_SHARE = 0.9;
 
 type Found = [score: number, classId: number, box: [number, number, number, number]];
@@ -189,7 +189,7 @@ async function dataSet(): Promise<Row> {
   }
 }
 
-/** How far the like object is that is the most like it. */
+/** Distance of the most similar object of the same class. */
 function nearest([score, kind, box]: Found, among: readonly Found[]) {
   const alike = among.filter(([, other]) => other === kind);
   const [best] = alike.toSorted(
@@ -200,7 +200,7 @@ function nearest([score, kind, box]: Found, among: readonly Found[]) {
   return { score: Math.abs(score - best[0]), pixels };
 }
 
-/** How many of a project's objects are among ours. */
+/** Number of a project's objects that the server detects, too. */
 function rowOf(name: string, objects: readonly Found[], ours: readonly Found[]): Row {
   const same = objects.filter(([score, classId, box]) => {
     const clipped = box.map((side, at) => Math.min(Math.max(side, 0), at % 2 ? 720 : 1280)) as typeof box;
@@ -215,7 +215,7 @@ function rowOf(name: string, objects: readonly Found[], ours: readonly Found[]):
   return { name, theirs: objects.length, same: same.length, surest: objects[0]?.[0].toFixed(3), ok };
 }
 
-/** What our server makes of pictures. */
+/** Detections of the server for pictures. */
 async function see(path: string, pictures: Buffer[], threshold: number) {
   const detector = await loadDetector(path, { ...optionsForTool(2e7), maxDetections: 1000 });
   const { signal } = new AbortController();

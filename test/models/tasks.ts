@@ -8,7 +8,7 @@ import { loadDetector, optionsForTool } from '../../model/src/load-detector.ts';
 import { peerPython, ULTRALYTICS } from '../bench/peers/python.ts';
 
 const PICTURE = join(import.meta.dirname, '../e2e/yolov8n/hd-0.jpg');
-/** How far our objects may be from those of Ultralytics. */
+/** Tolerances between the server's objects and those of Ultralytics. */
 const TOLERANCE = {
   score: 1e-2,
   pixels: 1,
@@ -30,7 +30,7 @@ interface References {
 }
 
 /**
- * Whether segmentation and the other tasks give what Ultralytics gives: each of its objects, and no other.
+ * Checks that segmentation and the other tasks give the objects of Ultralytics, and no others.
  * @param exports folder of models exported before
  */
 export async function compareTasks(exports?: string) {
@@ -57,7 +57,7 @@ export async function compareTasks(exports?: string) {
   return [...rows, ...Object.entries(failed).map(([name, reason]) => ({ name, ok: false, reason }))];
 }
 
-/** The largest differences between their objects and ours. */
+/** The largest differences between their objects and the server's. */
 function difference(theirs: readonly Reference[], ours: readonly Detection[], isHalf: boolean) {
   const most = { score: 0, box: 0, polygon: 0, keypoints: 0 };
   const left = [...ours];

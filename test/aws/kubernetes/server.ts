@@ -17,7 +17,7 @@ const run = promisify(execFile);
 
 const NODE_POOLS = 'pkg/apis/crds/karpenter.sh_nodepools.yaml';
 
-/** Definitions of resources as their projects ship them: a Go module, its sum, and its folder. */
+/** Resource definitions of other projects: the Go module, its checksum, and the folder. */
 const DEFINITIONS = [
   {
     module: 'sigs.k8s.io/karpenter@v1.11.2',
@@ -31,7 +31,7 @@ const DEFINITIONS = [
   },
 ];
 
-/** The last version of Karpenter that restricts the labels of nodes. Auto Mode does not tell which one it runs. */
+/** The last version of Karpenter that restricts the labels of nodes. The version in Auto Mode is not known. */
 const OLDER_KARPENTER = {
   module: 'sigs.k8s.io/karpenter@v1.8.2',
   sum: 'h1:HvgnZuZZarg7gdEXIecx6lV/QHNCQj6mHg0mI65ztRU=',
@@ -47,7 +47,7 @@ export interface Answer {
 /** A Kubernetes API server with its etcd, on this machine alone. */
 export interface Cluster {
   ask(method: string, path: string, body?: object): Promise<Answer>;
-  /** Server-side apply, with unknown fields refused. */
+  /** Server-side apply, which rejects unknown fields. */
   apply(path: string, object: object): Promise<Answer>;
   stop(): Promise<void>;
 }
@@ -83,7 +83,7 @@ async function filesOf({ module, sum }: { module: string; sum: string }, files: 
   return Promise.all(files.map((file) => readFile(join(Dir, file), 'utf8')));
 }
 
-/** @returns the definitions of what Karpenter and KEDA add, as YAML */
+/** @returns the custom resource definitions of Karpenter and KEDA, as YAML */
 export async function definitions(): Promise<string[]> {
   return (await Promise.all(DEFINITIONS.map((one) => filesOf(one, one.files)))).flat();
 }
@@ -100,7 +100,7 @@ export async function karpenterSource(file: string): Promise<string> {
   return text;
 }
 
-/** @throws Error with what the servers wrote when they don't get ready */
+/** @throws Error with the output of the servers if they do not become ready */
 export async function startCluster(): Promise<Cluster> {
   const program = await build();
   const dir = await mkdtemp(join(tmpdir(), 'kubernetes-'));
@@ -138,7 +138,7 @@ export async function startCluster(): Promise<Cluster> {
     ]),
   ];
   async function stop(): Promise<void> {
-    // The API server first, which else would wait for its etcd.
+    // The API server stops first: without its etcd it would wait.
     for (const { child, ended } of servers.toReversed()) {
       child.kill('SIGKILL');
       await ended;

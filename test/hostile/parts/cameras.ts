@@ -18,7 +18,7 @@ const without: Attack = {
     try {
       for (const index of NAMES.keys())
         await change(target, 'POST', '', { id: idOf(index), url: `http://127.0.0.1:${port}/${index}` });
-      // Of one that is tried again something else may be said: each is looked for once, and not all at the same time.
+      // A retried camera may get another error. So each error is expected once, and not all at the same time.
       const unsaid = new Map(NAMES.map((name, index) => [name, idOf(index)]));
       let said: string[] = [];
       const allSaid = async () => {
@@ -39,10 +39,10 @@ const without: Attack = {
   },
 };
 
-/** A camera's address is trusted, what it sends is not: each is let go, and what it sent is said of it. */
+/** A camera's URL is trusted, and its bytes are not: each is disconnected, with an error about its bytes. */
 export const cameras: Part = { name: 'cameras', attacks: () => [without] };
 
-/** Puts a camera into the running pipeline, or takes it out. */
+/** Adds a camera to the running pipeline, or removes it. */
 async function change({ endpoints }: Target, method: string, path: string, body?: object): Promise<void> {
   const { status } = await fetch(`${endpoints.console}/api/cameras${path}`, {
     method,

@@ -10,10 +10,10 @@ import type { Attack, Part } from './part.ts';
 const LISTENERS = ['inference', 'health', 'console'] as const;
 type Listener = (typeof LISTENERS)[number];
 const JSON_TYPE = { 'content-type': 'application/json' };
-/** Longest time for the answer to a probe under load, milliseconds, or in requests that the server gets alone. */
+/** Longest response time of a probe under load, milliseconds, or in response times without load. */
 const PATIENCE = { ms: 5_000, requests: 10 };
 
-/** What clients and web pages send to what listens on a developer's machine. */
+/** Requests of clients and web pages to the servers on a developer's machine. */
 export const http: Part = {
   name: 'http',
   attacks: (random, mutations) => [
@@ -26,7 +26,7 @@ export const http: Part = {
   ],
 };
 
-/** @returns the status and the beginning of the answer */
+/** @returns the status and the beginning of the response */
 async function ask(
   target: Target,
   listener: Listener,
@@ -65,7 +65,7 @@ function bytes(listener: Listener): Attack {
     async run(target) {
       for (const [what, sent] of httpAttacks) {
         const answer = await send(target.endpoints[listener] ?? '', sent, 100);
-        // The console shows its page to whoever asks for it on this machine, whatever else is asked with it.
+        // The console shows its page to each client on this machine, with any query.
         const isWrong = listener === 'console' ? /^HTTP\/1.1 101|"private"/ : /^HTTP\/1.1 (200|101)/;
         if (isWrong.test(answer) || /node_modules|root:x/.test(answer))
           throw new Error(`${what}: ${answer.slice(0, 100)}`);
@@ -111,7 +111,7 @@ const scans: Attack = {
     );
     setTimeout(() => leaving.abort(), 200);
     const good = predict([target.jpeg]);
-    // Who is told that there is no room, since another attack fills it, asks again.
+    // A request that gets 429 or 503 because of another attack is retried.
     await target.until('an answer to a good picture', async () => {
       const { status, said } = await ask(target, 'inference', '/predict', JSON_TYPE, good);
       if (status !== 200 && status !== 429)
@@ -161,7 +161,7 @@ const clips: Attack = {
   },
 };
 
-/** Good pictures with a few bytes changed: each has an answer of its own, and nobody waits for it long. */
+/** Valid pictures with a few changed bytes: each gets its own result, and no other request waits long. */
 function madeUpPictures(random: Random, count: number): Attack {
   return {
     name: `${count} damaged pictures`,

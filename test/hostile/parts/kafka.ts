@@ -20,7 +20,7 @@ const CODECS: [name: string, codec: NonNullable<BatchOptions['codec']>][] = [
 const BOMB_BYTES = 100_000_000;
 const FRAMES = 'video-frames';
 
-/** Records and batches of producers that aren't ours. */
+/** Records and batches of foreign producers. */
 export const kafka: Part = {
   name: 'kafka',
   attacks: (random, mutations) => [
@@ -77,7 +77,7 @@ async function framesOf(target: Target, streamId: string, count = 3): Promise<Ba
   });
 }
 
-/** Good frames in an unusual dress: all are annotated. */
+/** Valid frames in unusual encodings: all are annotated. */
 function taken(
   name: string,
   streamId: string,
@@ -97,7 +97,7 @@ function taken(
   };
 }
 
-/** A record that is none, between two good frames: it lies in `failed/`, and they are annotated. */
+/** An invalid record between two valid frames: it goes to `failed/`, and the frames are annotated. */
 function refused(name: string, reason: RegExp, change: (record: BatchRecord) => BatchRecord): Attack {
   return {
     name,
@@ -122,7 +122,7 @@ function withHeader(name: string, change: (value: string) => string) {
   });
 }
 
-/** A few bytes that stand for many, after a good frame: the frame is annotated, the rest lies in `failed/` by offset. */
+/** A decompression bomb after a valid frame: the frame is annotated, and the bomb goes to `failed/` by its offset. */
 function bomb(name: string, codec: NonNullable<BatchOptions['codec']>): Attack {
   return {
     name: `a bomb in ${name}`,
@@ -191,10 +191,10 @@ const boxes: Attack = {
   },
 };
 
-/** Sent at once by the attacks that send hundreds of frames: more is a load, which no hostile byte is needed for. */
+/** Frames in one send of attacks with hundreds of frames: more would be a load test. */
 const LOT = 50;
 
-/** More streams than anybody has: what is kept of each is bounded, and they go the way of all frames. */
+/** More streams than any user has: memory for each is limited, and their frames are annotated. */
 const madeUpStreams: Attack = {
   name: '400 made-up streams',
   async run(target) {
@@ -221,7 +221,7 @@ const madeUpStreams: Attack = {
   },
 };
 
-/** Good records with a few bytes changed anywhere: each is annotated, or lies in `failed/` with a reason. */
+/** Valid records with a few changed bytes: each is annotated, or goes to `failed/` with a reason. */
 function damaged(random: Random, count: number): Attack {
   return {
     name: `${count} damaged records`,
@@ -236,7 +236,7 @@ function damaged(random: Random, count: number): Attack {
           !reasoned.has(`${FRAMES} ${offset}`) && (await target.annotated(id)) === 0;
         const are = await Promise.all(open.map(isOpen));
         open = open.filter((_, index) => are[index]);
-        // What detect takes annotate may refuse: there it has another offset.
+        // Annotate may reject a record that detect accepted. Its offset is another one there.
         return open.length <= failed.filter(({ stage }) => stage === 'annotate').length;
       };
       for (let number = 0; number < count; number++) {
@@ -268,14 +268,14 @@ function damage(record: BatchRecord, random: Random): BatchRecord {
   };
 }
 
-/** @returns the batch's first offset. @throws where the broker refuses it, which then is no attack of ours */
+/** @returns the batch's first offset. @throws Error if the broker rejects it: then it does not reach the pipeline */
 async function send({ kafka: broker }: Target, topic: string, batch: Buffer): Promise<number> {
   const { errorCode, firstOffset } = await produceRaw(broker, topic, PARTITION, batch);
   if (errorCode !== 0) throw new Error(`the broker refuses it with error ${errorCode}`);
   return firstOffset;
 }
 
-/** All attacks come on one partition: what stops it stops all that follow. */
+/** All attacks use one partition: an attack that blocks it blocks all later ones. */
 const PARTITION = 0;
 
 async function liesInFailed(target: Target, topic: string, offset: number, reason: RegExp): Promise<Failed> {
@@ -291,7 +291,7 @@ async function liesInFailed(target: Target, topic: string, offset: number, reaso
   return (await find()) as Failed;
 }
 
-/** As Java's clients write Snappy: blocks of 32 KiB (xerial's snappy-java). */
+/** Snappy in the format of Java clients: blocks of 32 KiB (xerial's snappy-java). */
 export function inXerialBlocks(bytes: Buffer): Buffer {
   const header = Buffer.from('82534e41505059000000000100000001', 'hex');
   const blocks: Buffer[] = [];
