@@ -375,7 +375,7 @@ describe('annotate', () => {
   const keyOf = ({ streamId, frameNumber, capturedAt }: DetectedFrame) =>
     `annotated/${streamId}/${hour}/${capturedAt}-${frameNumber}.jpg`;
 
-  test('stores one JPEG a frame and one NDJSON a stream', async () => {
+  test('stores one JPEG per frame and one NDJSON per stream', async () => {
     const { handler, objects } = setUp();
     const gate = [frame('gate', 0), frame('gate', 1)];
     const yard = frame('yard', 5);
@@ -581,7 +581,7 @@ describe('annotate', () => {
     expect(objects.get(whole)?.body).toBe(bytes);
   });
 
-  test('with STORE=archive stores one TAR and one NDJSON a stream, with the position of each picture', async () => {
+  test('with STORE=archive stores one TAR and one NDJSON per stream, with the position of each picture', async () => {
     const { handler, objects } = setUp(undefined, 'archive');
     const gate = [frame('gate', 0), frame('gate', 1), { ...frame('gate', 2), jpeg: jpeg.subarray(0, 100) }];
     await handler(eventOf('detections', [gate.map(encodeDetectedFrame)]));
@@ -602,7 +602,7 @@ describe('annotate', () => {
     expect(metric('annotate', 'gate', 'CaptureToStored')).toHaveLength(2);
   });
 
-  test('with STORE=video stores one segment and one NDJSON a stream, with the index of each picture', async () => {
+  test('with STORE=video stores one segment and one NDJSON per stream, with the index of each picture', async () => {
     const { handler, objects } = setUp(undefined, 'video');
     const gate = [frame('gate', 0), { ...frame('gate', 1), jpeg: jpeg.subarray(0, 100) }, frame('gate', 2)];
     // Another camera's clock was set back, and it has two frames of one time.
@@ -663,7 +663,7 @@ describe('annotate', () => {
   });
 
   test.each(['archive', 'video'] as const)(
-    'a batch delivered again overwrites itself as %s',
+    'with STORE=%s a batch that is delivered again overwrites its own objects',
     async (form) => {
       const { handler, objects } = setUp(undefined, form);
       const event = eventOf('detections', [[encodeDetectedFrame(frame('gate', 0))]]);

@@ -146,7 +146,7 @@ test('an event that no event bus can accept goes to failed/ and delays no other 
   expect(posts.map(({ body }) => JSON.parse(body))).toEqual([eventOf(2)]);
 });
 
-test('an event that two receivers refuse has both reasons in failed/, in any order of their answers', async () => {
+test('an event that two receivers refuse has both reasons in failed/, in any order of their responses', async () => {
   for (const slow of ['webhook', 'mqtt']) {
     const refuse = (name: string) => async () => {
       if (name === slow) await setTimeout(20);

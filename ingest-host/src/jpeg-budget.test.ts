@@ -12,7 +12,7 @@ function encode(budget: JpegBudget, complexity: number): { bytes: number; tries:
   }
 }
 
-test('better quality means finer quantizers', () => {
+test('quantizerOf gives finer quantizers for a better quality', () => {
   expect([100, 95, 85, 75, 50, 10].map(quantizerOf)).toEqual([1, 1, 2, 3, 7, 31]);
 });
 

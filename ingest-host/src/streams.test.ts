@@ -109,7 +109,7 @@ test('streams whose frame rate is too low for tracks or events are named', () =>
   expect(parseStreams(JSON.stringify(list), defaults, 'streams.yaml').lowRates).toEqual({ slow: 0.45 });
 });
 
-test('an error never shows a URL', () => {
+test('errors of the list of streams never show a URL', () => {
   const text = '- id: yard\n  url: [rtsp://admin:secret@cam/1]\n- id: rtsp://admin:secret@cam/2\n  url: x\n';
   expect(() => parse(text)).toThrow(
     expect.not.objectContaining({ message: expect.stringContaining('secret') }),

@@ -43,7 +43,7 @@ test('a batch waits for more items, but not longer than its delay', async () => 
   expect(batches.map(({ items }) => items)).toEqual([[1, 2]]);
 });
 
-test('a full batch does not wait', () => {
+test('a full batch starts without a delay', () => {
   const { batcher, batches } = start({ sizes: [2], maxDelayMs: 10_000 });
   void batcher.add(1);
   void batcher.add(2);

@@ -12,7 +12,7 @@ const SERVICES = [
 /** Calls that moto does not know. */
 const UNKNOWN = ['CreateConfiguration', 'PutQueryDefinition'];
 
-describe.skipIf(!(await hasPython()))("moto, which takes AWS's calls and remembers them", () => {
+describe.skipIf(!(await hasPython()))('moto as a stand-in for AWS', () => {
   let moto: Awaited<ReturnType<typeof startMoto>>;
   let graph: Graph;
   let failed: string[];
@@ -48,12 +48,12 @@ describe.skipIf(!(await hasPython()))("moto, which takes AWS's calls and remembe
   }, 1_800_000);
   afterAll(() => moto?.stop());
 
-  test('takes every call that makes a stage', () => {
+  test('accepts each call that creates a stage', () => {
     expect(failed).toEqual([]);
     expect([...called].sort()).toEqual(SERVICES);
   });
 
-  test('asks MSK for its three topics as its model has them: nothing lost with a broker, nothing too large', async () => {
+  test("gets three MSK topics with enough replicas and a large enough record size, by MSK's model", async () => {
     const calls = withRealIds(graph)
       .flatMap(callsOf)
       .filter(([, operation]) => operation === 'CreateTopic')
@@ -75,7 +75,7 @@ describe.skipIf(!(await hasPython()))("moto, which takes AWS's calls and remembe
     expect(refused).toContain('Invalid type for parameter PartitionCount');
   });
 
-  test('every alarm tells a topic that is there, and that CloudWatch may publish to', async () => {
+  test('has for each alarm an existing SNS topic, to which CloudWatch may publish', async () => {
     const { MetricAlarms } = await ask('cloudwatch', 'DescribeAlarms', {});
     const topics = new Set<string>(MetricAlarms.flatMap(({ AlarmActions }: any) => AlarmActions));
     expect(MetricAlarms).toHaveLength(ofType(graph, 'aws:cloudwatch/metricAlarm:MetricAlarm').length);
@@ -85,7 +85,7 @@ describe.skipIf(!(await hasPython()))("moto, which takes AWS's calls and remembe
     expect(publishers).toContain('cloudwatch.amazonaws.com');
   });
 
-  test('a batch that Lambda gave up on is told of, and no other object', async () => {
+  test('notifies of a batch that Lambda gave up on, and of no other object', async () => {
     const [{ inputs: bucket }] = ofType(graph, 'aws:s3/bucket:Bucket') as [Resource];
     const [{ inputs: topic }] = ofType(graph, 'aws:s3/bucketNotification:BucketNotification') as [Resource];
     const Bucket = bucket.bucket;
@@ -112,7 +112,7 @@ describe.skipIf(!(await hasPython()))("moto, which takes AWS's calls and remembe
     expect(told.map(decodeURIComponent)).toEqual(['aws/lambda/batch.json']);
   });
 
-  test('a task reads its cameras from its secret, addresses and all', async () => {
+  test('gives a task the secret with its cameras and their URLs', async () => {
     const secret = { SecretId: 'video-pipeline/production/ingest1/streams' };
     const { SecretString } = await ask('secretsmanager', 'GetSecretValue', secret);
     expect(JSON.parse(SecretString)).toContainEqual(

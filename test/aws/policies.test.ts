@@ -57,49 +57,49 @@ const DEPLOYS = ['RESOURCE_STAR'];
 /** SST's live bridge, of personal stages in `sst dev` alone. */
 const isLive = (policy: string) => policy.includes('appsync:*');
 
-describe.skipIf(!(await hasPython()))(
-  'parliament, which knows every action of AWS with its resources',
-  () => {
-    beforeAll(async () => void (await engines()), 1_800_000);
+describe.skipIf(!(await hasPython()))('parliament, a checker of IAM policies,', () => {
+  beforeAll(async () => void (await engines()), 1_800_000);
 
-    test.each([...DEPLOYED, 'canary'] as const)('finds nothing in the policies of %s', async (deployed) => {
-      const policies = ofType(await graphOf(deployed), 'aws:iam/role:Role').flatMap(({ name, inputs }) =>
-        (inputs.inlinePolicies ?? [])
-          .filter(({ policy }: { policy: string }) => !isLive(policy))
-          .map(({ policy }: { policy: string }) => [name, JSON.parse(policy)]),
-      );
-      if (deployed !== 'dev') expect(policies.length).toBeGreaterThan(3);
-      expect((await findings(policies)).filter((finding) => !isKnown(finding))).toEqual([]);
-    });
+  test.each([...DEPLOYED, 'canary'] as const)('reports nothing for the policies of %s', async (deployed) => {
+    const policies = ofType(await graphOf(deployed), 'aws:iam/role:Role').flatMap(({ name, inputs }) =>
+      (inputs.inlinePolicies ?? [])
+        .filter(({ policy }: { policy: string }) => !isLive(policy))
+        .map(({ policy }: { policy: string }) => [name, JSON.parse(policy)]),
+    );
+    if (deployed !== 'dev') expect(policies.length).toBeGreaterThan(3);
+    expect((await findings(policies)).filter((finding) => !isKnown(finding))).toEqual([]);
+  });
 
-    test.each(Object.keys(POLICIES))('finds in docs/iam/%s.json only what it says there', async (name) => {
+  test.each(Object.keys(POLICIES))(
+    'reports for docs/iam/%s.json only findings that are accepted',
+    async (name) => {
       const document = JSON.parse(readFileSync(join(ROOT, `docs/iam/${name}.json`), 'utf8'));
       // parliament goes no further in a statement with an action that it does not know.
       for (const statement of document.Statement)
         statement.Action = statement.Action.filter((action: string) => !NEWER.includes(action));
       const found = (await findings([[name, document]])).filter(([, issue = '']) => !DEPLOYS.includes(issue));
       expect(found).toEqual([]);
-    });
+    },
+  );
 
-    test('finds no action in them that AWS asks for beside another one, and that they leave out', async () => {
-      const documents = Object.keys(POLICIES).map((name) =>
-        readFileSync(join(ROOT, `docs/iam/${name}.json`), 'utf8'),
-      );
-      const actions = documents.flatMap((text) =>
-        JSON.parse(text).Statement.flatMap(({ Action }: { Action: string[] }) => Action),
-      );
-      const missing = await python(DEPENDENT, actions);
-      // Service Quotas asks each service for its own limits, of which none are read; no cluster's key is changed.
-      const unused = ['servicequotas:ListServiceQuotas', 'kafka:UpdateSecurity'];
-      expect(missing.filter(([, by = '']) => !unused.includes(by))).toEqual([]);
-    });
+  test('reports no action that AWS requires beside another one and that is missing', async () => {
+    const documents = Object.keys(POLICIES).map((name) =>
+      readFileSync(join(ROOT, `docs/iam/${name}.json`), 'utf8'),
+    );
+    const actions = documents.flatMap((text) =>
+      JSON.parse(text).Statement.flatMap(({ Action }: { Action: string[] }) => Action),
+    );
+    const missing = await python(DEPENDENT, actions);
+    // Service Quotas asks each service for its own limits, of which none are read; no cluster's key is changed.
+    const unused = ['servicequotas:ListServiceQuotas', 'kafka:UpdateSecurity'];
+    expect(missing.filter(([, by = '']) => !unused.includes(by))).toEqual([]);
+  });
 
-    test.each([
-      ['an action that AWS does not have', 's3:PutObjects', 'arn:aws:s3:::store/*', 'UNKNOWN_ACTION'],
-      ['a resource of another kind', 's3:PutObject', 'arn:aws:s3:::store', 'RESOURCE_MISMATCH'],
-    ])('would find %s', async (_, Action, Resource, issue) => {
-      const document = { Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action, Resource }] };
-      expect((await findings([['wrong', document]])).map(([, found]) => found)).toContain(issue);
-    });
-  },
-);
+  test.each([
+    ['an action that AWS does not have', 's3:PutObjects', 'arn:aws:s3:::store/*', 'UNKNOWN_ACTION'],
+    ['a resource of another kind', 's3:PutObject', 'arn:aws:s3:::store', 'RESOURCE_MISMATCH'],
+  ])('reports %s', async (_, Action, Resource, issue) => {
+    const document = { Version: '2012-10-17', Statement: [{ Effect: 'Allow', Action, Resource }] };
+    expect((await findings([['wrong', document]])).map(([, found]) => found)).toContain(issue);
+  });
+});

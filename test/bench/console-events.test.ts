@@ -32,7 +32,7 @@ describeInChromium(`events of ${CAMERAS} cameras`, () => {
   }, 600_000);
   afterAll(() => tabs?.close());
 
-  test(`${EVENTS} scroll at under 16 ms a frame, and leave memory as it was`, async () => {
+  test(`${EVENTS} scroll at under 16 ms a frame, and do not increase memory`, async () => {
     const page = await tabs.open('#/events');
     await page.locator('.event').first().waitFor();
     const cdp = await page.context().newCDPSession(page);

@@ -8,7 +8,7 @@ describeInChromium('the first paint', () => {
   });
   afterAll(() => tabs?.close());
 
-  test.each(VIEWS)('of %s comes within a second', async (hash) => {
+  test.each(VIEWS)('of %s is done within a second', async (hash) => {
     const { ms, cpuMs } = await firstPaint(tabs, hash);
     console.log(hash, { ms, cpuMs });
     expect(ms).toBeLessThan(1_000);

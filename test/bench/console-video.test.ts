@@ -34,7 +34,7 @@ describeInChromium('stored video of a day', () => {
   }, 180_000);
   afterAll(() => tabs?.close());
 
-  test('where the playhead is let go, the picture of that moment is shown in under a second', async () => {
+  test('the picture at a released playhead is shown in under a second', async () => {
     const range = new URLSearchParams({ from: iso(DAY), to: iso(DAY + DAY_MS) });
     const page = await tabs.open(`#/timeline?stream=pier&${range}`);
     page.setDefaultTimeout(20_000);

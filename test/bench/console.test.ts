@@ -24,7 +24,7 @@ beforeAll(async () => {
 });
 afterAll(() => fixture?.stop());
 
-test('16 streams of 720p at 10 fps cost under 30 % of a core, and a stalled browser slows nobody', async () => {
+test('16 streams of 720p at 10 fps need under 30 % of a core, and a stalled browser does not slow others', async () => {
   onTestFinished(await startCameras());
   const reader = startReader(fixture.url);
   onTestFinished(reader.stop);

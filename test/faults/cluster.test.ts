@@ -10,7 +10,7 @@ const NAMES = [
 ];
 
 // The short form of `npm run test:faults -- --brokers 3`.
-test('on a cluster of three that loses leaders, every acknowledged frame is annotated, and none overtakes another', async ({
+test('on a cluster of three brokers that loses leaders, each acknowledged frame is annotated, in order', async ({
   onTestFailed,
 }) => {
   const notes: string[] = [];

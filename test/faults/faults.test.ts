@@ -10,7 +10,7 @@ if (!canMount)
   console.warn('left out: a disk that is full, as it needs root on Linux, to mount a small tmpfs');
 
 // The short form of `npm run test:faults`: every fault that is quickly over, once, and the broker's disk full.
-test('whatever fails, every acknowledged frame is annotated once, with its own pixels and detections, or in failed/', async ({
+test('under faults each acknowledged frame is annotated once, with its pixels and detections, or in failed/', async ({
   onTestFinished,
   onTestFailed,
 }) => {

@@ -81,7 +81,7 @@ test('the picture after a gap has the kind of loss before it', () => {
   expect(marks(flat, (index) => index !== 4)).toEqual([[5, 3]]);
 });
 
-test('a key frame without packets before its slices is still whole', () => {
+test('a key frame that lost only packets before its slices is still complete', () => {
   const [sets, slice] = [[7, 8, 6], [5]].map((types) => types.map((type) => [(3 << 5) | type, 1, 2]));
   const all = [...(sets ?? []), ...(slice ?? []), [(3 << 5) | 5, 1, 3]];
   const key = all.map((payload, part) => packet(10 + part, 3600, part === all.length - 1, payload));

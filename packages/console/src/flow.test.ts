@@ -29,7 +29,7 @@ test('rates are means over ten seconds, as stages finish a batch at a time', () 
   expect(annotate?.state).toBe('stopped');
 });
 
-test('rates hold when the clock of the host is set back', async () => {
+test('rates are right when the clock of the host is set back', async () => {
   const history = flowHistory(SETTINGS);
   const admin = (written: number) =>
     ({

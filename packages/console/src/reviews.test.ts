@@ -89,7 +89,7 @@ test('marks of many hours are read a few at a time, in order, and only the reque
   expect(most()).toBeLessThanOrEqual(16);
 });
 
-test('a range with marks in too many hours is refused before any is read', async () => {
+test('a time range with marks in too many hours is rejected before any is read', async () => {
   const { reviews, bucket } = marksOf(2_001);
   await expect(reviews.marked({ from: START, to: START + 1e11 })).rejects.toThrow('ask for a shorter time');
   expect(bucket.reads).toBe(0);

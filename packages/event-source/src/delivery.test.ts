@@ -179,7 +179,7 @@ describe('a batch that can not be processed', () => {
     });
   });
 
-  test('with a record without a valid timestamp does not count as too old, and goes there like others', async () => {
+  test('with a record without a valid timestamp is not too old, and goes to the destination after its retries', async () => {
     const { objects, store } = destination();
     const handler = failing();
     const afterRetries = { maxRetries: 1, maxAgeMs: 60_000, onFailure: toS3Destination(store, 'dead') };
@@ -203,7 +203,7 @@ describe('a batch that can not be processed', () => {
     expect(objects.map(({ key }) => key)).toEqual(['frames-0-7-1764000000007']);
   });
 
-  test('with one record too large for an invocation goes there without a call of the handler', async () => {
+  test('with one record too large for an invocation goes to the destination without a call of the handler', async () => {
     const { objects, store } = destination();
     const handler = vi.fn();
     const onTooLarge = toS3Destination(store, 'dead');
@@ -215,7 +215,7 @@ describe('a batch that can not be processed', () => {
     });
   });
 
-  test('or, without a destination, record by record into failed/', async () => {
+  test('with one record too large goes record by record to failed/ if there is no destination', async () => {
     const putFailed = vi.fn(async () => {});
     const onTooLarge = toFailedRecords(putFailed);
     await deliver({ ...batch, bytes: 1001 }, optionsOf(vi.fn(), { onTooLarge }), always);

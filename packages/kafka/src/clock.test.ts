@@ -8,7 +8,7 @@ const HOUR = 3_600_000;
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
 
-test('heartbeats go on when the clock is set back', async () => {
+test('heartbeats continue when the clock is set back', async () => {
   const beats: number[] = [];
   const group = fakeMember({
     memberId: 'm',
@@ -61,7 +61,7 @@ test('new partitions are found when the clock is set back', async () => {
 });
 
 test.each([-HOUR, HOUR])(
-  'a request without an answer times out at its time, the clock moved by %i ms',
+  'a request without a response times out on time, although the clock moves by %i ms',
   (moved) => {
     vi.setSystemTime(10 * HOUR);
     const logger = { debug() {} };

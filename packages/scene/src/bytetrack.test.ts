@@ -60,7 +60,7 @@ test('an object that returns after too long a time gets a new id', () => {
   expect(at(4_100).ids[0]).not.toBe(first);
 });
 
-test('boxes of different classes in one place are different objects', () => {
+test('boxes of different classes at the same place are different objects', () => {
   const ids = track(Array.from({ length: 3 }, () => [seen(0), seen(0, 0.8, 'bicycle')]));
   expect(new Set(ids.flat()).size).toBe(2);
 });

@@ -25,13 +25,13 @@ test.each([
   ['an old frame number with a new time', 'live', 50, 300],
   ['one frame of a session that is over', 'older', 7_000, -90_000],
   ['the first frame of a session that is over', 'older', 0, -90_000],
-])('%s changes nothing', (_name, session, number, at) => {
+])('%s does not change scene time', (_name, session, number, at) => {
   const clock = running();
   expect(play(clock, session, number, [at])).toEqual([undefined]);
   expect(play(clock, 'live', 103, [300])).toEqual([300]);
 });
 
-test('a redrive of 250 old frames changes nothing', () => {
+test('a redrive of 250 old frames does not change scene time', () => {
   const clock = running();
   const old = Array.from({ length: 250 }, (_, index) => -600_000 + 100 * index);
   expect(new Set(play(clock, 'older', 40, old))).toEqual(new Set([undefined]));

@@ -77,21 +77,21 @@ test('a visit of one person gives its events', () => {
   expect(play(visit)).toEqual(VISIT);
 });
 
-test.each([1, 30])('%i redriven old frames in a visit change nothing', (count) => {
+test.each([1, 30])('%i redriven old frames in a visit do not change its events', (count) => {
   const old = Array.from({ length: count }, (_, index) => frame(index - 9_000, -90_000 + 100 * index, []));
   expect(play(visit.toSpliced(70, 0, ...old))).toEqual(VISIT);
   const other = old.map((one) => ({ ...one, session: 'older' }));
   expect(play(visit.toSpliced(70, 0, ...other))).toEqual(VISIT);
 });
 
-test.each([-600_000, -30_000])('a clock set back by %i ms in a visit changes nothing', (step) => {
+test.each([-600_000, -30_000])('a clock set back by %i ms in a visit does not change its events', (step) => {
   const stepped = visit.map((one, index) =>
     index < 70 ? one : { ...one, capturedAt: one.capturedAt + step },
   );
   expect(play(stepped)).toEqual(VISIT);
 });
 
-test('one frame 59 s ahead in a visit changes nothing', () => {
+test('one frame 59 s ahead in a visit does not change its events', () => {
   const ahead = visit.map((one, index) =>
     index === 70 ? { ...one, capturedAt: one.capturedAt + 59_000 } : one,
   );
@@ -156,7 +156,7 @@ test('with one_per_object, two boxes of two classes on one object are one object
   expect(play(doubled, { ...RULES, filters: { one_per_object: 0.8 } })).toEqual(VISIT);
 });
 
-test('a change of resolution in a visit changes nothing', () => {
+test('a change of resolution in a visit does not change its events', () => {
   const smaller = visit.map((one, index) =>
     index < 60 ? one : { ...one, width: 1280, height: 720, detections: one.detections.map(twoThirds) },
   );

@@ -32,7 +32,7 @@ test('each stage has its handler, and a timeout that Lambda allows for Kafka', (
   }
 });
 
-test('topics and groups follow their variables', () => {
+test('topics and consumer groups of stages come from their variables', () => {
   const named = readConfig(STAGE_VARIABLES, { KAFKA_EVENTS_TOPIC: 'told', KAFKA_GROUP_ID: 'g' });
   const facts = STAGES.map((stage) => [stage.name, topicOf(stage, named), groupOf(stage, named)] as const);
   expect(facts.filter(([name]) => OF_PRODUCT.includes(name))).toEqual([

@@ -10,6 +10,6 @@ test.each([
   ['rtsp://cam/1', 'rtsp://cam/1'],
   ['clip.mp4 at 10:30', 'clip.mp4 at 10:30'],
   ['/videos/a.mp4', '/videos/a.mp4'],
-])('%s', (text, safe) => {
+])('redact(%s) hides credentials', (text, safe) => {
   expect(redact(text)).toBe(safe);
 });

@@ -101,7 +101,7 @@ test('records of aborted transactions are not delivered, and all others are', as
   expect(await outcome(rest, { from: 6, aborted })).toMatchObject({ delivered: [8, 9], next: 11 });
 });
 
-describe('records that can not be read are refused by offset, and their neighbours are delivered', () => {
+describe('records that can not be read are refused by offset, and records around them are delivered', () => {
   const bad: [string, Buffer, string][] = [
     ['a wrong checksum', recordBatch(two, { first: 2, crc: 1 }), '2-3: the record batch fails its checksum'],
     [
@@ -198,7 +198,7 @@ test('the inflated size of a response is limited, and the rest is fetched again'
   expect(messages.map(({ offset }) => offset)).toEqual(['0', '1']);
 });
 
-test('for any bytes from a broker the reader makes progress', async () => {
+test('for any bytes from a broker the reader advances its offset', async () => {
   const record = encodeRecord({ key: 'gate', value: Buffer.alloc(200, 1), headers: [['stream_id', 'gate']] });
   const good = [
     recordBatch(two, { first: 0 }),

@@ -91,7 +91,7 @@ describe('a guarded program', () => {
     expect(signalProcess(pid, 0)).toBe(false);
   });
 
-  it('ends when its parent is killed with -9', async () => {
+  it('ends when its parent is killed with SIGKILL', async () => {
     const script = join(folder, 'parent.ts');
     const { isReady: _, ...plain } = program(`${READY()} ${FOREVER}`);
     await writeFile(
