@@ -3,8 +3,8 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { expect, test } from 'vitest';
-import { onnxruntimeFolder } from './cuda-provider.ts';
+import { expect, onTestFinished, test, vi } from 'vitest';
+import { installCudaProvider, onnxruntimeFolder } from './cuda-provider.ts';
 
 /** The command of the image's build that checks the provider's libraries. */
 const dockerfile = await readFile(join(import.meta.dirname, '../Dockerfile.cuda'), 'utf8');
@@ -49,3 +49,21 @@ test.runIf(process.platform === 'linux')(
     expect(await refusalOf(Buffer.from('version https://git-lfs.github.com/spec/v1\n'))).toBeDefined();
   },
 );
+
+test('on arm64 nothing is fetched, as the binding there is built without CUDA', async () => {
+  const folder = join(onnxruntimeFolder(), '../..');
+  const hasCuda = async (arch: string) => {
+    const binding = await readFile(join(folder, 'linux', arch, 'onnxruntime_binding.node'));
+    return binding.includes('tensorrt');
+  };
+  expect([await hasCuda('x64'), await hasCuda('arm64')]).toEqual([true, false]);
+  const own = Object.getOwnPropertyDescriptors(process);
+  onTestFinished(() => {
+    Object.defineProperties(process, { arch: own.arch, platform: own.platform });
+    vi.unstubAllEnvs();
+  });
+  vi.stubEnv('VIDEO_PIPELINE_OFFLINE', '1');
+  Object.defineProperty(process, 'arch', { ...own.arch, value: 'arm64' });
+  Object.defineProperty(process, 'platform', { ...own.platform, value: 'linux' });
+  await expect(installCudaProvider()).rejects.toThrow('onnxruntime-gpu 1.30.0 has no wheel for linux-arm64');
+});

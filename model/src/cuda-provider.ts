@@ -9,7 +9,10 @@ import { exitWithError } from '@video-pipeline/lifecycle';
 
 const PROVIDERS = ['shared', 'cuda', 'tensorrt'].map((name) => `libonnxruntime_providers_${name}.so`);
 
-/** ONNX Runtime for CUDA 13 and cuDNN 9 (MIT). Its Python wheel contains the providers of the same version. */
+/**
+ * ONNX Runtime for CUDA 13 and cuDNN 9 (MIT). Its Python wheel contains the providers of the same version. Not for arm64:
+ * there, onnxruntime-node is built without CUDA.
+ */
 const ONNXRUNTIME_GPU: Wheel = {
   name: 'onnxruntime-gpu',
   version: '1.30.0',
@@ -17,10 +20,6 @@ const ONNXRUNTIME_GPU: Wheel = {
     'linux-x64': {
       file: 'onnxruntime_gpu-1.30.0-cp313-cp313-manylinux_2_28_x86_64.whl',
       sha256: '9aba23f903f434cc55d851aeb801afee19e287c202f4ab8f59d02f04caa90aed',
-    },
-    'linux-arm64': {
-      file: 'onnxruntime_gpu-1.30.0-cp313-cp313-manylinux_2_34_aarch64.whl',
-      sha256: '0c68878729527a28202af6c1b7ebc2fc5a687e9f6e02bfb8796e39d1fe775fd7',
     },
   },
   wanted: (path) => PROVIDERS.some((name) => path === `onnxruntime/capi/${name}`),
