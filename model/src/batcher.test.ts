@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test, vi } from 'vitest';
 import { Batcher } from './batcher.ts';
 
 /** A batcher of numbers whose batches last until `finish` is called; a number's result is its double. */
@@ -33,13 +33,16 @@ test('items added while a batch runs make the next batch, and each item gets its
   expect(await results).toEqual([2, 4, 6, 8, 10]);
 });
 
-test('a batch waits for more items, but not longer than its delay', async () => {
+test('a batch waits for more items, but not longer than its delay', () => {
+  vi.useFakeTimers();
+  onTestFinished(() => void vi.useRealTimers());
   const { batcher, batches } = start({ sizes: [3], maxDelayMs: 30 });
   void batcher.add(1);
-  await sleep(5);
+  vi.advanceTimersByTime(5);
   void batcher.add(2);
+  vi.advanceTimersByTime(24);
   expect(batches).toEqual([]);
-  await sleep(60);
+  vi.advanceTimersByTime(1);
   expect(batches.map(({ items }) => items)).toEqual([[1, 2]]);
 });
 
