@@ -4,7 +4,7 @@ import type { OutputForm } from './onnx/output-form.ts';
 
 /** Forms of the output that may explain the problem of a verdict. */
 const FORMS: [RegExp, ...OutputForm[]][] = [
-  [/confidences go from/, { scores: 'logits' }],
+  [/confidences go from|add up to/, { scores: 'logits' }],
   [/shares of the picture/, { boxes: 'centre-shares' }, { boxes: 'corner-shares' }],
   [/two corners/, { boxes: 'corners' }],
   [/end before they begin/, { boxes: 'centre' }, { boxes: 'corner-size' }],
@@ -31,8 +31,8 @@ export async function advise(
     return fitting;
   };
   for (const { head, problem = '' } of verdicts) {
-    const { anchors, corners }: Head = heads[head];
-    const forms = anchors || corners ? await fittingForms(head, problem, before) : [];
+    const { anchors, corners, task }: Head = heads[head];
+    const forms = anchors || corners || task === 'classify' ? await fittingForms(head, problem, before) : [];
     const cards = forms.map((form) => {
       const fields = Object.entries({ family: head, ...form }).map(([key, value]) => `${key}: ${value}`);
       return `{ ${fields.join(', ')} }`;

@@ -319,6 +319,122 @@ const served: [string, string, ConstantModel, ReadOptions?][] = [
   ],
 ];
 
+/** An output without N: a row for each object. */
+const alone = (name: string, form: (object: Candidate) => number[]): ConstantOutput => {
+  const rows = SEEN.map(form);
+  const columns = rows.flatMap((row) => (row.length > 1 ? [row.length] : [])).slice(1);
+  return { name, values: Float32Array.from(rows.flat()), dims: [2, ...columns], declared: ['n', ...columns] };
+};
+const batched = ({ name, values, dims }: ConstantOutput) => ({ name, values, dims: [1, ...dims] });
+const apart = (boxes: string, classes: string, scores: string) => [
+  alone(boxes, ({ box }) => [...box]),
+  alone(classes, ({ classId }) => [classId]),
+  alone(scores, ({ score }) => [score]),
+];
+const count = (name: string) => ({ name, values: Float32Array.of(2), dims: [1, 1] });
+served.push(
+  [
+    'YOLO-NAS by its own export, flat',
+    'yolo-nas-flat',
+    {
+      input: { type: 'uint8' },
+      outputs: [alone('graph2_flat_predictions', ({ box, score, classId }) => [0, ...box, score, classId])],
+    },
+  ],
+  [
+    'YOLO-NAS by its own export',
+    'efficient-nms',
+    {
+      input: { type: 'uint8' },
+      outputs: [
+        count('graph2_num_predictions'),
+        ...apart('graph2_pred_boxes', 'graph2_pred_classes', 'graph2_pred_scores').map(batched),
+      ],
+    },
+  ],
+  [
+    'MMYOLO with suppression',
+    'efficient-nms',
+    { outputs: [count('num_dets'), ...apart('boxes', 'labels', 'scores').map(batched)] },
+  ],
+  [
+    'torchvision without names of the outputs',
+    'torchvision',
+    { input: { shape: [3, SIDE, SIDE] }, outputs: apart('2871', '2872', '2873') },
+  ],
+  [
+    'Mask R-CNN, boxes alone',
+    'torchvision',
+    {
+      input: { shape: [3, SIDE, SIDE] },
+      outputs: [
+        ...apart('boxes', 'labels', 'scores'),
+        { name: 'masks', values: new Float32Array(2 * 28 * 28), dims: [2, 1, 28, 28] },
+      ],
+    },
+  ],
+  [
+    'YOLOv5 with masks',
+    'yolov5-segment',
+    {
+      outputs: [
+        table(3 * CELLS, 85 + MASKS, (one) => [...withClasses(certain, 80)(one), ...coefficients]),
+        protos,
+      ],
+    },
+  ],
+  [
+    'RT-DETR by Optimum, which leaves the number of channels open',
+    'detr',
+    {
+      input: { name: 'pixel_values', shape: ['batch_size', 'num_channels', 'height', 'width'] },
+      metadata: { ...names(80), imgsz: `[${SIDE}, ${SIDE}]` },
+      outputs: [scores(300, 'logits', -8, SEEN.map(logits)), boxes(300, inShares, 'pred_boxes')],
+    },
+  ],
+  [
+    'DETR by Optimum, told which pixels are the picture',
+    'detr',
+    {
+      mask: ['batch_size', 64, 64],
+      outputs: [scores(300, 'logits', -8, SEEN.map(logits)), boxes(300, inShares, 'pred_boxes')],
+    },
+  ],
+  [
+    'DETR with a mask of the size of the picture',
+    'detr',
+    {
+      mask: ['batch_size', 'height', 'width'],
+      outputs: [scores(300, 'logits', -8, SEEN.map(logits)), boxes(300, inShares, 'pred_boxes')],
+    },
+  ],
+  [
+    'YOLOv8 that says that its sides vary, and runs at one size alone',
+    'yolov8',
+    {
+      input: { shape: ['batch', 3, 'height', 'width'] },
+      only: [-1, 3, SIDE, SIDE],
+      metadata: { ...C80, imgsz: `[${SIDE}, ${SIDE}]` },
+      outputs: [yolov8],
+    },
+  ],
+);
+
+const nothing = (
+  name: string,
+  dims: number[],
+  declared = dims.map((size) => size || 'n'),
+): ConstantModel => ({
+  outputs: [{ name, values: new Float32Array(dims.reduce((a, b) => a * b, 1)), dims, declared }],
+});
+test.each<[string, string, ConstantModel]>([
+  ['a list filled up with zeros', 'end2end', nothing('output0', [1, 300, 6])],
+  ['a flat list of YOLO-NAS', 'yolo-nas-flat', nothing('graph2_flat_predictions', [0, 7])],
+  ['a flat list of YOLOv7', 'yolov7-nms', nothing('output', [0, 7])],
+])('%s, without an object in generated pictures: served as %s', async (_, head, model) => {
+  expect((await read(model)).head).toBe(head);
+});
+
 /** Objects in fewer classes. */
 const inClasses = (count: number) =>
   SEEN.map((one) => ({ ...one, classId: Math.min(one.classId, count - 1) }));
@@ -535,7 +651,7 @@ const refused: [string, RegExp, ConstantModel, ReadOptions?][] = [
   ['another task', /its task is 'depth'/, { outputs: [yolov8], metadata: { ...C80, task: 'depth' } }],
   [
     'classification that adds up to something else',
-    /as classify, its values add up to 7, not to 1: export it with a softmax/,
+    /as classify, its values add up to 7, not to 1: export it with a softmax.* \{ family: classify, scores: logits \}/,
     {
       outputs: [{ name: 'output0', values: new Float32Array(10).fill(0.7), dims: [1, 10] }],
       metadata: { task: 'classify' },
@@ -800,6 +916,19 @@ test('scores and boxes are read in the form that the card states', async () => {
         expect(found[index]?.box[side]).toBeCloseTo(side % 2 ? value * high : value, 2);
     }
   }
+});
+
+test('a card gives a classification its softmax, and a model of open sides the size of its input', async () => {
+  const path = await writeConstantModel(join(folder, 'classes.onnx'), {
+    outputs: [{ name: 'logits', values: Float32Array.of(0, Math.log(3)), dims: [1, 2] }],
+    input: { shape: ['batch_size', 'num_channels', 'height', 'width'] },
+    only: [-1, 3, 96, 96],
+  });
+  await writeFile(join(folder, 'classes.yaml'), 'task: classify\nscores: logits\nimgsz: [96, 96]\n');
+  const { head, alone, inputSize } = await readClosed(path);
+  expect([head, inputSize]).toEqual(['classify', { kind: 'fixed', width: 96, height: 96 }]);
+  const [shares = []] = alone.map(([output]) => [...(output?.data ?? [])]);
+  expect(shares.map((share) => share.toFixed(3))).toEqual(['0.250', '0.750']);
 });
 
 test('a NaN in the outputs removes only its own detection', async () => {

@@ -1,6 +1,6 @@
 import type { Preprocessing } from './heads/head.ts';
 import type { Runtime, WorkerJob } from './inference-pool.ts';
-import { type InputSize, type Letterbox, letterbox, longestSide } from './letterbox.ts';
+import { type InputSize, type Letterbox, letterbox, squareOf } from './letterbox.ts';
 import { frameBytes } from './picture.ts';
 
 interface InputSizesOptions {
@@ -78,9 +78,7 @@ export class InputSizes {
 
   get #square(): InputSize {
     const { inputSize } = this.#options;
-    if (inputSize.kind === 'fixed') return inputSize;
-    const side = longestSide(inputSize);
-    return { kind: 'fixed', width: side, height: side };
+    return inputSize.kind === 'fixed' ? inputSize : squareOf(inputSize);
   }
 
   #makeReadyInBackground(box: Letterbox): void {

@@ -103,5 +103,11 @@ export function longestSide({ longest, stride }: Rectangle): number {
   return roundUp(longest, stride);
 }
 
+/** The square input that holds pictures of every shape. */
+export function squareOf(size: Rectangle): InputSize {
+  const side = longestSide(size);
+  return { kind: 'fixed', width: side, height: side };
+}
+
 const roundUp = (value: number, multiple: number) => Math.ceil(value / multiple) * multiple;
 const clamp = (value: number, max: number) => Math.min(Math.max(value, 0), max);

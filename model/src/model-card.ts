@@ -1,11 +1,12 @@
 import type { Document } from 'yaml';
 import { z } from 'zod';
 import { type HeadName, heads, type Preprocessing } from './heads/index.ts';
-import { MAX_KEYPOINTS, type ModelMetadata, TASK_NAMES } from './model-metadata.ts';
+import { MAX_KEYPOINTS, MAX_SIDE, MIN_SIDE, type ModelMetadata, TASK_NAMES } from './model-metadata.ts';
 import { boxForms } from './onnx/output-form.ts';
 import type { PixelForm } from './onnx/uint8-input.ts';
 import { openFile } from './open-file.ts';
 
+const side = z.int().min(MIN_SIDE).max(MAX_SIDE);
 const three = z.tuple([z.number(), z.number(), z.number()]);
 
 /** A model card: facts about a model that its file does not contain. All fields are optional. */
@@ -33,6 +34,8 @@ const cardSchema = z.strictObject({
     .optional(),
   /** `centre`: grey bars around the picture. `corner`: only right and below. `stretch`: no bars, sides stretched. */
   fit: z.enum(['centre', 'corner', 'stretch']).optional(),
+  /** `[height, width]` of the input, pixels, where the file leaves it open. */
+  imgsz: z.tuple([side, side]).optional(),
   /** Overlap above which the weaker of two boxes is dropped, 0..1. */
   iou: z.number().gt(0).max(1).optional(),
   /** Form of the scores, for families whose graph can be changed. `logits`: the graph has no sigmoid at its end. */
@@ -104,9 +107,10 @@ export function pixelsOf(card: ModelCard, family: Preprocessing): PixelForm | Pr
 }
 
 /** The parts of a card that replace those of the file's metadata. */
-export function metadataOf({ names, iou, task, keypoints }: ModelCard): Partial<ModelMetadata> {
+export function metadataOf({ names, imgsz, iou, task, keypoints }: ModelCard): Partial<ModelMetadata> {
   return {
     ...(names && { names }),
+    ...(imgsz && { imgsz }),
     ...(iou !== undefined && { iou }),
     ...(task && { task }),
     ...(keypoints && { keypoints }),

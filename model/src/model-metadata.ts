@@ -23,7 +23,7 @@ const MAX_CLASSES = 10_000;
 /** Characters. */
 const MAX_TEXT = 2_000_000;
 /** Pixels. */
-const [MIN_SIDE, MAX_SIDE] = [32, 4096];
+export const [MIN_SIDE, MAX_SIDE] = [32, 4096];
 /** Pixels. */
 const MAX_STRIDE = 256;
 export const MAX_KEYPOINTS = 500;

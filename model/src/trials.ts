@@ -3,6 +3,7 @@ import type { ModelDescription } from './describe-model.ts';
 import { chooseHead, type HeadChoice } from './heads/choose-head.ts';
 import { type HeadName, heads } from './heads/index.ts';
 import { cpuShape, InferencePool } from './inference-pool.ts';
+import { type Letterbox, letterbox, squareOf } from './letterbox.ts';
 import { type ModelCard, pixelsOf } from './model-card.ts';
 import { giveUsualForm, type OutputForm } from './onnx/output-form.ts';
 import type { ModelProto } from './onnx/schema.ts';
@@ -51,11 +52,12 @@ export class Trials {
 
   /** @throws UnsupportedModelError when no family, or not the one that is named, reads the outputs */
   async recognise() {
-    const { card, family } = this.#given.described;
+    const { card, family, task } = this.#given.described;
     const pixels = (head: HeadName) => pixelsOf(card, heads[head].preprocessing);
-    const first = await this.#recogniseAs(family ?? 'yolov8', family);
+    const fedAs = family ?? (task === 'classify' ? task : 'yolov8');
+    const first = await this.#recogniseAs(fedAs, family);
     // The model runs again, now with the preprocessing of its family.
-    return !card.input && pixels(first.head) !== pixels(family ?? 'yolov8')
+    return !card.input && pixels(first.head) !== pixels(fedAs)
       ? this.#recogniseAs(first.head, first.head)
       : first;
   }
@@ -94,10 +96,13 @@ export class Trials {
     );
   }
 
-  /** Loads the model with the preprocessing of a family, and runs it. */
+  /**
+   * Loads the model with the preprocessing of a family, and runs it. Some exports say that the sides of their input
+   * vary, and run at one square size alone: from then on they are described so.
+   */
   async #run(head: HeadName, form: OutputForm) {
     const { path, stored, described, threads = 1, batchSizes = [1] } = this.#given;
-    const { card, batchSize, wide, facts } = described;
+    const { card, batchSize, inputSize, facts } = described;
     await this.close();
     const onnx = await stored.write(changedGraph(stored, head, card, form));
     try {
@@ -106,8 +111,15 @@ export class Trials {
       const pool = await InferencePool.start({ onnx, providers: ['cpu'], threads: cpu.threads }, cpu.size);
       this.#pool = pool;
       this.#loadMs = performance.now() - began;
-      const size = { width: wide.inputWidth, height: wide.inputHeight };
-      return { onnx, pool, proof: await probe(pool, { batchSize, ...size, batchSizes }) };
+      const prove = ({ inputWidth: width, inputHeight: height }: Letterbox) =>
+        probe(pool, { batchSize, width, height, batchSizes });
+      const proof = await prove(described.wide).catch((cause) => {
+        if (inputSize.kind === 'fixed') throw cause;
+        described.inputSize = squareOf(inputSize);
+        described.wide = letterbox(1, 1, described.inputSize);
+        return prove(described.wide);
+      });
+      return { onnx, pool, proof };
     } catch (cause) {
       const why = `${path}: the runtime can't run it: ${runtimeReason(cause as Error)}`;
       throw new UnsupportedModelError(why, { cause, evidence: facts });

@@ -33,6 +33,8 @@ const OUTPUTS = {
     ...{ detection_boxes: [2, 42, 4], detection_scores: [2, 42] },
     ...{ detection_classes: [2, 42], num_detections: [2] },
   },
+  'yolo-nas-flat': { output: [42, 7] },
+  'yolov5-segment': { output0: [2, 42, 14], output1: [2, 4, 8, 16] },
   'yolov8-segment': { output0: [2, 13, 42], output1: [2, 4, 8, 16] },
   'yolov8-pose': { output0: [2, 13, 42] },
   'end2end-pose': { output0: [2, 42, 12] },

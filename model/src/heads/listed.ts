@@ -47,17 +47,24 @@ export const rtdetrTop: Head = {
   decode: listOf(fromShares),
 };
 
-/**
- * YOLOv7 exported with `--end2end --max-wh`: one output `[objects of all pictures, 7]`: number of the picture, x1, y1,
- * x2, y2 in pixels, class, score.
- */
-export const yolov7Nms: Head = {
+/** One output `[objects of all pictures, 7]`: number of the picture, x1, y1, x2, y2 in pixels, then class and score. */
+const ofAllPictures = (classAt: 5 | 6, scoreAt: 5 | 6): Head => ({
   needsSuppression: false,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
   decode: ([output], image, { threshold }) =>
-    Array.from(rowsOf(output, 0, 6, threshold))
+    Array.from(rowsOf(output, 0, scoreAt, threshold))
       .filter(([picture]) => picture === image)
-      .map(([, x1 = 0, y1 = 0, x2 = 0, y2 = 0, classId = 0, score = 0]): Candidate => {
-        return { classId, score, box: [x1, y1, x2, y2] };
+      .map((row): Candidate => {
+        const [, x1 = 0, y1 = 0, x2 = 0, y2 = 0] = row;
+        return { classId: row[classAt] as number, score: row[scoreAt] as number, box: [x1, y1, x2, y2] };
       }),
-};
+});
+
+/** YOLOv7 exported with `--end2end --max-wh`. */
+export const yolov7Nms = ofAllPictures(5, 6);
+
+/**
+ * YOLO-NAS and PP-YOLOE by super-gradients' `export` in `FLAT_FORMAT`.
+ * @see https://github.com/Deci-AI/super-gradients/blob/master/documentation/source/models_export.md
+ */
+export const yoloNasFlat = ofAllPictures(6, 5);

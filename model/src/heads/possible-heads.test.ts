@@ -20,7 +20,7 @@ test.each([
   [['rtdetr'], one(1, 300, 84), 80],
   [['rtdetr'], one(1, 300, 84), undefined],
   [['rtdetr'], one(1, 300, 369), undefined],
-  [['yolov7-nms'], one(5, 7), undefined],
+  [['yolov7-nms', 'yolo-nas-flat'], one(5, 7), undefined],
   // At 160 pixels.
   [['yolov8'], [{ name: 'output0', dims: [1, 84, 525] }], undefined, 160],
 ] as const)(

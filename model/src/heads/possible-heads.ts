@@ -2,6 +2,7 @@ import type { OutputForm } from '../onnx/output-form.ts';
 import type { HeadName, KeypointShape, OutputTensor, Task } from './index.ts';
 import { valuesOf } from './pose.ts';
 import { boxesOf } from './rows.ts';
+import { CLASSES, COUNT } from './separate.ts';
 import { STRIDES } from './yolox.ts';
 
 type OutputShape = Omit<OutputTensor, 'data'>;
@@ -116,16 +117,29 @@ export function possibleHeads(model: ModelFacts): HeadName[] {
     patterns.every((one) => outputs.some(({ name }) => one.test(name)));
   // TensorRT's EfficientNMS plugin uses the same names.
   if (named(...TF_OUTPUTS)) return ['efficient-nms', 'tf-detection'];
-  if (named(/num_?det/i, /boxes/i, /scores/i, /classes/i)) return ['efficient-nms'];
-  if (outputs.length === 3 && named(/boxes/i, /labels/i, /scores/i)) {
+  const isApart = named(/boxes/i, CLASSES, /scores/i);
+  if (isApart && named(COUNT)) return ['efficient-nms'];
+  if (isApart) {
     const isBatched = outputs.find(({ name }) => /boxes/i.test(name))?.dims.length === 3;
     return [isBatched ? 'dfine' : 'torchvision'];
   }
+  // Torchvision's exporter names no outputs by itself.
+  const [{ dims } = { dims: [] }, ...others] = outputs;
+  if (others.length > 1 && dims.length === 2 && dims[1] === 4 && isVector(others[0]) && isVector(others[1]))
+    return ['torchvision'];
   if (outputs.length === 2) return pairs(outputs);
   const [output] = outputs;
   if (!output || outputs.length > 1) return [];
-  if (output.dims.length === 2 && output.dims[1] === 7) return ['yolov7-nms'];
+  if (output.dims.length === 2 && output.dims[1] === 7) return flat(output);
   return output.dims.length === 3 ? singles(output, model) : [];
+}
+
+const isVector = (output: OutputShape | undefined) => output?.dims.length === 1;
+
+/** Without an object the values can't tell the two families apart: then the name that super-gradients gives does. */
+function flat({ name, dims }: OutputShape): HeadName[] {
+  if (dims[0] !== 0) return ['yolov7-nms', 'yolo-nas-flat'];
+  return /flat/.test(name) ? ['yolo-nas-flat'] : ['yolov7-nms'];
 }
 
 function classifiers({ outputs, classes }: ModelFacts): HeadName[] {
@@ -142,8 +156,10 @@ function ofTask(
   const [, rows = 0, columns = 0] = outputs.find(({ dims }) => dims.length === 3)?.dims ?? [];
   if (columns === 6 + extra && rows <= MAX_QUERIES) return [`end2end-${task}`];
   const cells = STRIDE_SETS.map((strides) => cellsOf(strides, sizes));
-  const areAnchors = classes !== undefined || cells.includes(columns);
-  return areAnchors && hasClasses(rows, 4 + extra, classes) ? [`yolov8-${task}`] : [];
+  const mayBe = (anchors: number) => classes !== undefined || areCells(anchors, cells);
+  if (mayBe(columns) && hasClasses(rows, 4 + extra, classes)) return [`yolov8-${task}`];
+  const isYolov5 = task === 'segment' && mayBe(rows) && hasClasses(columns, 5 + extra, classes);
+  return isYolov5 ? ['yolov5-segment'] : [];
 }
 
 function singles({ name, dims: [, rows = 0, columns = 0] }: OutputShape, model: ModelFacts): HeadName[] {

@@ -19,11 +19,11 @@ export function* rowsOf(
   }
 }
 
-/** @returns index of the largest value from `start` on; NaN is never the largest. `start` if all values are NaN */
-export function argMax(values: Float32Array, start = 0): number {
+/** @returns index of the largest value from `start` to `end`; NaN is never the largest. `start` if all values are NaN */
+export function argMax(values: Float32Array, start = 0, end = values.length): number {
   let best = start;
   let max = Number.NEGATIVE_INFINITY;
-  for (let index = start; index < values.length; index++) {
+  for (let index = start; index < end; index++) {
     const value = values[index] as number;
     if (value > max) [best, max] = [index, value];
   }
@@ -66,8 +66,12 @@ export function boxesOf<T extends { name: string; dims: readonly number[] }>(
 /**
  * Reads an output `[N, anchors, columns]`: in each row the box, in some families its objectness, and the scores of the
  * classes. The best class counts. Its score is multiplied by the objectness.
+ * @param extra number of columns after the classes; they become the candidate's extra values
  */
-export function decodeRows({ hasObjectness, toBox }: Omit<AnchorLayout, 'isChannelsFirst'>): Head['decode'] {
+export function decodeRows(
+  { hasObjectness, toBox }: Omit<AnchorLayout, 'isChannelsFirst'>,
+  extra = 0,
+): Head['decode'] {
   const firstClass = hasObjectness ? 5 : 4;
   return ([output], image, options) => {
     const found: Candidate[] = [];
@@ -80,11 +84,12 @@ export function decodeRows({ hasObjectness, toBox }: Omit<AnchorLayout, 'isChann
       // A score is never higher than the objectness, so that most rows can be skipped here.
       if (!(objectness >= options.threshold)) continue;
       const row = data.subarray(at, at + columns);
-      const best = argMax(row, firstClass);
+      const best = argMax(row, firstClass, columns - extra);
       const score = objectness * (row[best] as number);
       if (!(score >= options.threshold)) continue;
       const [a = 0, b = 0, c = 0, d = 0] = row;
-      found.push({ classId: best - firstClass, score, box: toBox([a, b, c, d], anchor, options) });
+      const one = { classId: best - firstClass, score, box: toBox([a, b, c, d], anchor, options) };
+      found.push(extra > 0 ? { ...one, extra: row.subarray(columns - extra) } : one);
     }
     return found;
   };

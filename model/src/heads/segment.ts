@@ -1,7 +1,9 @@
 import type { Candidate, DetailOptions, Head, OutputTensor, Point } from './head.ts';
 import { decodeList, end2end } from './listed.ts';
 import { outlineOf, simplify } from './outline.ts';
+import { decodeRows } from './rows.ts';
 import { decodeAnchors, yolov8 } from './yolov8.ts';
+import { anchors } from './yolox.ts';
 
 /**
  * Ultralytics' segmentation: the output of YOLOv8 with M mask coefficients after the classes, `[N, 4 + C + M, A]`, and
@@ -16,7 +18,15 @@ export const yolov8Segment: Head = {
   finish: withMask,
 };
 
-/** The same with suppression inside, or YOLO26 without: `[N, 300, 6 + M]`, and the prototypes. */
+/** YOLOv5 and YOLOv7: `[N, A, 5 + C + M]`, and the prototypes. */
+export const yolov5Segment: Head = {
+  ...yolov8Segment,
+  anchors,
+  decode: (outputs, image, options) =>
+    decodeRows(anchors, protosOf(outputs)?.dims[1])(matricesOf(outputs), image, options),
+};
+
+/** YOLOv8 with suppression inside, or YOLO26 without: `[N, 300, 6 + M]`, and the prototypes. */
 export const end2endSegment: Head = {
   ...end2end,
   task: 'segment',

@@ -39,6 +39,10 @@ function byAnchor(scores: OutputTensor, anchors: number): OutputTensor {
   return { ...scores, dims: [pictures, columns, rows], data };
 }
 
+/** Names of outputs: of TensorRT's suppression, and of super-gradients, MMYOLO and others that follow it. */
+export const COUNT = /num_?(det|pred)/i;
+export const CLASSES = /classes|labels/i;
+
 /** Names of the outputs of models that suppress overlapping boxes themselves. */
 interface Names {
   count?: RegExp;
@@ -49,15 +53,19 @@ interface Names {
 
 const asCorners = ([x1 = 0, y1 = 0, x2 = 0, y2 = 0]: Float32Array): Candidate['box'] => [x1, y1, x2, y2];
 
-/** Reads boxes, scores and classes from separate outputs. An optional output says how many objects there are. */
+/**
+ * Reads boxes, scores and classes from separate outputs. An optional output says how many objects there are. Outputs
+ * without names are in torchvision's order.
+ */
 function inOutputs(
   names: Names,
   toBox: (box: Float32Array, width: number, height: number) => Candidate['box'] = asCorners,
   firstClass = 0,
 ): Head['decode'] {
   return (outputs, image, { threshold, inputWidth, inputHeight }) => {
-    const find = (pattern: RegExp) => outputs.find(({ name }) => pattern.test(name));
-    const [boxes, scores, classes] = [find(names.boxes), find(names.scores), find(names.classes)];
+    const find = (pattern: RegExp, place = -1) =>
+      outputs.find(({ name }) => pattern.test(name)) ?? outputs[place];
+    const [boxes, classes, scores] = [names.boxes, names.classes, names.scores].map(find);
     if (!boxes || !scores || !classes) return [];
     const most = boxes.dims.at(-2) ?? 0;
     const count = names.count ? find(names.count)?.data[image] : undefined;
@@ -83,7 +91,7 @@ export const efficientNms: Head = {
   needsSuppression: false,
   preprocessing: { normalisation: 'unit', fit: 'centre' },
   corners: 'output',
-  decode: inOutputs({ count: /num_?det/i, boxes: /boxes/i, scores: /scores/i, classes: /classes/i }),
+  decode: inOutputs({ count: COUNT, boxes: /boxes/i, scores: /scores/i, classes: CLASSES }),
 };
 
 /**
@@ -92,7 +100,7 @@ export const efficientNms: Head = {
  */
 export const torchvision: Head = {
   ...efficientNms,
-  decode: inOutputs({ boxes: /boxes/i, scores: /scores/i, classes: /labels/i }),
+  decode: inOutputs({ boxes: /boxes/i, scores: /scores/i, classes: CLASSES }),
 };
 
 /**

@@ -54,6 +54,7 @@ export function validateOutputs(
     negativeProblem(head, batches) ??
     listProblem(head, batches) ??
     sharesProblem(head, batches) ??
+    (areShares && objects.length === 0 ? 'all its rows are empty: a list that was filled up' : undefined) ??
     boxProblem(objects, inputWidth, inputHeight) ??
     cornersProblem(head, sound) ??
     reachProblem(

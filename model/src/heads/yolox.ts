@@ -24,7 +24,8 @@ export const yolox: Head = {
   decode: decodeRows(cells),
 };
 
-const anchors: AnchorLayout = { ...cells, toBox: (values) => corners(...values) };
+/** Of YOLOv5: boxes in pixels. */
+export const anchors: AnchorLayout = { ...cells, toBox: (values) => corners(...values) };
 
 /**
  * YOLOv5, YOLOv7 and YOLOv6: one output `[N, A, 5 + C]`, for each anchor cx, cy, w, h in pixels, the objectness, and C

@@ -7,7 +7,7 @@ import { sizeOf, takeOver } from './uint8-input.ts';
 
 /** How a model's output differs from the usual form of its family. */
 export interface OutputForm {
-  /** `logits`: the graph does not apply the sigmoid. */
+  /** `logits`: the graph does not apply the sigmoid, or the softmax of a classification. */
   scores?: 'shares' | 'logits' | undefined;
   /** Centre and size, two corners, or a corner and the size; in pixels of the input, or as shares of its sides. */
   boxes?: (typeof boxForms)[number] | undefined;
@@ -22,13 +22,15 @@ export function giveUsualForm(model: ModelProto, { anchors, corners, task }: Hea
   const rankOf = ({ type }: ValueInfoProto) => type.tensorType.shape?.dim.length;
   // Masks lie in an output of their own, which may be the first.
   const first = model.graph.output.find((output) => rankOf(output) === 3) ?? model.graph.output[0];
-  if (!first || !(anchors || corners) || !(form.scores || form.boxes)) return;
+  if (!first || !(form.scores || form.boxes)) return;
   const g = new GraphBuilder('form_');
   const axis = anchors?.isChannelsFirst ? 1 : -1;
   const boxes = (from: string) =>
     usualBoxes(g, from, { form: form.boxes, axis, isCentre: anchors !== undefined });
   const scores = (from: string) => (form.scores === 'logits' && !task ? g.node('Sigmoid', [from]) : from);
-  if (corners === 'output') {
+  if (task === 'classify') {
+    if (form.scores === 'logits') first.name = g.node('Softmax', [first.name], { axis: 1 });
+  } else if (corners === 'output') {
     const named = model.graph.output.map(({ name, type }) => ({
       ...{ name, dims: type.tensorType.shape?.dim.map((dim) => Number(sizeOf(dim, '0'))) ?? [] },
     }));
@@ -45,7 +47,7 @@ export function giveUsualForm(model: ModelProto, { anchors, corners, task }: Hea
       });
     if (box) change(box.name, boxes);
     if (score) change(score.name, scores);
-  } else {
+  } else if (anchors || corners) {
     // A list has one score a row, and then the class.
     const scoresEnd = anchors ? undefined : 5;
     const parts = [boxes(g.slice(first.name, axis, 0, 4)), scores(g.slice(first.name, axis, 4, scoresEnd))];

@@ -76,20 +76,26 @@ export function takeUint8Frames(
  * @see https://github.com/Peterande/D-FINE `tools/deployment/export_onnx.py`, and PaddleDetection's
  *   `deploy/EXPORT_ONNX_MODEL.md`
  */
-const STATED: Record<string, 'width, height' | 'height, width' | 'ones'> = {
+const STATED: Record<string, 'width, height' | 'height, width' | 'ones' | 'mask'> = {
   orig_target_sizes: 'width, height',
   im_shape: 'height, width',
   scale_factor: 'ones',
+  // DETR of Hugging Face: which pixels are the picture, all of them here.
+  pixel_mask: 'mask',
 };
 
-/** The node that gives such an input its value, `[N, 2]`, from the size of the frames. */
+/** The node that gives such an input its value, `[N, 2]`, or `[N, H, W]` for a mask, from the size of the frames. */
 function statedAs(g: GraphBuilder, { name, type }: ValueInfoProto): NodeProto {
   const sides = g.node('Shape', [FRAMES_INPUT]);
   const pick = (...places: number[]) => g.node('Gather', [sides, g.constant(places)], { axis: 0 });
   const what = STATED[name];
-  const two = what === 'ones' ? g.constant([1, 1]) : what === 'width, height' ? pick(2, 1) : pick(1, 2);
-  const shape = g.node('Concat', [pick(0), g.constant([2])], { axis: 0 });
-  const all = g.node('Expand', [two, shape]);
+  const value =
+    what === 'width, height' ? pick(2, 1) : what === 'height, width' ? pick(1, 2) : g.constant([1]);
+  const [rows, columns] = (type.tensorType.shape?.dim ?? []).slice(1).map((dim) => sizeOf(dim, ''));
+  const side = (size: unknown, place: number) =>
+    typeof size === 'number' ? g.constant([size]) : pick(place);
+  const sizes = what === 'mask' ? [side(rows, 1), side(columns, 2)] : [g.constant([2])];
+  const all = g.node('Expand', [value, g.node('Concat', [pick(0), ...sizes], { axis: 0 })]);
   const cast = g.node('Cast', [all], { to: type.tensorType.elemType });
   return { opType: 'Identity', name: `${FRAMES_INPUT}_${name}`, input: [cast], output: [name] };
 }
@@ -137,10 +143,14 @@ function weightless(model: ModelProto): ValueInfoProto[] {
   return model.graph.input.filter(({ name }) => !weights.has(name));
 }
 
-/** The channel axis of an image input: `[N, 3, H, W]` or `[N, H, W, 3]`. Without N the batch size is 1. */
+/**
+ * The channel axis of an image input: `[N, 3, H, W]` or `[N, H, W, 3]`. Without N the batch size is 1. Hugging Face's
+ * exporter leaves the number of channels open: then they are three, and the second size.
+ */
 export function layoutOf(image: ValueInfoProto): { channels: 1 | 3; shape: (number | string)[] } {
   const shape = batched(image.type.tensorType.shape.dim.map((dim) => sizeOf(dim, '?')));
-  return { channels: shape[1] !== 3 && shape[3] === 3 ? 3 : 1, shape };
+  if (shape[1] !== 3 && shape[3] === 3) return { channels: 3, shape };
+  return { channels: 1, shape: typeof shape[1] === 'string' ? shape.with(1, 3) : shape };
 }
 
 const batched = (shape: (number | string)[]) => (shape.length === 3 ? [1, ...shape] : shape);
