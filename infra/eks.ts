@@ -40,23 +40,20 @@ export function createEks(parts: Parts): InferenceTarget {
   const provider = new kubernetes.Provider('Kubernetes', { kubeconfig }, { dependsOn: addons });
   const keda = inference.autoscaler === 'keda' ? installKeda(parts, cluster, provider) : undefined;
   const canary = canaryOf(inference);
-  const objects = $resolve({
-    image,
-    loadBalancerGroup: loadBalancer.id,
-    bootstrapServers: kafka.bootstrapServers,
-    region: aws.getRegionOutput().region,
-  }).apply(({ image, loadBalancerGroup, bootstrapServers, region }) =>
-    manifests({
-      image,
-      canary,
-      inference,
-      settings: stage.settings,
-      loadBalancerGroup,
-      zonal: stage.network.zonal,
-      clientCidr: VPC_CIDR,
-      kafka: { bootstrapServers, region, partitions: stage.kafka.partitions },
-    }),
-  );
+  const objects = manifests({
+    image: carried(image),
+    canary,
+    inference,
+    settings: stage.settings,
+    loadBalancerGroup: carried(loadBalancer.id),
+    zonal: stage.network.zonal,
+    clientCidr: VPC_CIDR,
+    kafka: {
+      bootstrapServers: carried(kafka.bootstrapServers),
+      region: carried(aws.getRegionOutput().region),
+      partitions: stage.kafka.partitions,
+    },
+  });
   const hosts = applyAll(objects, provider, keda ? [keda] : []);
   const url = (name: string) => $interpolate`http://${hosts[name]}:${stage.settings.PORT}`;
   return {
@@ -76,6 +73,12 @@ export function createEks(parts: Parts): InferenceTarget {
     ...watchSpot(stage, inference, { cluster, addons, pool: NODE_POOL }),
   };
 }
+
+/**
+ * A text that is not known yet, for an object that only carries it. Made in an `apply`, all objects would wait for Kafka,
+ * and `sst diff` would not see them when an image is to be built.
+ */
+const carried = (text: $util.Input<string>) => text as string;
 
 function createCluster(stage: Stage, network: Network) {
   const { DEPLOY_CIDRS } = deployment();

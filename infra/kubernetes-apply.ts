@@ -6,22 +6,20 @@ import { type KubernetesObject, SERVICE } from './kubernetes-object.ts';
  * @returns host names of the load balancers, by their services' names
  */
 export function applyAll(
-  objects: $util.Output<KubernetesObject[]>,
+  objects: KubernetesObject[],
   provider: kubernetes.Provider,
   after: $util.Resource[],
-): $util.Output<Record<string, string>> {
-  return objects.apply((list) => {
-    const created = new Map<string, $util.CustomResource[]>();
-    const hosts: Record<string, $util.Output<string>> = {};
-    for (const object of list) {
-      const first = (AFTER[object.kind] ?? ['Namespace']).flatMap((kind) => created.get(kind) ?? []);
-      const one = applyObject(object, { provider, dependsOn: [...after, ...first] });
-      created.set(object.kind, [...(created.get(object.kind) ?? []), one]);
-      if (one instanceof kubernetes.core.v1.Service)
-        hosts[object.metadata.name] = one.status.loadBalancer.ingress[0].hostname;
-    }
-    return $resolve(hosts);
-  });
+): Record<string, $util.Output<string>> {
+  const created = new Map<string, $util.CustomResource[]>();
+  const hosts: Record<string, $util.Output<string>> = {};
+  for (const object of objects) {
+    const first = (AFTER[object.kind] ?? ['Namespace']).flatMap((kind) => created.get(kind) ?? []);
+    const one = applyObject(object, { provider, dependsOn: [...after, ...first] });
+    created.set(object.kind, [...(created.get(object.kind) ?? []), one]);
+    if (one instanceof kubernetes.core.v1.Service)
+      hosts[object.metadata.name] = one.status.loadBalancer.ingress[0].hostname;
+  }
+  return hosts;
 }
 
 /**

@@ -50,6 +50,19 @@ describe.each(EKS)('a rollout of the model server in %s', (name) => {
     );
   });
 
+  // Made in an `apply`, an object depends on nothing that it carries, and `sst diff` does not know it before that is known.
+  test.each([
+    ['Deployment', 'ModelImage'],
+    ['Service', 'InferenceGroup'],
+    ['ScaledObject', 'KafkaCluster'],
+  ])('waits for exactly what its %s carries: %s', async (kind, carried) => {
+    const graph = await graphOf(name);
+    const carriers = graph.resources.filter(
+      (one) => one.type.startsWith('kubernetes:') && one.dependsOn.includes(carried),
+    );
+    expect(carriers.map(({ name }) => name)).toEqual([`Kubernetes${kind}`]);
+  });
+
   test('starts when a setting of the model changes', () => {
     const changed = render(name, { INFERENCE_CONFIDENCE_THRESHOLD: 0.31 });
     expect(JSON.stringify(changed.Deployment.spec.template)).toContain('0.31');
