@@ -80,6 +80,7 @@ async function previewShape(
     ...range,
     config,
     prefix: options.prefix,
+    onForeign: ({ message }) => options.log.info('skipped in a preview', { stream, reason: message }),
   });
   const reported = events.filter((event) => event[kind] === shape.name).reverse();
   return {

@@ -55,7 +55,11 @@ await new Command('npm run scene --')
     const config = sceneOf(stream, streams);
     const { S3_PREFIX } = readConfig(['S3_PREFIX']);
     const texts = files.length > 0 ? filesOf(files) : storedDetections(createReader(), range);
-    const { frames, events } = await replayScene(texts, { ...range, config, prefix: S3_PREFIX });
+    const onForeign = ({ message }: Error) => {
+      console.error(message);
+      process.exitCode = 1;
+    };
+    const { frames, events } = await replayScene(texts, { ...range, config, prefix: S3_PREFIX, onForeign });
     for (const event of events) console.log(json ? JSON.stringify(event) : lineOf(event));
     console.error(`${frames} frames of '${stream}', ${events.length} events`);
   })

@@ -1,6 +1,6 @@
 import { detectionsKey } from '@video-pipeline/frame';
 import { sceneConfigSchema } from '@video-pipeline/scene';
-import type { Reader } from '@video-pipeline/storage';
+import { NotOursError, type Reader } from '@video-pipeline/storage';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { replayScene, storedDetections } from './scene-replay.ts';
 
@@ -113,14 +113,59 @@ test('only frames of the time range and of the stream are replayed', async () =>
   expect(other).toEqual({ frames: 0, events: [], until: START });
 });
 
-test.each(['{', '{"stream_id":"door"}', '[]'])(
-  'an invalid line (%s) is an error with file and line',
-  async (line) => {
-    const texts = async function* () {
-      yield { text: `${lines[0]}\n${line}\n`, where: 'a.ndjson' };
-    };
-    await expect(replayScene(texts(), replay)).rejects.toThrow(
-      'a.ndjson, line 2: not a line that annotate wrote',
-    );
-  },
-);
+test('lines that annotate did not write are named, and all others are replayed', async () => {
+  const texts = async function* () {
+    yield { text: ['{', ...lines, '{"stream_id":"door"}', '[]'].join('\n'), where: 'a.ndjson' };
+    yield { text: 'x\n'.repeat(12), where: 'b.txt' };
+  };
+  const foreign: string[] = [];
+  const onForeign = ({ message }: Error) => void foreign.push(message);
+  expect(await replayScene(texts(), { ...replay, onForeign })).toMatchObject({ frames: 40 });
+  expect(foreign).toEqual([
+    'a.ndjson has lines that annotate did not write: 1, 42, 43',
+    'b.txt has lines that annotate did not write: 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 and 2 more',
+  ]);
+});
+
+test('an object that no stage of ours can have stored is named, and the others are read', async () => {
+  const bucket = bucketOf([
+    [1, 0, 20],
+    [2, 20, 20],
+  ]);
+  const read: Reader['read'] = async (key) => {
+    if (key.endsWith('-1.ndjson')) throw new NotOursError(key, 'is too large');
+    return bucket.read(key);
+  };
+  const foreign: string[] = [];
+  const onForeign = ({ message }: Error) => void foreign.push(message);
+  const { frames } = await replayScene(storedDetections({ ...bucket, read }, replay), {
+    ...replay,
+    onForeign,
+  });
+  expect({ frames, foreign }).toEqual({
+    frames: 20,
+    foreign: [expect.stringContaining('-1.ndjson is too large')],
+  });
+});
+
+test('the frames of a stream that moved to another partition come in the order of their batches', async () => {
+  const moved = bucketOf([
+    [900, 0, 20],
+    [7, 20, 20],
+  ]);
+  const bucket: Reader = {
+    ...moved,
+    async page(prefix, options) {
+      const { objects } = await moved.page(prefix, options);
+      // The second batch is of partition 1.
+      return {
+        objects: objects.map((one) =>
+          one.key.endsWith('-7.ndjson') ? { ...one, key: one.key.replace('-0-7', '-1-7'), stored: 9 } : one,
+        ),
+      };
+    },
+    read: (key) => moved.read(key.replace('-1-7', '-0-7')),
+  };
+  const { events } = await replayScene(storedDetections(bucket, replay), replay);
+  expect(events.map(({ at }) => at)).toEqual([START + 2_100]);
+});

@@ -1,7 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { hourFolder } from '@video-pipeline/frame';
 import { Scene, type SceneConfig, type SceneEvent, type SceneFrame } from '@video-pipeline/scene';
-import { ifThere, objectsOfHours, type Reader } from '@video-pipeline/storage';
+import {
+  ifForeign,
+  ifThere,
+  type ListedObject,
+  NotOursError,
+  objectsOfHours,
+  type Reader,
+} from '@video-pipeline/storage';
 import { z } from 'zod';
 
 /** A line of stored NDJSON, as far as a scene needs it. */
@@ -31,10 +38,14 @@ interface SceneReplay {
   to: number;
   /** Top folder of annotated frames, for the frames that prove an event. */
   prefix: string;
+  /** Receives an error for each object or file that holds other lines than annotate's. They are skipped. */
+  onForeign?: (error: NotOursError) => void;
 }
 
-/** Lines of text, in the order in which annotate wrote them. */
-type Texts = AsyncIterable<{ text: string; where: string }>;
+/** Lines of text, or why they can't be read. */
+type Text = { text: string | NotOursError; where: string };
+/** In the order in which annotate wrote them. */
+type Texts = AsyncIterable<Text>;
 
 interface Replayed {
   frames: number;
@@ -45,22 +56,21 @@ interface Replayed {
 
 /**
  * Runs stored detections through a scene, in their order, as `detect` would have done with it.
- * @throws RangeError naming file and line of a text that is no stored detection
  * @example
  * const day = { streamId: 'gate', from: Date.UTC(2026, 10, 25), to: Date.UTC(2026, 10, 26) };
  * const { events } = await replayScene(storedDetections(bucket, day), { ...day, config, prefix: 'annotated' });
  */
 export async function replayScene(
   texts: Texts,
-  { streamId, config, from, to, prefix }: SceneReplay,
+  { streamId, config, from, to, prefix, onForeign = () => {} }: SceneReplay,
 ): Promise<Replayed> {
   const scene = new Scene(streamId, config, { prefix });
   let seen = new Set<string>();
   let [hour, frames] = ['', 0];
   const events: SceneEvent[] = [];
   let until = from;
-  for await (const { text, where } of texts) {
-    for (const frame of framesIn(text, where, streamId)) {
+  for await (const text of texts) {
+    for (const frame of framesIn(text, streamId, onForeign)) {
       if (frame.capturedAt < from || frame.capturedAt >= to) continue;
       // A batch that was delivered twice may have left the same line in two objects of an hour.
       if (hourFolder(frame.capturedAt) !== hour) seen = new Set();
@@ -76,15 +86,27 @@ export async function replayScene(
   return { frames, events, until };
 }
 
-function framesIn(text: string, where: string, streamId: string): SceneFrame[] {
-  return text.split('\n').flatMap((line, index) => {
-    if (line.trim() === '') return [];
-    const { data } = lineSchema.safeParse(parseJson(line));
-    if (!data) throw new RangeError(`${where}, line ${index + 1}: not a line that annotate wrote`);
-    if (data.stream_id !== streamId) return [];
-    const { session, frame_number, captured_at, width, height, detections } = data;
-    return [{ session, frameNumber: frame_number, capturedAt: captured_at, width, height, detections }];
-  });
+function framesIn(
+  { text, where }: Text,
+  streamId: string,
+  onForeign: (error: NotOursError) => void,
+): SceneFrame[] {
+  if (text instanceof NotOursError) onForeign(text);
+  const foreign: number[] = [];
+  const frames = String(text)
+    .split('\n')
+    .flatMap((line, index): SceneFrame[] => {
+      if (line.trim() === '' || text instanceof NotOursError) return [];
+      const { data } = lineSchema.safeParse(parseJson(line));
+      if (!data) foreign.push(index + 1);
+      if (data?.stream_id !== streamId) return [];
+      const { session, frame_number, captured_at, width, height, detections } = data;
+      return [{ session, frameNumber: frame_number, capturedAt: captured_at, width, height, detections }];
+    });
+  const more = foreign.length > SHOWN ? ` and ${foreign.length - SHOWN} more` : '';
+  const problem = `has lines that annotate did not write: ${foreign.slice(0, SHOWN).join(', ')}${more}`;
+  if (foreign.length > 0) onForeign(new NotOursError(where, problem));
+  return frames;
 }
 
 function parseJson(line: string): unknown {
@@ -96,6 +118,8 @@ function parseJson(line: string): unknown {
 }
 
 const READS = 16;
+/** Foreign lines of an object that are named. */
+const SHOWN = 10;
 
 /**
  * The stream's stored detections of all hours that overlap the time from `from` to `to`, epoch ms, `to` not included.
@@ -107,33 +131,39 @@ export async function* storedDetections(
   { streamId, from, to }: Pick<SceneReplay, 'streamId' | 'from' | 'to'>,
   signal?: AbortSignal,
 ): Texts {
-  let hour: string[] = [];
-  for await (const { key } of objectsOfHours(bucket, `detections/${streamId}/`, { from, to })) {
+  let hour: ListedObject[] = [];
+  for await (const object of objectsOfHours(bucket, `detections/${streamId}/`, { from, to })) {
     if (signal?.aborted) break;
-    if (folderOf(key) !== folderOf(hour[0] ?? key)) {
+    if (folderOf(object) !== folderOf(hour[0] ?? object)) {
       yield* textsOf(bucket, hour, signal);
       hour = [];
     }
-    hour.push(key);
+    hour.push(object);
   }
   yield* textsOf(bucket, hour, signal);
 }
 
-const folderOf = (key: string) => key.slice(0, key.lastIndexOf('/'));
+const folderOf = ({ key }: ListedObject) => key.slice(0, key.lastIndexOf('/'));
 
-/** The objects of an hour, in the order of their offsets. */
-async function* textsOf(bucket: Reader, hour: readonly string[], signal: AbortSignal | undefined): Texts {
-  const keys = hour.toSorted((a, b) => offsetOf(a) - offsetOf(b));
-  // An object may expire after it was listed.
-  const read = async (key: string) => ({ text: String((await ifThere(bucket.read(key))) ?? ''), where: key });
-  for (let first = 0; first < keys.length; first += READS) {
+/** The objects of an hour, in the order of their offsets. A stream may have moved from one partition to another. */
+async function* textsOf(bucket: Reader, hour: ListedObject[], signal: AbortSignal | undefined): Texts {
+  const objects = [...Map.groupBy(hour, ({ key }) => key.replace(/-\d+\.ndjson$/, '')).values()]
+    .map((ofPartition) => ofPartition.sort((a, b) => offsetOf(a) - offsetOf(b)))
+    .sort(([a], [b]) => (a?.stored ?? 0) - (b?.stored ?? 0))
+    .flat();
+  const read = async ({ key }: ListedObject) => {
+    // An object may expire after it was listed.
+    const bytes = await ifThere(bucket.read(key)).catch(ifForeign((error) => error));
+    return { text: bytes instanceof NotOursError ? bytes : String(bytes ?? ''), where: key };
+  };
+  for (let first = 0; first < objects.length; first += READS) {
     if (signal?.aborted) return;
-    yield* await Promise.all(keys.slice(first, first + READS).map(read));
+    yield* await Promise.all(objects.slice(first, first + READS).map(read));
   }
 }
 
 /** Key order is not offset order, since the offsets in `<topic>-<partition>-<first offset>.ndjson` are not padded. */
-function offsetOf(key: string): number {
+function offsetOf({ key }: ListedObject): number {
   return Number(/-(\d+)\.ndjson$/.exec(key)?.[1] ?? 0);
 }
 
