@@ -223,6 +223,27 @@ test('a batch that Lambda gave up on is listed by its stage, redriven completely
   expect([...objects.keys()]).toEqual(['aws/lambda/detections-2-1-5']);
 });
 
+test('a list of batches reads two at a time, and keeps no value of their records', async () => {
+  const { bucket, put } = memory();
+  for (let offset = 0; offset < 9; offset++)
+    await giveUp(put, [record(offset, 'AAAA'), record(offset + 100, 'BBBB')], 'functions/src/detect.ts');
+  let [reading, most] = [0, 0];
+  const head: Bucket['head'] = async (key, length) => {
+    most = Math.max(most, ++reading);
+    await sleep(1);
+    reading--;
+    return bucket.head(key, length);
+  };
+  const entries = await Array.fromAsync(listFailed({ ...bucket, head }));
+  expect(most).toBe(2);
+  const [{ key, batch = [], bytes } = { key: '' }] = entries;
+  expect({ entries: entries.length, bytes, values: batch.map(({ value }) => value) }).toEqual({
+    ...{ entries: 9, bytes: 6, values: ['', ''] },
+  });
+  const whole = await readFailed(bucket, key);
+  expect(whole.batch?.map(({ value }) => value)).toEqual(['AAAA', 'BBBB']);
+});
+
 test('a batch with records of other streams is not deleted for one stream', async () => {
   const { bucket, put, objects } = memory();
   const yard = [{ stream_id: [...Buffer.from('yard')] }];

@@ -81,15 +81,16 @@ async function* readAhead(bucket: Bucket, folder: string): AsyncGenerator<Failed
 }
 
 /** @throws FailedEntryError naming the key */
-async function readBatch(bucket: Pick<Bucket, 'head'>, key: string): Promise<FailedEntry> {
+async function readBatch(bucket: Bucket, key: string, isWhole: boolean): Promise<FailedEntry> {
   const { records, ...batch } = await readLostBatch(bucket, key);
   const bytes = records.reduce((sum, { value }) => sum + Buffer.byteLength(value ?? '', 'base64'), 0);
-  return { ...batch, record: records[0] as MSKRecord, batch: records, bytes };
+  const kept = isWhole ? records : records.map((record) => ({ ...record, value: '' }));
+  return { ...batch, record: kept[0] as MSKRecord, batch: kept, bytes };
 }
 
-/** The entry without a long value. @throws FailedEntryError naming the key */
+/** The entry without a long value, or without those of a batch. @throws FailedEntryError naming the key */
 export async function readFailedHead(bucket: Bucket, key: string): Promise<FailedEntry> {
-  if (isLostBatch(key)) return readBatch(bucket, key);
+  if (isLostBatch(key)) return readBatch(bucket, key, false);
   const { bytes, size } = await bucket.head(key, HEAD_BYTES);
   if (bytes.length >= size) return parseFailed(key, bytes.toString());
   const { text, left } = withoutValue(bytes.toString());
@@ -100,7 +101,7 @@ export async function readFailedHead(bucket: Bucket, key: string): Promise<Faile
 
 /** @throws FailedEntryError naming the key */
 export async function readFailed(bucket: Bucket, key: string): Promise<FailedEntry> {
-  if (isLostBatch(key)) return readBatch(bucket, key);
+  if (isLostBatch(key)) return readBatch(bucket, key, true);
   const { bytes, size } = await bucket.head(key, MAX_ENTRY_BYTES);
   if (bytes.length < size) throw new FailedEntryError(`${key} has ${size} bytes, over ${MAX_ENTRY_BYTES}`);
   return parseFailed(key, bytes.toString());

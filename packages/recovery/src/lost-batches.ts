@@ -1,6 +1,6 @@
 import { claimedStream, LOST_BATCHES, type MSKEvent, type MSKRecord } from '@video-pipeline/frame';
 import { STAGES } from '@video-pipeline/stages';
-import type { Bucket } from '@video-pipeline/storage';
+import { type Bucket, semaphoreOf } from '@video-pipeline/storage';
 
 /** A batch that an event-source mapping gave up on. */
 interface LostBatch {
@@ -23,11 +23,16 @@ const MAX_BATCH_BYTES = 16 * 1024 * 1024;
 
 export const isLostBatch = (key: string): boolean => key.startsWith(`${LOST_BATCHES}/`);
 
+/** Two batches are read side by side: each takes several times its bytes of memory. */
+const together = semaphoreOf(2);
+
 /** @throws FailedEntryError naming the key */
-export async function readLostBatch(bucket: Pick<Bucket, 'head'>, key: string): Promise<LostBatch> {
-  const { bytes, size } = await bucket.head(key, MAX_BATCH_BYTES);
-  if (bytes.length < size) throw new FailedEntryError(`${key} has ${size} bytes, over ${MAX_BATCH_BYTES}`);
-  return parseLostBatch(key, bytes.toString());
+export function readLostBatch(bucket: Pick<Bucket, 'head'>, key: string): Promise<LostBatch> {
+  return together(1, async () => {
+    const { bytes, size } = await bucket.head(key, MAX_BATCH_BYTES);
+    if (bytes.length < size) throw new FailedEntryError(`${key} has ${size} bytes, over ${MAX_BATCH_BYTES}`);
+    return parseLostBatch(key, bytes.toString());
+  });
 }
 
 /**
