@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { annotatedKey, detectionsKey } from '@video-pipeline/frame';
+import { NotOursError } from '@video-pipeline/storage';
 import { parseTar } from 'nanotar';
 import { expect, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
@@ -38,8 +39,13 @@ async function filled(boxes = 1) {
   return bucket;
 }
 
-async function exportOf(format: Format): Promise<Buffer> {
+async function exportOf(format: Format, foreign?: string): Promise<Buffer> {
   const bucket = await filled();
+  const read = bucket.read.bind(bucket);
+  bucket.read = async (key, part) => {
+    if (foreign && key.endsWith(foreign)) throw new NotOursError(key, 'is no video segment of this pipeline');
+    return read(key, part);
+  };
   const tables = new Tables(bucket);
   const query = { confidence: 0, from: START, to: START + 1_000, limit: 100 };
   const pieces: Buffer[] = [];
@@ -71,6 +77,15 @@ test('a YOLO export is a TAR of pictures, labels relative to the picture, and nu
     val: 'images',
     names: { 0: 'dog', 1: 'cat' },
   });
+});
+
+test('a picture that a foreign object hides is left out, and the others are exported', async () => {
+  const files = filesOf(await exportOf('yolo-tar', '-1.jpg'));
+  expect([...files.keys()]).toEqual([
+    `images/yard-${START}-0.jpg`,
+    `labels/yard-${START}-0.txt`,
+    'data.yaml',
+  ]);
 });
 
 test("a YOLO export has outlines and keypoints in Ultralytics' format", async () => {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
-import { ifThere, type Reader } from '@video-pipeline/storage';
+import { ifForeign, ifThere, type Reader } from '@video-pipeline/storage';
 import { createTar } from 'nanotar';
 import { COCO_ANNOTATIONS, COCO_IMAGES, CocoEntries, labelledPoints, textOf } from './formats.ts';
 import type { FoundFrame } from './found-frame.ts';
@@ -104,7 +104,7 @@ async function* picturedOf(
       const pictures = await Promise.all(some.map((frame) => pictureOf(frame, reader)));
       for (const [index, frame] of some.entries()) {
         const picture = pictures[index];
-        // A picture that has expired is left out, with its detections.
+        // A picture that has expired, or whose object is foreign, is left out, with its detections.
         if (picture) yield { frame, stem: stemOf(frame), picture };
       }
     }
@@ -112,7 +112,8 @@ async function* picturedOf(
 }
 
 function pictureOf({ annotated_key, archive }: FoundFrame, reader: Pick<Reader, 'read'>) {
-  return ifThere(archive ? reader.read(archive.key, archive) : reader.read(annotated_key));
+  const reading = archive ? reader.read(archive.key, archive) : reader.read(annotated_key);
+  return ifThere(reading).catch(ifForeign(() => undefined));
 }
 
 /** The names in a TAR's header have at most 100 bytes. */
