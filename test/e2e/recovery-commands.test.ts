@@ -294,6 +294,9 @@ describe('with frames 1 and 2 published', () => {
       expect(stdout.trim().split('\n')).toEqual(
         Array(2).fill(expect.stringMatching(/ {2}quoted: %1B\[2J%0Anext %C2%9B2J$/)),
       );
+      await rig.store.put({ key: 'failed/annotate/junk', body: '\x1b[2J', contentType: '' });
+      const { stderr } = await program('failed', 'list', '--by', 'annotate');
+      expect(stderr).toMatch(/^failed\/annotate\/junk is not a failed record: .*%1B\[2J.*\n$/);
     });
 
     test('--help names each stage that puts records into failed/', async () => {
@@ -343,16 +346,19 @@ describe('with frames 1 and 2 published', () => {
       const record = toLambdaRecord(place, { key: 'yard', value: Buffer.from('x'), headers: {} });
       await createPutFailed(rig.store, 'detect')(record, 'was too dark');
     }
-    const { code, stderr } = await program('failed', 'redrive', '--yes');
-    expect({ code, lines: stderr.trim().split('\n').sort() }).toEqual({
-      code: 1,
-      lines: [
-        '1 put back',
-        ...[topics[0], topics[2]].map((topic, index) =>
-          expect.stringContaining(`${topic}-0-${2 * index} came from ${topic}, which is not a topic`),
-        ),
-      ],
-    });
+    const redriven = async (summary: string, ...args: string[]) => {
+      const { code, stderr } = await program('failed', 'redrive', ...args);
+      expect({ code, lines: stderr.trim().split('\n').sort() }).toEqual({
+        code: 1,
+        lines: [summary, ...refused],
+      });
+    };
+    const refused = [topics[0], topics[2]].map((topic, index) =>
+      expect.stringContaining(`${topic}-0-${2 * index} came from ${topic}, which is not a topic`),
+    );
+    await redriven('1 would be put back, 2 refused; add --yes to do it');
+    expect(await Array.fromAsync(options.bucket.list('failed/'))).toHaveLength(3);
+    await redriven('1 put back, 2 refused', '--yes');
     expect(await Array.fromAsync(options.bucket.list('failed/'))).toHaveLength(2);
   });
 

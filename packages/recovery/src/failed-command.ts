@@ -20,7 +20,9 @@ import {
 const program = new Command('npm run failed --')
   .description('records in failed/, which could not be processed: list, show, redrive or purge them')
   .addHelpText('after', TARGET_HELP);
-const warn = ({ message }: FailedEntryError) => void process.stderr.write(`${message}\n`);
+/** A key, a reason and an error may quote text of anybody: control characters, which terminals obey, are encoded. */
+const printable = (text: string) => text.replaceAll(/\p{Cc}/gu, encodeURIComponent);
+const warn = ({ message }: FailedEntryError) => void process.stderr.write(`${printable(message)}\n`);
 
 selection(
   'list',
@@ -56,8 +58,8 @@ selection('redrive', 'put records back on their topic, and then delete them from
   .action((options) =>
     withBucket(async (bucket, { kafka, config }) => {
       const producer = orderedProducer(kafka);
-      const act = (entry: FailedEntry) => options.yes && redrive(bucket, producer, entry, config);
-      await each(bucket, options, 'put back', act);
+      const target = options.yes ? producer : { send: async () => [] };
+      await each(bucket, options, 'put back', (from, entry) => redrive(from, target, entry, config));
       await producer.disconnect();
     }),
   );
@@ -65,11 +67,7 @@ selection('redrive', 'put records back on their topic, and then delete them from
 selection('purge', 'delete records from failed/ for good')
   .option('--yes', 'do it; without it, only say what would be done', false)
   .action((options) =>
-    withBucket((bucket) => {
-      // Entries that --yes would refuse are also reported without it.
-      const from = options.yes ? bucket : { ...bucket, remove: async () => {} };
-      return each(bucket, options, 'deleted', (entry) => purge(from, entry, options));
-    }),
+    withBucket((bucket) => each(bucket, options, 'deleted', (from, entry) => purge(from, entry, options))),
   );
 
 await runCommand(program.parseAsync());
@@ -97,33 +95,38 @@ function chosen({ by, ...filter }: Selection): FailedFilter {
   return { ...filter, stage: by };
 }
 
+/** Acts on each chosen entry. Without `yes`, the same is done to a bucket that keeps all: so refusals are told, too. */
 async function each(
   bucket: Bucket,
   options: Selection & { yes: boolean; json: boolean },
   done: string,
-  act: (entry: FailedEntry) => unknown,
+  act: (from: Bucket, entry: FailedEntry) => Promise<void>,
 ): Promise<void> {
-  let count = 0;
-  for await (const entry of listFailed(bucket, chosen(options), warn)) {
+  const from = options.yes ? bucket : { ...bucket, remove: async () => {} };
+  let [count, refused] = [0, 0];
+  const refuse = (error: FailedEntryError) => {
+    warn(error);
+    process.exitCode = 1;
+    refused++;
+  };
+  for await (const entry of listFailed(bucket, chosen(options), refuse)) {
     try {
-      await act(entry);
+      await act(from, entry);
     } catch (error) {
       if (!(error instanceof FailedEntryError)) throw error;
-      warn(error);
-      process.exitCode = 1;
+      refuse(error);
       continue;
     }
     console.log(options.json ? JSON.stringify({ key: entry.key, done: options.yes }) : line(entry));
     count++;
   }
-  const summary = options.yes ? `${count} ${done}` : `${count} would be ${done}; add --yes to do it`;
-  process.stderr.write(`${summary}\n`);
+  const counts = `${count}${options.yes ? '' : ' would be'} ${done}${refused > 0 ? `, ${refused} refused` : ''}`;
+  process.stderr.write(`${counts}${options.yes ? '' : '; add --yes to do it'}\n`);
 }
 
-/** An entry as one line. A reason may quote text of anybody: control characters, which terminals obey, are encoded. */
+/** An entry as one line. */
 function line({ key, time: at, code, reason, record }: FailedEntry): string {
-  const text = reason.replaceAll(/\p{Cc}/gu, encodeURIComponent);
-  return [at, key, claimedStream(record), code ?? '-', text].join('  ');
+  return printable([at, key, claimedStream(record), code ?? '-', reason].join('  '));
 }
 
 type Connected = Awaited<ReturnType<typeof connectEnvironment>>;
