@@ -402,7 +402,7 @@ describe('with frames 1 and 2 published', () => {
     ];
     const { code, stdout } = await command('replay', ...range, '--folder', 'again', '--json');
     expect(code).toBe(0);
-    expect(JSON.parse(stdout)).toEqual({ frames: 1, where: `s3://${BUCKET}/again/` });
+    expect(JSON.parse(stdout)).toEqual({ frames: 1, failed: 0, where: `s3://${BUCKET}/again/` });
     const keys = await Array.fromAsync(options.bucket.list(''));
     expect(keys).toContain(`again/${annotatedKey(options.s3Prefix, two)}`);
     expect(keys.every((key) => key.startsWith('again/'))).toBe(true);

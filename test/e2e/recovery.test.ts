@@ -275,26 +275,36 @@ test('frames in a batch that Lambda gave up on are in the audit, listed and redr
 });
 
 test('a replay processes the frames of a time range again, into a folder of its own', async () => {
-  const frames = await Promise.all([0, 1, 2, 3, 4].map(spotFrame));
+  const [now, hour] = [Date.now(), 3_600_000];
+  // The clock of their camera is an hour ahead.
+  const frames = (await Promise.all([0, 1, 2, 3, 4].map(spotFrame))).map((frame, index) => ({
+    ...frame,
+    capturedAt: now + hour + index,
+  }));
   const options = await rig.publish(frames);
   const seen: Detection = { class_id: 1, class_name: 'cat', confidence: 0.9, bbox: [10, 10, 60, 60] };
   const before = await Array.fromAsync(options.bucket.list(''));
-  const done = await replay({
-    kafka: rig.kafka,
-    config: { ...options.config, S3_PREFIX: 'annotated', STORE: 'frames', JPEG_QUALITY: 10, BATCH_SIZE: 2 },
-    detector: {
-      detect: async (batch) =>
-        batch.map(({ width, height }) => ({ model: 'other', width, height, detections: [seen] })),
-    },
-    store: rig.store,
-    folder: 'replay/one',
-    from: frames[1]?.capturedAt ?? 0,
-    to: frames[4]?.capturedAt ?? 0,
-    logger: console,
-    progress: () => {},
-  });
-
-  expect(done).toBe(3);
+  const again = (maxAheadMs: number, error?: string) =>
+    replay({
+      kafka: rig.kafka,
+      config: { ...options.config, S3_PREFIX: 'annotated', STORE: 'frames', JPEG_QUALITY: 10, BATCH_SIZE: 2 },
+      detector: {
+        detect: async (batch) =>
+          batch.map(({ width, height }) =>
+            error ? { model: 'other', error } : { model: 'other', width, height, detections: [seen] },
+          ),
+      },
+      store: rig.store,
+      folder: 'replay/one',
+      from: frames[1]?.capturedAt ?? 0,
+      to: frames[4]?.capturedAt ?? 0,
+      logger: console,
+      progress: () => {},
+      maxAheadMs,
+    });
+  // Its records were written earlier than they may have been.
+  expect(await again(hour / 2)).toEqual({ frames: 0, failed: 0 });
+  expect(await again(2 * hour)).toEqual({ frames: 3, failed: 0 });
   const added = (await Array.fromAsync(options.bucket.list(''))).filter((key) => !before.includes(key));
   const annotated = frames.slice(1, 4).map((one) => `replay/one/${annotatedKey('annotated', one)}`);
   expect(added.filter((key) => key.endsWith('.jpg')).sort()).toEqual(annotated.sort());
@@ -309,4 +319,5 @@ test('a replay processes the frames of a time range again, into a folder of its 
     [1, 2, 3].map((frame_number) => ({ frame_number, model: 'other', detections: [seen] })),
   );
   expect(added.every((key) => key.startsWith('replay/one/'))).toBe(true);
+  expect(await again(2 * hour, 'is no picture')).toEqual({ frames: 3, failed: 3 });
 });

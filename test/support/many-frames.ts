@@ -1,3 +1,4 @@
+import { setImmediate as turn } from 'node:timers/promises';
 import { NoSuchKey } from '@aws-sdk/client-s3';
 import { annotatedKey, encodeFrame, failedKey, HOUR_MS } from '@video-pipeline/frame';
 import type { Kafka } from '@video-pipeline/kafka';
@@ -5,6 +6,8 @@ import { type Bucket, objectsOf, type PageOptions } from '@video-pipeline/storag
 import { audit } from '../../packages/recovery/src/audit.ts';
 
 const STREAMS = 20;
+/** A frame's stream and partition depend on its index alone: each stream is on one partition. */
+const PARTITIONS = 5;
 const EVERY_MS = 100;
 const START = Date.UTC(2026, 10, 25, 7, 58);
 const FETCHED = 500;
@@ -27,8 +30,9 @@ const SEEN = JSON.stringify(
   })),
 );
 
-/** A record of either topic: the offset is the frame's index. */
-function messageOf(topic: string, index: number) {
+/** A record of either topic. */
+function messageOf(topic: string, partition: number, offset: number) {
+  const index = offset * PARTITIONS + partition;
   const frame = {
     ...placeOf(index),
     session: 's',
@@ -38,14 +42,16 @@ function messageOf(topic: string, index: number) {
   };
   const { key, value, headers } = encodeFrame(frame);
   if (topic === TOPICS.KAFKA_DETECTIONS_TOPIC) Object.assign(headers, { detections: SEEN, model: 'm' });
-  const facts = { offset: String(index), timestamp: String(frame.capturedAt), isControlRecord: false };
+  const facts = { offset: String(offset), timestamp: String(frame.capturedAt), isControlRecord: false };
   return { ...facts, key: Buffer.from(key), value, headers };
 }
 
-type Fetch = { topics: [{ topic: string; partitions: [{ fetchOffset: string }] }] };
+type Fetch = { topics: [{ topic: string; partitions: [{ partition: number; fetchOffset: string }] }] };
 
-/** The part of kafkajs that a tail uses: two topics of one partition, whose records are made during the read. */
-function kafkaOf(count: number): Kafka {
+/** The part of kafkajs that a tail uses: two topics, whose records are made during the read. */
+function kafkaOf(count: number) {
+  const fetches = { now: 0, most: 0 };
+  const high = count / PARTITIONS;
   const nothing = async () => {};
   const cluster = {
     ...{
@@ -55,36 +61,43 @@ function kafkaOf(count: number): Kafka {
       refreshMetadataIfNecessary: nothing,
     },
     fetchTopicsOffset: async ([{ fromBeginning }]: [{ fromBeginning: boolean }]) => [
-      { partitions: [{ offset: fromBeginning ? '0' : String(count) }] },
+      { partitions: [{ offset: fromBeginning ? '0' : String(high) }] },
     ],
     findLeaderForPartitions: () => ({ 0: [0] }),
     findBroker: async () => ({
       async fetch({ topics: [{ topic, partitions }] }: Fetch) {
-        const first = Number(partitions[0].fetchOffset);
-        const length = Math.min(FETCHED, count - first);
-        const messages = Array.from({ length }, (_, i) => messageOf(topic, first + i));
+        const [{ partition, fetchOffset }] = partitions;
+        fetches.most = Math.max(fetches.most, ++fetches.now);
+        await turn();
+        fetches.now--;
+        const first = Number(fetchOffset);
+        const length = Math.min(FETCHED, high - first);
+        const messages = Array.from({ length }, (_, i) => messageOf(topic, partition, first + i));
         return { responses: [{ partitions: [{ messages }] }] };
       },
     }),
   };
   const admin = {
     ...{ connect: nothing, disconnect: nothing, listTopics: async () => Object.values(TOPICS) },
-    fetchTopicOffsets: async () => [{ partition: 0, low: '0', high: String(count) }],
+    fetchTopicOffsets: async () =>
+      Array.from({ length: PARTITIONS }, (_, partition) => ({ partition, low: '0', high: String(high) })),
   };
-  return {
+  const kafka = {
     admin: () => admin,
     consumer: ({ partitionAssigners: [assign] }: { partitionAssigners: [(config: object) => void] }) =>
       assign({ cluster }),
   } as unknown as Kafka;
+  return { kafka, fetches };
 }
 
 /** A bucket with a year of pictures of each stream, whose keys are made during the listing. */
 function bucketOf(count: number) {
   const listed = { keys: 0 };
   const last = START + Math.ceil(count / STREAMS) * EVERY_MS;
-  const failed = Array.from({ length: count }, (_, offset) => offset)
+  const failed = Array.from({ length: count }, (_, index) => index)
     .filter(isFailed)
-    .map((offset) => failedKey('detect', { topic: TOPICS.KAFKA_TOPIC, partition: 0, offset }))
+    .map((index) => ({ partition: index % PARTITIONS, offset: Math.floor(index / PARTITIONS) }))
+    .map((position) => failedKey('detect', { topic: TOPICS.KAFKA_TOPIC, ...position }))
     .sort();
   function* picturesFrom(streamId: string, after: string) {
     const [, date, hour, time] = /date=([\d-]+)\/hour=(\d\d)\/(\d*)/.exec(after) ?? [];
@@ -115,8 +128,11 @@ function bucketOf(count: number) {
       for await (const { key } of objectsOf({ page }, prefix)) yield key;
     },
     folders: async () => Array.from({ length: STREAMS }, (_, index) => `cam-${index}`),
-    async read(key: string) {
-      throw new NoSuchKey({ message: key, $metadata: {} });
+    // What the listings lack is asked for without its bytes.
+    async head(key: string, bytes: number) {
+      throw bytes > 1
+        ? new Error(`${bytes} bytes of ${key}`)
+        : new NoSuchKey({ message: key, $metadata: {} });
     },
   };
   return { bucket: bucket as unknown as Bucket, listed };
@@ -125,9 +141,11 @@ function bucketOf(count: number) {
 // Audits this number of frames of twenty streams in a bucket with a year of pictures. The flags of Node limit its memory.
 const count = Number(process.argv[2]);
 const all = Array.from({ length: count }, (_, index) => index);
-const [missing, failed] = [all.filter(isMissing).map(nameOf), all.filter(isFailed).length];
+const [missing, failed] = [all.filter(isMissing).map(nameOf).sort(), all.filter(isFailed).length];
 const expected = { published: count, annotated: count - missing.length - failed, failed, missing, both: [] };
 const { bucket, listed } = bucketOf(count);
 const config = { ...TOPICS, S3_PREFIX: PREFIX };
-const report = await audit({ kafka: kafkaOf(count), bucket, config, pixels: false });
-console.log(JSON.stringify({ report, expected, listed: listed.keys }));
+const { kafka, fetches } = kafkaOf(count);
+const report = await audit({ kafka, bucket, config, pixels: false });
+report.missing.sort();
+console.log(JSON.stringify({ report, expected, listed: listed.keys, fetches: fetches.most }));

@@ -1,5 +1,6 @@
-import { runCommand } from '@video-pipeline/lifecycle';
-import { Command } from 'commander';
+import { expectLargeBuffers, runCommand } from '@video-pipeline/lifecycle';
+import { parseTime } from '@video-pipeline/lifecycle/parse-time';
+import { Command, Option } from 'commander';
 import { type AuditReport, audit, isClean } from './audit.ts';
 import { connectEnvironment, TARGET_HELP } from './connect.ts';
 import { readCounts } from './ingest-counts.ts';
@@ -7,9 +8,15 @@ import { readCounts } from './ingest-counts.ts';
 /** Frames shown of each list on a terminal; `--json` shows all. */
 const SHOWN = 10;
 
+expectLargeBuffers();
 const command = new Command('npm run audit --')
   .description(
     'check that every frame in Kafka is annotated in S3, in failed/, or still on its way; exit code 1 when one is missing, or an object is foreign',
+  )
+  .addOption(
+    new Option('--from <time>', 'only frames that were written to Kafka at this time or later, ISO 8601')
+      .argParser(parseTime)
+      .conflicts('ingestLog'),
   )
   .option('--pixels', 'also compare every stored picture with its frame', false)
   .option(
@@ -19,10 +26,10 @@ const command = new Command('npm run audit --')
   )
   .option('--json', 'print the whole report as one JSON object', false)
   .addHelpText('after', TARGET_HELP)
-  .action(async ({ pixels, json, ingestLog }: { pixels: boolean; json: boolean; ingestLog?: string[] }) => {
+  .action(async ({ from, pixels, json, ingestLog }) => {
     const counted = ingestLog && (await readCounts(ingestLog));
     const { config, bucket, kafka } = await connectEnvironment('audit', ['bucket', 'kafka']);
-    const report = await audit({ kafka, bucket, config, pixels, counted });
+    const report = await audit({ kafka, bucket, config, pixels, counted, from: from?.getTime() ?? 0 });
     bucket.close();
     console.log(json ? JSON.stringify(report) : describe(report));
     process.exitCode = isClean(report) && report.unreadable.length === 0 ? 0 : 1;

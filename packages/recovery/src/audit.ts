@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Config } from '@video-pipeline/config';
 import {
   annotatedKey,
@@ -7,15 +7,17 @@ import {
   decodeSeenFrame,
   detectionsFolder,
   type Frame,
+  HOUR_MS,
   idOf,
   type Position,
   positionOf,
 } from '@video-pipeline/frame';
 import { consumerLag, groupExists, type Kafka, withAdmin } from '@video-pipeline/kafka';
 import { FAILED_FOLDERS, FRAME_STAGES, groupOf, type TopicVariable } from '@video-pipeline/stages';
-import { type Bucket, ifForeign, ifThere } from '@video-pipeline/storage';
+import { type Bucket, findArchived, ifForeign, ifThere, inParallel } from '@video-pipeline/storage';
 import { DiskMap } from './disk-map.ts';
 import { failedRecords, type TimedPosition } from './failed-records.ts';
+import { lostBeforeKafka, sessionOf } from './ingest-counts.ts';
 import { samePicture } from './pixels.ts';
 import { type PositionedRecord, readTopic } from './read-topic.ts';
 import { keysNotKept, storedKeys, type Unlisted } from './stored-keys.ts';
@@ -55,6 +57,8 @@ interface AuditOptions {
   pixels: boolean;
   /** Frames that ingest says it published, by `stream/session`. */
   counted?: ReadonlyMap<string, number> | undefined;
+  /** Only frames that were written to Kafka at this time or later, epoch ms. */
+  from?: number;
 }
 
 /** A record of `video-frames`. */
@@ -66,9 +70,13 @@ interface Sought {
   seen: Detected | undefined;
 }
 
-/** Most records that are looked for at once, and most bytes of their pictures. */
+/** Most records that are looked for at once, and most bytes of their pictures. The next ones are read meanwhile. */
 const CHUNK = 20_000;
-const CHUNK_BYTES = 128 * 1024 ** 2;
+const CHUNK_BYTES = 64 * 1024 ** 2;
+/** Partitions that are read side by side: each holds up to 16 MB of its topic. */
+const READERS = { atOnce: 4 };
+/** Pictures that are compared side by side. */
+const COMPARED = 8;
 
 /**
  * Accounts for every frame that Kafka holds, from Kafka and S3 alone. It trusts no counter of the pipeline. It trusts
@@ -79,8 +87,16 @@ const CHUNK_BYTES = 128 * 1024 ** 2;
  * isClean(await audit({ kafka, bucket: createReader(), config, pixels: false }));
  */
 export async function audit(options: AuditOptions): Promise<AuditReport> {
-  const { kafka, bucket, config, counted, pixels } = options;
-  const report = emptyReport();
+  const { kafka, bucket, config, counted, pixels, from = 0 } = options;
+  const counts = { published: 0, annotated: 0, notKept: 0, failed: 0, failedRecords: {}, onItsWay: 0 };
+  const report: AuditReport = {
+    ...counts,
+    missing: [],
+    both: [],
+    mixedUp: [],
+    wrongPixels: [],
+    unreadable: [],
+  };
   // Read first: the output of each offset that is committed now is stored before we list the bucket.
   const isAwaited = await awaited(options);
   using detected = new DiskMap<Detected>();
@@ -107,21 +123,34 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
         report.onItsWay++;
       else unlisted.set(inOrder(left++), { name, key, folder: frame && detectionsFolder(frame) });
     }
-    if (pixels && frame && isStored) {
-      const picture = await ifThere(bucket.read(key)).catch(ifForeign(() => Buffer.alloc(0)));
-      if (picture && !(await samePicture(frame.jpeg, picture, seen?.detections ?? [])))
-        report.wrongPixels.push(name);
-    }
+    return pixels && isStored;
+  };
+  const isWrong = async ({ frame, seen }: Sought) => {
+    if (!frame) return false;
+    const reading = ifThere(bucket.read(annotatedKey(config.S3_PREFIX, frame)));
+    const picture = await reading.catch(ifForeign(() => NO_PICTURE));
+    return picture !== undefined && !(await samePicture(frame.jpeg, picture, seen?.detections ?? []));
+  };
+  const accountAll = async (all: Sought[]) => {
+    const frames = all.flatMap(({ frame }) => frame ?? []);
+    const stored = await storedKeys(bucket, config.S3_PREFIX, frames, unreadable);
+    const compared: Sought[] = [];
+    for (const one of all) if (await account(one, stored)) compared.push(one);
+    const areWrong = await inParallel(compared, COMPARED, isWrong);
+    report.wrongPixels.push(...compared.filter((_, index) => areWrong[index]).map(({ name }) => name));
   };
   let chunk: Sought[] = [];
   let bytes = 0;
+  let accounting = Promise.resolve();
+  /** Accounts for the chunk, once that is done for the one before it. */
   const flush = async () => {
-    const frames = chunk.flatMap(({ frame }) => frame ?? []);
-    const stored = await storedKeys(bucket, config.S3_PREFIX, frames, unreadable);
-    for (const one of chunk) await account(one, stored);
+    const [all, before] = [chunk, accounting];
     [chunk, bytes] = [[], 0];
+    accounting = before.then(() => accountAll(all));
+    accounting.catch(() => {}); // Whoever waits for it gets the error.
+    await before;
   };
-  await readTopic(kafka, config.KAFKA_TOPIC, async (record) => {
+  const visit = (record: PositionedRecord) => {
     report.published++;
     const { topic, partition, offset, timestamp } = record;
     const frame = tryDecode(record, decodeFrame);
@@ -134,28 +163,16 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     if (frame && !pixels) frame.jpeg = NO_PICTURE;
     chunk.push({ name, record: { topic, partition, offset, timestamp }, frame, seen });
     bytes += frame?.jpeg.length ?? 0;
-    if (chunk.length >= CHUNK || bytes >= CHUNK_BYTES) await flush();
-  });
+    return chunk.length >= CHUNK || bytes >= CHUNK_BYTES ? flush() : undefined;
+  };
+  await readTopic(kafka, config.KAFKA_TOPIC, visit, { ...READERS, since: from });
   await flush();
+  await accounting;
   await countUnlisted(bucket, unlisted, left <= MAX_SINGLE_READS, report, unreadable);
   if (counted) report.lostBeforeKafka = lostBeforeKafka(counted, held);
   report.unreadable = [...unreadable];
   return report;
 }
-
-const emptyReport = (): AuditReport => ({
-  published: 0,
-  annotated: 0,
-  notKept: 0,
-  failed: 0,
-  failedRecords: {},
-  onItsWay: 0,
-  missing: [],
-  both: [],
-  mixedUp: [],
-  wrongPixels: [],
-  unreadable: [],
-});
 
 /** Counts the frames that no listing had: they were not kept, their object is there after all, or they are missing. */
 async function countUnlisted(
@@ -166,33 +183,21 @@ async function countUnlisted(
   unreadable: Set<string>,
 ): Promise<void> {
   using notKept = await keysNotKept(bucket, unlisted, unreadable);
-  const read = async (key: string) => ifThere(bucket.read(key)).catch(ifForeign(() => undefined));
+  const isThere = async (key: string) =>
+    (await ifThere(bucket.head(key, 1))) ?? findArchived(bucket, key).catch(ifForeign(() => undefined));
   for (const [, { name, key }] of unlisted) {
     if (key && notKept.get(key)) report.notKept++;
-    else if (key && mayRead && (await read(key))) report.annotated++;
+    else if (key && mayRead && (await isThere(key))) report.annotated++;
     else report.missing.push(name);
   }
 }
 
 const NO_PICTURE = Buffer.alloc(0);
-/** A listing takes time, and may miss an object. Pictures that it lacks are read one by one, if they are so few. */
+/** A listing takes time, and may miss an object. Pictures that it lacks are asked for one by one, if they are so few. */
 const MAX_SINGLE_READS = 1_000;
 
 /** A key that sorts by its number. */
 const inOrder = (number: number) => String(number).padStart(16, '0');
-
-/** `stream/session` of `stream/session/number` */
-const sessionOf = (name: string) => name.slice(0, name.lastIndexOf('/'));
-
-/** Duplicates of a frame count once. Frames that Kafka has deleted by age count as lost. */
-function lostBeforeKafka(counted: ReadonlyMap<string, number>, held: DiskMap<true>): string[] {
-  const found = new Map<string, number>();
-  for (const [name] of held) found.set(sessionOf(name), (found.get(sessionOf(name)) ?? 0) + 1);
-  return [...counted]
-    .map(([name, published]) => ({ name, published, found: found.get(name) ?? 0 }))
-    .filter(({ published, found }) => found < published)
-    .map(({ name, published, found }) => `${name}: ${published} published, ${found} in Kafka`);
-}
 
 export function isClean(report: AuditReport): boolean {
   const { missing, both, mixedUp, wrongPixels, lostBeforeKafka = [] } = report;
@@ -241,11 +246,11 @@ function countByStage(failed: Iterable<string>): Record<string, number> {
 
 /** Reads `detections`: the records by frame id, and the frame that they claim for each position of `video-frames`. */
 async function readDetected(
-  { kafka, config, pixels }: AuditOptions,
+  { kafka, config, pixels, from = 0 }: AuditOptions,
   detected: DiskMap<Detected>,
   claims: DiskMap<string>,
 ): Promise<void> {
-  await readTopic(kafka, config.KAFKA_DETECTIONS_TOPIC, (record) => {
+  const visit = (record: PositionedRecord) => {
     // The detections may be what is wrong with the record. It still belongs to a frame.
     const frame = tryDecode(record, decodeSeenFrame) ?? tryDecode(record, decodeFrame);
     if (!frame) return;
@@ -256,7 +261,9 @@ async function readDetected(
     if ('picture' in frame) claims.set(positionOf(frame.picture), id);
     else records.push({ topic, partition, offset, timestamp });
     detected.set(id, { digest: 'jpeg' in frame ? digest(frame.jpeg) : undefined, detections, records });
-  });
+  };
+  // Detections are written after their frame, but by another clock.
+  await readTopic(kafka, config.KAFKA_DETECTIONS_TOPIC, visit, { ...READERS, since: from - HOUR_MS });
 }
 
 function tryDecode<T>(record: PositionedRecord, decode: (record: PositionedRecord) => T): T | undefined {
@@ -268,5 +275,5 @@ function tryDecode<T>(record: PositionedRecord, decode: (record: PositionedRecor
 }
 
 function digest(jpeg: Buffer): string {
-  return createHash('sha1').update(jpeg).digest('base64');
+  return hash('sha1', jpeg, 'base64');
 }

@@ -1,28 +1,46 @@
 import type { Position, ReceivedRecord } from '@video-pipeline/frame';
 import { createTail, type Kafka, type StoredRecord, withAdmin } from '@video-pipeline/kafka';
+import { inParallel } from '@video-pipeline/storage';
 
 export type PositionedRecord = ReceivedRecord & Position & Pick<StoredRecord, 'timestamp' | 'refusal'>;
 
+interface ReadOptions {
+  /** Begins at the first record of this time or later, epoch ms; without it, also where records have no time. */
+  since?: number;
+  /** Partitions that are read side by side: each holds a fetch in memory. They share one connection to each broker. */
+  atOnce?: number;
+}
+
 /**
- * Reads a topic from its oldest record to the newest one at the time of the call, one partition after the other, in
- * order. Records that expire meanwhile are left out.
+ * Reads a topic from its oldest record to the newest one at the time of the call, each partition in order. Records that
+ * expire meanwhile are left out.
  * @param topic a topic that doesn't exist counts as empty
+ * @param visit is awaited before the next record of the same partition
  * @throws TailError when a partition can't be read
  */
 export async function readTopic(
   kafka: Kafka,
   topic: string,
   visit: (record: PositionedRecord) => void | Promise<void>,
+  { since = 0, atOnce = 1 }: ReadOptions = {},
 ): Promise<void> {
-  const partitions = await withAdmin(kafka, async (admin) =>
-    (await admin.listTopics()).includes(topic) ? await admin.fetchTopicOffsets(topic) : [],
-  );
+  const partitions = await withAdmin(kafka, async (admin) => {
+    if (!(await admin.listTopics()).includes(topic)) return [];
+    const ends = await admin.fetchTopicOffsets(topic);
+    const begins = since > 0 ? await admin.fetchTopicOffsetsByTimestamp(topic, since) : [];
+    return ends.map(({ partition, low, high }) => {
+      const begin = begins.find((one) => one.partition === partition);
+      return { partition, first: Number(begin?.offset ?? low), end: Number(high) };
+    });
+  });
   const tail = createTail(kafka);
   try {
-    for (const { partition, low, high } of partitions) {
-      const records = tail.range({ topic, partition, offset: Number(low) }, Number(high));
-      for await (const record of records) await visit({ topic, partition, ...record });
-    }
+    await inParallel(partitions, atOnce, async ({ partition, first, end }) => {
+      for await (const record of tail.range({ topic, partition, offset: first }, end)) {
+        const done = visit({ topic, partition, ...record });
+        if (done) await done;
+      }
+    });
   } finally {
     await tail.close();
   }

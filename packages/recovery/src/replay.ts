@@ -4,7 +4,7 @@ import { createAnnotateFrames } from '@video-pipeline/functions/annotate';
 import { createDetect } from '@video-pipeline/functions/detect';
 import type { InferenceClient } from '@video-pipeline/inference-client';
 import type { Kafka } from '@video-pipeline/kafka';
-import { createPutFailed, type MergingStore } from '@video-pipeline/storage';
+import { createPutFailed, type MergingStore, type PutFailed } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import { type PositionedRecord, readTopic } from './read-topic.ts';
 
@@ -19,6 +19,8 @@ interface ReplayOptions {
   from: number;
   /** Frames captured before this time, epoch milliseconds. */
   to: number;
+  /** Longest time by which a frame's capture may be later than its record in Kafka, ms: clocks differ. */
+  maxAheadMs: number;
   stream?: string | undefined;
   logger: Pick<Logger, 'warn'>;
   /** Called after each batch with the frames done so far. */
@@ -30,29 +32,35 @@ const SOURCE = { eventSourceArn: 'arn:aws:kafka:local:000000000000:cluster/repla
 /**
  * Processes recorded frames again with the same two handlers, into a folder of its own, for example with another model.
  * It reads Kafka and writes S3. It publishes nothing, and commits no offset of the pipeline's groups.
- * @returns frames processed
+ * @returns frames processed, and how many of them are in the folder's `failed/`
  */
-export async function replay(options: ReplayOptions): Promise<number> {
-  const process = createBatchProcessor(options);
+export async function replay(options: ReplayOptions): Promise<{ frames: number; failed: number }> {
+  const done = { frames: 0, failed: 0 };
+  const process = createBatchProcessor(options, () => done.failed++);
   let batch: PositionedRecord[] = [];
-  let done = 0;
   const flush = async () => {
     if (batch.length === 0) return;
     await process(batch);
-    done += batch.length;
+    done.frames += batch.length;
     batch = [];
-    options.progress(done);
+    options.progress(done.frames);
   };
-  await readTopic(options.kafka, options.config.KAFKA_TOPIC, async (record) => {
+  const visit = (record: PositionedRecord) => {
     if (isWanted(record, options)) batch.push(record);
-    if (batch.length >= options.config.BATCH_SIZE) await flush();
-  });
+    return batch.length >= options.config.BATCH_SIZE ? flush() : undefined;
+  };
+  // No frame has an end: recordings are published long after their capture.
+  const since = options.from - options.maxAheadMs;
+  await readTopic(options.kafka, options.config.KAFKA_TOPIC, visit, { since });
   await flush();
   return done;
 }
 
 /** Runs detect and annotate as one, without publishing. */
-function createBatchProcessor({ detector, store, folder, config, logger }: ReplayOptions) {
+function createBatchProcessor(
+  { detector, store, folder, config, logger }: ReplayOptions,
+  onFailed: () => void,
+) {
   const { S3_PREFIX: prefix, STORE: form } = config;
   const moved = <Kind extends { key: string }>(object: Kind): Kind => ({
     ...object,
@@ -62,20 +70,27 @@ function createBatchProcessor({ detector, store, folder, config, logger }: Repla
     put: (object) => store.put(moved(object)),
     merge: (object) => store.merge(moved(object)),
   };
+  const putFailedOf = (stage: string): PutFailed => {
+    const putFailed = createPutFailed(inFolder, stage);
+    return async (...failure) => {
+      await putFailed(...failure);
+      onFailed();
+    };
+  };
   const annotate = createAnnotateFrames({
     store: inFolder,
     prefix,
     // All pictures of a replay are stored.
     form: form === 'events' ? 'frames' : form,
     quality: config.JPEG_QUALITY,
-    putFailed: createPutFailed(inFolder, 'annotate'),
+    putFailed: putFailedOf('annotate'),
     logger,
   });
   const detect = createDetect({
     detector,
     publish: async () => [],
     once: { annotate, prefix },
-    putFailed: createPutFailed(inFolder, 'detect'),
+    putFailed: putFailedOf('detect'),
     logger,
   });
   return (records: readonly PositionedRecord[]) => detect(toLambdaEvent(records.map(toEventRecord), SOURCE));

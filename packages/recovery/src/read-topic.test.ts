@@ -1,0 +1,76 @@
+import type { Kafka } from '@video-pipeline/kafka';
+import { expect, test } from 'vitest';
+import { readTopic } from './read-topic.ts';
+
+type Fetch = { topics: [{ partitions: [{ partition: number; fetchOffset: string }] }] };
+type Consumer = { partitionAssigners: [(config: object) => void] };
+
+/** Partitions of ten records each, a second apart, beginning at offset 5. Partition 1 is older than partition 0. */
+function kafkaOf(partitions: number): Kafka {
+  const nothing = async () => {};
+  const timeOf = (partition: number, offset: number) => 1_000 * (offset - 10 * partition);
+  const messages = (partition: number, first: number) =>
+    Array.from({ length: 15 - first }, (_, index) => ({
+      ...{ offset: String(first + index), timestamp: String(timeOf(partition, first + index)) },
+      ...{ key: null, value: null, headers: {}, isControlRecord: false },
+    }));
+  const all = Array.from({ length: partitions }, (_, partition) => partition);
+  const cluster = {
+    ...{ connect: nothing, disconnect: nothing, addTargetTopic: nothing },
+    refreshMetadataIfNecessary: nothing,
+    fetchTopicsOffset: async () => [{ partitions: [{ offset: '5' }] }],
+    findLeaderForPartitions: () => ({ 0: [0] }),
+    findBroker: async () => ({
+      fetch: async ({
+        topics: [
+          {
+            partitions: [one],
+          },
+        ],
+      }: Fetch) => ({
+        responses: [{ partitions: [{ messages: messages(one.partition, Number(one.fetchOffset)) }] }],
+      }),
+    }),
+  };
+  const admin = {
+    ...{ connect: nothing, disconnect: nothing, listTopics: async () => ['t'] },
+    fetchTopicOffsets: async () => all.map((partition) => ({ partition, low: '5', high: '15' })),
+    // As Kafka answers: the first record of that time or later, otherwise the end.
+    fetchTopicOffsetsByTimestamp: async (_topic: string, time: number) =>
+      all.map((partition) => {
+        const offsets = Array.from({ length: 10 }, (_, index) => 5 + index);
+        const first = offsets.find((offset) => timeOf(partition, offset) >= time) ?? 15;
+        return { partition, offset: String(first) };
+      }),
+  };
+  const consumer = ({ partitionAssigners: [assign] }: Consumer) => assign({ cluster });
+  return { admin: () => admin, consumer } as unknown as Kafka;
+}
+
+test('a topic is read from the first record of a time on, in each partition', async () => {
+  const read: string[] = [];
+  const visit = ({ partition, offset }: { partition: number; offset: number }) =>
+    void read.push(`${partition}-${offset}`);
+  await readTopic(kafkaOf(2), 't', visit, { since: 12_500 });
+  expect(read).toEqual(['0-13', '0-14']);
+  await readTopic(kafkaOf(2), 't', visit, { since: -1 });
+  expect(read).toHaveLength(2 + 20);
+});
+
+test('a reader that waits holds up its own partition alone', async () => {
+  const read: string[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const reading = readTopic(
+    kafkaOf(3),
+    't',
+    ({ partition, offset }) => {
+      read.push(`${partition}-${offset}`);
+      if (partition === 2 && offset === 14) resolve();
+      return partition === 0 && offset === 5 ? promise : undefined;
+    },
+    { atOnce: 2 },
+  );
+  await reading;
+  expect(read.indexOf('0-6')).toBeGreaterThan(read.indexOf('2-14'));
+  expect(read).toHaveLength(30);
+});
