@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { annotatedKey, HOUR_MS } from '@video-pipeline/frame';
 import { expect, test } from 'vitest';
 import { MemoryBucket } from '../../../test/support/memory-bucket.ts';
-import { copied, newestBelow } from './s3.ts';
+import { copied, listNewest, newestBelow } from './s3.ts';
 
 const T0 = Date.UTC(2026, 10, 25, 7);
 const hour = 'annotated/gate/date=2026-11-25/hour=07';
@@ -64,4 +64,15 @@ test('in a bucket with years of pictures, the newest is found by the last hours 
   expect(newest?.key).toMatch(/^annotated\/yard\/date=2027.*-2999\.jpg$/);
   expect(listed).toBe(2);
   expect(await newestBelow(reader, 'nothing/')).toEqual([]);
+  listed = 0;
+  const most = await listNewest(reader, 'annotated/', 30, 2_000);
+  expect(most).toMatchObject({ count: 2_000, complete: false });
+  // A page of a thousand objects more shows that there are more.
+  expect(listed).toBe(3_000 + 2 * 30);
+  expect(most.newest.map(({ key }) => Number(/-(\d+)\.jpg$/.exec(key)?.[1]))).toEqual(
+    Array.from({ length: 30 }, (_, index) => 2_999 - Math.floor(index / 2)),
+  );
+  const whole = await listNewest(reader, 'annotated/', 31);
+  expect(whole).toMatchObject({ count: 6_001, complete: true });
+  expect(whole.newest.filter(({ key }) => !key.includes('zzz'))).toEqual(most.newest);
 });

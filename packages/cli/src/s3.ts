@@ -25,19 +25,21 @@ interface Options extends Target {
 }
 
 export function s3ListCommand(): Command {
-  return targetCommand('s3-list', 'the newest objects, and how many there are')
+  return targetCommand('s3-list', `the newest objects, and how many there are, up to ${MAX_COUNT}`)
     .option('-n, --limit <n>', 'number of objects', positiveInteger, 20)
     .option('--prefix <key>', 'only keys that begin with this (default: S3_PREFIX, or annotated)')
     .action(async ({ limit, json, ...options }: Options & { limit: number }) => {
       const { reader, bucket, prefix } = await open(options);
-      const { newest, count, bytes } = await newestOf(objectsOf(reader, prefix), limit);
+      const { newest, count, bytes, complete } = await listNewest(reader, prefix, limit);
       const shown = newest.map(({ key, size, stored }) => {
         return { key, bytes: size, modified: new Date(stored).toISOString() };
       });
-      if (json) return console.log(JSON.stringify({ bucket, prefix, count, bytes, objects: shown }));
+      if (json)
+        return console.log(JSON.stringify({ bucket, prefix, count, bytes, complete, objects: shown }));
       const rows = shown.map(({ key, bytes, modified }) => [modified, String(bytes), key]);
       for (const line of aligned([['modified', 'bytes', 'key'], ...rows])) console.log(line);
-      console.log(`${count} objects, ${bytes} bytes in ${bucket}/${prefix}`);
+      const all = complete ? `${count} objects, ${bytes} bytes` : `over ${count} objects`;
+      console.log(`${all} in ${bucket}/${prefix}`);
     });
 }
 
@@ -79,27 +81,44 @@ async function open({ prefix, ...target }: Options) {
 /** S3 gives times in whole seconds: of two objects of a second, the one with the later key is first. */
 const newestFirst = (a: ListedObject, b: ListedObject) => b.stored - a.stored || b.key.localeCompare(a.key);
 
-/** The newest objects, the newest first, and how many there are. Only as many as `limit` are kept. */
-async function newestOf(objects: AsyncIterable<ListedObject>, limit: number) {
+/** More objects are not counted: a stage stores millions. */
+const MAX_COUNT = 100_000;
+
+/** The newest objects, the newest first, and how many there are. Of over `most` objects, see {@link newestBelow}. */
+export async function listNewest(reader: FolderReader, prefix: string, limit: number, most = MAX_COUNT) {
+  const found = await newestOf(objectsOf(reader, prefix), limit, most);
+  return found.complete ? found : { ...found, newest: await newestBelow(reader, prefix, limit) };
+}
+
+/** Only as many as `limit` are kept. */
+async function newestOf(
+  objects: AsyncIterable<ListedObject>,
+  limit: number,
+  most = Number.POSITIVE_INFINITY,
+) {
   let newest: ListedObject[] = [];
-  const found = { count: 0, bytes: 0 };
+  const found = { count: 0, bytes: 0, complete: false };
   const cut = () => newest.sort(newestFirst).slice(0, limit);
   for await (const object of objects) {
+    if (found.count === most) return { ...found, newest };
     found.count++;
     found.bytes += object.size;
     if (newest.push(object) >= 2 * limit + 1_000) newest = cut();
   }
-  return { ...found, newest: cut() };
+  return { ...found, newest: cut(), complete: true };
 }
 
-/** The newest object below a prefix, or none. Of dates and hours, only the last is listed: a bucket grows for years. */
-export async function newestBelow(reader: FolderReader, prefix: string): Promise<ListedObject[]> {
+/** The newest objects below a prefix. Of dates and hours, only the last are listed: a bucket grows for years. */
+export async function newestBelow(reader: FolderReader, prefix: string, limit = 1): Promise<ListedObject[]> {
   const names = await reader.folders(prefix);
   const dated = names.filter((name) => /^(date=[\d-]+|hour=\d\d)$/.test(name)).sort();
-  const folders = dated.length > 0 ? dated.slice(-1) : names;
-  if (folders.length === 0) return (await newestOf(objectsOf(reader, prefix), 1)).newest;
-  const found = await inParallel(folders, 16, (name) => newestBelow(reader, `${prefix}${name}/`));
-  return found.flat().sort(newestFirst).slice(0, 1);
+  if (names.length === 0) return (await newestOf(objectsOf(reader, prefix), limit)).newest;
+  const below = (name: string, most = limit) => newestBelow(reader, `${prefix}${name}/`, most);
+  const found: ListedObject[] = [];
+  if (dated.length === 0) found.push(...(await inParallel(names, 16, (name) => below(name))).flat());
+  for (const name of dated.reverse())
+    if (found.length < limit) found.push(...(await below(name, limit - found.length)));
+  return found.sort(newestFirst).slice(0, limit);
 }
 
 /** Errors of the file system that the name of an object causes. */
