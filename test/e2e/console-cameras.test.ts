@@ -122,6 +122,7 @@ describeInChromium('cameras in the console', () => {
     await page.getByLabel('Frames a second').fill('2.5');
     await page.getByRole('button', { name: 'Save camera' }).click();
     await told('porch is saved');
+    await expect.poll(() => page.evaluate(() => document.activeElement?.textContent)).toBe('Save camera');
     const entry = { id: 'porch', url: 'rtsp://admin:p%40ss%2Fword@cam/6', frame_rate: 2.5 };
     const listed = async () =>
       (parse(await readFile(streamsFile, 'utf8')) as { id: string }[]).find(({ id }) => id === 'porch');

@@ -221,6 +221,17 @@ describeInChromium('the page', () => {
     await expect.poll(() => new URL(page.url()).hash, LONG).toMatch(/stream=dock&from=.+&to=/);
     await page.keyboard.press('-');
     await page.getByRole('heading', { name: 'Timeline of dock' }).waitFor();
+    // A day that has hardly begun: what is stored stays in sight.
+    const [from, to] = [-1, 23].map((hours) => new Date(Date.now() + hours * 3_600_000).toISOString());
+    await page.goto(`${new URL(page.url()).origin}/#/timeline?stream=dock&from=${from}&to=${to}`);
+    await page.getByRole('button', { name: 'Zoom in' }).click();
+    await expect
+      .poll(() => page.getByLabel('From').evaluate((field) => (field as HTMLInputElement).dataset.exact))
+      .not.toBe(from);
+    const shown = await page
+      .getByLabel('From')
+      .evaluate((field) => (field as HTMLInputElement).dataset.exact);
+    expect(Date.parse(shown ?? '')).toBeLessThan(Date.now());
   });
 
   test('search shows its results page by page, and the picture of a result', async () => {

@@ -1,6 +1,7 @@
 import type { DetectedFrame, Detection } from '@video-pipeline/frame';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { classColour, trackColour } from '../../functions/src/drawing/colour.ts';
+import type { Timeline } from '../../packages/console/src/api.ts';
 import { unique } from '../support/unique.ts';
 import { annotate, detectedFrame, PERSON, publish, sceneEvent } from './console-fixture.ts';
 import {
@@ -39,7 +40,21 @@ describeInChromium('the page of a stream', () => {
     const timeline = page.getByRole('img', { name: /^Detections since .*person \d+/ });
     await timeline.waitFor();
     expect(await timeline.getAttribute('aria-label')).toMatch(/cat \d+/);
+    const answer = page.waitForResponse(/minutes=360/);
     await page.getByRole('button', { name: '6 hours' }).click();
+    const { classes, bins }: Timeline = await (await answer).json();
+    // The newest bar, too, is within the chart.
+    const at = ((classes.person?.findLastIndex((count) => count > 0) ?? 0) + 0.5) / bins;
+    const colourAt = (part: number) =>
+      timeline.evaluate((chart, part) => {
+        const [canvas, plot] = [chart.querySelector('canvas'), chart.querySelector('.u-over')];
+        if (!canvas || !plot) return 0;
+        const [all, { left, width, bottom }] = [canvas.getBoundingClientRect(), plot.getBoundingClientRect()];
+        const [x, y] = [left - all.left + part * width, bottom - all.top - 3];
+        const rgb = [...(canvas.getContext('2d')?.getImageData(x, y, 1, 1).data ?? [])].slice(0, 3);
+        return Math.max(...rgb) - Math.min(...rgb);
+      }, part);
+    await expect.poll(() => colourAt(at)).toBeGreaterThan(100);
     expect(await page.getByRole('button', { name: '6 hours' }).getAttribute('aria-pressed')).toBe('true');
     const cdp = await page.context().newCDPSession(page);
     /** Elements and texts in memory, whether they are on the page or not. */

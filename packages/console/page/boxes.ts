@@ -21,19 +21,10 @@ export const SHOW_ALL: BoxFilter = {
   hidden: new Set(),
 };
 
-/** The colour of a class, the same as in the annotated pictures. */
-export function classColour(classId: number): string {
-  return colourOf(classHue(classId));
-}
-
-/** The colour of a track, the same as in the annotated pictures. */
-export function trackColour(trackId: string): string {
-  return colourOf(trackHue(trackId));
-}
-
-function colourOf(hue: number): string {
-  return `hsl(${hue} ${SATURATION}% ${LIGHTNESS}%)`;
-}
+const colourOf = (hue: number) => `hsl(${hue} ${SATURATION}% ${LIGHTNESS}%)`;
+/** The colours of classes and tracks, the same as in the annotated pictures. */
+export const classColour = (classId: number) => colourOf(classHue(classId));
+export const trackColour = (trackId: string) => colourOf(trackHue(trackId));
 
 export function visible(detections: readonly Detection[], filter: BoxFilter): Detection[] {
   return detections.filter(
@@ -60,8 +51,7 @@ export function drawBoxes(
     // The box has the colour of the legend. Its trail and the edge of its label have the track's colour.
     context.strokeStyle = classColour(class_id);
     context.lineWidth = line;
-    if (filter.boxes && detection.polygon)
-      drawPolygon(context, detection.polygon, scale, classColour(class_id));
+    if (filter.boxes && detection.polygon) drawPolygon(context, detection.polygon, scale);
     else if (filter.boxes) context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     if (filter.boxes) drawKeypoints(context, detection.keypoints ?? [], scale, line);
     if (!filter.labels) continue;
@@ -86,13 +76,12 @@ function drawPolygon(
   context: CanvasRenderingContext2D,
   polygon: NonNullable<Detection['polygon']>,
   scale: number,
-  colour: string,
 ): void {
   context.beginPath();
   for (const [x, y] of polygon) context.lineTo(x * scale, y * scale);
   context.closePath();
   context.stroke();
-  context.fillStyle = colour;
+  context.fillStyle = context.strokeStyle;
   context.globalAlpha = 0.35;
   context.fill();
   context.globalAlpha = 1;

@@ -25,7 +25,7 @@ const TEST_MS = 20_000;
 export function camerasView(root: HTMLElement, { live }: ViewInput): () => void {
   const status = h('p', { role: 'status' });
   const columns = ['Camera', 'State', 'Address', 'Frames a second', ''];
-  const { table, body } = tableOf(columns, { className: 'wrap stack', hidden: true });
+  const { table, body } = tableOf(columns, { className: 'wrap stack', ariaLabel: 'Cameras', hidden: true });
   const form = cameraForm(save);
   const unwritable = h('p.dim', { hidden: true }, UNWRITABLE);
   root.append(h('h1', 'Cameras'), status, table, form.element, unwritable);
@@ -109,7 +109,7 @@ function cameraForm(save: (draft: CameraDraft) => Promise<boolean>) {
   const url = field('Address', { required: true, placeholder: 'rtsp://camera/stream', maxLength: 2048 });
   const user = field('User', {});
   const password = field('Password', { type: 'password', autocomplete: 'new-password' });
-  const fps = { type: 'number', min: '0.01', max: '240', step: 'any', placeholder: 'as set' };
+  const fps = { type: 'number', min: '0.01', max: '240', step: 'any', placeholder: 'as FRAME_RATE says' };
   const rate = field('Frames a second', fps);
   const transports = ['tcp', 'udp', 'udp_multicast', 'http', 'auto'];
   const transport = selectOf(transports.map((name) => [name, name.replace('_', ' ').toUpperCase()]));

@@ -1,6 +1,9 @@
 import uPlot from 'uplot';
 import type { Timeline } from '../src/api.ts';
 import { classColour } from './boxes.ts';
+import { h } from './dom.ts';
+import { swatch } from './filter-panel.ts';
+import { tickText } from './format.ts';
 
 /** The size of a chart that fills the width of an element, pixels. */
 const sizeIn = ({ clientWidth }: HTMLElement) => ({ width: Math.max(clientWidth, 160), height: 130 });
@@ -13,6 +16,11 @@ const axis = (size: number): uPlot.Axis => ({
   ticks: { stroke: GRID },
   size,
 });
+const TIME_AXIS: uPlot.Axis = {
+  ...axis(28),
+  space: 64,
+  values: (_, times, _axis, _space, step) => times.map((time) => tickText(time * 1000, step)),
+};
 
 /**
  * A line of values over time, from zero up, with gaps for missing values. The values at the pointer are shown below it.
@@ -26,7 +34,7 @@ export function lineChart(element: HTMLElement, label: string, format: (value: n
       { label: 'Time', value: '{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}' },
       { label, stroke: INK, width: 1.5, value: (_, value) => format(value) },
     ],
-    axes: [axis(28), { ...axis(52), values: (_, values) => values.map(format) }],
+    axes: [TIME_AXIS, { ...axis(52), values: (_, values) => values.map(format) }],
     cursor: { y: false, drag: { x: false, y: false } },
   };
   const chart = new uPlot(options, [[], []], element);
@@ -70,10 +78,10 @@ export function drawTimeline(
     sums.map((_, i) => (sums[i] = (sums[i] ?? 0) + (classes[name]?.[i] ?? 0))),
   );
   const bars = uPlot.paths.bars?.({ size: [1, 100], align: 1 });
-  const series = names.map((name, at): uPlot.Series => {
+  const series = names.map((name): uPlot.Series => {
     const fill = classColour(ids.get(name) ?? 0);
     const value = (_: uPlot, _value: number, _series: number, i: number | null) =>
-      i === null ? '-' : String(classes[names[at] ?? '']?.[i] ?? 0);
+      i === null ? '-' : String(classes[name]?.[i] ?? 0);
     return {
       label: name,
       stroke: fill,
@@ -87,9 +95,13 @@ export function drawTimeline(
   element.replaceChildren();
   const options: uPlot.Options = {
     ...sizeIn(element),
-    scales: { y: { range: (_, _min, max) => [0, Math.max(max, 1)] } },
+    // A bar begins at its time: without this range, the last bar would be beyond the chart.
+    scales: {
+      x: { range: [from / 1000, (from + bins * bin_ms) / 1000] },
+      y: { range: (_, _min, max) => [0, Math.max(max, 1)] },
+    },
     series: [{ label: 'Time', value: '{HH}:{mm}:{ss}' }, ...series.toReversed()],
-    axes: [axis(28), axis(52)],
+    axes: [TIME_AXIS, axis(52)],
     cursor: { y: false, drag: { x: pointer !== undefined, y: false, setScale: false } },
     hooks: pointer ? hooksOf(pointer) : {},
   };
@@ -99,6 +111,22 @@ export function drawTimeline(
     timelines.delete(old);
   }
   timelines.add(new uPlot(options, [times, ...stacks.toReversed()], element));
+}
+
+export function sumOf(counts: readonly number[] = []): number {
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+/** Lists the classes with their colours and totals. @returns the list as text */
+export function showTotals(
+  element: HTMLElement,
+  classes: Timeline['classes'],
+  ids: ReadonlyMap<string, number>,
+): string {
+  const names = Object.keys(classes).sort();
+  const totals = names.map((name) => `${name} ${sumOf(classes[name]).toLocaleString('en')}`);
+  element.replaceChildren(...names.map((name, i) => h('span', swatch(ids.get(name) ?? 0), totals[i] ?? '')));
+  return totals.join(', ') || 'none';
 }
 
 function hooksOf({ select, hover, pick }: ChartPointer): uPlot.Hooks.Arrays {

@@ -72,9 +72,12 @@ export async function whileDisabled(
   work: () => Promise<void>,
   prefix = '',
 ): Promise<void> {
+  const hadFocus = control === document.activeElement;
   control.disabled = true;
   await work().catch(({ message }: Error) => setText(status, `${prefix}${message}`));
   control.disabled = false;
+  // A disabled button loses the focus.
+  if (hadFocus && document.activeElement === document.body) control.focus();
 }
 
 /** A row of a table. A child that is not a cell is put into one. */

@@ -23,19 +23,16 @@ export function filterPanel(
   };
   const classes = h('fieldset', { hidden: true }, h('legend', 'Classes'));
   const known = new Set<string>();
-  const toggles = [
-    toggleOf('Boxes', 'boxes'),
-    toggleOf('Labels', 'labels'),
-    toggleOf('Zones and lines', 'zones'),
-    toggleOf('Trails of tracks', 'tracks'),
-  ];
+  const shapes = [
+    ['Boxes', 'boxes'],
+    ['Labels', 'labels'],
+    ['Zones and lines', 'zones'],
+    ['Trails of tracks', 'tracks'],
+  ] as const;
+  const toggles = shapes.map(([text, name]) => toggle(text, (on) => (filter[name] = on)));
   const confidence = h('label', { for: 'confidence' }, 'Minimum confidence ', shown, slider);
   const show = h('fieldset', h('legend', 'Show'), ...toggles, confidence);
   return { element: h('div', show, classes), addClasses };
-
-  function toggleOf(text: string, name: 'boxes' | 'labels' | 'zones' | 'tracks'): HTMLElement {
-    return toggle(text, (on) => (filter[name] = on));
-  }
 
   function toggle(text: string, set: (on: boolean) => void, ...before: Node[]): HTMLElement {
     const box = h('input', { type: 'checkbox', checked: true });

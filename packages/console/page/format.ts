@@ -31,6 +31,15 @@ export function clock(epochMs: number): string {
   return new Date(epochMs).toTimeString().slice(0, 8);
 }
 
+/** Sorts `gate-2` before `gate-10`. */
+export const byName = new Intl.Collator('en', { numeric: true }).compare;
+
+/** A time under a chart: `17:05`, with seconds where `step` is below 60 s, and `11-30` at midnight. */
+export function tickText(epochMs: number, step: number): string {
+  const time = clock(epochMs);
+  return time === '00:00:00' ? dateTime(epochMs).slice(5, 10) : time.slice(0, step < 60 ? 8 : 5);
+}
+
 /** `2 person, 1 car`, the most frequent class first. */
 export function summary(detections: readonly { class_name: string }[]): string {
   const counts = new Map<string, number>();

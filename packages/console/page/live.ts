@@ -118,7 +118,7 @@ interface StreamCondition {
   why: string;
 }
 
-const THINNED = 'thinned: the pipeline takes fewer frames than the camera gives';
+export const THINNED = 'thinned, as the pipeline takes fewer frames than the camera gives';
 
 const AT_CAMERA: Record<string, StreamCondition> = {
   connecting: { state: 'starting', why: 'connecting to the camera' },

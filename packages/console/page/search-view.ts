@@ -1,5 +1,5 @@
 import type { ExportSize, FrameFacts, Histogram, SearchResult } from '../src/api.ts';
-import { drawTimeline } from './chart.ts';
+import { drawTimeline, sumOf } from './chart.ts';
 import { API, button, getJson, h, insist, selectOf, setText } from './dom.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { dateTime, summary, timeOf } from './format.ts';
@@ -116,8 +116,7 @@ async function drawHistogram(
     goTo('search', next);
   };
   drawTimeline(element, timeline, new Map(), { select });
-  const total = counts.reduce((sum, count) => sum + count, 0);
-  element.ariaLabel = `${total} frames over time. Select a range to narrow the search.`;
+  element.ariaLabel = `${sumOf(counts)} frames over time. Select a range to narrow the search.`;
 }
 
 const FORMATS = [

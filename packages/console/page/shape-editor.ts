@@ -39,7 +39,7 @@ export function shapeEditor(options: {
   const form = shapeForm();
   const found = h('ul.events', { ariaLabel: 'Events that it would have given' });
   const element = h('div', form.element, form.status, found);
-  form.preview.onclick = preview;
+  form.preview.onclick = () => whileDisabled(form.preview, form.status, preview);
   form.undo.onclick = () => change(() => points.pop());
   form.cancel.onclick = end;
   form.element.onsubmit = (event) => {
@@ -137,20 +137,15 @@ export function shapeEditor(options: {
 
   async function preview(): Promise<void> {
     const { signal } = editing ?? {};
-    form.preview.disabled = true;
     found.replaceChildren();
-    try {
-      setText(form.status, 'Trying it on the detections of the last 24 hours');
-      const draft = form.draft(kind, points);
-      const answer = await sendJson<ScenePreview>('POST', `${path}/${kind}s/preview`, draft);
-      if (!signal?.aborted) {
-        setText(form.status, previewText(answer));
-        found.replaceChildren(...answer.events.map((event) => eventItem(event)));
-      }
-    } catch (error) {
-      if (!signal?.aborted) setText(form.status, (error as Error).message);
-    }
-    form.preview.disabled = false;
+    setText(form.status, 'Trying it on the detections of the last 24 hours');
+    const draft = form.draft(kind, points);
+    const answer = await sendJson<ScenePreview>('POST', `${path}/${kind}s/preview`, draft).catch((error) => {
+      if (!signal?.aborted) throw error;
+    });
+    if (!answer || signal?.aborted) return;
+    setText(form.status, previewText(answer));
+    found.replaceChildren(...answer.events.map(eventItem));
   }
 
   /** @param feet bottom centres of the boxes on the picture, relative to it */

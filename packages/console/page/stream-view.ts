@@ -4,7 +4,7 @@ import { detectionPanel } from './detection-panel.ts';
 import { button, h, numbers, repeat, rowOf, setText, tableOf } from './dom.ts';
 import { eventsPanel } from './events-panel.ts';
 import { filterPanel } from './filter-panel.ts';
-import { duration, rate, timeOf } from './format.ts';
+import { byName, duration, rate, timeOf } from './format.ts';
 import { streamState, type ViewInput } from './live.ts';
 import { frameId, frameUrl, pictureOn } from './picture.ts';
 import { createPlayer } from './player.ts';
@@ -74,7 +74,7 @@ export function streamView(root: HTMLElement, { live, stream: streamId }: ViewIn
     state.className = `state ${is}`;
     setText(state, why ? `${is}: ${why}` : is);
     setText(title, live.statuses?.get(streamId)?.name ?? streamId);
-    showOthers(others, [...(live.statuses?.keys() ?? [])].sort(), streamId);
+    showOthers(others, [...(live.statuses?.keys() ?? [])].sort(byName), streamId);
     const isUnknown = live.statuses?.has(streamId) === false && !newest;
     unknown.hidden = !isUnknown;
     if (!newest || !frame) return;

@@ -1,8 +1,7 @@
 import type { Detection } from '@video-pipeline/frame';
 import type { Timeline } from '../src/api.ts';
-import { drawTimeline } from './chart.ts';
+import { drawTimeline, showTotals } from './chart.ts';
 import { choiceOf, getJson, h, streamPath } from './dom.ts';
-import { swatch } from './filter-panel.ts';
 import { clock } from './format.ts';
 
 const SPANS = [
@@ -31,12 +30,8 @@ export function timelinePanel(streamId: string) {
     if (text === shown) return;
     shown = text;
     drawTimeline(chart, timeline, ids);
-    const totals = Object.entries(timeline.classes).map(([name, counts]) => {
-      const total = counts.reduce((sum, count) => sum + count, 0);
-      return h('span', swatch(ids.get(name) ?? 0), `${name} ${total.toLocaleString('en')}`);
-    });
-    legend.replaceChildren(...totals);
-    chart.ariaLabel = `Detections since ${clock(timeline.from)}: ${legend.textContent || 'none'}`;
+    const totals = showTotals(legend, timeline.classes, ids);
+    chart.ariaLabel = `Detections since ${clock(timeline.from)}: ${totals}`;
   }
   return {
     element,

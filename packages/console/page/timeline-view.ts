@@ -1,10 +1,10 @@
 import type { Gap, History } from '../src/api.ts';
-import { drawTimeline } from './chart.ts';
+import { drawTimeline, showTotals, sumOf } from './chart.ts';
 import { API, button, getJson, h, insist, numbers, rowOf, setText, tableOf } from './dom.ts';
 import { sentence } from './events-panel.ts';
 import { addressOf } from './events-view.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
-import { duration, timeOf } from './format.ts';
+import { byName, duration, timeOf } from './format.ts';
 import type { ViewInput } from './live.ts';
 import { preview as previewOf } from './preview.ts';
 import { dayOf, exactTime } from './times.ts';
@@ -29,11 +29,12 @@ export function timelineView(root: HTMLElement, { query: params }: ViewInput): (
     goTo('timeline', next);
   };
   const span = to - from;
+  const middle = Math.min((from + to) / 2, Date.now());
   const day = dayOf(from);
   const moves = [
     ['Earlier', 'ArrowLeft', () => go(from - span / 2, to - span / 2)],
     ['Later', 'ArrowRight', () => go(from + span / 2, to + span / 2)],
-    ['Zoom in', '+', () => go(from + span / 4, to - span / 4)],
+    ['Zoom in', '+', () => go(middle - span / 4, middle + span / 4)],
     ['Zoom out', '-', () => go(from - span / 2, to + span / 2)],
     ['Whole day', '0', () => go(day.from, day.to)],
   ] as const;
@@ -51,9 +52,7 @@ export function timelineView(root: HTMLElement, { query: params }: ViewInput): (
     const names = Object.keys(past.classes).sort();
     const ids = new Map(names.map((name, id) => [name, id]));
     drawTimeline(chart, past, ids, { select: go, hover: preview.show, pick: preview.play });
-    const totals = names.map((name) => `${name} ${sumOf(past.classes[name]).toLocaleString('en')}`);
-    setText(legend, totals.join('   '));
-    chart.ariaLabel = `Detections: ${totals.join(', ') || 'none'}`;
+    chart.ariaLabel = `Detections: ${showTotals(legend, past.classes, ids)}`;
     const frames = sumOf(Object.values(past.stored).flat());
     const open = past.complete ? '' : '; not all of this time has been read yet, reload to see the rest';
     const events = past.total_events.toLocaleString('en');
@@ -85,10 +84,6 @@ function rangeOf(params: URLSearchParams): { from: number; to: number } {
   return { from, to: Math.max(to, from + MIN_MS) };
 }
 
-function sumOf(counts: readonly number[] = []): number {
-  return counts.reduce((sum, count) => sum + count, 0);
-}
-
 function timelineForm(params: URLSearchParams, from: number, to: number): HTMLFormElement {
   const shown = new URLSearchParams(params);
   shown.set('from', exactTime(from));
@@ -100,7 +95,7 @@ function timelineForm(params: URLSearchParams, from: number, to: number): HTMLFo
 
 /** A strip for each stream. It shows where frames are stored, where fewer than usual, and where none. */
 function stripsOf({ stored, bins, bin_ms }: History, from: number, to: number): HTMLElement[] {
-  const names = Object.keys(stored).sort();
+  const names = Object.keys(stored).sort(byName);
   if (names.length === 0) return [h('p', 'No frames are stored of that time.')];
   const rows = names.map((name) => {
     const counts = stored[name] ?? [];

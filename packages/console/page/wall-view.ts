@@ -1,8 +1,8 @@
 import type { FrameFacts, LiveFrame } from '../src/api.ts';
 import { SHOW_ALL } from './boxes.ts';
 import { getJson, h, setText, streamPath } from './dom.ts';
-import { dateTime, duration, rate, summary } from './format.ts';
-import { type LiveFeed, streamState, type ViewInput } from './live.ts';
+import { byName, dateTime, duration, rate, summary } from './format.ts';
+import { type LiveFeed, streamState, THINNED, type ViewInput } from './live.ts';
 import { frameUrl, onMissing, pictureOn } from './picture.ts';
 
 /** A stored picture is searched after this time, ms: by then, a stream that sends has shown a live picture. */
@@ -34,7 +34,7 @@ export function wallView(root: HTMLElement, { live }: ViewInput): () => void {
       const tile = createTile(id, live.streams.get(id)?.newest);
       tiles.set(id, tile);
       observer.observe(tile.item);
-      const after = [...tiles].filter(([other]) => other > id).sort(([a], [b]) => (a < b ? -1 : 1))[0];
+      const after = [...tiles].filter(([other]) => byName(other, id) > 0).sort(([a], [b]) => byName(a, b))[0];
       grid.insertBefore(tile.item, after?.[1].item ?? null);
     }
     for (const [id, tile] of tiles) {
@@ -60,11 +60,12 @@ export function wallView(root: HTMLElement, { live }: ViewInput): () => void {
     setText(forgotten, `Streams that are not in the list of streams were left out ${times} times.`);
   };
   setTiles();
-  for (const event of ['frames', 'streams']) live.addEventListener(event, setTiles);
+  const ended = new AbortController();
+  for (const event of ['frames', 'streams']) live.addEventListener(event, setTiles, ended);
   let frameRequest = requestAnimationFrame(play);
   const timer = setInterval(update, 500);
   return () => {
-    for (const event of ['frames', 'streams']) live.removeEventListener(event, setTiles);
+    ended.abort();
     cancelAnimationFrame(frameRequest);
     clearInterval(timer);
     observer.disconnect();
@@ -95,7 +96,7 @@ function createTile(streamId: string, frame: LiveFrame | undefined) {
   const age = h('span.num.dim');
   const seen = h('span.dim.seen');
   const link = h('a.card', { href: `#/stream/${streamId}` }, canvas, stored);
-  link.append(h('div.facts', name, state, fps, age), h('div.facts', seen));
+  link.append(h('div.facts', name, state, fps), h('div.facts', seen, age));
   const picture = pictureOn(canvas, () => SHOW_ALL, true);
   const tile = { item: h('li', link), picture, stored, name, state, fps, age, seen };
   if (frame) tile.picture.show(frame);
@@ -146,5 +147,7 @@ function updateTile(tile: Tile, live: LiveFeed, streamId: string): void {
   if (newest) setText(tile.age, `${duration(now - (frame ?? newest).captured_at)} ago`);
   const notListed = status && !status.listed ? 'not in the list of streams' : '';
   const seen = newest && isSending ? summary((frame ?? newest).detections) : '';
-  setText(tile.seen, [seen, why, notListed].filter((text) => text !== '').join('; '));
+  // A longer text would move the tiles below whenever thinning begins or ends.
+  const reason = why === THINNED ? 'thinned' : why;
+  setText(tile.seen, [seen, reason, notListed].filter((text) => text !== '').join('; '));
 }
