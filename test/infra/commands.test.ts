@@ -369,6 +369,19 @@ describe('npm run deploy', () => {
     expect(asked).toContain(kubeconfig);
   });
 
+  test('-- status shows the mappings also where the cluster is not reachable, and then fails', async () => {
+    const bin = join(dir, 'no-cluster');
+    await mkdir(bin, { recursive: true });
+    await writeFile(join(bin, 'kubectl'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
+    const PATH = `${bin}:${join(dir, 'bin')}:${process.env.PATH}`;
+    const status = run('deploy.ts', ['status', '--stage', 'staging'], { PATH });
+    await expect(status).rejects.toMatchObject({
+      code: 1,
+      message: expect.stringContaining('deploy: kubectl get pods,svc,hpa,scaledobject failed (exit 1)'),
+    });
+    expect(await readFile(join(dir, 'calls'), 'utf8')).toContain('aws lambda list-event-source-mappings');
+  });
+
   test('-- status of a stage without EKS calls no cluster', async () => {
     const { calls } = await run('deploy.ts', ['status', '--stage', 'mine']);
     expect(calls).toEqual([expect.stringContaining('aws lambda list-event-source-mappings')]);
