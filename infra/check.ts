@@ -3,13 +3,11 @@ import { REFUSED_ZONES } from './network.ts';
 import { type Quota, quotasOf } from './quotas.ts';
 import { gpuTypes } from './scaling.ts';
 import { deployment } from './settings.ts';
-import type { Inference, Stage } from './stages.ts';
+import type { Stage } from './stages.ts';
 import { INSIGHTS, KUBERNETES_VERSION, kafkaVersionOf } from './versions.ts';
 
 /** Asks the AWS command line. @returns its answer, JSON */
 type Ask = (...args: string[]) => string;
-
-type Gpu = Extract<Inference, { backend: 'eks' }>['gpu'];
 
 interface Tagged {
   Tags?: { Key: string; Value: string }[];
@@ -72,7 +70,14 @@ function* problemsOf(stage: Stage, region: string, ask: Ask): Generator<string> 
     yield `${region} has no image ${NAT_IMAGES.name} for NAT instances: set network.nat to 'managed'`;
   if (isEks) {
     yield* leftProblems(name, region, ask);
-    yield* gpuProblems(inference.gpu, zones, ask);
+    const types = gpuTypes(inference.gpu).join();
+    const offered = ['availability-zone', ...filters({ 'instance-type': types, location: zones.join() })];
+    if (
+      !ask('ec2', 'describe-instance-type-offerings', '--location-type', ...offered).includes(
+        '"InstanceType"',
+      )
+    )
+      yield `${zones.join()} have none of ${types}: name other families in infra/stages.ts, or set AWS_REGION`;
   }
   yield* versionProblems(stage, ask);
 }
@@ -105,16 +110,6 @@ function* leftProblems(stage: string, region: string, ask: Ask): Generator<strin
       yield `the log group ${group} is left over from a removed stage, and has to be deleted first`;
     }
   }
-}
-
-/** Why the region can't start the GPU instances. */
-function* gpuProblems(gpu: Gpu, zones: string[], ask: Ask): Generator<string> {
-  const types = gpuTypes(gpu).join();
-  const offered = ['availability-zone', ...filters({ 'instance-type': types, location: zones.join() })];
-  if (
-    !ask('ec2', 'describe-instance-type-offerings', '--location-type', ...offered).includes('"InstanceType"')
-  )
-    yield `${zones.join()} have none of ${types}: name other families in infra/stages.ts, or set AWS_REGION`;
 }
 
 /** Versions that AWS offers no longer. */
