@@ -17,10 +17,6 @@ export function createStore(stage: Stage) {
       { id: 'lost-batches', prefix: `${LOST_BATCHES}/`, expiresIn: `${failedDays} days` },
     ],
     transform: {
-      // S3 deletes a thousand objects at a time: a month of one camera's pictures takes hours.
-      bucket: (_args, options) => {
-        options.customTimeouts = { delete: '12h' };
-      },
       lifecycle: versioning ? expireOldVersions(annotatedDays, stage.settings.S3_PREFIX) : undefined,
     },
   });

@@ -42,7 +42,7 @@ export interface Resource {
   /** Properties whose changes are ignored. */
   ignoreChanges: string[];
   /** Timeouts for creation and update; empty if not set. */
-  timeouts: { create: string; update: string; delete: string };
+  timeouts: { create: string; update: string };
 }
 
 /** A Lambda function's code, bundled as SST bundles it. */

@@ -79,7 +79,6 @@ function record(monitor: any): void {
         timeouts: {
           create: request.getCustomtimeouts()?.getCreate() ?? '',
           update: request.getCustomtimeouts()?.getUpdate() ?? '',
-          delete: request.getCustomtimeouts()?.getDelete() ?? '',
         },
       };
       resources.set(`${resource.type} ${resource.name}`, strip(resource) as Resource);
