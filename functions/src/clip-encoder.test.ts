@@ -65,6 +65,11 @@ async function decoded(mp4: Buffer) {
   return { width, height, level, times, luma, duration: Number(input.duration) / 1000 };
 }
 
+test('pictures that are higher than the encoder takes are scaled down', async () => {
+  const { width, height } = await decoded(await encodeClip(await picturesAt([0, 100], 4, 32_768)));
+  expect([width, height]).toEqual([2, 16_384]);
+});
+
 test('each picture is shown at its time, to the millisecond, with its brightness', async () => {
   const offsets = [0, 107, 214, 300, 1_000, 1_033];
   const clip = await decoded(await encodeClip(await picturesAt(offsets)));

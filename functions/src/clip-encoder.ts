@@ -69,8 +69,9 @@ export async function encodeSegment(pictures: readonly TimedPicture[]): Promise<
 interface EncodeMode {
   /** Origin of media time, epoch milliseconds. */
   begin: number;
-  /** Wider pictures are scaled down to this width, pixels. */
+  /** Wider or higher pictures are scaled down to this size, pixels. */
   maxWidth: number;
+  maxHeight: number;
   /** Most pixels of a picture. */
   maxPixels: number;
   /** Pictures from one key frame to the next. A player can seek to key frames only. */
@@ -83,6 +84,8 @@ interface EncodeMode {
 const CLIP = {
   // Labels are still readable at this width.
   maxWidth: 1280,
+  // x264 refuses larger sides.
+  maxHeight: 16_384,
   maxPixels: 50_000_000,
   gop: 20,
   movflags: '+faststart',
@@ -91,6 +94,7 @@ const CLIP = {
 };
 const SEGMENT = {
   maxWidth: Number.POSITIVE_INFINITY,
+  maxHeight: Number.POSITIVE_INFINITY,
   // The largest picture of level 5.2 (ITU-T H.264, table A-1). Few decoders support higher levels.
   maxPixels: 36_864 * 256,
   gop: 1_000,
@@ -114,7 +118,7 @@ async function write(path: string, pictures: readonly TimedPicture[], mode: Enco
   if (!first) throw new ClipEncodingError('there are no pictures');
   using reader = pictureReader(mode.maxPixels);
   const { width, height } = await reader.decode(first.jpeg);
-  const scale = Math.min(1, mode.maxWidth / width);
+  const scale = Math.min(1, mode.maxWidth / width, mode.maxHeight / height);
   const size = { width: even(width * scale), height: even(height * scale) };
   const span = (pictures.at(-1) ?? first).capturedAt - first.capturedAt;
   const interval = span / (pictures.length - 1) || ONLY_ONE_MS;
