@@ -120,6 +120,8 @@ function createTopics({ kafka, settings }: Stage, clusterArn: $util.Output<strin
           'max.message.bytes': String(MAX_MESSAGE_BYTES),
           // Brokers store batches uncompressed: so a batch is never larger for a mapping's pollers than this limit.
           'compression.type': 'uncompressed',
+          // Time by the broker: a record of a host whose clock is hours behind would be deleted, or given up, at once.
+          'message.timestamp.type': 'LogAppendTime',
           'retention.ms': String(kafka.retentionHours * HOUR_MS),
           // Express brokers have their own value, two, and protect it.
           ...(kafka.kind === 'provisioned' && { 'min.insync.replicas': String(replicationFactor - 1) }),

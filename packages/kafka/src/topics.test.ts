@@ -15,4 +15,5 @@ test('missing topics are created, and store records uncompressed', async () => {
   ]);
   expect(made).toMatchObject([{ topic: 'frames', numPartitions: 6 }]);
   expect(made[0]?.configEntries).toContainEqual({ name: 'compression.type', value: 'uncompressed' });
+  expect(made[0]?.configEntries).toContainEqual({ name: 'message.timestamp.type', value: 'LogAppendTime' });
 });

@@ -32,6 +32,8 @@ export async function ensureTopics(admin: Admin, specs: TopicSpec[]): Promise<vo
         { name: 'max.message.bytes', value: String(MAX_MESSAGE_BYTES) },
         // The broker stores batches uncompressed: so the limit above is of the bytes that any reader gets.
         { name: 'compression.type', value: 'uncompressed' },
+        // Time by the broker, as Kafka deletes by it: the clock of a producer's host may be hours behind or ahead.
+        { name: 'message.timestamp.type', value: 'LogAppendTime' },
       ],
     })),
   });
