@@ -26,7 +26,7 @@ import {
   type StoredObject,
 } from '@video-pipeline/storage';
 import sharp from 'sharp';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { collectMetrics } from '../../test/support/metrics.ts';
 import { mskEvent } from '../../test/support/msk-event.ts';
 import { createAnnotate, createAnnotateFrames } from './annotate.ts';
@@ -204,6 +204,16 @@ describe('detect', () => {
       expect.stringMatching(/^record header 'captured_at' is 1970-01-21T.*milliseconds since 1970$/),
       expect.stringMatching(/^record header 'captured_at' is .* not from 2000-01-01 to a day from now/),
     ]);
+  });
+
+  test('a frame of today is detected by a host whose own clock is not set', async () => {
+    const { handler, published } = setUp(seeing(() => good));
+    const record = encodeFrame(frame('gate', 0));
+    const now = Date.now();
+    vi.setSystemTime(0);
+    onTestFinished(() => void vi.setSystemTime(now));
+    await handler(eventOf('video-frames', [[record]]));
+    expect(published).toHaveLength(1);
   });
 
   test.each(['constructor', 'toString', '__proto__', 'hasOwnProperty'])(

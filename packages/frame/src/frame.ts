@@ -101,9 +101,16 @@ export function factsOf(frame: Omit<DetectedFrame, 'jpeg'>): FrameFacts {
 /** Earliest possible time of capture, epoch milliseconds. A time in seconds by mistake would be in January 1970. */
 const EARLIEST = Date.UTC(2000);
 
-/** Whether a frame may have been captured then: from 2000 to a day from now. A camera's clock may be that far ahead. */
+/** A clock that shows an earlier time is not set: this program was written later. Epoch milliseconds. */
+const WRITTEN = Date.UTC(2026);
+
+/**
+ * Whether a frame may have been captured then: from 2000 to a day from now. A camera's clock may be that far ahead. A host
+ * whose own clock is not set, as after a start without a network, can't know what is ahead.
+ */
 export function isPossibleTime(epochMs: number): boolean {
-  return epochMs >= EARLIEST && epochMs <= Date.now() + DAY_MS;
+  const now = Date.now();
+  return epochMs >= EARLIEST && (now < WRITTEN || epochMs <= now + DAY_MS);
 }
 
 /** The longest stream id, in characters. It becomes part of S3 keys, metrics and logs. */
