@@ -20,11 +20,11 @@ function cloudWatchRows(
   const source = read('packages/telemetry/src/emf.ts');
   const [, table = ''] = new RegExp(`export const ${list} = \\{\\n(.*?)\\n\\}`, 's').exec(source) ?? [];
   const rows: string[] = [];
-  let said = '';
+  let description = '';
   for (const line of table.split('\n')) {
-    said = /\/\*\* (.*?) \*\//.exec(line)?.[1] ?? said;
+    description = /\/\*\* (.*?) \*\//.exec(line)?.[1] ?? description;
     const [, name] = /^ {2}(\w+): MetricUnit/.exec(line) ?? [];
-    if (name) rows.push(`| \`${name}\` | ${units[name]} | ${said} |`);
+    if (name) rows.push(`| \`${name}\` | ${units[name]} | ${description} |`);
   }
   expect(rows).toHaveLength(Object.keys(units).length);
   return ['| metric | unit | counts |', '| --- | --- | --- |', ...rows];

@@ -46,7 +46,7 @@ async function startBroker(...options: Parameters<typeof startMqttBroker>) {
 }
 
 const lines: string[] = [];
-const log = (...said: unknown[]) => void lines.push(JSON.stringify(said));
+const log = (...args: unknown[]) => void lines.push(JSON.stringify(args));
 
 function connected(settings: Partial<Parameters<typeof connectMqtt>[0]> & { url: string }): MqttConnection {
   const broker = connectMqtt({

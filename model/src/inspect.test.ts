@@ -61,8 +61,8 @@ test('inspect of a model that the runtime rejects still gives its metadata', asy
   const model = decodeModel(await readFile(path));
   for (const node of model.graph.node) node.opType = 'OfAnotherRuntime';
   await writeFile(path, encodeModel(model));
-  const said = report(await inspect(path, options));
-  expect(said).toMatch(
+  const text = report(await inspect(path, options));
+  expect(text).toMatch(
     /metadata +names 80 classes\n.*inputs +images \[1, 3, 160, 160\]\n.*refused: .*No Op registered/s,
   );
 });

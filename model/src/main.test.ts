@@ -13,9 +13,9 @@ test('the server reuses modules that another process has compiled', async () => 
   try {
     const shared = join(import.meta.dirname, '../../packages/config/src/config.ts');
     run(shared);
-    const said = run(join(import.meta.dirname, 'main.ts'), '--help');
-    expect(said).toContain(`${shared} was accepted`);
-    expect(said).not.toContain('was rejected');
+    const output = run(join(import.meta.dirname, 'main.ts'), '--help');
+    expect(output).toContain(`${shared} was accepted`);
+    expect(output).not.toContain('was rejected');
   } finally {
     await rm(folder, { recursive: true });
   }

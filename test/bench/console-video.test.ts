@@ -136,8 +136,8 @@ async function shownAfter(page: Page, act: () => Promise<void>): Promise<number>
     const fail = () => {
       const { readyState, currentTime, paused, hidden, error } = video;
       const state = { wanted, seen, readyState, currentTime, paused, hidden, error: error?.message };
-      const said = document.querySelector('.preview p')?.textContent;
-      reject(new Error(`no picture of the playhead's time in 10 s: ${JSON.stringify(state)} ${said}`));
+      const text = document.querySelector('.preview p')?.textContent;
+      reject(new Error(`no picture of the playhead's time in 10 s: ${JSON.stringify(state)} ${text}`));
     };
     setTimeout(fail, 10_000);
     const onChange = ({ timeStamp }: Event) => {

@@ -78,9 +78,9 @@ async function costOfServer(path: string): Promise<Cost> {
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     env: { NODE_COMPILE_CACHE: compileCacheDir(), MALLOC_ARENA_MAX: '2', ...process.env },
   });
-  let said = '';
+  let output = '';
   child.stdout?.on('data', (text) => {
-    said += text;
+    output += text;
   });
   await new Promise<void>((resolve, reject) => {
     child.once('message', () => resolve());
@@ -93,7 +93,7 @@ async function costOfServer(path: string): Promise<Cost> {
   child.removeAllListeners('exit');
   child.kill('SIGTERM');
   await new Promise((resolve) => child.once('close', resolve));
-  const proofSeconds = Number(/"proof_seconds":([\d.]+)/.exec(said)?.[1]);
+  const proofSeconds = Number(/"proof_seconds":([\d.]+)/.exec(output)?.[1]);
   return { seconds, cpuSeconds, peak, proofSeconds };
 }
 

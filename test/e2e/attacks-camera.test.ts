@@ -240,9 +240,9 @@ test.each([
   ],
 ])(
   "a camera's response '%s' with the header '%s' is an error that quotes the response",
-  async (status, headers, said) => {
+  async (status, headers, error) => {
     const url = `rtsp://admin:secret@127.0.0.1:${await listen(createServer(refusing(status, headers)))}/x`;
-    await expect(openSource(url, { transport: 'tcp', timeoutSeconds: 2 })).rejects.toThrow(said);
+    await expect(openSource(url, { transport: 'tcp', timeoutSeconds: 2 })).rejects.toThrow(error);
   },
 );
 

@@ -47,9 +47,9 @@ describeInChromium('stored pictures on the page', () => {
     await store.put({ key: eventKey(event), body: JSON.stringify(event), contentType: 'application/json' });
 
     const search = await tabs.open('#/search?stream=shed');
-    const said = search.locator('.grid .missing');
-    await said.first().waitFor(LONG);
-    expect(await said.allTextContents()).toEqual([NOT_KEPT, NOT_KEPT]);
+    const reasons = search.locator('.grid .missing');
+    await reasons.first().waitFor(LONG);
+    expect(await reasons.allTextContents()).toEqual([NOT_KEPT, NOT_KEPT]);
     await search.locator('.grid button').first().press('Enter');
     await search.getByRole('dialog').getByText(NOT_KEPT).waitFor(LONG);
 

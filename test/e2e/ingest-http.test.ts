@@ -217,13 +217,13 @@ test.each([
   ['503 Service Unavailable', /it was answered 503 Service Unavailable/],
   ['404 Not Found', /no such stream on the camera \(404\)/],
   ['302 Found', /it was answered 302 Found: its redirects lead to no video/],
-])('a server that responds with %s is reported with its status', async (status, said) => {
+])('a server that responds with %s is reported with its status', async (status, error) => {
   const [code = '', ...words] = status.split(' ');
   const address = await serve(
     (_request, response) => void response.writeHead(Number(code), words.join(' ')).end(),
   );
   const { ingest } = run([stream('yard', `http://${address}/video.mjpg`)]);
-  await expect.poll(() => ingest.stats.get('yard')?.lastError, { timeout: 10_000 }).toMatch(said);
+  await expect.poll(() => ingest.stats.get('yard')?.lastError, { timeout: 10_000 }).toMatch(error);
 });
 
 // With noise: FFmpeg reads two kilobytes before it says what comes, and a plain picture has but one.

@@ -223,14 +223,14 @@ test('a file without a picture is an error that names it, and ends its stream', 
     empty,
     (await readFile(await makeVideo(folder.path('some.h264'), { times: [0] }))).subarray(0, 40),
   );
-  for (const [path, said] of [
+  for (const [path, error] of [
     [text, 'open: what is there is no video stream'],
     [empty, /^it ended without a picture$|no video stream/],
   ] as const) {
     const { ingest, frames } = await run(path);
     expect(frames).toEqual([]);
     expect(ingest.stats.get('yard')?.state).toBe('failed');
-    expect(ingest.stats.get('yard')?.lastError).toMatch(said);
+    expect(ingest.stats.get('yard')?.lastError).toMatch(error);
   }
   const child = startIngestProcess({
     KAFKA_BOOTSTRAP_SERVERS: '127.0.0.1:1',

@@ -23,12 +23,12 @@ test.each([
   '%s: a port in use is an error with the variable of the port',
   async (_, script, args, variable) => {
     const env = { ...process.env, [variable]: String(port), STREAMS: '[{id: a, url: rtsp://127.0.0.1:1/a}]' };
-    const said = await new Promise<string>((resolve) => {
+    const output = await new Promise<string>((resolve) => {
       execFile(process.execPath, [join(ROOT, script), ...args], { env, timeout: 60_000 }, (_, _out, stderr) =>
         resolve(stderr),
       );
     });
-    const lines = said.split('\n').filter((line) => !/Warning|--trace-warnings/.test(line));
+    const lines = output.split('\n').filter((line) => !/Warning|--trace-warnings/.test(line));
     expect(lines.join('\n').trim()).toBe(
       `port ${port} of 127.0.0.1 is taken: set ${variable} to another, or stop what listens there`,
     );

@@ -170,10 +170,10 @@ describe('npm run local --', () => {
     const follower = spawn(process.execPath, [MAIN, ...follow, ...data()]);
     onTestFinished(() => void follower.kill());
     // From the beginning: what comes while the producer runs must not be missed.
-    let said = '';
-    follower.stdout.on('data', (text) => (said += text));
-    await expect.poll(() => said, { timeout: 20_000 }).not.toBe('');
-    said = '';
+    let output = '';
+    follower.stdout.on('data', (text) => (output += text));
+    await expect.poll(() => output, { timeout: 20_000 }).not.toBe('');
+    output = '';
     const frames = (await json('kafka-stats')).topics[0].end + 12;
     expect((await alone(['producer', '--frames', '12', ...data()])).code).toBe(0);
     const { topics } = await json('kafka-stats');
@@ -184,7 +184,7 @@ describe('npm run local --', () => {
     const pictures = join(folder, 'data/s3/video-pipeline-output/annotated/**/*.jpg');
     const stored = async () => (await Array.fromAsync(glob(pictures))).length;
     await expect.poll(stored, { timeout: 30_000, interval: 200 }).toBe(frames);
-    await expect.poll(() => said, { timeout: 30_000 }).toContain('FramesAnnotated');
+    await expect.poll(() => output, { timeout: 30_000 }).toContain('FramesAnnotated');
     follower.kill();
     await once(follower, 'exit');
     const list = await json('s3-list', '--limit', '3');

@@ -272,13 +272,13 @@ describe('commands of the services in docker-compose.yaml', () => {
         env: { ...process.env, ...environmentOf(compose.services.console), ...own },
         silent: true,
       });
-      let said = '';
-      server.stdout?.on('data', (data) => (said += data));
+      let output = '';
+      server.stdout?.on('data', (data) => (output += data));
       const [{ ready }] = await once(server, 'message');
       const ask = (headers: HeadersInit) => fetch(ready.url, { headers });
       expect((await ask({})).status).toBe(401);
       expect((await ask({ authorization: 'Bearer local' })).status).toBe(401);
-      const [, token = ''] = /token, kept in \S+: (\S+)/.exec(said) ?? [];
+      const [, token = ''] = /token, kept in \S+: (\S+)/.exec(output) ?? [];
       expect((await ask({ authorization: `Bearer ${token}` })).status).toBe(200);
       tokens.push(token);
       server.kill();

@@ -18,7 +18,7 @@ import { writeModel } from './numbered.ts';
 const START = join(import.meta.dirname, '../../packages/local/src/main.ts');
 const CLI = join(import.meta.dirname, '../../packages/cli/src/main.ts');
 const OPERATE = join(import.meta.dirname, '../../packages/cli/src/operate.ts');
-/** What is wrong is said within so long, and so is its end. */
+/** An outage and its end must be reported within this time, milliseconds. */
 const TOLD = 10_000;
 /** By the name of its service: the part, and how the page calls it. */
 const PARTS = {
@@ -105,7 +105,7 @@ describe('a running pipeline', () => {
    * can't say so
    * @returns how long the supervisor took, ms. What the others take is the machine's: they have 20 s
    */
-  async function said(
+  async function untilStatus(
     onPage: (name: string) => RegExp,
     byStatus: (part: string) => RegExp,
     code: number,
@@ -121,7 +121,7 @@ describe('a running pipeline', () => {
       const noted = Date.now() - began;
       for (let now = await status(); ; now = await status()) {
         if (parts.every(([part]) => byStatus(part).test(now.stdout)) && now.code === code) return noted;
-        if (Date.now() - began > 20_000) throw new Error(`status never said so:\n${now.stdout}`);
+        if (Date.now() - began > 20_000) throw new Error(`status never reported it:\n${now.stdout}`);
         await sleep(1_000);
       }
     };
@@ -141,7 +141,7 @@ describe('a running pipeline', () => {
     const pids = await Promise.all(SERVICES.map(pidOf));
     for (const pid of pids) process.kill(pid, 'SIGSTOP');
     try {
-      const after = await said(
+      const after = await untilStatus(
         (name) => new RegExp(`^${name} can't be reached since \\d\\d:\\d\\d:\\d\\d: .`),
         (part) => new RegExp(`^${part} +DOES NOT ANSWER since \\d\\d:\\d\\d:\\d\\d: .`, 'm'),
         1,
@@ -151,7 +151,7 @@ describe('a running pipeline', () => {
     } finally {
       for (const pid of pids) process.kill(pid, 'SIGCONT');
     }
-    const back = await said(
+    const back = await untilStatus(
       (name) => new RegExp(`^${name} is back since`),
       (part) => new RegExp(`^${part} +answers since .*before, it did not for \\d+ s`, 'm'),
       0,

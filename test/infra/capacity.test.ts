@@ -213,9 +213,9 @@ function measured(): string {
   const { cpuMs, ingest, live } = MEASURED;
   const cpu = Object.entries(cpuMs).map(([name, ms]) => `${name} ${ms}`);
   const rows = live.map(({ cameras, fps, storedFps }) => {
-    const said = oneMachineFps(LIVE_CORES, { cameras, fps });
-    const knee = said < cameras * fps * 0.99 ? 'the knee is passed' : 'keeps up';
-    return `| ${cameras} ${cameras === 1 ? 'camera' : 'cameras'} at ${fps} fps | ${said.toFixed(1)} of ${cameras * fps}, ${knee} | ${storedFps} |`;
+    const predicted = oneMachineFps(LIVE_CORES, { cameras, fps });
+    const knee = predicted < cameras * fps * 0.99 ? 'the knee is passed' : 'keeps up';
+    return `| ${cameras} ${cameras === 1 ? 'camera' : 'cameras'} at ${fps} fps | ${predicted.toFixed(1)} of ${cameras * fps}, ${knee} | ${storedFps} |`;
   });
   return [
     `On ${pipelineRun.date}: CPU milliseconds a frame of ${cpu.join(', ')}. On ${load.date} the same cores did ${LIVE_SPEED.toFixed(2)} times as`,

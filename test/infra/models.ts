@@ -178,22 +178,22 @@ function asList(model: Model, { member }: Shape, value: unknown): unknown[] {
 }
 
 function checkValue(shape: Shape, value: unknown, path: string): string[] {
-  const said = `${path}: ${JSON.stringify(value)}`;
+  const found = `${path}: ${JSON.stringify(value)}`;
   if (['integer', 'long', 'float', 'double'].includes(shape.type)) {
     const number = Number(value);
-    if (!Number.isFinite(number) || typeof value === 'boolean') return [`${said} is no number`];
+    if (!Number.isFinite(number) || typeof value === 'boolean') return [`${found} is no number`];
     const isWhole = ['float', 'double'].includes(shape.type) || Number.isInteger(number);
-    return isWhole ? range(shape, number, path, '') : [`${said} is not whole`];
+    return isWhole ? range(shape, number, path, '') : [`${found} is not whole`];
   }
   if (shape.type === 'boolean')
-    return ['true', 'false'].includes(String(value)) ? [] : [`${said} is no boolean`];
+    return ['true', 'false'].includes(String(value)) ? [] : [`${found} is no boolean`];
   if (shape.type === 'blob' || shape.type === 'timestamp') return [];
   const text = String(value);
-  if (typeof value === 'object') return [`${said} is no string`];
+  if (typeof value === 'object') return [`${found} is no string`];
   return [
-    ...(shape.enum && !shape.enum.includes(text) ? [`${said} is none of ${shape.enum.slice(0, 40)}`] : []),
+    ...(shape.enum && !shape.enum.includes(text) ? [`${found} is none of ${shape.enum.slice(0, 40)}`] : []),
     ...range(shape, text.length, path, 'characters'),
-    ...(shape.pattern && !matches(shape.pattern, text) ? [`${said} does not match ${shape.pattern}`] : []),
+    ...(shape.pattern && !matches(shape.pattern, text) ? [`${found} does not match ${shape.pattern}`] : []),
   ];
 }
 

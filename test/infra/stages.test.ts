@@ -186,12 +186,12 @@ test('docs/deploy.md has the computed costs of the stages', () => {
   const { load } = stageOf('production');
   const dollars = (usd: number) => (Math.round(usd / 10) * 10).toLocaleString('en-US');
   const hour = (total('alice') / stageOf('alice').load.stageHours).toFixed(2);
-  const said = [
+  const lines = [
     `In short: \`production\` with ${load.streams} cameras costs about ${dollars(total('production'))} dollars a month,`,
     `${Math.round((100 * puts) / total('production'))} % of it for S3 requests (one object a frame: half the frame rate, half of that).`,
     `\`staging\` costs about ${dollars(total('staging'))} a month, a personal stage about ${hour} an hour.`,
   ].join('\n');
-  expectGenerated('docs/deploy.md', 'costs', said);
+  expectGenerated('docs/deploy.md', 'costs', lines);
 });
 
 test.each(DEPLOYED)('the resources of %s equal its snapshot', async (deployed) => {

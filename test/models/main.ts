@@ -95,10 +95,10 @@ interface Row {
 async function clients(name: string): Promise<Row[]> {
   const server = await startModel(['--model', join(folder, `${name}.onnx`)]);
   try {
-    const said = JSON.parse(await script('clients.py', server.url, name, PICTURE));
-    const [first, second] = said.triton as { confidence: number; class_id: number; bbox: Found[2] }[][][];
-    const same = rowOf("Ultralytics' client", found[name] ?? [], said.ultralytics);
-    const isTold = said.metadata.inputs[0].name === 'image' && /no output "boxes"/.test(said.refused);
+    const answers = JSON.parse(await script('clients.py', server.url, name, PICTURE));
+    const [first, second] = answers.triton as { confidence: number; class_id: number; bbox: Found[2] }[][][];
+    const same = rowOf("Ultralytics' client", found[name] ?? [], answers.ultralytics);
+    const isTold = answers.metadata.inputs[0].name === 'image' && /no output "boxes"/.test(answers.refused);
     const isSame = isDeepStrictEqual(first, second) && isDeepStrictEqual(first?.[0], first?.[1]);
     const seen = (first?.[0] ?? []).map(
       ({ confidence, class_id, bbox }): Found => [confidence, class_id, bbox],

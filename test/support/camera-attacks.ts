@@ -38,7 +38,7 @@ const OCTETS = 'application/octet-stream';
 const HLS = 'application/vnd.apple.mpegurl';
 
 /** Responses of a hostile camera to an HTTP request, and the error that ingest reports for each. */
-export const cameraAnswers: Record<string, [behave: (response: ServerResponse) => void, said: RegExp]> = {
+export const cameraAnswers: Record<string, [behave: (response: ServerResponse) => void, error: RegExp]> = {
   'WebVTT without end': [
     (response) => pourOut(response, 'text/vtt', 'WEBVTT\n\n', '00:01.000 --> 00:02.000\nx\n\n'.repeat(2000)),
     /formats that cameras use/,

@@ -13,9 +13,9 @@ test.each([
   ['rtsp://127.0.0.1:99999/x', 'not a URL: check its host and port'],
   ['ftp://127.0.0.1/x', "'ftp:' is none of file, http, https, rtsp,"],
   ['udp://127.0.0.1', 'needs a port'],
-])('openSource(%s) fails with the reason', async (url, said) => {
+])('openSource(%s) fails with the reason', async (url, error) => {
   const opening = open(url);
-  await expect(opening).rejects.toThrow(said);
+  await expect(opening).rejects.toThrow(error);
   await expect(opening).rejects.toMatchObject({ permanent: true });
 });
 
@@ -28,7 +28,7 @@ test.each([
   ['http://OWN/y', 'which is not RTSP'],
   ['rtsp://:x:/', 'redirects to what is not a URL'],
   ['/other', 'redirects more than 3 times'],
-])('a redirect to %s is not followed, and the error has the reason', async (location, said) => {
+])('a redirect to %s is not followed, and the error has the reason', async (location, error) => {
   const camera = createServer((socket) => {
     socket.on('error', () => {});
     socket.on('data', () => {
@@ -40,7 +40,7 @@ test.each([
   camera.listen(0, '127.0.0.1');
   await once(camera, 'listening');
   onTestFinished(() => void camera.close());
-  await expect(open(`rtsp://127.0.0.1:${(camera.address() as AddressInfo).port}/x`)).rejects.toThrow(said);
+  await expect(open(`rtsp://127.0.0.1:${(camera.address() as AddressInfo).port}/x`)).rejects.toThrow(error);
 });
 
 test.each([

@@ -57,11 +57,11 @@ test('threads share one session when the weights are large', () => {
 });
 
 /** Writes the model with its large weights in `location`. */
-async function writeOutside(location: string, said?: number): Promise<string> {
+async function writeOutside(location: string, length?: number): Promise<string> {
   const path = await writeConstantModel(join(folder, 'outside.onnx'), yolov8);
   const model = decodeModel(await readFile(path));
   for (const tensor of model.graph.initializer.filter(({ rawData }) => rawData.length > 100_000)) {
-    const facts = { location, offset: '0', length: String(said ?? tensor.rawData.length) };
+    const facts = { location, offset: '0', length: String(length ?? tensor.rawData.length) };
     const externalData = Object.entries(facts).map(([key, value]) => ({ key, value }));
     const bytes = Buffer.from(tensor.rawData);
     Object.assign(tensor, { rawData: new Uint8Array(), dataLocation: 1, externalData });
@@ -88,8 +88,8 @@ test.each([
   ['weights.data', -1, "end beyond 'weights.data'"],
   // Of another size than the tensor.
   ['weights.data', 4, "the runtime can't run it"],
-])('weights in %s, with a declared length of %s bytes, are an error: %s', async (location, said, why) => {
-  await expect(readModelFile(await writeOutside(location, said))).rejects.toThrow(why);
+])('weights in %s, with a declared length of %s bytes, are an error: %s', async (location, length, why) => {
+  await expect(readModelFile(await writeOutside(location, length))).rejects.toThrow(why);
 });
 
 test.each([

@@ -57,7 +57,7 @@ async function settings(url: URL, more = ''): Promise<void> {
 const fetched = async () => readFile((await fetchJars('it', [JAR]))[0] ?? '');
 const left = async () => (await readdir(join(cache, 'maven', PATH, '..')).catch(() => [])).sort();
 
-/** The same in a process of its own; resolves with what it said. */
+/** The same in a process of its own; resolves with its output. */
 const SCRIPT = `
   const { fetchJars } = await import(${JSON.stringify(join(import.meta.dirname, 'index.ts'))});
   await fetchJars('it', [${JSON.stringify(JAR)}], console.log).catch((error) => console.log(error.message));`;
@@ -184,11 +184,11 @@ describe('a download', () => {
   it.each([
     [404, 'it has no such file; check the mirrors in ~/.m2/settings.xml'],
     [401, 'it wants other credentials; set them in the servers in ~/.m2/settings.xml'],
-  ])('fails with a remedy when the server responds with %i', async (status, said) => {
+  ])('fails with a remedy when the server responds with %i', async (status, remedy) => {
     const { url, requests } = await serve({}, (_, response) => !!response.writeHead(status).end());
     await settings(url);
     await expect(fetched()).rejects.toThrow(
-      `can't fetch it-1.0.jar from ${url.host}: ${url.host} answers ${status}: ${said}`,
+      `can't fetch it-1.0.jar from ${url.host}: ${url.host} answers ${status}: ${remedy}`,
     );
     expect(requests).toHaveLength(1);
   });
@@ -290,9 +290,9 @@ describe('a download', () => {
     });
     await settings(url);
     const [node, ...args] = COMMAND;
-    const said = await Promise.all([1, 2].map(() => promisify(execFile)(node, args)));
+    const outputs = await Promise.all([1, 2].map(() => promisify(execFile)(node, args)));
     const began = `fetching it from ${url.host} (0.3 MB)\n`;
-    expect(said.map(({ stdout }) => stdout)).toEqual([began, began]);
+    expect(outputs.map(({ stdout }) => stdout)).toEqual([began, began]);
     expect(await fetched()).toEqual(CONTENT);
     expect(await left()).toEqual(['it-1.0.jar']);
   });

@@ -45,7 +45,7 @@ test('a handler reuses modules that another process has compiled', async () => {
   try {
     await writeFile(handler, 'export const handler = () => {};');
     run(handler);
-    const said = run(
+    const output = run(
       join(import.meta.dirname, 'main.ts'),
       '--handler',
       handler,
@@ -54,7 +54,7 @@ test('a handler reuses modules that another process has compiled', async () => {
       '--group',
       'g',
     );
-    expect(said).toContain(`${handler} was accepted`);
+    expect(output).toContain(`${handler} was accepted`);
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -49,8 +49,8 @@ test.concurrent('an admin that is disconnected during its connect leaves no conn
   mute.listen(0, '127.0.0.1');
   await once(mute, 'listening');
   const { port } = mute.address() as AddressInfo;
-  const said: string[] = [];
-  const note = (line: string) => void said.push(line);
+  const lines: string[] = [];
+  const note = (line: string) => void lines.push(line);
   const admin = connectKafka('test', { warn: note, error: note }, settings(`127.0.0.1:${port}`), {
     retry: { initialRetryTime: 50, retries: 1 },
   }).admin();
@@ -58,6 +58,6 @@ test.concurrent('an admin that is disconnected during its connect leaves no conn
   await expect.poll(() => sockets.size).toBe(1);
   await admin.disconnect();
   await expect.poll(() => sockets.size).toBe(0);
-  expect(said).toEqual([]);
+  expect(lines).toEqual([]);
   expect(await connecting).toBeInstanceOf(Error);
 }, 30_000);

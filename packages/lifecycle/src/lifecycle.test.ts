@@ -10,14 +10,14 @@ const LIFECYCLE = JSON.stringify(join(import.meta.dirname, 'index.ts'));
 async function run(program: string, signal?: NodeJS.Signals) {
   const code = `import * as life from ${LIFECYCLE};\n${program}\nprocess.stdout.write('begun\\n');`;
   const child = spawn(process.execPath, ['--input-type=module', '--eval', code]);
-  let said = '';
+  let written = '';
   for (const output of [child.stdout, child.stderr])
-    output.setEncoding('utf8').on('data', (text) => (said += text));
+    output.setEncoding('utf8').on('data', (text) => (written += text));
   const closed = once(child, 'close');
   await once(child.stdout, 'data');
   if (signal) child.kill(signal);
   const [exitCode] = await closed;
-  return { exitCode, said };
+  return { exitCode, written };
 }
 
 test('a command with an open connection ends soon, and logs what is open', async () => {
@@ -25,15 +25,15 @@ test('a command with an open connection ends soon, and logs what is open', async
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const open = `import { connect } from 'node:net'; connect(${port}, '127.0.0.1'); setInterval(() => {}, 1000);`;
-  const { exitCode, said } = await run(`${open} void life.runCommand(Promise.resolve());`);
+  const { exitCode, written } = await run(`${open} void life.runCommand(Promise.resolve());`);
   server.close();
   expect(exitCode).toBe(0);
-  expect(said).toContain(`ended after 1 s of waiting for: 1 TCPSocketWrap 127.0.0.1:${port},`);
+  expect(written).toContain(`ended after 1 s of waiting for: 1 TCPSocketWrap 127.0.0.1:${port},`);
 });
 
 test('a command without open handles ends at once, and logs nothing', async () => {
-  const { exitCode, said } = await run('void life.runCommand(Promise.resolve()); process.exitCode = 3;');
-  expect([exitCode, said]).toEqual([3, 'begun\n']);
+  const { exitCode, written } = await run('void life.runCommand(Promise.resolve()); process.exitCode = 3;');
+  expect([exitCode, written]).toEqual([3, 'begun\n']);
 });
 
 test.each(['SIGTERM', 'SIGINT'] as const)(
@@ -41,9 +41,9 @@ test.each(['SIGTERM', 'SIGINT'] as const)(
   async (signal) => {
     const log = '{ error: (message, error) => console.error(message, error.message) }';
     const program = `setInterval(() => {}, 1000); life.onShutdown(() => new Promise(() => {}), ${log}, 300);`;
-    const { exitCode, said } = await run(program, signal);
+    const { exitCode, written } = await run(program, signal);
     expect(exitCode).toBe(1);
-    expect(said).toMatch(/stop took too long not stopped after 300 ms; open: .*1 Timeout/);
+    expect(written).toMatch(/stop took too long not stopped after 300 ms; open: .*1 Timeout/);
   },
 );
 
@@ -56,11 +56,11 @@ test('a process that npm started ends when npm is killed', async () => {
     env: { ...process.env, npm_lifecycle_event: 'model' },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
-  let said = '';
-  npm.stdout.setEncoding('utf8').on('data', (text) => (said += text));
+  let written = '';
+  npm.stdout.setEncoding('utf8').on('data', (text) => (written += text));
   await once(npm.stdout, 'data');
   const closed = once(npm, 'close'); // once nobody holds its output any more
   npm.kill('SIGKILL');
   await closed;
-  expect(said).toBe('begun\nstopped\n');
+  expect(written).toBe('begun\nstopped\n');
 });

@@ -28,7 +28,7 @@ describe('opening a browser', () => {
 
   it('prints the URL when there is no opener', async () => {
     vi.stubEnv('PATH', folder);
-    const said = await new Promise((resolve) => openBrowser(URL, resolve));
-    expect(said).toContain(`open ${URL} yourself`);
+    const text = await new Promise((resolve) => openBrowser(URL, resolve));
+    expect(text).toContain(`open ${URL} yourself`);
   });
 });

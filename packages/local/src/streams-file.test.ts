@@ -96,10 +96,10 @@ describe('the list of streams of a stack', () => {
   it('omits entries that can not be read, and names them', async () => {
     await writeFile(file, '- {id: yard, url: rtsp://camera/1}\n- {id: gate}\n- {url: a.mp4}\n');
     vi.stubEnv('STREAMS_FILE', file);
-    const said: string[] = [];
-    expect(await listedSources((line) => said.push(line))).toEqual([yard]);
-    expect(said[0]).toMatch(`stream gate is left out: ${file}: line 2: 'url' is invalid`);
-    expect(said[1]).toMatch(`a stream is left out: ${file}: line 3: 'id' is invalid`);
+    const notes: string[] = [];
+    expect(await listedSources((line) => notes.push(line))).toEqual([yard]);
+    expect(notes[0]).toMatch(`stream gate is left out: ${file}: line 2: 'url' is invalid`);
+    expect(notes[1]).toMatch(`a stream is left out: ${file}: line 3: 'id' is invalid`);
   });
 
   it('is undefined without STREAMS and STREAMS_FILE', async () => {

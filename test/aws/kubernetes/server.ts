@@ -110,11 +110,11 @@ export async function startCluster(): Promise<Cluster> {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   await writeFile(join(dir, 'accounts.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
   await writeFile(join(dir, 'tokens.csv'), `${TOKEN},test,test,system:masters\n`);
-  let said = '';
+  let output = '';
   const start = (args: string[]) => {
     const child = spawn(program, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     child.stderr.on('data', (text) => {
-      said = `${said}${text}`.slice(-4_000);
+      output = `${output}${text}`.slice(-4_000);
     });
     return { child, ended: new Promise<void>((resolve) => child.once('exit', () => resolve())) };
   };
@@ -153,7 +153,7 @@ export async function startCluster(): Promise<Cluster> {
     const isOver = servers.some(({ child }) => child.exitCode !== null) || Date.now() > until;
     if (isOver) {
       await stop();
-      throw new Error(`the Kubernetes API server did not get ready: ${said}`);
+      throw new Error(`the Kubernetes API server did not get ready: ${output}`);
     }
   }
   return {

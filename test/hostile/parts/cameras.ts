@@ -20,16 +20,16 @@ const without: Attack = {
         await change(target, 'POST', '', { id: idOf(index), url: `http://127.0.0.1:${port}/${index}` });
       // A retried camera may get another error. So each error is expected once, and not all at the same time.
       const unsaid = new Map(NAMES.map((name, index) => [name, idOf(index)]));
-      let said: string[] = [];
+      let missing: string[] = [];
       const allSaid = async () => {
         const streams = await target.ingest();
         for (const [name, id] of unsaid)
           if (cameraAnswers[name]?.[1].test(streams[id]?.lastError ?? '')) unsaid.delete(name);
-        said = [...unsaid].map(([name, id]) => `${name} (${streams[id]?.lastError})`);
+        missing = [...unsaid].map(([name, id]) => `${name} (${streams[id]?.lastError})`);
         return unsaid.size === 0;
       };
       await target.until('what each sent, said of it', allSaid).catch((error) => {
-        throw new Error(`${error.message}; not of: ${said.join(', ')}`);
+        throw new Error(`${error.message}; not of: ${missing.join(', ')}`);
       });
     } finally {
       for (const index of NAMES.keys()) await change(target, 'DELETE', `/${idOf(index)}`);

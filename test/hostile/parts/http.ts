@@ -36,13 +36,13 @@ async function ask(
 ) {
   const url = new URL(path, target.endpoints[listener]);
   const signal = AbortSignal.timeout(OUTCOME_MS);
-  return new Promise<{ status: number; said: string }>((resolve, reject) => {
+  return new Promise<{ status: number; text: string }>((resolve, reject) => {
     const sent = plain(url, { method: body === undefined ? 'GET' : 'POST', headers, signal }, (response) => {
-      let said = '';
+      let text = '';
       response.on('data', (data) => {
-        if (said.length < 200) said += data;
+        if (text.length < 200) text += data;
       });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, said: said.slice(0, 200) }));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text: text.slice(0, 200) }));
     });
     sent.on('error', reject).end(body);
   });
@@ -55,8 +55,8 @@ async function mustAnswer(
   what: string,
   ...how: [path: string, headers?: Record<string, string>, body?: string]
 ): Promise<void> {
-  const { status, said } = await ask(target, listener, ...how);
-  if (status !== expected) throw new Error(`${what}: answered with ${status}, not ${expected}: ${said}`);
+  const { status, text } = await ask(target, listener, ...how);
+  if (status !== expected) throw new Error(`${what}: answered with ${status}, not ${expected}: ${text}`);
 }
 
 function bytes(listener: Listener): Attack {
@@ -113,9 +113,9 @@ const scans: Attack = {
     const good = predict([target.jpeg]);
     // A request that gets 429 or 503 because of another attack is retried.
     await target.until('an answer to a good picture', async () => {
-      const { status, said } = await ask(target, 'inference', '/predict', JSON_TYPE, good);
+      const { status, text } = await ask(target, 'inference', '/predict', JSON_TYPE, good);
       if (status !== 200 && status !== 429)
-        throw new Error(`a good picture: answered with ${status}: ${said}`);
+        throw new Error(`a good picture: answered with ${status}: ${text}`);
       return status === 200;
     });
     await Promise.all(left);
@@ -157,7 +157,7 @@ const clips: Attack = {
     }
     await mustAnswer(target, 'console', 200, '/health of the console', '/health');
     const unlike = (await Promise.all(same)).find(({ status }) => ![200, 404, 503].includes(status));
-    if (unlike) throw new Error(`a clip is answered with ${unlike.status}: ${unlike.said}`);
+    if (unlike) throw new Error(`a clip is answered with ${unlike.status}: ${unlike.text}`);
   },
 };
 

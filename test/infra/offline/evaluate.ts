@@ -159,12 +159,12 @@ async function run({ stage, dev = false, row, env = {}, answers }: Evaluation, w
   evaluator ??= startEvaluator();
   const child = evaluator;
   const { promise, resolve, reject } = Promise.withResolvers<Graph>();
-  let said = '';
+  let output = '';
   const note = (text: Buffer) => {
-    said += text;
+    output += text;
   };
   const onClose = (code: number | null) =>
-    reject(new EvaluationError(`stage '${stage}' can't be evaluated (exit ${code}): ${said}`));
+    reject(new EvaluationError(`stage '${stage}' can't be evaluated (exit ${code}): ${output}`));
   const streams = [child.stdout, child.stderr] as Socket[];
   for (const stream of streams) stream.on('data', note);
   child.once('message', resolve).once('close', onClose);

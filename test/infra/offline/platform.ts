@@ -39,8 +39,8 @@ async function install(note: (line: string) => void): Promise<void> {
   try {
     await promisify(execFile)(process.execPath, [sst, 'install', '--stage', 'offline'], { cwd: ROOT, env });
   } catch (cause) {
-    const said = cause instanceof Error && 'stdout' in cause ? String(cause.stdout) : String(cause);
-    throw new Error(`sst install failed: ${said.trim()}`, { cause });
+    const output = cause instanceof Error && 'stdout' in cause ? String(cause.stdout) : String(cause);
+    throw new Error(`sst install failed: ${output.trim()}`, { cause });
   }
   writeFileSync(stampFile(), stamp());
 }
