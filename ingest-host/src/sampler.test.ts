@@ -76,7 +76,13 @@ test('after a gap no extra frames are kept', () => {
 test('a clock that steps back by a little again and again gives no more frames than the rate', () => {
   const times = even(25, 100).map((time, index) => (index % 10 === 5 ? time - 0.05 : time));
   expect(sample(times, 1)).toHaveLength(100);
-  // Set back for good by less than a second, it leaves a gap no longer than that.
-  const kept = sample([...even(25, 4), ...even(25, 4).map((time) => time + 3.4)], 10);
+  // Set back for good by less than half a second, it leaves a gap no longer than that.
+  const kept = sample([...even(25, 4), ...even(25, 4).map((time) => time + 3.6)], 10);
   expect(kept.length).toBeGreaterThan(73);
+});
+
+test('a stream whose times restart at 0 every second, as in HLS with discontinuities, loses no frame', () => {
+  const segments = Array.from({ length: 5 }, () => even(25, 1));
+  expect(sample(segments.flat(), 25)).toHaveLength(125);
+  expect(sample(segments.flat(), 10)).toHaveLength(50);
 });

@@ -6,8 +6,8 @@ const WINDOW = 50;
 const REORDERED = 8;
 /** A longer step means that the clock was set, not that a picture was late; seconds. */
 const MAX_STEP = 10;
-/** So does a longer step back. Cameras with inexact clocks step back by less, again and again. */
-const MAX_BACK = 1;
+/** So does a longer step back. Inexact clocks step back by less. A live stream may restart at 0 every second. */
+const MAX_BACK = 0.5;
 
 /**
  * Keeps the first picture at or after each point of a grid of `1 / rate` seconds. Of a source with fewer pictures than
