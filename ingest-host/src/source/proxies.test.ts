@@ -199,6 +199,23 @@ test.each(['12 ; timeout = 10', '\t12;\ttimeout=10'])(
   },
 );
 
+// As a Reolink camera sends it (membraneframework/membrane_rtsp, pull request 54).
+test('a picture that comes before the response to PLAY is passed on after it', async () => {
+  const { ffmpeg, camera, say } = await joined();
+  await say(ffmpeg, SETUP, camera);
+  await say(camera, 'RTSP/1.0 200 OK\r\nCSeq: 2\r\n\r\n', ffmpeg);
+  await say(ffmpeg, 'PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 3\r\n\r\n', camera);
+  const picture = (sequence: number) =>
+    `$\x00\x00\x0e\x80\xe0\x00${String.fromCharCode(sequence)}\x00\x00\x00\x00\x00\x00\x00\x07\x65\x01`;
+  const playing = 'RTSP/1.0 200 OK\r\nCSeq: 3\r\n\r\n';
+  let came = '';
+  ffmpeg.on('data', (bytes) => {
+    came += bytes.toString('latin1');
+  });
+  camera.write(picture(1) + playing + picture(2), 'latin1');
+  await expect.poll(() => came).toBe(playing + picture(1) + picture(2));
+});
+
 test('a camera that refuses OPTIONS is read, unless it refuses the password', async () => {
   const { proxy, ffmpeg, camera, say } = await joined();
   const options = 'OPTIONS rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n\r\n';

@@ -18,6 +18,8 @@ export interface Pair {
   client: Socket;
   camera: Duplex;
   pending: Request[];
+  /** Pass on packets that came before the answer to PLAY: FFmpeg would skip them, and wait for the next key frame. */
+  early: (() => void)[];
   /** URL of all tracks. */
   uri: string;
   /** Ids of the camera's sessions: one, or one for each track. */

@@ -106,15 +106,8 @@ export class RtspProxy implements InputProxy {
     camera.on('error', (error) => this.#end(client, connectionError(error)));
     if (client.destroyed) return void camera.destroy();
     camera.once('close', () => client.end());
-    const pair: Pair = {
-      client,
-      camera,
-      pending: [],
-      uri: '',
-      sessions: new Set(),
-      tracks: new Map(),
-      relayed: [],
-    };
+    const lists = { pending: [], early: [], relayed: [] };
+    const pair: Pair = { client, camera, uri: '', ...lists, sessions: new Set(), tracks: new Map() };
     client.off('close', abort).once('close', () => leave(pair, (last) => this.#send(pair, last)));
     const reports = (framed: Buffer) => {
       const track = pair.tracks.get((framed[1] ?? 0) & 0xfe);
@@ -160,7 +153,12 @@ export class RtspProxy implements InputProxy {
   #onPackets(pair: Pair): (framed: Buffer) => void {
     const { relay, damage } = this.#options;
     const relayOf = (framed: Buffer) => (pair.relayed.includes(framed[1] ?? -1) ? relay : undefined);
-    return passPictures(pair.client, { codecs: () => this.#codecs, relayOf, losses: this, damage });
+    const pass = passPictures(pair.client, { codecs: () => this.#codecs, relayOf, losses: this, damage });
+    return (framed) => {
+      pair.early.push(() => pass(framed));
+      if (!pair.pending.some(({ method }) => method === 'PLAY'))
+        for (const one of pair.early.splice(0)) one();
+    };
   }
 
   async #onRequest(pair: Pair, { head }: Message): Promise<void> {
