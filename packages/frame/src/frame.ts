@@ -105,8 +105,8 @@ const EARLIEST = Date.UTC(2000);
 const WRITTEN = Date.UTC(2026);
 
 /**
- * Whether a frame may have been captured then: from 2000 to a day from now. A camera's clock may be that far ahead. A host
- * whose own clock is not set, as after a start without a network, can't know what is ahead.
+ * Whether a frame may have been captured then: from 2000 to a day from now. A camera's clock may be that far ahead. A
+ * host whose own clock is not set, as after a start without a network, can't know what is ahead.
  */
 export function isPossibleTime(epochMs: number): boolean {
   const now = Date.now();

@@ -47,10 +47,8 @@ const NO_PICTURE = Buffer.alloc(0);
 const MAX_REFERENCE_BYTES = 4096;
 const TRACEPARENT = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
 const MAX_TRACK_ID_LENGTH = 64;
-/** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. */
+/** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. A list of events is as long. */
 export const MAX_DETECTIONS_BYTES = 512 * 1024;
-/** The longest list of events of a frame, characters: some two thousand ids. */
-const MAX_EVENTS_LENGTH = 64 * 1024;
 /** How deep JSON may be nested. What is far deeper can be read, but writing it again exhausts the stack. */
 const MAX_DEPTH = 32;
 
@@ -150,8 +148,8 @@ function detectionHeaders(record: ReceivedRecord): Omit<DetectedFrame, keyof Fra
 
 function list(record: ReceivedRecord, name: string): string[] | undefined {
   const value = String(record.headers?.[name] ?? '');
-  if (value.length > MAX_EVENTS_LENGTH)
-    throw new InvalidRecordError(name, `has ${value.length} characters, over ${MAX_EVENTS_LENGTH}`);
+  if (value.length > MAX_DETECTIONS_BYTES)
+    throw new InvalidRecordError(name, `has ${value.length} characters, over ${MAX_DETECTIONS_BYTES}`);
   return value === '' ? undefined : value.split(',');
 }
 

@@ -8,12 +8,12 @@ import ConsumerGroup from 'kafkajs/src/consumer/consumerGroup.js';
 
 const READ_UNCOMMITTED = 0;
 const isolation = new AsyncLocalStorage<number>();
-/** How long records are held back before they are logged, and how often, milliseconds. Most transactions are shorter. */
+/** How long records are held back before that is logged, and how often, milliseconds. Most transactions are shorter. */
 const REPORT_MS = 60_000;
 /** By partition: the offset from which on records are held back, and since when, or since the last log. */
 type Held = Map<string, { offset: string; since: number }>;
 
-/** The ends of a topic's partitions, after the last record. kafkajs 2.2.4 takes the first open transaction for the end. */
+/** The ends of a topic's partitions, after the last record. For kafkajs 2.2.4 an open transaction is the end. */
 export function fetchEnds(admin: Admin, topic: string): ReturnType<Admin['fetchTopicOffsets']> {
   return isolation.run(READ_UNCOMMITTED, () => admin.fetchTopicOffsets(topic));
 }
