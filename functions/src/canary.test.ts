@@ -123,7 +123,7 @@ describe('a shadow', () => {
     expect(never.detect).toHaveBeenCalledOnce();
   });
 
-  test('is waited for at the end of a batch for a stated time only, and its frozen time is not counted', async () => {
+  test("is waited for at the end of a batch for a limited time, in which a frozen Lambda's time does not count", async () => {
     const { promise, resolve } = Promise.withResolvers<FrameResult[]>();
     const slow = { detect: vi.fn(() => promise) };
     const { detector, warn } = setUp(slow, { mode: 'shadow', settleMs: 30 });

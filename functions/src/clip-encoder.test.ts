@@ -65,7 +65,7 @@ async function decoded(mp4: Buffer) {
   return { width, height, level, times, luma, duration: Number(input.duration) / 1000 };
 }
 
-test('pictures that are higher than the encoder takes are scaled down', async () => {
+test("pictures that exceed the encoder's height are scaled down", async () => {
   const { width, height } = await decoded(await encodeClip(await picturesAt([0, 100], 4, 32_768)));
   expect([width, height]).toEqual([2, 16_384]);
 });

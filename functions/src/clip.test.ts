@@ -116,7 +116,7 @@ test('frames stored within the grace period are in the clip, and an old event do
   expect(waits).toHaveLength(42);
 });
 
-test('a recent event whose record has no time waits for its frames, too', async () => {
+test('a recent event whose record has no timestamp waits for its frames, too', async () => {
   const { clip, waits } = setUp();
   await clip(batchOf([JSON.stringify(eventOf('yard', NOW))], -1));
   expect(waits).toHaveLength(21);

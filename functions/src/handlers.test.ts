@@ -206,7 +206,7 @@ describe('detect', () => {
     ]);
   });
 
-  test('a frame of today is detected by a host whose own clock is not set', async () => {
+  test("a frame of today is detected although the host's clock is not set", async () => {
     const { handler, published } = setUp(seeing(() => good));
     const record = encodeFrame(frame('gate', 0));
     const now = Date.now();

@@ -204,7 +204,7 @@ describe.each(['twice', 'once'] as const)('with STORE=events and PICTURES=%s, pi
   });
 });
 
-test('a frame that names more times of events than a call takes arguments does not fail its batch', async () => {
+test('a frame with more event times than a call may have arguments does not fail its batch', async () => {
   const frames = [1, 2].map((number) => frameOf('gate', number, 'event'));
   const times = Array.from({ length: 200_000 }, (_, index) => T0 - 1_000_000 - index);
   const { received, earlier } = kafkaOf(frames, 'twice');

@@ -193,7 +193,7 @@ test('the event bus gets ten events at a time, and a refusal fails the batch', a
   );
 });
 
-test('events are put on the bus over a new connection if the old one has died unseen', async () => {
+test('events are put on the bus over a new connection if the old one broke unnoticed', async () => {
   const connections = new Set<unknown>();
   const server = createServer((request, response) => {
     connections.add(request.socket);

@@ -73,7 +73,7 @@ test('after a gap no extra frames are kept', () => {
   expect(sample(times, 10)).toHaveLength(40);
 });
 
-test('a clock that steps back by a little again and again gives no more frames than the rate', () => {
+test('a clock that steps back a little repeatedly gives no more frames than the rate', () => {
   const times = even(25, 100).map((time, index) => (index % 10 === 5 ? time - 0.05 : time));
   expect(sample(times, 1)).toHaveLength(100);
   // Set back for good by less than half a second, it leaves a gap no longer than that.

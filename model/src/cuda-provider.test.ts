@@ -50,7 +50,7 @@ test.runIf(process.platform === 'linux')(
   },
 );
 
-test('on arm64 nothing is fetched, as the binding there is built without CUDA', async () => {
+test('on arm64 nothing is downloaded, because the binding for it has no CUDA', async () => {
   const folder = join(onnxruntimeFolder(), '../..');
   const hasCuda = async (arch: string) => {
     const binding = await readFile(join(folder, 'linux', arch, 'onnxruntime_binding.node'));

@@ -431,7 +431,7 @@ test.each<[string, string, ConstantModel]>([
   ['a list filled up with zeros', 'end2end', nothing('output0', [1, 300, 6])],
   ['a flat list of YOLO-NAS', 'yolo-nas-flat', nothing('graph2_flat_predictions', [0, 7])],
   ['a flat list of YOLOv7', 'yolov7-nms', nothing('output', [0, 7])],
-])('%s, without an object in generated pictures: served as %s', async (_, head, model) => {
+])('%s, with no object in the synthetic pictures: served as %s', async (_, head, model) => {
   expect((await read(model)).head).toBe(head);
 });
 
@@ -918,7 +918,7 @@ test('scores and boxes are read in the form that the card states', async () => {
   }
 });
 
-test('a card gives a classification its softmax, and a model of open sides the size of its input', async () => {
+test('a card sets the softmax of a classifier, and the input size of a model with open sides', async () => {
   const path = await writeConstantModel(join(folder, 'classes.onnx'), {
     outputs: [{ name: 'logits', values: Float32Array.of(0, Math.log(3)), dims: [1, 2] }],
     input: { shape: ['batch_size', 'num_channels', 'height', 'width'] },

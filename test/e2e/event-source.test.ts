@@ -67,9 +67,7 @@ test('records that Kafka deletes before they are read are counted in an error, a
   });
 });
 
-test('records behind a transaction that its producer has not ended count as lag', async ({
-  onTestFinished,
-}) => {
+test('records behind an open transaction count as lag', async ({ onTestFinished }) => {
   const { topic, groupId, kafka, admin, producer, close } = await newTopic(1);
   onTestFinished(close);
   const lag = async () => (await consumerLag(admin, groupId, topic)).map((one) => one.lag);

@@ -55,7 +55,7 @@ describe.each(EKS)('a rollout of the model server in %s', (name) => {
     ['Deployment', 'ModelImage'],
     ['Service', 'InferenceGroup'],
     ['ScaledObject', 'KafkaCluster'],
-  ])('waits for exactly what its %s carries: %s', async (kind, carried) => {
+  ])('gives only its %s a dependency on %s', async (kind, carried) => {
     const graph = await graphOf(name);
     const carriers = graph.resources.filter(
       (one) => one.type.startsWith('kubernetes:') && one.dependsOn.includes(carried),

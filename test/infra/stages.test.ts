@@ -56,7 +56,7 @@ test('a deploy writes no file of types into the packages', async () => {
   expect(packages.filter((file) => !isIgnored(file))).toEqual([]);
 });
 
-test('log groups of delivered logs have names that do not lengthen the resource policy of the account', async () => {
+test("names of log groups for delivered logs do not lengthen the account's resource policy", async () => {
   for (const deployed of DEPLOYED) {
     const graph = await graphOf(deployed);
     const { loggingInfo } = one(graph, 'aws:msk/cluster:Cluster', 'KafkaCluster').inputs;

@@ -171,7 +171,7 @@ test.each([
 const SETUP =
   'SETUP rtsp://h/x/1 RTSP/1.0\r\nCSeq: 2\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n\r\n';
 
-test('the sessions of a camera are ended, with the password, once FFmpeg or the stream has gone', async () => {
+test('the sessions of a camera are ended, with the password, after FFmpeg or the stream has ended', async () => {
   for (const end of ['FFmpeg', 'the stream']) {
     const { proxy, ffmpeg, camera, say } = await joined('admin:p@');
     await say(ffmpeg, 'OPTIONS rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n\r\n', camera);
@@ -190,7 +190,7 @@ test('the sessions of a camera are ended, with the password, once FFmpeg or the 
 });
 
 test.each(['12 ; timeout = 10', '\t12;\ttimeout=10'])(
-  'the timeout of the session %j is one that FFmpeg reads',
+  'the session header %j gets a timeout that FFmpeg can read',
   async (session) => {
     const { ffmpeg, camera, say } = await joined();
     await say(ffmpeg, SETUP, camera);
@@ -216,7 +216,7 @@ test('a picture that comes before the response to PLAY is passed on after it', a
   await expect.poll(() => came).toBe(playing + picture(1) + picture(2));
 });
 
-test('a camera that refuses OPTIONS is read, unless it refuses the password', async () => {
+test('a camera that rejects OPTIONS is read, unless it rejects the password', async () => {
   const { proxy, ffmpeg, camera, say } = await joined();
   const options = 'OPTIONS rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n\r\n';
   const answered = async (status: string) => {
@@ -229,7 +229,7 @@ test('a camera that refuses OPTIONS is read, unless it refuses the password', as
   expect(proxy.problem).toMatchObject({ permanent: true, message: expect.stringContaining('check user') });
 });
 
-test('a camera that sends a picture without end over UDP is left', async () => {
+test('a camera that sends an endless picture over UDP is disconnected', async () => {
   const { proxy, ffmpeg, camera, say } = await joined('', '', { transport: 'udp' });
   const asked = await say(ffmpeg, SETUP, camera);
   const [, port] = /client_port=(\d+)/.exec(asked) ?? [];

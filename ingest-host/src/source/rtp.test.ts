@@ -114,7 +114,7 @@ test('a session description gives at most one codec for each payload type', () =
   ]);
 });
 
-test('RTP has the even one of two neighbouring UDP ports', async () => {
+test('RTP uses the even one of two adjacent UDP ports', async () => {
   const tracks = await Promise.all(Array.from({ length: 12 }, () => UdpTrack.open('127.0.0.1')));
   const all = tracks.map(({ ports }) => ports.split('-').map(Number));
   for (const track of tracks) track.close();

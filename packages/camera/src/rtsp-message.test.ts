@@ -60,14 +60,14 @@ function split(bytes: Buffer, size = bytes.length) {
   return { heads, packets };
 }
 
-test('lines without CR, blanks before colons and empty lines between messages are read as others are', () => {
+test('lines without CR, blanks before colons and empty lines between messages are accepted', () => {
   const message = 'RTSP/1.0 200 OK\nCSeq : 1\nSession:\t7\n\n';
   const bytes = Buffer.from(`\r\n${message}\r\n\r\n${message.replaceAll('\n', '\r\n')}\n`);
   const head = 'RTSP/1.0 200 OK\r\nCSeq: 1\r\nSession: 7';
   for (const size of [1, 7, bytes.length]) expect(split(bytes, size).heads).toEqual([head, head]);
 });
 
-test('parts of packets are skipped, and what follows is read', () => {
+test('incomplete packets are skipped, and the messages after them are read', () => {
   const rtp = (size: number) => {
     const one = packet(size);
     one[4] = 0x80;

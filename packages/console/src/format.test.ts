@@ -12,6 +12,6 @@ test.each([
   [0, 15, '11-30'],
   [9_015, 15, '02:30:15'],
   [9_000, 3_600, '02:30'],
-])('%i s after midnight, with a step of %i s, is written %s under a chart', (after, step, text) => {
+])('%i s after midnight, with a step of %i s, has the label %s under a chart', (after, step, text) => {
   expect(tickText(new Date(2026, 10, 30).getTime() + after * 1_000, step)).toBe(text);
 });

@@ -75,7 +75,7 @@ test('the first batch after a start is delivered at once, and the next one waits
   await source.stop();
 });
 
-test('records of a log that an unclean election has cut are delivered, although their offsets were read before', async () => {
+test('after an unclean election truncates the log, new records at offsets that were read are delivered', async () => {
   const { kafka, send, reset } = brokerOf('frames');
   const { delivered, handler } = collect();
   const source = await startEventSource({ ...READER, kafka, handler, batchSize: 1, windowMs: 0 });
@@ -90,7 +90,7 @@ test('records of a log that an unclean election has cut are delivered, although 
   await source.stop();
 });
 
-test('a fetch has room for the largest batch of a partition, which brokers otherwise leave out', async () => {
+test('a fetch requests enough bytes for the largest batch of a partition, which brokers would omit otherwise', async () => {
   const { kafka, options } = brokerOf('frames');
   const source = await startEventSource({ ...READER, ...collect(), kafka, batchSize: 1, windowMs: 0 });
   expect(options.maxBytesPerPartition).toBeGreaterThan(MAX_MESSAGE_BYTES);

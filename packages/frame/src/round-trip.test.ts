@@ -222,7 +222,7 @@ test('a record that has its stream only in its key belongs to that stream', () =
   expect(of(null, {})).toBe('unknown');
 });
 
-test('detections that are nested too deeply, and too many events, make a dead letter and no fault of a batch', () => {
+test('too deeply nested detections or too many events make a dead letter, and do not fail the batch', () => {
   const { key, value, headers } = encodeDetectedFrame({ ...FRAME, detections: [], model: 'm' });
   const decode = (more: Record<string, string>) =>
     decodeSeenFrame(throughLambda({ key, value, headers: { ...headers, ...more } }));
@@ -239,7 +239,7 @@ test('detections that are nested too deeply, and too many events, make a dead le
     );
 });
 
-test('a record whose value or a header of it is null in an event of Lambda is read', () => {
+test('a record with a null value, or with null in a header, in a Lambda event is read', () => {
   const { headers, ...record } = toLambdaRecord(
     { topic: 't', partition: 0, offset: '1', timestamp: 1 },
     { key: 'yard', value: null, headers: { stream_id: 'yard' } },

@@ -36,12 +36,17 @@ test.each([
   ['has a member', 'Stable', [{}], undefined],
   ['never had a member', 'Dead', [], 'nobody has read as g yet'],
   ['is of the new protocol', 'Dead', [], /^g is a group of KIP-848/],
-])('a group that %s is told from others', async (what, state, members, answer) => {
-  const admin = {
-    describeGroups: async () => ({ groups: [{ state, members }] }),
-    listGroups: async () => ({ groups: what.includes('protocol') ? [{ groupId: 'g' }] : [{ groupId: 'h' }] }),
-  } as unknown as Admin;
-  const told = await askGroup('g', (question) => question(admin));
-  if (answer === undefined) expect(told).toBeUndefined();
-  else expect(told).toMatch(answer);
-});
+])(
+  'askGroup gives the reason why no member reads, when the group %s',
+  async (what, state, members, answer) => {
+    const admin = {
+      describeGroups: async () => ({ groups: [{ state, members }] }),
+      listGroups: async () => ({
+        groups: what.includes('protocol') ? [{ groupId: 'g' }] : [{ groupId: 'h' }],
+      }),
+    } as unknown as Admin;
+    const told = await askGroup('g', (question) => question(admin));
+    if (answer === undefined) expect(told).toBeUndefined();
+    else expect(told).toMatch(answer);
+  },
+);

@@ -93,7 +93,7 @@ test('for an offset that a follower lacks, the leader is asked before the partit
   expect(events).toEqual([['consumer.commit_offsets', commit]]);
 });
 
-test('a partition whose follower has gone is read from its leader at once', () => {
+test('a partition whose follower has disappeared is read from its leader at once', () => {
   const partition = { partitionErrorCode: 0, leader: 1, replicas: [1, 2], isr: [1], offlineReplicas: [2] };
   const group = fakeMember({
     logger: { debug() {} },

@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { fakeMember } from '../test/fake-cluster.ts';
 import './connect.ts';
 
-test('records that an open transaction holds back for a minute are logged once a minute, until they come', async () => {
+test('records behind an open transaction of over a minute are logged once a minute, until they are delivered', async () => {
   const batch = { topic: 't', partition: 3, fetchedOffset: '12', highWatermark: '20' };
   const ready = { ...batch, fetchedOffset: '20' };
   const logged: unknown[] = [];

@@ -114,7 +114,7 @@ test('connections that died while a Lambda was frozen are not used', async () =>
 });
 
 test.each(['TLSv1', 'TLSv1.1', 'TLSv1.3'] as const)(
-  'a camera that knows %s alone is reached',
+  'a camera that supports only %s is reached',
   async (version) => {
     const folder = await mkdtemp(join(tmpdir(), 'outbound-'));
     const { server: pem } = await makeCertificate(folder).finally(() => rm(folder, { recursive: true }));

@@ -47,7 +47,7 @@ function kafkaOf(partitions: number): Kafka {
   return { admin: () => admin, consumer } as unknown as Kafka;
 }
 
-test('a topic is read from the first record of a time on, in each partition', async () => {
+test('a topic is read in each partition from the first record at or after a time', async () => {
   const read: string[] = [];
   const visit = ({ partition, offset }: { partition: number; offset: number }) =>
     void read.push(`${partition}-${offset}`);
@@ -57,7 +57,7 @@ test('a topic is read from the first record of a time on, in each partition', as
   expect(read).toHaveLength(2 + 20);
 });
 
-test('a reader that waits holds up its own partition alone', async () => {
+test('a slow reader delays only its own partition', async () => {
   const read: string[] = [];
   const { promise, resolve } = Promise.withResolvers<void>();
   const reading = readTopic(

@@ -127,7 +127,7 @@ test('lines that annotate did not write are named, and all others are replayed',
   ]);
 });
 
-test('an object that no stage of ours can have stored is named, and the others are read', async () => {
+test('a foreign object that no stage has stored is named, and the others are read', async () => {
   const bucket = bucketOf([
     [1, 0, 20],
     [2, 20, 20],
@@ -148,7 +148,7 @@ test('an object that no stage of ours can have stored is named, and the others a
   });
 });
 
-test('the frames of a stream that moved to another partition come in the order of their batches', async () => {
+test('frames of a stream that moved to another partition are replayed in the order of their batches', async () => {
   const moved = bucketOf([
     [900, 0, 20],
     [7, 20, 20],

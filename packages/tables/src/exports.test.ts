@@ -79,7 +79,7 @@ test('a YOLO export is a TAR of pictures, labels relative to the picture, and nu
   });
 });
 
-test('a picture that a foreign object hides is left out, and the others are exported', async () => {
+test('a picture behind a foreign object is omitted, and the others are exported', async () => {
   const files = filesOf(await exportOf('yolo-tar', '-1.jpg'));
   expect([...files.keys()]).toEqual([
     `images/yard-${START}-0.jpg`,
