@@ -140,12 +140,3 @@ function countForBucket(count: number, buckets: readonly number[]): number {
 export function bucketFor(count: number, buckets: readonly number[]): number {
   return buckets.find((bucket) => bucket >= count) ?? buckets.at(-1) ?? count;
 }
-
-/** Batch sizes for a runtime that prepares for each size. There are few of them, and the padding stays small. */
-const BUCKETS = [1, 2, 4, 8, 16];
-
-/** The preferred batch sizes, and the buckets below the largest of them, ascending. */
-export function bucketsUpTo(batchSizes: readonly number[]): number[] {
-  const max = Math.max(...batchSizes);
-  return [...new Set([...BUCKETS.filter((bucket) => bucket < max), ...batchSizes])].sort((a, b) => a - b);
-}

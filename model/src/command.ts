@@ -250,7 +250,7 @@ async function commandLine(): Promise<void> {
     )
     .option(
       '--batch-sizes <n,...>',
-      'preferred batch sizes, the largest is the limit (default: 1 on a CPU, 25,50 on a GPU)',
+      'preferred batch sizes, the largest is the limit (default: 1 on a CPU, 25 on a GPU)',
       batchSizes,
       defaults.INFERENCE_BATCH_SIZES,
     )

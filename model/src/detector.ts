@@ -1,7 +1,7 @@
 import type { Detection } from '@video-pipeline/frame';
 import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipeline/picture';
 import { giveBack } from '@video-pipeline/picture/codec';
-import { Batcher, bucketFor, bucketsUpTo } from './batcher.ts';
+import { Batcher, bucketFor } from './batcher.ts';
 import { createDecodingLanes, createLane, type DecodingLanes, type Lane } from './decoding-lanes.ts';
 import type { DeviceUse } from './device-use.ts';
 import type { Candidate, OutputTensor } from './heads/index.ts';
@@ -108,7 +108,8 @@ export class Detector {
       runtime: pool,
       inputSize: model.inputSize,
       fit: model.fit,
-      buckets: this.#buckets ?? [...new Set([1, ...batchSizes])],
+      // One also where batches are padded: clients with tensors send one.
+      buckets: model.batchSize ? [model.batchSize] : [...new Set([1, ...batchSizes])],
       tunesShapes,
       onError: options.onWarmUpError,
     });
@@ -282,7 +283,7 @@ export class Detector {
 }
 
 /** The batch sizes for {@link Batcher}'s buckets. A model with a fixed batch size always gets a full batch. */
-function bucketsOf({ model, batchSizes, tunesShapes }: DetectorOptions): number[] | undefined {
+function bucketsOf({ model, batchSizes, tunesShapes }: DetectorOptions): readonly number[] | undefined {
   if (model.batchSize) return [model.batchSize];
-  return tunesShapes ? bucketsUpTo(batchSizes) : undefined;
+  return tunesShapes ? batchSizes : undefined;
 }

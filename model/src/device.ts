@@ -10,10 +10,11 @@ import { isOpenvinoCached, openvinoLibraries } from './openvino/wheel.ts';
 // that share a picture. A GPU needs batches, and a second thread that prepares a batch while the first one runs.
 export const CPU_BATCH = { batchSizes: [1], batchDelayMs: 0, tunesShapes: false };
 const GPU_THREADS = 2;
-// A Lambda function sends 25 frames; 50 come together when several send at once. The delay is the time that decoding
-// such a request takes. If no further frame is expected, a batch starts without delay. For each new shape cuDNN tries
-// all algorithms, for seconds: `cudnn_conv_algo_search` is EXHAUSTIVE, and onnxruntime-node can't change it.
-export const GPU_BATCH = { batchSizes: [25, 50], batchDelayMs: 10, tunesShapes: true };
+// A Lambda function sends 25 frames. The delay is the time that decoding such a request takes. If no further frame is
+// expected, a batch starts without delay. Every batch is padded to one size: onnxruntime keeps the plans of its
+// convolutions for the last shape alone, and makes them anew at each change of shape (`UpdateState` in
+// `core/providers/cuda/nn/conv.cc` with cuDNN 9, microsoft/onnxruntime#23006). That takes far longer than padding.
+export const GPU_BATCH = { batchSizes: [25], batchDelayMs: 10, tunesShapes: true };
 
 /**
  * Loads the model on `device`. TensorRT builds its engines at every start, which takes minutes. onnxruntime-node can't

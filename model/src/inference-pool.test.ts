@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { writeColourModel } from '../test/colour-model.ts';
 import type { OutputTensor } from './heads/index.ts';
-import { InferencePool, type WorkerJob } from './inference-pool.ts';
+import { InferencePool, threadFor, type WorkerJob } from './inference-pool.ts';
 import { probe } from './probe.ts';
 
 let folder: string;
@@ -54,6 +54,24 @@ test("a request with a picture is never answered with the probe's result", async
 
 test('a warm-up with another shape runs the model', async () => {
   expect(await classOfGreen({ isWarmUp: true, dims: [1, 16, 64, 3] })).toBe(1);
+});
+
+test('a batch goes to the thread that had its shape last, unless the other one has far less to do', () => {
+  const [first, second, third] = [0, 1, 2].map((id) => ({
+    id,
+    reserved: 0,
+    shape: `${id}`,
+    pending: { size: 0 },
+  }));
+  if (!first || !second || !third) throw new Error('three threads');
+  const idOf = (shape?: string) => threadFor([first, second, third], shape)?.id;
+  expect([idOf('0'), idOf('1'), idOf('2')]).toEqual([0, 1, 2]);
+  second.pending.size = 1;
+  expect([idOf('1'), idOf()]).toEqual([1, 0]);
+  second.pending.size = 3;
+  expect(idOf('1')).toBe(0);
+  first.reserved = 1;
+  expect([idOf('0'), idOf()]).toEqual([2, 2]);
 });
 
 test('the probe runs two pictures at the same time, so that two threads are ready', async () => {

@@ -73,20 +73,41 @@ interface Member {
   worker: Worker;
   /** Number of running {@link InferencePool.runOn} calls on this thread. */
   reserved: number;
+  /** Dims of its last batch. */
+  shape?: string;
   pending: Map<number, PromiseWithResolvers<InferenceResult>>;
 }
 
 /** Load of a reserved thread: more than any number of waiting batches. */
 const RESERVED = 1_000_000;
+/** Batches that would rather wait than that another thread of a GPU changes its shape. */
+const CHANGE = 2;
+
+/**
+ * The thread with the fewest waiting batches.
+ * @param shape of the batch, where a thread takes long to change it
+ */
+export function threadFor<One extends Pick<Member, 'reserved' | 'shape'> & { pending: { size: number } }>(
+  members: readonly One[],
+  shape?: string,
+): One | undefined {
+  const load = (one: One) =>
+    one.pending.size +
+    (one.reserved > 0 ? RESERVED : 0) +
+    (shape === undefined || one.shape === shape ? 0 : CHANGE);
+  return members.toSorted((a, b) => load(a) - load(b))[0];
+}
 
 /** Worker threads, each with a session of its own. */
 export class InferencePool {
   readonly #members: Member[];
+  readonly #keepsShape: boolean;
   #nextId = 0;
   #isClosing = false;
 
-  private constructor(members: Member[]) {
+  private constructor(members: Member[], keepsShape: boolean) {
     this.#members = members;
+    this.#keepsShape = keepsShape;
     for (const member of members) this.#listen(member);
   }
 
@@ -106,7 +127,8 @@ export class InferencePool {
       const cause = (failure as PromiseRejectedResult).reason as Error;
       throw new InferenceError(`the runtime can't load the model: ${cause.message}`, { cause });
     }
-    return new InferencePool(workers.map((worker) => ({ worker, reserved: 0, pending: new Map() })));
+    const members = workers.map((worker): Member => ({ worker, reserved: 0, pending: new Map() }));
+    return new InferencePool(members, setup.providers.includes('cuda'));
   }
 
   /** Number of threads. */
@@ -131,13 +153,11 @@ export class InferencePool {
   }
 
   /**
-   * Runs one batch on the thread with the fewest waiting batches. `job.frames` is transferred to the thread.
+   * Runs one batch on a thread with few waiting batches. `job.frames` is transferred to the thread.
    * @throws InferenceError
    */
   run(job: Omit<WorkerJob, 'id'>): Promise<InferenceResult> {
-    const load = ({ reserved, pending }: Member) => pending.size + (reserved > 0 ? RESERVED : 0);
-    const [member] = this.#members.toSorted((a, b) => load(a) - load(b));
-    return this.#send(member, job);
+    return this.#send(threadFor(this.#members, this.#keepsShape ? String(job.dims) : undefined), job);
   }
 
   /** Runs batches on one thread, one after another. {@link run} then uses it only if it is the only one. */
@@ -155,6 +175,7 @@ export class InferencePool {
     if (!member || !this.isHealthy)
       return Promise.reject(new InferenceError('the inference threads have ended'));
     const id = this.#nextId++;
+    member.shape = String(job.dims);
     const result = Promise.withResolvers<InferenceResult>();
     member.pending.set(id, result);
     member.worker.postMessage({ ...job, id }, [job.frames.buffer as ArrayBuffer]);

@@ -60,14 +60,14 @@ export class InputSizes {
 
   /**
    * Runs the model on every thread at each batch size, with the input size of 16:9 frames. A runtime that needs tuning
-   * also runs with the square input, which holds frames of every shape.
+   * runs before with the square input, which holds frames of every shape.
    * @throws InferenceError when the runtime fails
    */
   async warmUp(): Promise<void> {
     const { inputSize, fit, tunesShapes } = this.#options;
-    await this.#makeReady(letterbox(16, 9, inputSize, fit), inParallel);
     if (tunesShapes && inputSize.kind === 'rectangle')
       await this.#makeReady(letterbox(1, 1, this.#square, fit), inParallel);
+    await this.#makeReady(letterbox(16, 9, inputSize, fit), inParallel);
   }
 
   /** Waits until no thread is being tuned. */

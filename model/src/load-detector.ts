@@ -1,5 +1,4 @@
 import { readFile } from 'node:fs/promises';
-import { bucketsUpTo } from './batcher.ts';
 import { thresholdsById } from './class-thresholds.ts';
 import { Detector, type DetectorOptions } from './detector.ts';
 import { CPU_BATCH, GPU_BATCH, isOnGpu, startOn } from './device.ts';
@@ -128,7 +127,7 @@ export async function openModel(
   return readModelFile(path, {
     ...{ head, names, onWeights },
     threads: isGpu ? 1 : threads,
-    batchSizes: bucketsUpTo(batchSizes),
+    batchSizes,
   });
 }
 

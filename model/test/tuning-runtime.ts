@@ -12,6 +12,9 @@ export class TuningRuntime implements Runtime {
   readonly #tuningMs: number;
   readonly #reserved = [0, 0];
   readonly #last: Promise<unknown>[] = [Promise.resolve(), Promise.resolve()];
+  /** Batches of another shape than the thread's last one, for which pictures waited. */
+  changes = 0;
+  readonly #shapes: string[] = [];
   #next = 0;
   #going = Promise.withResolvers<void>();
   /** Frames of pictures that have begun. */
@@ -64,6 +67,8 @@ export class TuningRuntime implements Runtime {
     await this.#going.promise;
     if (isAwaited) this.frames += dims[0];
     const shape = dims.join('x');
+    if (isAwaited && this.#shapes[thread] !== shape) this.changes++;
+    this.#shapes[thread] = shape;
     if (!this.tunings.some((tuning) => tuning.thread === thread && tuning.shape === shape)) {
       this.tunings.push({ thread, shape, isAwaited });
       await sleep(this.#tuningMs);

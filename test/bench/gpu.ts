@@ -85,6 +85,13 @@ await step('frames/s of 720p JPEGs decoded, and CPU ms of each', decoding);
 for (const [precision, model] of Object.entries(models)) {
   await step(`YOLOv8n ${precision}: JPEGs in, detections out`, () => throughServer(model));
   let selecting: Promise<string> | undefined;
+  await step(
+    `YOLOv8n ${precision} on ${options.device}: frames/s where the size of batches changes`,
+    async () => {
+      selecting ??= withSelection(model);
+      return changing(await selecting);
+    },
+  );
   for (const batch of BATCHES)
     await step(`YOLOv8n ${precision} on ${options.device}, 640x384, frames/s`, async () => {
       selecting ??= withSelection(model);
@@ -133,6 +140,18 @@ async function compare(model: string, selecting: string, batch: number) {
     ...(python && (await inPython(python, [model, device, String(batch), String(frames)]))),
   };
   return { ...rounded(row), ...gpu };
+}
+
+/**
+ * onnxruntime keeps the plans of its convolutions for the last shape alone, by its source. So the server pads every batch to
+ * one size (`GPU_BATCH`). Where both figures are alike, a version keeps more, and padding less would cost nothing.
+ */
+async function changing(selecting: string) {
+  const bound = async (sizes: string) => {
+    const args = [join(import.meta.dirname, 'bound.ts'), selecting, '2', '500', options.device, sizes];
+    return JSON.parse((await run(process.execPath, args, { env })).stdout).fps;
+  };
+  return rounded({ 'always 25': await bound('25'), '25 and 24 in turn': await bound('25,24') });
 }
 
 async function inPython(python: string, args: string[]) {

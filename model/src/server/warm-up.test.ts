@@ -5,6 +5,7 @@ import sharp from 'sharp';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest';
 import { TuningRuntime } from '../../test/tuning-runtime.ts';
 import { Detector, type DetectorOptions } from '../detector.ts';
+import { GPU_BATCH } from '../device.ts';
 import type { ModelFile } from '../model-file.ts';
 import { createApp } from './app.ts';
 import { createMetrics } from './metrics.ts';
@@ -31,8 +32,7 @@ const options: Omit<DetectorOptions, 'pool'> = {
     device: 'cuda',
     precision: 'f32' as const,
     tunesShapes: true,
-    batchSizes: [25, 50],
-    batchDelayMs: 2_000,
+    ...{ batchSizes: [25, 50], batchDelayMs: 2_000 },
   },
   ...{ maxQueue: 2000, maxPixels: 1e6, resize: 'fast' as const },
   onWarmUpError() {},
@@ -108,6 +108,19 @@ test('after /health is 200, no request of any size, number or shape waits for tu
     expect(answers.map(({ body }) => body.results.length)).toEqual(counts);
   }
   expect(awaited()).toEqual([]);
+});
+
+test("pictures of one camera's shape come in one shape to a GPU, however many a request has", async () => {
+  const gpu = new TuningRuntime(TUNING_MS);
+  const usual = new Detector({ ...options, ...GPU_BATCH, batchDelayMs: 2_000, pool: gpu });
+  await usual.inputSizes.warmUp();
+  detectors.set('m', usual);
+  const jpeg = await picture(128, 72);
+  const counts = [1, 3, 8, 17, 25, 40, 60];
+  const answers = await Promise.all(counts.map((count) => predict(Array(count).fill(jpeg))));
+  expect(answers.map(({ body }) => body.results.length)).toEqual(counts);
+  expect(gpu.changes).toBe(0);
+  await usual.close();
 });
 
 test('a new input shape is tuned in the background, and counted', async () => {

@@ -214,7 +214,7 @@ export const variables = {
         .sort((a, b) => a - b),
     )
     .optional()
-    .describe('model server: preferred batch sizes, `8,25`; left out: 1 on a CPU, 25,50 on a GPU'),
+    .describe('model server: preferred batch sizes, `8,25`; left out: 1 on a CPU, 25 on a GPU'),
   INFERENCE_THREADS: integer(0, 1024)
     .default(0)
     .describe('model server: threads on a CPU; 0: one for each core'),
