@@ -86,21 +86,11 @@ const MAX_COUNT = 100_000;
 
 /** The newest objects, the newest first, and how many there are. Of over `most` objects, see {@link newestBelow}. */
 export async function listNewest(reader: FolderReader, prefix: string, limit: number, most = MAX_COUNT) {
-  const found = await newestOf(objectsOf(reader, prefix), limit, most);
-  return found.complete ? found : { ...found, newest: await newestBelow(reader, prefix, limit) };
-}
-
-/** Only as many as `limit` are kept. */
-async function newestOf(
-  objects: AsyncIterable<ListedObject>,
-  limit: number,
-  most = Number.POSITIVE_INFINITY,
-) {
   let newest: ListedObject[] = [];
   const found = { count: 0, bytes: 0, complete: false };
   const cut = () => newest.sort(newestFirst).slice(0, limit);
-  for await (const object of objects) {
-    if (found.count === most) return { ...found, newest };
+  for await (const object of objectsOf(reader, prefix)) {
+    if (found.count === most) return { ...found, newest: await newestBelow(reader, prefix, limit) };
     found.count++;
     found.bytes += object.size;
     if (newest.push(object) >= 2 * limit + 1_000) newest = cut();
@@ -112,7 +102,7 @@ async function newestOf(
 export async function newestBelow(reader: FolderReader, prefix: string, limit = 1): Promise<ListedObject[]> {
   const names = await reader.folders(prefix);
   const dated = names.filter((name) => /^(date=[\d-]+|hour=\d\d)$/.test(name)).sort();
-  if (names.length === 0) return (await newestOf(objectsOf(reader, prefix), limit)).newest;
+  if (names.length === 0) return (await listNewest(reader, prefix, limit, Infinity)).newest;
   const below = (name: string, most = limit) => newestBelow(reader, `${prefix}${name}/`, most);
   const found: ListedObject[] = [];
   if (dated.length === 0) found.push(...(await inParallel(names, 16, (name) => below(name))).flat());

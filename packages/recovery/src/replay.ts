@@ -4,7 +4,7 @@ import { createAnnotateFrames } from '@video-pipeline/functions/annotate';
 import { createDetect } from '@video-pipeline/functions/detect';
 import type { InferenceClient } from '@video-pipeline/inference-client';
 import type { Kafka } from '@video-pipeline/kafka';
-import { createPutFailed, type MergingStore, type PutFailed } from '@video-pipeline/storage';
+import { createPutFailed, type MergingStore } from '@video-pipeline/storage';
 import type { Logger } from '@video-pipeline/telemetry';
 import { type PositionedRecord, readTopic } from './read-topic.ts';
 
@@ -36,7 +36,7 @@ const SOURCE = { eventSourceArn: 'arn:aws:kafka:local:000000000000:cluster/repla
  */
 export async function replay(options: ReplayOptions): Promise<{ frames: number; failed: number }> {
   const done = { frames: 0, failed: 0 };
-  const process = createBatchProcessor(options, () => done.failed++);
+  const process = createBatchProcessor(options, done);
   let batch: PositionedRecord[] = [];
   const flush = async () => {
     if (batch.length === 0) return;
@@ -59,7 +59,7 @@ export async function replay(options: ReplayOptions): Promise<{ frames: number; 
 /** Runs detect and annotate as one, without publishing. */
 function createBatchProcessor(
   { detector, store, folder, config, logger }: ReplayOptions,
-  onFailed: () => void,
+  done: { failed: number },
 ) {
   const { S3_PREFIX: prefix, STORE: form } = config;
   const moved = <Kind extends { key: string }>(object: Kind): Kind => ({
@@ -68,14 +68,10 @@ function createBatchProcessor(
   });
   const inFolder: MergingStore = {
     put: (object) => store.put(moved(object)),
-    merge: (object) => store.merge(moved(object)),
-  };
-  const putFailedOf = (stage: string): PutFailed => {
-    const putFailed = createPutFailed(inFolder, stage);
-    return async (...failure) => {
-      await putFailed(...failure);
-      onFailed();
-    };
+    merge: (object) => {
+      if (object.key.startsWith('failed/')) done.failed++;
+      return store.merge(moved(object));
+    },
   };
   const annotate = createAnnotateFrames({
     store: inFolder,
@@ -83,14 +79,14 @@ function createBatchProcessor(
     // All pictures of a replay are stored.
     form: form === 'events' ? 'frames' : form,
     quality: config.JPEG_QUALITY,
-    putFailed: putFailedOf('annotate'),
+    putFailed: createPutFailed(inFolder, 'annotate'),
     logger,
   });
   const detect = createDetect({
     detector,
     publish: async () => [],
     once: { annotate, prefix },
-    putFailed: putFailedOf('detect'),
+    putFailed: createPutFailed(inFolder, 'detect'),
     logger,
   });
   return (records: readonly PositionedRecord[]) => detect(toLambdaEvent(records.map(toEventRecord), SOURCE));
