@@ -45,8 +45,8 @@ interface CanaryOptions {
 
 interface CanaryDetector extends InferenceClient {
   /**
-   * Waits for a shadow's answer, for a moment, and then does without it: that counts as an error. A Lambda function calls
-   * it at the end of a batch. Otherwise AWS would freeze it, and the frozen time would count as the shadow's.
+   * Waits for a shadow's answer, for a moment, and then does without it: that counts as an error. A Lambda function
+   * calls it at the end of a batch. Otherwise AWS would freeze it, and the frozen time would count as the shadow's.
    */
   settle(): Promise<void>;
 }

@@ -172,7 +172,7 @@ test('events that only the event bus gets are counted, too', async () => {
   expect(metrics).toMatchObject([{ service: 'notify', stream: 'yard', values: { EventsDelivered: [2] } }]);
 });
 
-test('the event bus gets ten events at a time, and a refusal fails the batch', async () => {
+test('the event bus gets ten events at a time, again those that it refused, and a lasting refusal fails the batch', async () => {
   const requests: number[] = [];
   const send = vi.fn(async ({ input }) => {
     requests.push(input.Entries.length);
@@ -187,8 +187,18 @@ test('the event bus gets ten events at a time, and a refusal fails the batch', a
     DetailType: 'entered_zone',
     Detail: JSON.stringify(eventOf(0)),
   });
-  const refusing = async () => ({ FailedEntryCount: 1, Entries: [{}, { ErrorCode: 'ThrottlingException' }] });
-  await expect(createBus({ send: refusing as never }, 'bus')(events)).rejects.toThrow(
+  const puts: number[] = [];
+  const throttled = { ErrorCode: 'ThrottlingException' };
+  /** A bus that takes all but the last event of a request, up to this request. */
+  const refusing = (until: number) => async (command: { input: { Entries: object[] } }) => {
+    const { length } = command.input.Entries;
+    puts.push(length);
+    if (puts.length > until) return { FailedEntryCount: 0 };
+    return { FailedEntryCount: 1, Entries: [...Array(length - 1).fill({}), throttled] };
+  };
+  await createBus({ send: refusing(2) as never }, 'bus', 1)(events);
+  expect(puts).toEqual([10, 1, 1, 2]);
+  await expect(createBus({ send: refusing(99) as never }, 'bus', 1)(events)).rejects.toThrow(
     "bus 'bus' refused 1 of 10 events: ThrottlingException",
   );
 });

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EventBridgeClient, PutEventsCommand } from '@aws-sdk/client-eventbridge';
 import { ConfigError } from '@video-pipeline/config';
 import type { MSKEvent } from '@video-pipeline/frame';
@@ -28,8 +29,10 @@ interface NotifyDependencies extends FailureDependencies {
 const EVENT_CONCURRENCY = 8;
 /** Share of a function's time in which events are delivered. In the rest, undelivered ones are put into failed/. */
 const DELIVERY_SHARE = 0.75;
-/** Most entries of one PutEvents request. */
+/** Most entries of one PutEvents request, attempts to put them, and first wait between two of these, ms. */
 const BUS_ENTRIES = 10;
+const BUS_ATTEMPTS = 4;
+const BUS_WAIT_MS = 200;
 
 /**
  * The Lambda that delivers events. Each record of `events` goes to the bus, to the webhook and to the MQTT broker. An
@@ -76,25 +79,38 @@ function report(delivered: readonly SceneEvent[]): void {
   }
 }
 
-/** A client that asks again over a new connection where none answers: a connection may have died while AWS froze us. */
+/** A client that asks again where none answers: its connection may have died while AWS froze the function. */
 export const busClient = (region: string, timeouts: Partial<typeof TIMEOUTS> = {}) =>
   new EventBridgeClient({ region, requestHandler: { ...TIMEOUTS, ...timeouts } });
 
-/** Puts events on an EventBridge bus: source `video-pipeline`, detail type the event's type, detail the event. */
-export function createBus(client: Pick<EventBridgeClient, 'send'>, busName: string): Bus {
+/**
+ * Puts events on an EventBridge bus: source `video-pipeline`, detail type the event's type, detail the event. Those
+ * that the bus refuses are put again alone, so that a bus that throttles does not get the others twice.
+ */
+export function createBus(
+  client: Pick<EventBridgeClient, 'send'>,
+  busName: string,
+  firstWaitMs = BUS_WAIT_MS,
+): Bus {
   return async (events) => {
     for (let at = 0; at < events.length; at += BUS_ENTRIES) {
-      const entries = events.slice(at, at + BUS_ENTRIES).map((event) => ({
+      const all = events.slice(at, at + BUS_ENTRIES).map((event) => ({
         EventBusName: busName,
         Source: 'video-pipeline',
         DetailType: event.type,
         Detail: JSON.stringify(event),
         Time: new Date(event.at),
       }));
-      const { FailedEntryCount = 0, Entries } = await client.send(new PutEventsCommand({ Entries: entries }));
-      if (FailedEntryCount === 0) continue;
-      const code = Entries?.find(({ ErrorCode }) => ErrorCode)?.ErrorCode;
-      throw new Error(`bus '${busName}' refused ${FailedEntryCount} of ${entries.length} events: ${code}`);
+      let rest = all;
+      for (let attempt = 1; ; attempt++) {
+        const { FailedEntryCount = 0, Entries } = await client.send(new PutEventsCommand({ Entries: rest }));
+        if (FailedEntryCount === 0) break;
+        const code = Entries?.find(({ ErrorCode }) => ErrorCode)?.ErrorCode;
+        if (attempt === BUS_ATTEMPTS)
+          throw new Error(`bus '${busName}' refused ${FailedEntryCount} of ${all.length} events: ${code}`);
+        rest = rest.filter((_, index) => Entries?.[index]?.ErrorCode);
+        await sleep(firstWaitMs * 2 ** (attempt - 1));
+      }
     }
   };
 }

@@ -47,7 +47,7 @@ const NO_PICTURE = Buffer.alloc(0);
 const MAX_REFERENCE_BYTES = 4096;
 const TRACEPARENT = /^00-(?!0{32})[\da-f]{32}-(?!0{16})[\da-f]{16}-[\da-f]{2}$/;
 const MAX_TRACK_ID_LENGTH = 64;
-/** The longest JSON of a frame's detections in a record, bytes: some 5,000 objects. A list of events is as long. */
+/** The longest JSON of a frame's detections in a record, and list of its events, bytes: some 5,000 objects. */
 export const MAX_DETECTIONS_BYTES = 512 * 1024;
 /** How deep JSON may be nested. What is far deeper can be read, but writing it again exhausts the stack. */
 const MAX_DEPTH = 32;
