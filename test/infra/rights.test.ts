@@ -106,6 +106,8 @@ test.each([
   ],
   // docs.aws.amazon.com/cloud-map/latest/dg/cloud-map-api-permissions-ref.html
   ['a private DNS namespace may be created', 'network', 'ec2:DescribeVpcs ec2:DescribeRegions'],
+  // AWS's own policies for it have this beside what the provider calls: ElasticLoadBalancingFullAccess.
+  ['a load balancer may be created', 'network', 'ec2:DescribeAccountAttributes'],
   // docs.aws.amazon.com/autoscaling/application/userguide/security_iam_id-based-policy-examples.html
   ['an endpoint may be scaled', 'compute', 'sagemaker:UpdateEndpointWeightsAndCapacities'],
 ])('%s', (_, name, needed) => {

@@ -123,7 +123,7 @@ export const RIGHTS: Record<string, string> = {
   'aws:lb/listenerRule:ListenerRule':
     'elasticloadbalancing:CreateRule elasticloadbalancing:DescribeRules elasticloadbalancing:ModifyRule elasticloadbalancing:SetRulePriorities elasticloadbalancing:DeleteRule elasticloadbalancing:AddTags elasticloadbalancing:DescribeTags',
   'aws:lb/loadBalancer:LoadBalancer':
-    'elasticloadbalancing:CreateLoadBalancer elasticloadbalancing:DescribeLoadBalancers elasticloadbalancing:DescribeLoadBalancerAttributes elasticloadbalancing:DescribeCapacityReservation elasticloadbalancing:ModifyLoadBalancerAttributes elasticloadbalancing:SetSecurityGroups elasticloadbalancing:SetSubnets elasticloadbalancing:DeleteLoadBalancer elasticloadbalancing:AddTags elasticloadbalancing:DescribeTags',
+    'elasticloadbalancing:CreateLoadBalancer elasticloadbalancing:DescribeLoadBalancers elasticloadbalancing:DescribeLoadBalancerAttributes elasticloadbalancing:DescribeCapacityReservation elasticloadbalancing:ModifyLoadBalancerAttributes elasticloadbalancing:SetSecurityGroups elasticloadbalancing:SetSubnets elasticloadbalancing:DeleteLoadBalancer elasticloadbalancing:AddTags elasticloadbalancing:DescribeTags ec2:DescribeAccountAttributes',
   'aws:lb/targetGroup:TargetGroup':
     'elasticloadbalancing:CreateTargetGroup elasticloadbalancing:DescribeTargetGroups elasticloadbalancing:DescribeTargetGroupAttributes elasticloadbalancing:ModifyTargetGroup elasticloadbalancing:ModifyTargetGroupAttributes elasticloadbalancing:DeleteTargetGroup elasticloadbalancing:AddTags elasticloadbalancing:DescribeTags',
   'aws:msk/cluster:Cluster':
