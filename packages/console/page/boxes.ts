@@ -40,9 +40,8 @@ export function drawBoxes(
   scale: number,
 ): void {
   const { width, height } = context.canvas;
-  const line = Math.max(2, Math.round(Math.min(width, height) / 300));
-  const textHeight = Math.max(12, Math.round(Math.min(width, height) / 32));
-  context.font = `600 ${textHeight}px system-ui, sans-serif`;
+  const line = lineWidth(context);
+  const textHeight = setFont(context);
   context.textBaseline = 'middle';
   let whole = 0;
   for (const detection of visible(detections, filter)) {
@@ -69,6 +68,18 @@ export function drawBoxes(
     context.fillStyle = '#fff';
     context.fillText(text, left + textHeight / 2, top + tall / 2);
   }
+}
+
+/** Width of boxes and lines, canvas pixels. */
+export function lineWidth({ canvas }: CanvasRenderingContext2D): number {
+  return Math.max(2, Math.round(Math.min(canvas.width, canvas.height) / 300));
+}
+
+/** Sets the font of labels and names. @returns its height, canvas pixels */
+export function setFont(context: CanvasRenderingContext2D): number {
+  const tall = Math.max(12, Math.round(Math.min(context.canvas.width, context.canvas.height) / 32));
+  context.font = `600 ${tall}px system-ui, sans-serif`;
+  return tall;
 }
 
 /** Draws an outline, and its area translucent. */

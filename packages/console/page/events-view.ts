@@ -1,5 +1,5 @@
 import type { EventsPage, ReviewDraft, StoredEvent } from '../src/api.ts';
-import { API, getJson, h, repeat, sendJson, setText } from './dom.ts';
+import { API, button, getJson, h, insist, repeat, sendJson, setText } from './dom.ts';
 import { annotatedUrl, clipElement, clipUrl, sentence } from './events-panel.ts';
 import { addressForm, fieldsOf, goTo, queryOf } from './form.ts';
 import { timeOf } from './format.ts';
@@ -30,7 +30,7 @@ interface ListPosition {
 /** The events of all streams, to be reviewed. @param params the filters in the address. @returns ends the view */
 export function eventsView(root: HTMLElement, { query: params }: ViewInput): () => void {
   const status = h('p.dim', { role: 'status' });
-  const fresh = h('button', { type: 'button', hidden: true });
+  const fresh = button('', { hidden: true });
   const query = queryOf(params, 'stream', 'class', 'type', 'zone', 'reviewed');
   const ended = new AbortController();
   const { signal } = ended;
@@ -51,26 +51,21 @@ export function eventsView(root: HTMLElement, { query: params }: ViewInput): () 
   async function more(): Promise<void> {
     if (loading || cursor === undefined || signal.aborted) return;
     loading = true;
-    try {
-      const next = new URLSearchParams(query);
-      if (cursor) next.set('cursor', cursor);
-      if (place) next.set('limit', String(Math.min(MAX_EVENTS, place.index - items.length + PAGE)));
-      const page = await getJson<EventsPage>(`${API}/events?${next}`, { signal });
-      items.push(...takeUnknown(page.events));
-      cursor = page.cursor;
-      total = page.total;
-      loading = false;
-      showStatus();
-      list.refresh();
-      findPlace();
-    } catch (error) {
-      if (signal.aborted) return;
-      setText(status, `Events can't be read: ${(error as Error).message}; trying again`);
-      setTimeout(() => {
-        loading = false;
-        void more();
-      }, NEW_EVERY_MS);
-    }
+    const next = new URLSearchParams(query);
+    if (cursor) next.set('cursor', cursor);
+    if (place) next.set('limit', String(Math.min(MAX_EVENTS, place.index - items.length + PAGE)));
+    const tell = ({ message }: Error, more = '') =>
+      setText(status, `Events can't be read: ${message}${more}`);
+    const ask = () => getJson<EventsPage>(`${API}/events?${next}`, { signal });
+    const page = await insist(ask, signal, (error) => tell(error, '; trying again')).catch(tell);
+    if (!page) return;
+    items.push(...takeUnknown(page.events));
+    cursor = page.cursor;
+    total = page.total;
+    loading = false;
+    showStatus();
+    list.refresh();
+    findPlace();
   }
   /** @returns the events that were not known; from now on they are known */
   function takeUnknown(events: readonly StoredEvent[]): StoredEvent[] {
@@ -157,16 +152,15 @@ export function eventsView(root: HTMLElement, { query: params }: ViewInput): () 
     );
   }
   function reviewButton(event: StoredEvent): HTMLElement {
-    const button = h('button', { type: 'button' });
-    showReviewed(button, event);
-    button.onclick = () => void review(event, button);
-    return button;
+    const mark = button('', { onclick: () => void review(event, mark) });
+    showReviewed(mark, event);
+    return mark;
   }
   /** Shows the change at once, and undoes it if it can't be saved. */
-  async function review(event: StoredEvent, button?: HTMLElement): Promise<void> {
+  async function review(event: StoredEvent, mark?: HTMLElement): Promise<void> {
     event.reviewed = !event.reviewed;
     const { at, event_id, reviewed } = event;
-    if (button) showReviewed(button, event);
+    if (mark) showReviewed(mark, event);
     list.refresh(event);
     try {
       const draft: ReviewDraft = { events: [{ at, event_id }], reviewed };

@@ -1,10 +1,9 @@
 import type { FailedBulk, FailedBulkResult, FailedEntry, FailedPage } from '../src/api.ts';
-import { API, button, getJson, h, rowOf, sendJson, setText, tableOf, whileDisabled } from './dom.ts';
+import { API, button, getJson, h, insist, rowOf, sendJson, setText, tableOf, whileDisabled } from './dom.ts';
 import { addressForm, fieldsOf } from './form.ts';
 import { timeOf } from './format.ts';
 import type { ViewInput } from './live.ts';
 
-const RETRY_MS = 3_000;
 /** Longest wait for a change of many records, milliseconds. */
 const BULK_MS = 120_000;
 const SHOWN_PROBLEMS = 5;
@@ -28,23 +27,21 @@ export function failedView(root: HTMLElement, { query: params }: ViewInput): () 
   const forAll = h('div', { hidden: true }, h('p.bar', ...buttons));
   const note = 'Putting a record back sends it through its topic again, once the cause is gone.';
   root.append(h('h1', 'Failed'), h('p.dim', note), filterForm(params), forAll, status, table, h('p', more));
+  const ended = new AbortController();
+  const { signal } = ended;
+  const tell = ({ message }: Error, more = '') => setText(status, `${message}${more}`);
   const load = async (cursor?: string) => {
-    try {
-      const query = new URLSearchParams({ ...choice, ...(cursor ? { cursor } : {}) });
-      const page = await getJson<FailedPage>(`${API}/failed?${query}`);
-      body.append(...page.entries.map((entry) => row(entry, status)));
-      table.hidden = body.childElementCount === 0;
-      forAll.hidden = table.hidden;
-      more.hidden = page.cursor === undefined;
-      more.onclick = () => load(page.cursor);
-      const isNarrow = Object.values(choice).some((value) => value !== '');
-      const none = isNarrow ? 'No failed record matches.' : 'Nothing has failed.';
-      setText(status, table.hidden ? none : '');
-    } catch (error) {
-      if (isOver) return;
-      setText(status, `${(error as Error).message}; trying again`);
-      timer = window.setTimeout(() => load(cursor), RETRY_MS);
-    }
+    const query = new URLSearchParams({ ...choice, ...(cursor ? { cursor } : {}) });
+    const ask = () => getJson<FailedPage>(`${API}/failed?${query}`, { signal });
+    const page = await insist(ask, signal, (error) => tell(error, '; trying again'));
+    body.append(...page.entries.map((entry) => row(entry, status)));
+    table.hidden = body.childElementCount === 0;
+    forAll.hidden = table.hidden;
+    more.hidden = page.cursor === undefined;
+    more.onclick = () => load(page.cursor).catch(tell);
+    const isNarrow = Object.values(choice).some((value) => value !== '');
+    const none = isNarrow ? 'No failed record matches.' : 'Nothing has failed.';
+    setText(status, table.hidden ? none : '');
   };
   /** The server works on a part of the records at a time. */
   async function forEach(action: FailedBulk['action'], confirmed: boolean, until?: number) {
@@ -57,7 +54,7 @@ export function failedView(root: HTMLElement, { query: params }: ViewInput): () 
       all.count += part.count;
       all.problems.push(...part.problems);
       ({ cursor, until: all.until } = part);
-    } while (cursor && !isOver);
+    } while (cursor && !signal.aborted);
     return all;
   }
   /** Counts the records, asks for confirmation, and then acts. */
@@ -67,23 +64,18 @@ export function failedView(root: HTMLElement, { query: params }: ViewInput): () 
       const records = `${count.toLocaleString('en')} ${count === 1 ? 'record' : 'records'}`;
       const asks = action === 'redrive' ? `Put ${records} back?` : `Delete ${records} for good?`;
       setText(status, '');
-      if (isOver || !confirm(asks)) return;
+      if (signal.aborted || !confirm(asks)) return;
       const done = await forEach(action, true, until);
       body.replaceChildren();
       await load();
       const what = action === 'redrive' ? 'put back' : 'deleted';
       setText(status, [`${done.count} ${what}.`, ...done.problems.slice(0, SHOWN_PROBLEMS)].join(' '));
     } catch (error) {
-      setText(status, (error as Error).message);
+      tell(error as Error);
     }
   }
-  let timer = 0;
-  let isOver = false;
-  load();
-  return () => {
-    isOver = true;
-    clearTimeout(timer);
-  };
+  load().catch(tell);
+  return () => ended.abort();
 }
 
 function filterForm(params: URLSearchParams): HTMLElement {

@@ -9,12 +9,10 @@ export function duration(ms: number): string {
   return seconds < 172_800 ? `${Math.round(seconds / 3600)} h` : `${Math.round(seconds / 86_400)} d`;
 }
 
-/** Date and time in the reader's time zone, to a tenth of a second. */
+/** `2026-11-25 17:05:09.3`, in the reader's time zone. Swedish dates have the form of ISO 8601. */
 export function dateTime(epochMs: number): string {
   const date = new Date(epochMs);
-  const two = (value: number) => String(value).padStart(2, '0');
-  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
-  return `${day} ${clock(epochMs)}.${Math.floor(date.getMilliseconds() / 100)}`;
+  return `${date.toLocaleString('sv')}.${Math.floor(date.getMilliseconds() / 100)}`;
 }
 
 const ZONED = new Intl.DateTimeFormat('en', { timeZoneName: 'short' });

@@ -1,6 +1,6 @@
 import type { Point } from '@video-pipeline/scene';
 import type { FrameFacts, StreamScene } from '../src/api.ts';
-import { type BoxFilter, trackColour, visible } from './boxes.ts';
+import { type BoxFilter, lineWidth, setFont, trackColour, visible } from './boxes.ts';
 import type { Trails } from './trails.ts';
 
 /** Visible by day and night, together with the dark line under it. */
@@ -74,11 +74,6 @@ export function strokeTwice(context: CanvasRenderingContext2D, path: Path2D, col
   }
 }
 
-/** Line width, canvas pixels. */
-export function lineWidth({ canvas }: CanvasRenderingContext2D): number {
-  return Math.max(2, Math.round(Math.min(canvas.width, canvas.height) / 300));
-}
-
 /** An arrow from the middle of a line to the right of a person who walks along it. */
 function arrowOf({ canvas }: CanvasRenderingContext2D, from: Point, to: Point): Path2D {
   const [dx, dy] = [(to[0] - from[0]) * canvas.width, (to[1] - from[1]) * canvas.height];
@@ -97,8 +92,7 @@ function arrowOf({ canvas }: CanvasRenderingContext2D, from: Point, to: Point): 
 
 function drawName(context: CanvasRenderingContext2D, name: string, [x, y]: Point, colour: string): void {
   const { width, height } = context.canvas;
-  const tall = Math.max(12, Math.round(Math.min(width, height) / 32));
-  context.font = `600 ${tall}px system-ui, sans-serif`;
+  const tall = setFont(context);
   context.textBaseline = 'top';
   const left = Math.min(x * width + tall / 2, width - context.measureText(name).width - tall / 2);
   const top = Math.min(y * height + tall / 2, height - tall * 1.5);

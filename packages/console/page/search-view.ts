@@ -8,8 +8,6 @@ import type { ViewInput } from './live.ts';
 import { frameUrl, storedImage } from './picture.ts';
 import { exactTime } from './times.ts';
 
-const RETRY_MS = 3_000;
-
 /** Searches frames by their detections. @param params the search in the address. @returns ends the view */
 export function searchView(root: HTMLElement, { query: params }: ViewInput): () => void {
   const form = searchForm(params);
@@ -23,33 +21,29 @@ export function searchView(root: HTMLElement, { query: params }: ViewInput): () 
   const found: FrameFacts[] = [];
   let total: number | undefined;
   const ended = new AbortController();
+  const { signal } = ended;
+  const tell = ({ message }: Error, more = '') =>
+    signal.aborted || setText(status, `Search failed: ${message}${more}`);
   const load = async (cursor?: string): Promise<void> => {
     more.disabled = true;
     if (!cursor) setText(status, 'Searching');
     const page = new URLSearchParams(query);
     if (cursor) page.set('cursor', cursor);
-    try {
-      const result = await getJson<SearchResult>(`${API}/search?${page}`, { signal: ended.signal });
-      const start = found.length;
-      found.push(...result.frames);
-      grid.append(...result.frames.map((frame, i) => thumbnail(frame, () => openFrame(found, start + i))));
-      more.hidden = result.cursor === undefined;
-      more.onclick = () => load(result.cursor);
-      total = result.total ?? total;
-      setText(status, statusOf(found.length, result, total));
-      // This part of the archive has no match: go on with the next part.
-      if (result.cursor && result.frames.length === 0) await load(result.cursor);
-    } catch (error) {
-      if (!ended.signal.aborted) {
-        setText(status, `Search failed: ${(error as Error).message}; trying again`);
-        setTimeout(() => ended.signal.aborted || load(cursor), RETRY_MS);
-      }
-    }
+    const ask = () => getJson<SearchResult>(`${API}/search?${page}`, { signal });
+    const result = await insist(ask, signal, (error) => tell(error, '; trying again'));
+    const start = found.length;
+    found.push(...result.frames);
+    grid.append(...result.frames.map((frame, i) => thumbnail(frame, () => openFrame(found, start + i))));
+    more.hidden = result.cursor === undefined;
+    more.onclick = () => load(result.cursor).catch(tell);
+    total = result.total ?? total;
+    setText(status, statusOf(found.length, result, total));
     more.disabled = false;
+    // This part of the archive has no match: go on with the next part.
+    if (result.cursor && result.frames.length === 0) await load(result.cursor);
   };
-  load()
-    .then(() => drawHistogram(chart, params, query, ended.signal))
-    .catch(() => chart.replaceChildren());
+  const draw = () => drawHistogram(chart, params, query, signal).catch(() => chart.replaceChildren());
+  load().then(draw, tell);
   const named = params.get('frame');
   if (named) openNamed(named).catch((error) => setText(status, (error as Error).message));
   return () => {

@@ -1,10 +1,11 @@
 import type { Point, ShapeKind } from '@video-pipeline/scene';
 import type { ScenePreview, StreamScene } from '../src/api.ts';
+import { lineWidth } from './boxes.ts';
 import { inside, isNear, pointOf } from './canvas-point.ts';
 import { h, sendJson, setText, whileDisabled } from './dom.ts';
 import { eventItem } from './events-panel.ts';
 import { dateTime } from './format.ts';
-import { lineWidth, pathOf, pathOfLine, strokeTwice, ZONE_COLOUR } from './scene-overlay.ts';
+import { pathOf, pathOfLine, strokeTwice, ZONE_COLOUR } from './scene-overlay.ts';
 import { KINDS, type KnownSettings, shapeForm } from './shape-form.ts';
 
 const STEP = 0.01;

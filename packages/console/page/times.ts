@@ -2,8 +2,7 @@
 
 /** `2026-11-25T07:00:00`, in the reader's time zone, in the format of forms. */
 export function localTime(epochMs: number): string {
-  const date = new Date(epochMs);
-  return new Date(epochMs - date.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+  return new Date(epochMs).toLocaleString('sv').replace(' ', 'T');
 }
 
 /** In the format of addresses. */
