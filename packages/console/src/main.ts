@@ -1,36 +1,26 @@
-import { parseArgs } from 'node:util';
 import { readConfig } from '@video-pipeline/config';
 import { exitWithError, onShutdown, reportReady, waitForParent } from '@video-pipeline/lifecycle';
 import { createLogger } from '@video-pipeline/telemetry';
+import { Command } from 'commander';
 import { startConsole } from './console.ts';
 import { readOrCreateToken } from './token.ts';
 
-const HELP = `Usage: npm run console -- [--port <port>] [--host <address>] [--token <token>]
-
-The live console: streams, flow, search.
-
-  --port   CONSOLE_PORT, 8080; 0: a free one
-  --host   HOST, 127.0.0.1: only this machine; another address needs a token
-  --token  CONSOLE_TOKEN; users must give it to open the page. The variable keeps it out of the list of processes
-
+await new Command('npm run console --')
+  .description('The live console: streams, flow, search.')
+  .option('--port <port>', 'CONSOLE_PORT, 8080; 0: a free one')
+  .option('--host <address>', 'HOST, 127.0.0.1: only this machine; another address needs a token')
+  .option('--token <token>', 'CONSOLE_TOKEN, asked for by the page; the variable keeps it out of ps')
+  .addHelpText(
+    'after',
+    `
 CONSOLE_TOKEN_FILE names a file with the token. The first start creates it. Each start prints the token.
-CONSOLE_URL is the address that browsers see behind a proxy, such as https://cameras.example/console. It needs a token.
-`;
+CONSOLE_URL is the address that browsers see behind a proxy, such as https://cameras.example/console. It needs a token.`,
+  )
+  .action(serve)
+  .parseAsync()
+  .catch(exitWithError);
 
-async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: {
-      port: { type: 'string' },
-      host: { type: 'string' },
-      token: { type: 'string' },
-      help: { type: 'boolean', short: 'h' },
-    },
-  });
-  if (values.help) {
-    process.stdout.write(HELP);
-    return;
-  }
-  const { port, host, token } = values;
+async function serve({ port, host, token }: { port?: string; host?: string; token?: string }): Promise<void> {
   const config = readConfig(['CONSOLE_PORT', 'HOST', 'CONSOLE_TOKEN', 'CONSOLE_TOKEN_FILE'], {
     ...process.env,
     ...(port === undefined ? {} : { CONSOLE_PORT: port }),
@@ -53,5 +43,3 @@ async function main(): Promise<void> {
   if (kept !== undefined) console.log(`the console asks for this token, kept in ${file}: ${kept}`);
   reportReady({ url: server.url });
 }
-
-await main().catch(exitWithError);

@@ -1,6 +1,7 @@
 import { hourFolder } from '@video-pipeline/frame';
 import { HttpError } from '@video-pipeline/http';
 import {
+  cached,
   ifThere,
   inParallel,
   inTurn,
@@ -30,31 +31,28 @@ export type Reviews = ReturnType<typeof keepReviews>;
  */
 export function keepReviews(bucket: Pick<Reader, 'page' | 'read'>, store: Pick<MergingStore, 'merge'>) {
   const next = inTurn();
-  const known = new Map<string, { etag: string; ids: string[] }>();
-
-  async function read(key: string, etag: string): Promise<string[]> {
-    const hour = known.get(key);
-    if (hour?.etag === etag) return hour.ids;
-    const text = (await ifThere(bucket.read(key))) ?? '{}';
-    const ids = Object.keys(marksIn(key, text.toString()));
-    known.delete(key);
-    known.set(key, { etag, ids });
-    if (known.size > MAX_HOURS) known.delete(known.keys().next().value ?? '');
-    return ids;
-  }
+  /** Ids in one version of an object, by `<key> <etag>`. */
+  const idsOf = cached(
+    async (version) => {
+      const [key = ''] = version.split(' ');
+      const text = (await ifThere(bucket.read(key))) ?? '{}';
+      return Object.keys(marksIn(key, text.toString()));
+    },
+    Number.POSITIVE_INFINITY,
+    MAX_HOURS,
+  );
   async function marksOf(
     { from, to }: { from: number; to: number },
     isWanted: (key: string) => boolean,
   ): Promise<string[]> {
-    const hours: { key: string; etag: string }[] = [];
+    const hours: string[] = [];
     for await (const { key, etag } of objectsOfHours(bucket, 'reviews/', { from, to: to + 1 })) {
-      if (isWanted(key)) hours.push({ key, etag });
+      if (isWanted(key)) hours.push(`${key} ${etag}`);
       const many = `events were reviewed in more than ${MAX_HOURS} hours of that time`;
       if (hours.length > MAX_HOURS)
         throw new HttpError(400, `${many}: ask for a shorter time, or for all events`);
     }
-    const ids = await inParallel(hours, READS, ({ key, etag }) => read(key, etag));
-    return ids.flat();
+    return (await inParallel(hours, READS, idsOf)).flat();
   }
   async function markNow(events: readonly EventRef[], isReviewed: boolean): Promise<void> {
     const now = Date.now();
