@@ -1,8 +1,7 @@
 import { camerasOf } from './cameras.ts';
-import { REFUSED_ZONES } from './network.ts';
+import { deployCidrs, REFUSED_ZONES } from './network.ts';
 import { type Quota, quotasOf } from './quotas.ts';
 import { gpuTypes } from './scaling.ts';
-import { deployment } from './settings.ts';
 import type { Stage } from './stages.ts';
 import { INSIGHTS, KUBERNETES_VERSION, kafkaVersionOf } from './versions.ts';
 
@@ -28,6 +27,7 @@ const NAT_IMAGES = { owner: '568608671756', name: 'fck-nat-al2023-*' };
  */
 export function check(stage: Stage, region: string, ask: Ask): void {
   const cameras = camerasOf(stage);
+  deployCidrs(stage);
   ask('sts', 'get-caller-identity');
   const held = heldBy(stage.name);
   const count = Math.max(1, cameras.length + Number(stage.ingest.testCamera));
@@ -60,8 +60,6 @@ export function check(stage: Stage, region: string, ask: Ask): void {
 function* problemsOf(stage: Stage, region: string, ask: Ask): Generator<string> {
   const { name, network, inference } = stage;
   const isEks = inference.backend === 'eks';
-  if ((network.tunnel || isEks) && !deployment().DEPLOY_CIDRS)
-    yield `DEPLOY_CIDRS is not set: stage '${name}' must know who may reach it`;
   const zones = zonesOf(ask).slice(0, network.zones);
   if (zones.length < network.zones)
     yield `${region} has ${zones.length} zones that EKS accepts, not ${network.zones}: set AWS_REGION`;

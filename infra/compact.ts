@@ -1,5 +1,6 @@
 import tablesPackage from '../packages/tables/package.json' with { type: 'json' };
 import { EVENTS, PART_NAMES } from '../packages/tables/src/schema.ts';
+import { chunk } from './cameras.ts';
 import { createLambda } from './lambda.ts';
 import { metricsEnvironment } from './metrics.ts';
 import { createGroup, reachS3 } from './network.ts';
@@ -53,9 +54,8 @@ export function createCompactor({ stage, network, store }: Pick<Parts, 'stage' |
     maximumRetryAttempts: 0,
     maximumEventAgeInSeconds: LONGEST_WAIT_SECONDS,
   });
-  const parts = [...PART_NAMES, EVENTS];
-  for (let first = 0; first < parts.length; first += TARGETS) {
-    const number = first / TARGETS + 1;
+  for (const [index, parts] of chunk([...PART_NAMES, EVENTS], TARGETS).entries()) {
+    const number = index + 1;
     const rule = new aws.cloudwatch.EventRule(`CompactRule${number}`, { scheduleExpression: SCHEDULE });
     new aws.lambda.Permission(`CompactPermission${number}`, {
       action: 'lambda:InvokeFunction',
@@ -63,7 +63,7 @@ export function createCompactor({ stage, network, store }: Pick<Parts, 'stage' |
       principal: 'events.amazonaws.com',
       sourceArn: rule.arn,
     });
-    for (const part of parts.slice(first, first + TARGETS)) {
+    for (const part of parts) {
       new aws.cloudwatch.EventTarget(`CompactPart${part}`, {
         rule: rule.name,
         targetId: part,

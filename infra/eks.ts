@@ -5,7 +5,7 @@ import { manifests, NODE_POOL } from './kubernetes.ts';
 import { applyAll } from './kubernetes-apply.ts';
 import { CANARY, NAMESPACE, SERVICE } from './kubernetes-object.ts';
 import { keepLogs } from './logs.ts';
-import { connect, connectOut, createGroup, type Network, reachAws } from './network.ts';
+import { connect, connectOut, createGroup, deployCidrs, type Network, reachAws } from './network.ts';
 import { createRole } from './roles.ts';
 import { canaryOf } from './scaling.ts';
 import { deployment, KAFKA_IAM_PORT, VPC_CIDR } from './settings.ts';
@@ -81,12 +81,6 @@ export function createEks(parts: Parts): InferenceTarget {
 const carried = (text: $util.Input<string>) => text as string;
 
 function createCluster(stage: Stage, network: Network) {
-  const { DEPLOY_CIDRS } = deployment();
-  if (!DEPLOY_CIDRS) {
-    throw new Error(
-      `DEPLOY_CIDRS is not set: stage '${stage.name}' has a Kubernetes API, which must know who may call it`,
-    );
-  }
   const clusterRole = createRole('InferenceClusterRole', 'eks.amazonaws.com', {
     managed: CLUSTER_POLICIES.map((name) => `AmazonEKS${name}Policy`),
   });
@@ -115,7 +109,7 @@ function createCluster(stage: Stage, network: Network) {
         subnetIds: network.vpc.privateSubnets,
         endpointPrivateAccess: true,
         endpointPublicAccess: true,
-        publicAccessCidrs: DEPLOY_CIDRS,
+        publicAccessCidrs: deployCidrs(stage),
       },
       // Who created the cluster: EKS does not report it later.
       tags: { creator: deployer() },

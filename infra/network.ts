@@ -26,13 +26,7 @@ export const REFUSED_ZONES = ['use1-az3', 'usw1-az2', 'cac1-az3'];
 export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   const { zones, nat, tunnel } = stage.network;
   const endpoints = endpointsOf(stage);
-  const { DEPLOY_CIDRS } = deployment();
-  if (tunnel && !DEPLOY_CIDRS) {
-    throw new Error(
-      `DEPLOY_CIDRS is not set: stage '${stage.name}' has a tunnel, which must know who may use it`,
-    );
-  }
-  const ssh = tunnel ? [{ ...toPort(SSH, VPC_CIDR), cidrBlocks: DEPLOY_CIDRS }] : [];
+  const ssh = tunnel ? [{ ...toPort(SSH, VPC_CIDR), cidrBlocks: deployCidrs(stage) }] : [];
   $transform(aws.iam.Role, (args, _options, name) => {
     // SST's policy would let these instances read every parameter, such as the passphrase of the state.
     if (/^Network(Nat|Bastion)/.test(name)) args.managedPolicyArns = [];
@@ -70,6 +64,14 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   const endpointGroup = endpoints.length > 0 ? createGroup(vpc, 'Endpoints') : undefined;
   if (endpointGroup) createEndpoints(vpc, endpointGroup, endpoints, region);
   return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
+}
+
+/** Addresses that may reach the stage's tunnel and Kubernetes API. @throws Error when it has one, and none is named */
+export function deployCidrs({ name, network, inference }: Stage): string[] {
+  const { DEPLOY_CIDRS = [] } = deployment();
+  if (DEPLOY_CIDRS.length === 0 && (network.tunnel || inference.backend === 'eks'))
+    throw new Error(`DEPLOY_CIDRS is not set: stage '${name}' must know who may reach it`);
+  return DEPLOY_CIDRS;
 }
 
 /** Metadata of instances: version 2 only. One hop: a container with its own network can't read the credentials. */

@@ -3,13 +3,6 @@ import { getHttp, messageOf, withTimeout } from '@video-pipeline/telemetry';
 import { answers } from './servers/kafka.ts';
 import { StartError } from './supervisor/processes.ts';
 
-/** Servers that the user already runs, named by variables. The stack starts the others. */
-export interface ExternalServers {
-  kafka?: string;
-  s3?: string;
-  inference?: string;
-}
-
 const TIMEOUT_MS = 5_000;
 
 /**
@@ -31,6 +24,9 @@ const SERVERS = {
     about: ['INFERENCE_BACKEND'],
   },
 } as const;
+
+/** Servers that the user already runs, named by variables. The stack starts the others. */
+export type ExternalServers = Partial<Record<keyof typeof SERVERS, string>>;
 
 /**
  * Reads which servers the user names, and checks that each answers.

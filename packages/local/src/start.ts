@@ -12,19 +12,11 @@ import { runSession } from './session.ts';
 import { expectFile, parseSources } from './sources.ts';
 import { explainFullDisk, lock, StartError } from './supervisor/processes.ts';
 
-interface Options {
+interface Options extends Omit<StackOptions, 'autoPorts' | 'brokers' | 'sources'> {
   source?: string[];
-  frames?: number;
   json?: boolean;
-  model?: string;
-  frameRate?: number;
   ports: 'default' | 'auto';
   brokers: '1' | '3';
-  dataDir: string;
-  ingest: boolean;
-  console: boolean;
-  clips?: boolean;
-  keepDays?: number;
   open?: boolean;
   offline?: boolean;
   color: boolean;
@@ -120,22 +112,17 @@ async function run(options: Options): Promise<void> {
   }
 }
 
-function checked(options: Options): StackOptions {
-  const { source, model, frames, frameRate } = options;
-  const modelPath = model && resolve(DIRECTORY, model);
-  if (modelPath) expectFile('--model', modelPath);
+function checked({ source, ports, ...options }: Options): StackOptions {
+  const model = options.model && resolve(DIRECTORY, options.model);
+  if (model) expectFile('--model', model);
   return {
+    ...options,
     dataDir: resolve(DIRECTORY, options.dataDir),
-    autoPorts: options.ports === 'auto',
+    autoPorts: ports === 'auto',
     brokers: Number(options.brokers),
     sources: source && parseSources(source, DIRECTORY),
-    model: modelPath,
-    frameRate,
-    frames: frames ?? readConfig(['MAX_FRAMES']).MAX_FRAMES,
-    ingest: options.ingest,
-    console: options.console,
-    clips: options.clips,
-    keepDays: options.keepDays,
+    model,
+    frames: options.frames ?? readConfig(['MAX_FRAMES']).MAX_FRAMES,
   };
 }
 

@@ -46,6 +46,18 @@ function wheel(tag: string, sha256: string) {
 /** For programs with little to do: one thread for the garbage, and the quick compiler. */
 export const SMALL_JVM = ['-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1'];
 
+/** Options of each server that is a Java program. */
+export interface JavaServerOptions {
+  dataDir: string;
+  /** 0 or left out: a free one. */
+  port?: number | undefined;
+  note?: (line: string) => void;
+  /** Milliseconds from the start until its classes are archived, if they are not yet; see `sharedClasses`. */
+  archiveAfterMs?: number;
+  /** Ends the server before it is ready. */
+  stop?: AbortSignal;
+}
+
 export interface JavaCommand {
   /** Program and first arguments, class path included. The main class follows. */
   command: [string, ...string[]];

@@ -8,7 +8,14 @@ import type { Config } from '@video-pipeline/config';
 import { type Admin, connectKafka, SILENT, withAdmin } from '@video-pipeline/kafka';
 import { freePort, type LocalServer, StartError } from '../supervisor/processes.ts';
 import { startGuarded } from './guarded.ts';
-import { installJava, JARS, type JavaCommand, propertiesText, SMALL_JVM } from './java.ts';
+import {
+  installJava,
+  JARS,
+  type JavaCommand,
+  type JavaServerOptions,
+  propertiesText,
+  SMALL_JVM,
+} from './java.ts';
 import { sharedClasses } from './shared-classes.ts';
 
 /** 16 bytes. Nodes with the same id form a cluster. */
@@ -48,31 +55,23 @@ export async function planCluster(nodes: number, firstPort?: number) {
   }));
 }
 
-function nodeName(id: number): string {
-  return `kafka-${id}`;
+const nodeName = (id: number) => `kafka-${id}`;
+
+interface KafkaOptions extends JavaServerOptions {
+  /** Left out: a cluster of this node alone. */
+  node?: ClusterNode;
+  /** Lines of `server.properties` that are added, or replace ours. */
+  settings?: Readonly<Record<string, string>>;
 }
 
 /**
  * Starts Apache Kafka as a KRaft node on 127.0.0.1. Its data is in `<dataDir>/kafka`, or in `kafka-<id>` for a node
  * of a cluster. A cluster is ready once more than half of its nodes are up.
- * @param options.port 0 or left out: a free one
- * @param options.node left out: a cluster of this node alone
- * @param options.settings lines of `server.properties` that are added, or replace ours
  * @throws AssetError, StartError
  * @example
  * const kafka = await startKafka({ dataDir: '.data' });
  */
-export async function startKafka(options: {
-  dataDir: string;
-  port?: number | undefined;
-  node?: ClusterNode;
-  settings?: Readonly<Record<string, string>>;
-  note?: (line: string) => void;
-  /** Milliseconds from the start until its classes are archived, if they are not yet; see {@link sharedClasses}. */
-  archiveAfterMs?: number;
-  /** Ends Kafka before it is ready. */
-  stop?: AbortSignal;
-}): Promise<KafkaServer> {
+export async function startKafka(options: KafkaOptions): Promise<KafkaServer> {
   const installed = await installJava('Apache Kafka', JARS.kafka, options.note);
   const { command, env } = installed;
   const { node = { id: 1, controllers: [await freePort()] } } = options;

@@ -4,7 +4,7 @@ import { getHttp } from '@video-pipeline/telemetry';
 import { freePort, type LocalServer } from '../supervisor/processes.ts';
 import { localCredentials, type S3Credentials } from './credentials.ts';
 import { startGuarded } from './guarded.ts';
-import { installJava, JARS, propertiesText, SMALL_JVM } from './java.ts';
+import { installJava, JARS, type JavaServerOptions, propertiesText, SMALL_JVM } from './java.ts';
 import { sharedClasses } from './shared-classes.ts';
 
 const JVM = ['-Xms32m', '-Xmx256m', ...SMALL_JVM];
@@ -22,20 +22,12 @@ export interface S3Server extends LocalServer {
 /**
  * Starts S3Proxy on 127.0.0.1: a real S3 API whose objects are plain files, `<dataDir>/s3/<bucket>/<key>`.
  * It takes requests that are signed with the folder's own credentials.
- * @param options.port 0 or left out: a free one
+ * @param options.credentials left out: those in `<dataDir>/credentials`, which are made if there are none
  * @throws AssetError, StartError
  */
-export async function startS3Proxy(options: {
-  dataDir: string;
-  port?: number | undefined;
-  /** Left out: the credentials in `<dataDir>/credentials`, which are made if there are none. */
-  credentials?: S3Credentials;
-  note?: (line: string) => void;
-  /** Milliseconds from the start until its classes are archived, if they are not yet; see {@link sharedClasses}. */
-  archiveAfterMs?: number;
-  /** Ends S3Proxy before it is ready. */
-  stop?: AbortSignal;
-}): Promise<S3Server> {
+export async function startS3Proxy(
+  options: JavaServerOptions & { credentials?: S3Credentials },
+): Promise<S3Server> {
   const installed = await installJava('S3Proxy', JARS.s3proxy, options.note);
   const { command, env } = installed;
   const dataDir = resolve(options.dataDir);
