@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path';
 import { readConfig, type Value } from '@video-pipeline/config';
 import type { EncodedRecord } from '@video-pipeline/frame';
 import { connectKafka, consumerLag, ensureTopics, orderedProducer } from '@video-pipeline/kafka';
-import { connectS3, ensureBucket, freePort, startS3Proxy } from '@video-pipeline/local';
+import { bucketFolder, connectS3, ensureBucket, freePort, startS3Proxy } from '@video-pipeline/local';
 import { createReader, indexOfSegment } from '@video-pipeline/storage';
 import { startChild } from '../../packages/local/src/supervisor/child.ts';
 import { folderReader } from '../support/folder-reader.ts';
@@ -176,7 +176,7 @@ export async function startRig(options: {
     options.brokers === 3 ? await startIngestHosts(folder, INGEST_TOPIC, environment) : undefined;
   const probe = options.brokers === 3 ? startProbe(kafka, INGEST_TOPIC) : undefined;
 
-  const bucketFolder = join(folder, 's3', BUCKET);
+  const bucketFiles = bucketFolder(folder, BUCKET);
   const storage = { S3_BUCKET: BUCKET, AWS_REGION: 'us-east-1', AWS_ENDPOINT_URL: s3Url };
   return {
     kafka,
@@ -192,8 +192,8 @@ export async function startRig(options: {
       return new Map([...((await ingest?.stop()) ?? []), ...((await probe?.stop()) ?? [])]);
     },
     /** The same bucket, read from the files of S3Proxy. */
-    files: folderReader(bucketFolder),
-    bucketFolder,
+    files: folderReader(bucketFiles),
+    bucketFolder: bucketFiles,
     store,
     bucket: createReader(storage),
     /** Settings of the bucket, without the fault proxy. */

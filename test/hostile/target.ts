@@ -4,6 +4,7 @@ import { basename, join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { capturedAtOf } from '@video-pipeline/frame';
 import { connectKafka, type Kafka, MAX_MESSAGE_BYTES } from '@video-pipeline/kafka';
+import { bucketFolder } from '@video-pipeline/local/lightweight';
 import { readTopic } from '@video-pipeline/recovery';
 import type { FailedRecord } from '@video-pipeline/storage';
 import type { StreamStats } from '../../ingest-host/src/stats.ts';
@@ -72,7 +73,7 @@ export interface Measured {
 export async function startTarget(signal?: AbortSignal) {
   const dataDir = await mkdtemp(join(tmpdir(), 'hostile-'));
   const stack = startStackProcess(dataDir, ['--frame-rate', '1'], { BATCH_TIMEOUT_SECONDS: '0.5' });
-  const bucket = join(dataDir, 's3', BUCKET);
+  const bucket = bucketFolder(dataDir, BUCKET);
   const failed = new Map<string, Promise<Failed>>();
   const keys = async (pattern: string) =>
     Array.fromAsync(glob(join(bucket, pattern)), (file) => relative(bucket, file));

@@ -14,6 +14,11 @@ export { StartError, signalProcess, supervisorOf, unwritable } from './superviso
 /** The root of the repository: processes are started by their path in it. */
 export const ROOT = join(import.meta.dirname, '../../..');
 
+/** S3Proxy's buckets are folders. */
+export function bucketFolder(dataDir: string, bucket: string): string {
+  return join(dataDir, 's3', bucket);
+}
+
 /** The file with the state of a supervisor's pipeline. */
 export function stateFile(dataDir: string): string {
   return join(dataDir, 'run', 'state.json');

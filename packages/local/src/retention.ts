@@ -2,6 +2,7 @@ import { glob, rm, rmdir, stat, statfs } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readConfig } from '@video-pipeline/config';
+import { bucketFolder } from './lightweight.ts';
 import type { StackOptions } from './services.ts';
 
 const EVERY_MS = 60_000;
@@ -46,7 +47,7 @@ const shortOf = (dataDir: string, bytes: number) =>
  */
 export async function removeOldHours(dataDir: string, keepDays: number, now = Date.now()): Promise<number> {
   const { S3_BUCKET, S3_PREFIX } = readConfig(['S3_BUCKET', 'S3_PREFIX']);
-  const bucket = join(dataDir, 's3', S3_BUCKET);
+  const bucket = bucketFolder(dataDir, S3_BUCKET);
   let removed = 0;
   for (const top of [S3_PREFIX, 'clips']) {
     for await (const name of glob('*/date=*/hour=*', { cwd: join(bucket, top) })) {

@@ -5,7 +5,7 @@ import { readConfig } from '@video-pipeline/config';
 import { type PipelineStage, STAGES } from '@video-pipeline/stages';
 import type { Backlog } from './backlog.ts';
 import type { ExternalServers } from './external-servers.ts';
-import { ROOT } from './lightweight.ts';
+import { bucketFolder, ROOT } from './lightweight.ts';
 import { buildModel } from './prepare.ts';
 import { fallbackCredentials, localCredentials, s3Environment } from './servers/credentials.ts';
 import { installJava, JARS } from './servers/java.ts';
@@ -94,8 +94,8 @@ export async function planS3({ options: { dataDir, keepDays }, external, ports, 
       `S3_BUCKET=${S3_BUCKET} is not a bucket name: 3 to 63 lower-case letters, digits, '-' and '.'`,
     );
   }
-  const bucket = join(dataDir, 's3', S3_BUCKET);
-  // S3Proxy's buckets are folders. So the AWS SDK is not needed, which takes a quarter of a second to load.
+  const bucket = bucketFolder(dataDir, S3_BUCKET);
+  // The AWS SDK takes a quarter of a second to load.
   await mkdir(bucket, { recursive: true });
   const start = async () => {
     await installJava('S3Proxy', JARS.s3proxy, note);
