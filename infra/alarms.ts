@@ -160,7 +160,6 @@ export function canaryAlarms(namespace: string): Alarm[] {
   ];
 }
 
-/** Alarms that stop the canary. */
 export const stopsCanary = ({ key }: Pick<Alarm, 'key'>) => key.startsWith('Canary');
 
 function consoleAlarm({ loadBalancer, targetGroup }: NonNullable<Watched['page']>): Alarm {

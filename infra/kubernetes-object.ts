@@ -25,7 +25,6 @@ export interface KubernetesObject {
   [field: string]: unknown;
 }
 
-/** Metadata of an object in the namespace. */
 export const metadata = (name: string) => ({ name, namespace: NAMESPACE, labels: LABELS });
 
 /** An object in the namespace. @param kind with its API: `apps/v1 Deployment` */

@@ -51,7 +51,6 @@ export function oneMachineCameras(cores: number, fps: number): number {
   return cameras;
 }
 
-/** Cores that ingest uses. */
 export function ingestCores({ cameras, fps }: Cameras): number {
   const { cameraFps, readMs, sampleMs } = MEASURED.ingest;
   return (cameras * (cameraFps * readMs + fps * sampleMs)) / 1000;

@@ -137,7 +137,6 @@ function reach(receiver: Receiver, group: Group): Met {
   };
 }
 
-/** Environment of a Kafka client. */
 export function kafkaEnvironment(stage: Stage, kafka: KafkaCluster) {
   return {
     KAFKA_BOOTSTRAP_SERVERS: kafka.bootstrapServers,

@@ -184,7 +184,6 @@ export function deployedStages(stage: Stage) {
   });
 }
 
-/** Whether a pipeline stage runs as tasks. */
 export function runsAsTasks({ functions }: Stage, { carriesFrames }: PipelineStage): boolean {
   return carriesFrames && functions.workers !== undefined;
 }

@@ -10,5 +10,4 @@ export const kafkaVersionOf = ({ instance }: Kafka) =>
 /** Add-on of CloudWatch, in a version that others run on Auto Mode. infra/eks.ts turns off its changes to pods. */
 export const INSIGHTS = { addonName: 'amazon-cloudwatch-observability', addonVersion: 'v6.3.0-eksbuild.1' };
 
-/** Kubernetes version of the cluster. */
 export const KUBERNETES_VERSION = '1.35';

@@ -37,7 +37,6 @@ export function describeModel(
   const { channels, shape } = layoutOf(image);
   const [batch, height, width] = channels === 1 ? shape.toSpliced(1, 1) : shape;
   const inputSize = inputSizeOf(height, width, metadata);
-  /** Fixed batch size of the model. */
   const batchSize = typeof batch === 'number' ? batch : undefined;
   /** The input for a picture of 16:9. */
   const wide = letterbox(16, 9, inputSize);

@@ -165,7 +165,6 @@ export function strokeLine(
   }
 }
 
-/** Width of `text`, pixels. */
 export function textWidth(text: string, glyphs: Glyphs): number {
   return cellsOf(text, glyphs).reduce((sum, { width }) => sum + width, 0);
 }

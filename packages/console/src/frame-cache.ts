@@ -20,7 +20,6 @@ function isEmptied({ jpeg, detections }: DetectedFrame): boolean {
 }
 
 export interface CacheLimits {
-  /** Most bytes of all frames. */
   maxBytes: number;
   /** Most streams that are not listed. */
   maxOthers: number;

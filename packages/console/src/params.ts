@@ -61,7 +61,6 @@ export function rangeOf(query: URLSearchParams): { from: number; to: number } {
   return { from, to };
 }
 
-/** Aborts when the client disconnects. */
 export function disconnectSignal({ raw }: FastifyReply): AbortSignal {
   const gone = new AbortController();
   raw.on('close', () => gone.abort(new HttpError(499, 'the client has gone')));

@@ -98,7 +98,6 @@ export async function deliver(
   return false;
 }
 
-/** The records of a batch that are not done with yet. */
 class PendingRecords {
   readonly #batch: Batch;
   readonly #options: DeliveryOptions;

@@ -22,7 +22,6 @@ export function checkpointOf({ headers = {} }: ReceivedRecord): Checkpoint | und
   return { source, offset: Number(offset), state: state.toString() };
 }
 
-/** A record's headers without its checkpoint. */
 export function withoutCheckpoint<Value>(headers: Readonly<Record<string, Value>>): Record<string, Value> {
   const { checkpoint: _state, checkpoint_at: _at, ...rest } = headers;
   return rest;

@@ -40,7 +40,6 @@ export interface Frame {
   traceparent?: string;
 }
 
-/** A frame with the detections in it. */
 export interface DetectedFrame extends Frame {
   detections: Detection[];
   /** Name of the model that gave the detections. */

@@ -111,7 +111,6 @@ export class Backlog {
     return askGroup(this.consumer(stage).group, (question) => this.#ask(question));
   }
 
-  /** The topic that a stage reads, and its consumer group. */
   consumer(stage: PipelineStage): { topic: string; group: string } {
     return { topic: topicOf(stage, this.#config), group: groupOf(stage, this.#config) };
   }

@@ -85,7 +85,6 @@ export async function decodeRaster(bytes: Uint8Array, header: PictureHeader): Pr
   return { form: 'yuv', data: await decodeByTurbo(bytes, header, size, 1, 'yuv'), width, height };
 }
 
-/** Rounds up to an even number. */
 export const evenUp = (side: number) => side + (side % 2);
 
 async function decodeByTurbo(

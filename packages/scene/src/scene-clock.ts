@@ -1,7 +1,6 @@
 import type { Frame } from '@video-pipeline/frame';
 import { z } from 'zod';
 
-/** State of a clock, as JSON. */
 export const clockStateSchema = z.object({
   /** The scene's own time after the newest frame, milliseconds; -1 before the first one. */
   time: z.number(),

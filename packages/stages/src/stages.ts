@@ -156,5 +156,4 @@ export function frameStagesOf(config: Config<'PICTURES'>): readonly NamedStage[]
   return stagesOf(config).filter(({ carriesFrames }) => carriesFrames);
 }
 
-/** Folders of `failed/`. */
 export const FAILED_FOLDERS: readonly string[] = [...STAGES.map(({ name }) => name), POLLER];

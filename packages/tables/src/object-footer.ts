@@ -7,7 +7,6 @@ const REMEDY = "remove it and its day's manifests, and run compact with --all";
 /** Memory of a parsed footer, as a multiple of its bytes. */
 const PARSED = 4;
 
-/** The footer of one version of an object. */
 export interface Footer {
   /** Where it begins, and the columns' parts end. */
   offset: number;

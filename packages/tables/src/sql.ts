@@ -34,7 +34,6 @@ export interface Query {
 /** Rows of a table that a statement reads. */
 export interface RowSet {
   table: FrameTable;
-  /** Columns that it uses. */
   columns: readonly string[];
   /** Only rows with one of these values, by the name of a column. */
   values?: Wanted['values'];

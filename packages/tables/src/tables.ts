@@ -262,7 +262,6 @@ export class Tables {
   }
 }
 
-/** Attempts of a query. */
 const ATTEMPTS = 3;
 /** How many of the largest queries run at the same time. */
 const TOGETHER = 2;

@@ -123,7 +123,6 @@ export class HealthWatch {
     for (const [name, probe] of Object.entries(probes)) void this.#follow(name, probe);
   }
 
-  /** The health of each part, by its name. */
   get parts(): Readonly<Record<string, PartHealth>> {
     return this.#parts;
   }

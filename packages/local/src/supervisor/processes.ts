@@ -52,7 +52,6 @@ export function unwritable(folder: string, cause: Error): StartError {
   return new StartError(`${folder} can't be written (${cause.message}): ${ANOTHER_FOLDER}`, { cause });
 }
 
-/** Resolves when `signal` aborts. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal.aborted) resolve();
