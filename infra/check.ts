@@ -69,12 +69,9 @@ function* problemsOf(stage: Stage, region: string, ask: Ask): Generator<string> 
   if (isEks) {
     yield* leftProblems(name, region, ask);
     const types = gpuTypes(inference.gpu).join();
-    const offered = ['availability-zone', ...filters({ 'instance-type': types, location: zones.join() })];
-    if (
-      !ask('ec2', 'describe-instance-type-offerings', '--location-type', ...offered).includes(
-        '"InstanceType"',
-      )
-    )
+    const places = ['availability-zone', ...filters({ 'instance-type': types, location: zones.join() })];
+    const offered = ask('ec2', 'describe-instance-type-offerings', '--location-type', ...places);
+    if (!offered.includes('"InstanceType"'))
       yield `${zones.join()} have none of ${types}: name other families in infra/stages.ts, or set AWS_REGION`;
   }
   yield* versionProblems(stage, ask);

@@ -66,11 +66,18 @@ export function createNetwork(stage: Stage, cameras: readonly Camera[]) {
   return { vpc, s3PrefixList: s3.prefixListId, endpointGroup };
 }
 
+/** Addresses that the internet does not know: of networks inside, of the machine itself, of carriers. */
+const PRIVATE = /^(10|127|169\.254|192\.168|172\.(1[6-9]|2\d|3[01])|100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7]))\./;
+
 /** Addresses that may reach the stage's tunnel and Kubernetes API. @throws Error when it has one, and none is named */
 export function deployCidrs({ name, network, inference }: Stage): string[] {
   const { DEPLOY_CIDRS = [] } = deployment();
-  if (DEPLOY_CIDRS.length === 0 && (network.tunnel || inference.backend === 'eks'))
+  const isEks = inference.backend === 'eks';
+  if (DEPLOY_CIDRS.length === 0 && (network.tunnel || isEks))
     throw new Error(`DEPLOY_CIDRS is not set: stage '${name}' must know who may reach it`);
+  const inside = DEPLOY_CIDRS.filter((cidr) => PRIVATE.test(cidr));
+  if (isEks && inside.length > 0)
+    throw new Error(`DEPLOY_CIDRS has private addresses, which EKS refuses: name public ones, not ${inside}`);
   return DEPLOY_CIDRS;
 }
 

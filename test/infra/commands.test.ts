@@ -228,6 +228,17 @@ describe('npm run deploy -- check', () => {
     });
   });
 
+  // docs.aws.amazon.com/eks/latest/userguide/cluster-endpoint.html: the block cannot include reserved addresses.
+  test('reports private addresses in DEPLOY_CIDRS, except for a stage without EKS', async () => {
+    const DEPLOY_CIDRS = '198.51.100.7/32,10.1.2.3/32,100.64.0.0/10';
+    await expect(checked(['--stage', 'staging'], { DEPLOY_CIDRS })).rejects.toMatchObject({
+      stderr: expect.stringMatching(
+        /DEPLOY_CIDRS has private addresses.* not 10\.1\.2\.3\/32,100\.64\.0\.0\/10/,
+      ),
+    });
+    await checked(['--stage', 'mine'], { DEPLOY_CIDRS });
+  });
+
   test('runs first in -- full, so that no image is built when a quota is too small', async () => {
     await expect(run('deploy.ts', ['full', '--stage', 'staging'], { QUOTA: '3' })).rejects.toMatchObject({
       code: 1,
