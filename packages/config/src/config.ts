@@ -47,5 +47,11 @@ export function deployRegion(): string {
 
 // The value itself is left out: a variable may hold a secret.
 function describe(issue: z.core.$ZodIssue): string {
-  return issue.message.replace(/^Invalid input: /, 'is invalid: ');
+  const { code, message } = issue;
+  if (code === 'invalid_value') return `must be one of ${issue.values.join(', ')}`;
+  if (code === 'invalid_type') return `must be a ${issue.expected === 'int' ? 'whole ' : ''}number`;
+  if (code === 'too_big') return `must be ${issue.maximum} or less`;
+  const of = code === 'too_small' && issue.origin === 'string' ? 'letters ' : '';
+  if (code === 'too_small') return `must ${of ? 'have' : 'be'} ${issue.minimum} ${of}or more`;
+  return message.replace(/^Invalid /, 'must be a valid ');
 }

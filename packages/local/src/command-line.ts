@@ -18,13 +18,15 @@ export const keepDays = numberThat(
 export const DIRECTORY = process.env.INIT_CWD ?? process.cwd();
 
 /**
- * Rows as lines, the first column to the left and the others to the right.
+ * Rows as lines, below a head: texts and the first column to the left, numbers to the right.
  * @example
- * aligned([['detect', '38'], ['clip', '0']]); // => ['detect  38', 'clip     0']
+ * aligned([['stage', 'lag'], ['detect', '38']]); // => ['stage   lag', 'detect   38']
  */
 export function aligned(rows: readonly string[][]): string[] {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
+  const isText = (column: number) =>
+    column === 0 || rows.slice(1).some((row) => !/^(-|[\d.,]+( \w+)?)$/.test(row[column] ?? ''));
   const padded = (cell: string, column: number) =>
-    column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0);
-  return rows.map((row) => row.map(padded).join('  '));
+    isText(column) ? cell.padEnd(widths[column] ?? 0) : cell.padStart(widths[column] ?? 0);
+  return rows.map((row) => row.map(padded).join('  ').trimEnd());
 }
