@@ -89,7 +89,8 @@ function row(entry: FailedEntry, status: HTMLElement): HTMLElement {
   const again = button('Put back', { ariaLabel: `Put back ${entry.position}` });
   const { stage, stream, code = '', position, bytes, reason, time } = entry;
   const record = `${position} (${bytes.toLocaleString('en')} bytes)`;
-  const element = rowOf(stage, stream, code, record, reason, timeOf(Date.parse(time)), again);
+  const [by, kind] = [h('td.whole', stage), h('td.whole', code)];
+  const element = rowOf(by, stream, kind, record, reason, timeOf(Date.parse(time)), again);
   const putBack = async () => {
     await sendJson('POST', `${API}/failed/redrive`, { key: entry.key });
     element.remove();
