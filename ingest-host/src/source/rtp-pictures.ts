@@ -7,6 +7,8 @@ import type { Damage, SourceOptions } from './source.ts';
 const HEADER = 12;
 /** Larger numbers are no payload types (RFC 3550, 5.1). */
 const MAX_TYPE = 127;
+/** A packet that is behind by more is not late: its sender has set its numbers back. */
+const MAX_LATE = 256;
 
 interface RtpEvents {
   /**
@@ -118,6 +120,8 @@ export class RtpPictures {
     const sequence = packet.readUInt16BE(FRAMING + 2);
     const timestamp = packet.readUInt32BE(FRAMING + 4);
     const missing = (sequence - (this.#next ?? sequence)) & 0xffff;
+    // It came twice, or after its picture was given up: over TCP too, if a recorder passes on what came over UDP.
+    if (missing > 0xffff - MAX_LATE) return;
     const isGap = missing !== 0;
     this.#next = (sequence + 1) & 0xffff;
     if (isGap) this.#events.loss();

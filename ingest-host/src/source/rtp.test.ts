@@ -102,6 +102,16 @@ test('missing packets are counted, also for a camera without marker bits', () =>
   expect(pictures([Buffer.alloc(3), Buffer.from([0x24, 0, 0, 1, 0x80])]).got).toEqual([]);
 });
 
+test('a packet that comes twice costs nothing, and a late one costs its picture alone', () => {
+  const flat = stream.flat();
+  expect(pictures(flat.flatMap((one) => [one, one]))).toMatchObject({ got: stream, gaps: 0, lost: 0 });
+  const late = pictures([...flat.slice(0, 4), ...[5, 4].flatMap((at) => flat[at] ?? []), ...flat.slice(6)]);
+  expect(late).toMatchObject({ got: stream.toSpliced(1, 1), gaps: 1, lost: 1 });
+  expect(late.marks[1]).toMatchObject({ packets: 1 });
+  // A sender that sets its numbers back is read on.
+  expect(pictures([packet(9_000, 7, true), packet(8_000, 9, true)])).toMatchObject({ gaps: 1 });
+});
+
 test('a session description gives at most one codec for each payload type', () => {
   const lines = Array.from({ length: 5_000 }, (_, type) => `a=rtpmap:${type} h264/90000`);
   const codecs = codecsOf(['v=0', ...lines, 'a=rtpmap:96 h265/90000'].join('\r\n'));
