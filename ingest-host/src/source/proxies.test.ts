@@ -189,6 +189,33 @@ test('the sessions of a camera are ended, with the password, after FFmpeg or the
   }
 });
 
+test('the session of a recording is kept alive while the pipeline is full, and FFmpeg does not read', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  onTestFinished(() => void vi.useRealTimers());
+  const { proxy, ffmpeg, camera, say } = await joined();
+  await say(ffmpeg, SETUP, camera);
+  await say(camera, 'RTSP/1.0 200 OK\r\nCSeq: 2\r\nSession: 7\r\n\r\n', ffmpeg);
+  let asked = '';
+  camera.on('data', (bytes) => {
+    asked += bytes;
+  });
+  vi.advanceTimersByTime(20_000);
+  ffmpeg.pause();
+  const picture = Buffer.alloc(60_004);
+  picture.set([0x24, 0, 60_000 >> 8, 60_000 & 255, 0x80, 0xe0]);
+  let sequence = 0;
+  const fill = () => {
+    picture.writeUInt16BE(sequence++ & 0xffff, 6);
+    camera.write(Buffer.from(picture));
+    proxy.onPacket();
+    vi.advanceTimersByTime(10_000);
+    return asked;
+  };
+  await expect.poll(fill, { interval: 1, timeout: 10_000 }).toContain('GET_PARAMETER');
+  expect(sequence).toBeGreaterThan(2);
+  expect(asked).toMatch(/^GET_PARAMETER \S+ RTSP\/1.0\r\nCSeq: 1000000\r\nSession: 7\r\n\r\n/);
+});
+
 test.each(['12 ; timeout = 10', '\t12;\ttimeout=10'])(
   'the session header %j gets a timeout that FFmpeg can read',
   async (session) => {

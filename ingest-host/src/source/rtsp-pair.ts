@@ -9,7 +9,7 @@ export interface Request extends RequestMessage {
   repeats?: number;
   /** For a SETUP: the track's UDP sockets, if its packets do not come over this connection. */
   track?: UdpTrack;
-  /** The same request for a further session, of which FFmpeg does not know. */
+  /** A request of ours, of which FFmpeg does not know: for a further session, for example. */
   isCopy?: boolean;
 }
 
@@ -30,15 +30,32 @@ export interface Pair {
   relayed: readonly number[];
 }
 
-/** Number of the last request. FFmpeg counts its requests from 1. */
-const LAST_CSEQ = 1_000_000;
-/** Time for the camera to read it, milliseconds. */
+/** Number of our own requests. FFmpeg counts its requests from 1. */
+const OWN_CSEQ = 1_000_000;
+const KEEP_ALIVE_MS = 10_000;
+/** Time for the camera to read the last request, milliseconds. */
 const LEAVE_MS = 1_000;
 
-/** Ends the sessions: else the camera goes on to send over UDP, or counts them among those that it can serve. */
-export function leave({ camera, sessions, uri }: Pair, send: (request: Request) => void): void {
-  for (const id of sessions)
-    send({ method: 'TEARDOWN', uri, rest: `\r\nCSeq: ${LAST_CSEQ}\r\nSession: ${id}\r\n\r\n` });
-  camera.removeAllListeners('data').resume().end();
-  setTimeout(() => camera.destroy(), sessions.size > 0 ? LEAVE_MS : 0).unref();
+/**
+ * Keeps the sessions alive while FFmpeg does not read, and so does not ask: a full pipeline holds up a recording. Once
+ * FFmpeg has gone, it ends them: else the camera goes on to send over UDP, or counts them among those that it can serve.
+ */
+export function keepSessions(pair: Pair, send: (request: Request) => void): void {
+  const { client, camera, sessions } = pair;
+  const ask = (method: string) => {
+    for (const id of sessions)
+      send({
+        method,
+        uri: pair.uri,
+        rest: `\r\nCSeq: ${OWN_CSEQ}\r\nSession: ${id}\r\n\r\n`,
+        isCopy: true,
+      });
+  };
+  const timer = setInterval(() => client.writableNeedDrain && ask('GET_PARAMETER'), KEEP_ALIVE_MS).unref();
+  client.once('close', () => {
+    clearInterval(timer);
+    ask('TEARDOWN');
+    camera.removeAllListeners('data').resume().end();
+    setTimeout(() => camera.destroy(), sessions.size > 0 ? LEAVE_MS : 0).unref();
+  });
 }

@@ -10,7 +10,7 @@ import { MAX_BYTES_WITHOUT_PACKET } from './limits.ts';
 import { codecsOf, isRecording, passPictures } from './rtp-pictures.ts';
 import { UdpTrack } from './rtp-udp.ts';
 import { channelsOf, parseRequest, sessionOf, valuesOf, withHeaders } from './rtsp-headers.ts';
-import { leave, type Pair, type Request } from './rtsp-pair.ts';
+import { keepSessions, type Pair, type Request } from './rtsp-pair.ts';
 import { openTunnel } from './rtsp-tunnel.ts';
 import type { SourceOptions, Transport } from './source.ts';
 import { connectionError, SourceError, statusError } from './source-error.ts';
@@ -107,8 +107,10 @@ export class RtspProxy implements InputProxy {
     if (client.destroyed) return void camera.destroy();
     camera.once('close', () => client.end());
     const lists = { pending: [], early: [], relayed: [] };
-    const pair: Pair = { client, camera, uri: '', ...lists, sessions: new Set(), tracks: new Map() };
-    client.off('close', abort).once('close', () => leave(pair, (last) => this.#send(pair, last)));
+    const uri = `${protocol}//${this.#url.host}${pathname}${search}`;
+    const pair: Pair = { client, camera, uri, ...lists, sessions: new Set(), tracks: new Map() };
+    client.off('close', abort);
+    keepSessions(pair, (request) => this.#send(pair, request));
     const reports = (framed: Buffer) => {
       const track = pair.tracks.get((framed[1] ?? 0) & 0xfe);
       if (track) track.report(framed.subarray(FRAMING));
