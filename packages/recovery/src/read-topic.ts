@@ -7,7 +7,7 @@ export type PositionedRecord = ReceivedRecord & Position & Pick<StoredRecord, 't
 interface ReadOptions {
   /** Begins at the first record of this time or later, epoch ms; without it, also where records have no time. */
   since?: number;
-  /** Partitions that are read side by side: each holds a fetch in memory. They share one connection to each broker. */
+  /** Partitions that are read side by side. Each reader holds a fetch in memory, and has its own connections. */
   atOnce?: number;
 }
 
@@ -33,15 +33,24 @@ export async function readTopic(
       return { partition, first: Number(begin?.offset ?? low), end: Number(high) };
     });
   });
-  const tail = createTail(kafka);
-  try {
-    await inParallel(partitions, atOnce, async ({ partition, first, end }) => {
-      for await (const record of tail.range({ topic, partition, offset: first }, end)) {
-        const done = visit({ topic, partition, ...record });
-        if (done) await done;
+  const rest = partitions.values();
+  let failed = false;
+  // Not on one tail: kafkajs leaves connections open where several readers look up the leaders at the same time.
+  await inParallel(Array.from({ length: atOnce }), atOnce, async () => {
+    const tail = createTail(kafka);
+    try {
+      for (const { partition, first, end } of rest) {
+        for await (const record of tail.range({ topic, partition, offset: first }, end)) {
+          if (failed) return;
+          const done = visit({ topic, partition, ...record });
+          if (done) await done;
+        }
       }
-    });
-  } finally {
-    await tail.close();
-  }
+    } catch (error) {
+      failed = true;
+      throw error;
+    } finally {
+      await tail.close();
+    }
+  });
 }
