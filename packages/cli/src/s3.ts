@@ -104,8 +104,12 @@ export async function newestBelow(reader: FolderReader, prefix: string, limit = 
   const dated = names.filter((name) => /^(date=[\d-]+|hour=\d\d)$/.test(name)).sort();
   if (names.length === 0) return (await listNewest(reader, prefix, limit, Infinity)).newest;
   const below = (name: string, most = limit) => newestBelow(reader, `${prefix}${name}/`, most);
-  const found: ListedObject[] = [];
-  if (dated.length === 0) found.push(...(await inParallel(names, 16, (name) => below(name))).flat());
+  let found: ListedObject[] = [];
+  const add = async (name: string) => {
+    const more = await below(name);
+    found = [...found, ...more].sort(newestFirst).slice(0, limit);
+  };
+  if (dated.length === 0) await inParallel(names, 16, add);
   for (const name of dated.reverse())
     if (found.length < limit) found.push(...(await below(name, limit - found.length)));
   return found.sort(newestFirst).slice(0, limit);
