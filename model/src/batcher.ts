@@ -7,11 +7,8 @@ interface BatcherOptions<Item, Result> {
   /** Longest wait of an item for others to reach a preferred size, milliseconds; then a batch of any size starts. */
   maxDelayMs: number;
   concurrency: number;
-  /**
-   * The only sizes that a batch should have, ascending, for a runtime to which other sizes are expensive. A batch is
-   * cut to one of them, or `run` pads it to one. With buckets, a batch also starts once no announced item is missing.
-   */
-  buckets?: readonly number[];
+  /** Whether `run` pads a batch to a preferred size. Then a batch also starts once no announced item is missing. */
+  isPadded?: boolean;
   /** Items with different keys never share a batch. */
   keyOf(item: Item): string;
   /** The reason why an item needs no result any more, or undefined. Such an item joins no batch and rejects with it. */
@@ -78,7 +75,7 @@ export class Batcher<Item, Result> {
 
   /** How long the batch may still wait to reach a preferred size, milliseconds. */
   #remainingWait(waiting: Waiting<Item, Result>[], now: number): number {
-    const isAlone = this.#options.buckets !== undefined && this.#announced === 0;
+    const isAlone = this.#options.isPadded && this.#announced === 0;
     if (isAlone || this.#preferred(waiting)) return 0;
     return (waiting[0]?.since ?? now) + this.#options.maxDelayMs - now;
   }
@@ -103,9 +100,7 @@ export class Batcher<Item, Result> {
   }
 
   #take(key: string, waiting: Waiting<Item, Result>[]): Waiting<Item, Result>[] {
-    const { buckets } = this.#options;
-    const size = this.#preferred(waiting) ?? waiting.length;
-    const batch = waiting.splice(0, buckets ? countForBucket(size, buckets) : size);
+    const batch = waiting.splice(0, this.#preferred(waiting) ?? waiting.length);
     // The key goes to the end of the order, so that no key starves another.
     this.#waiting.delete(key);
     if (waiting.length > 0) this.#waiting.set(key, waiting);
@@ -124,19 +119,4 @@ export class Batcher<Item, Result> {
       this.#startReady();
     }
   }
-}
-
-/** Padding may make a batch 1.5 times as large. Otherwise the bucket below is used, and the rest comes later. */
-const MAX_FILL_FACTOR = 1.5;
-
-/** How many of `count` items go into a batch: all if the next bucket is near, else as many as the one below holds. */
-function countForBucket(count: number, buckets: readonly number[]): number {
-  const next = bucketFor(count, buckets);
-  const below = buckets.findLast((bucket) => bucket <= count);
-  return below === undefined || next <= MAX_FILL_FACTOR * count ? Math.min(count, next) : below;
-}
-
-/** The smallest bucket that holds `count` items; the largest when none does. */
-export function bucketFor(count: number, buckets: readonly number[]): number {
-  return buckets.find((bucket) => bucket >= count) ?? buckets.at(-1) ?? count;
 }

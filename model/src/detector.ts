@@ -1,7 +1,7 @@
 import type { Detection } from '@video-pipeline/frame';
 import { PictureError, type PictureHeader, readPictureHeader } from '@video-pipeline/picture';
 import { giveBack } from '@video-pipeline/picture/codec';
-import { Batcher, bucketFor } from './batcher.ts';
+import { Batcher } from './batcher.ts';
 import { createDecodingLanes, createLane, type DecodingLanes, type Lane } from './decoding-lanes.ts';
 import type { DeviceUse } from './device-use.ts';
 import type { Candidate, OutputTensor } from './heads/index.ts';
@@ -87,8 +87,8 @@ export class Detector {
   readonly #options: DetectorOptions;
   readonly #batcher: Batcher<Prepared, Candidate[]>;
   readonly #lanes: DecodingLanes<Job>;
-  /** The only batch sizes of the runtime; `undefined` when every size is allowed. */
-  readonly #buckets: readonly number[] | undefined;
+  /** Whether batches are padded to one of the preferred sizes, as each other size takes the runtime long. */
+  readonly #isPadded: boolean;
   readonly #rate = new ServiceRate();
   /** Runs one request for raw outputs in each thread: a thread can't drop a request whose client has gone. */
   readonly #tensors: Lane<{ request: TensorRequest; result: PromiseWithResolvers<OutputTensor[]> }>;
@@ -103,7 +103,7 @@ export class Detector {
     this.fallback = options.fallback;
     this.maxQueue = options.maxQueue;
     this.#options = options;
-    this.#buckets = bucketsOf(options);
+    this.#isPadded = model.batchSize !== undefined || tunesShapes;
     this.inputSizes = new InputSizes({
       runtime: pool,
       inputSize: model.inputSize,
@@ -124,7 +124,7 @@ export class Detector {
       sizes: batchSizes,
       maxDelayMs: options.batchDelayMs,
       concurrency,
-      ...(this.#buckets ? { buckets: this.#buckets } : {}),
+      isPadded: this.#isPadded,
       keyOf: ({ picture: { box } }) => `${box.inputWidth}x${box.inputHeight}`,
       endOf: ({ signal }) => (signal.aborted ? signal.reason : undefined),
       run: (items) => this.#infer(items),
@@ -246,7 +246,8 @@ export class Detector {
     if (!first) return [];
     const { box } = first.picture;
     // The runtime may get padding after the items: its contents do not matter.
-    const size = this.#buckets ? bucketFor(items.length, this.#buckets) : items.length;
+    const padded = this.#options.batchSizes.find((size) => size >= items.length) ?? items.length;
+    const size = this.#isPadded ? padded : items.length;
     const frames = this.#takeFrames(size * frameBytes(box));
     const pictures = items.map(({ picture }) => picture);
     layOut(pictures, frames);
@@ -280,10 +281,4 @@ export class Detector {
     this.#options.observe(step, (now - since) / 1000);
     return now;
   }
-}
-
-/** The batch sizes for {@link Batcher}'s buckets. A model with a fixed batch size always gets a full batch. */
-function bucketsOf({ model, batchSizes, tunesShapes }: DetectorOptions): readonly number[] | undefined {
-  if (model.batchSize) return [model.batchSize];
-  return tunesShapes ? batchSizes : undefined;
 }

@@ -714,6 +714,11 @@ refused.push(
     { outputs: [yolov8], metadata: names(20) },
   ],
   [
+    'YOLOv9 with its auxiliary branch',
+    /convert it without that branch first/,
+    { outputs: [yolov8, { ...yolov8, name: 'output1' }] },
+  ],
+  [
     'raw maps',
     /decodes outside of the graph/,
     {

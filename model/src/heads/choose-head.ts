@@ -91,6 +91,8 @@ const cardOf = ({ task, keypoints }: TaskFacts) =>
 /** What to do about outputs that no family has. */
 function formRemedy(outputs: ModelFacts['outputs']): string {
   const ranks = outputs.map(({ dims }) => dims.length);
+  if (outputs.length === 2 && String(outputs[0]?.dims) === String(outputs[1]?.dims))
+    return '; its outputs are alike, as those of YOLOv9 with its auxiliary branch: convert it without that branch first';
   if (outputs.length > 1 && ranks.some((rank) => rank > 3))
     return '; some are feature maps, which its project decodes outside of the graph: export it with that decoding inside';
   if (ranks.length === 1 && ranks[0] === 2)

@@ -14,6 +14,7 @@ const KINDS: readonly [RegExp, string][] = [
   [/^\x80./s, `it is a pickle, as PyTorch's .pt files are: ${EXPORT}`],
   [/^.\x8b/s, 'it is compressed with gzip: unpack it with `gunzip`'],
   [/^[fp]trt|^.{4}\{"/s, 'it is a TensorRT engine: give the ONNX file that it was built from'],
+  [/^.{4}ORTM/s, 'it is in the format ORT: give the ONNX file that it was made from'],
   [/^.{4}TFL3/s, 'it is TensorFlow Lite: convert it with `python -m tf2onnx.convert --tflite`'],
   [/^.HDF/s, "it is HDF5, as Keras's models are: convert it with tf2onnx"],
   [/^.{8}\{/s, `it is safetensors, weights without a graph: ${EXPORT}`],

@@ -103,6 +103,7 @@ test.each([
   ['ftrt\x00\x00', 'a TensorRT engine'],
   ['\x20\x01\x00\x00{"description": "yolo"}', 'a TensorRT engine'],
   ['\x1c\x00\x00\x00TFL3', 'tf2onnx'],
+  ['\x08\x00\x00\x00ORTM', 'in the format ORT'],
   ['\x89HDF\r\n', 'tf2onnx'],
   ['\x40\x00\x00\x00\x00\x00\x00\x00{"__metadata__":{}}', 'weights without a graph'],
   ['hello world', 'damaged or of another kind'],
