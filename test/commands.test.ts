@@ -120,6 +120,7 @@ test.each([
   [['model', 'nope'], /'nope' is invalid for argument 'mode'. Allowed choices are serve.$/],
   [['replay', ...DAYS], '--from must be before --to'],
   [['search', ...DAYS], '--from must be before --to'],
+  [['failed', 'list', '--by', 'detct'], /Allowed choices are detect, annotate, notify, clip, event-source.$/],
 ])('npm run with the arguments %j fails with one line', async ([call = '', ...args], line) => {
   const { code, stderr } = await ask(call, ...args);
   expect(stderr.trim()).toMatch(line);

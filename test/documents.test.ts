@@ -27,3 +27,12 @@ const wordsOf = (sentence: string) => sentence.split(' ').filter((word) => /\w/.
 test.each(documents)('%s has no sentence of more than thirty words', (file) => {
   expect(sentencesOf(read(file)).filter((sentence) => wordsOf(sentence) > LONGEST_SENTENCE)).toEqual([]);
 });
+
+test('a command of the runbooks ends by itself, and takes every id', () => {
+  const commands = [...read('docs/runbooks.md').matchAll(/`([^`]+)`/g)].map(([, command = '']) => command);
+  const compactions = commands.filter((command) => command.startsWith('npm run compact -- '));
+  expect(compactions.filter((command) => !command.includes(' --once'))).toEqual([]);
+  // CloudWatch reads `gate-1` without its own quotes as a pattern.
+  const patterns = commands.flatMap((command) => /--filter-pattern (\S*<.*)/.exec(command)?.[1] ?? []);
+  expect(patterns).toEqual([`'"<id>"'`]);
+});

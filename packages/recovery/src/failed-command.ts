@@ -76,7 +76,7 @@ function selection(name: string, description: string): Command {
   return program
     .command(name)
     .description(description)
-    .option('--by <stage>', `only of this stage: ${FAILED_FOLDERS.join(', ')}`)
+    .addOption(new Option('--by <stage>', 'only of this stage').choices(FAILED_FOLDERS))
     .option('--stream <id>', 'only of this stream')
     .addOption(
       new Option('--code <code>', 'only of this kind, see docs/failures.md').choices(Object.keys(FAILURES)),
