@@ -110,6 +110,8 @@ function environment(more: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
     // For the images that SST builds: with attestations buildx writes an OCI index, which SageMaker refuses.
     BUILDX_NO_DEFAULT_ATTESTATIONS: '1',
     SST_TELEMETRY_DISABLED: '1',
+    // SST installs packages for Lambda's platform, and koffi's install script would compile itself for this machine.
+    npm_config_ignore_scripts: 'true',
     ...more,
   };
 }

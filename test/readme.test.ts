@@ -152,6 +152,7 @@ const OF_OTHERS = [
   'unexpected EOF',
   'context deadline exceeded',
   'booting builder: context deadline exceeded',
+  'failed to run npm install',
 ];
 
 test("each message in the documents' troubleshooting tables is in the sources", () => {

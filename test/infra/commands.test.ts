@@ -265,6 +265,8 @@ describe('npm run deploy', () => {
       expect(build).toMatch(/--provenance=false --output type=image,push=true,oci-mediatypes=false/);
     const deploy = calls.indexOf(`npx sst deploy --stage staging MODEL_IMAGE=${modelOf('staging')}`);
     expect(deploy).toBeGreaterThan(calls.indexOf(builds[1] ?? ''));
+    // Koffi's install script would build for the deploying machine, and fails where there is no CMake.
+    expect(await readFile(join(dir, '.sst/npm'), 'utf8')).toMatch(/^(scripts: true\n)+$/);
     // The image of the builder that Pulumi's provider boots within 30 s.
     expect(calls.slice(0, deploy)).toContain('docker pull --quiet moby/buildkit:buildx-stable-1');
     expect(calls.slice(deploy + 1)).toEqual([

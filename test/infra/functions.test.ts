@@ -246,7 +246,7 @@ fs.readFileSync = (file, ...more) => readFileSync(file === '/usr/bin/ldd' ? '/no
 process.report.getReport = () => ({ header: {}, sharedObjects: [] });`;
 
 /**
- * Installs packages as SST does for a function's platform, once; `*` is the version that functions/package.json pins.
+ * Installs packages as SST does for a function's platform, without scripts as `npm run deploy` wants, once; `*` is the version that functions/package.json pins.
  * SST names the C library only beside sharp (`pkg/runtime/node/build.go`). Then npm asks the deploying machine.
  */
 async function installed(packages: Record<string, string>, architecture: string): Promise<string> {
@@ -263,7 +263,7 @@ async function installed(packages: Record<string, string>, architecture: string)
   writeFileSync(hide, `const fs = require('node:fs');\n${WITHOUT_LIBC}`);
   await run('npm', ['install', '--force', '--no-audit', '--no-fund', ...platform, ...specs], {
     cwd: folder,
-    env: { ...process.env, NODE_OPTIONS: `--require ${hide}` },
+    env: { ...process.env, NODE_OPTIONS: `--require ${hide}`, npm_config_ignore_scripts: 'true' },
   });
   return folder;
 }

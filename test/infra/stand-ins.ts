@@ -50,7 +50,7 @@ case "$name $*" in
   "docker buildx"*)
     while [ "$1" != --metadata-file ]; do shift; done
     echo '{"containerimage.digest":"sha256:abc"}' > "$2" ;;
-  "npx sst"*) mkdir -p .sst; test -z "$NO_CANARY" || test -z "$MODEL_CANARY" ;;
+  "npx sst"*) mkdir -p .sst; echo "scripts: $npm_config_ignore_scripts" >> .sst/npm; test -z "$NO_CANARY" || test -z "$MODEL_CANARY" ;;
   "aws cognito-idp list-user-pools"*) echo us-east-1_pool ;;
   "curl "*) echo 203.0.113.7 ;;
   "sudo "*) exec "$@" ;;
