@@ -92,21 +92,25 @@ export function connectMqtt(settings: MqttSettings): MqttConnection {
     return now - (awaySince ?? now) > timeoutMs && now - failedAt < 2 * RECONNECT_MS;
   }
 
-  let wait: Promise<boolean> | undefined;
-  /** Waits for the connection. Does not wait if the broker is known to be away. */
+  let tick: Promise<void> | undefined;
+  /**
+   * Waits for the connection. Does not wait if the broker is known to be away. All messages wait by the same ticks, so
+   * that they keep their order, and none overtakes those that wait.
+   */
   async function waitForConnection(): Promise<boolean> {
     const until = performance.now() + timeoutMs;
-    while (!client.connected && !isAway() && performance.now() < until) await sleep(20);
+    while ((tick || !client.connected) && !isAway() && performance.now() < until) {
+      tick ??= sleep(20).finally(() => {
+        tick = undefined;
+      });
+      await tick;
+    }
     return client.connected;
   }
   return {
     async publish(topic, text) {
-      // All messages share one wait, so that they keep their order. None overtakes those that wait.
-      if (!client.connected)
-        wait ??= waitForConnection().finally(() => {
-          wait = undefined;
-        });
-      if (wait && !(await wait)) return `no MQTT connection: ${problem}`;
+      if ((tick || !client.connected) && !(await waitForConnection()))
+        return `no MQTT connection: ${problem}`;
       const late = sleep(timeoutMs, `the MQTT broker has not answered for ${timeoutMs / 1000} s`, {
         ref: false,
       });
