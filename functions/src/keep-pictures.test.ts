@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import {
   type DetectedFrame,
   encodeDetectedFrame,
@@ -212,4 +213,40 @@ test('a frame with more event times than a call may have arguments does not fail
   if (first) first.frame = { ...first.frame, earlierEvents: times };
   const { kept } = await createPictureChooser(RULE, earlier)(received);
   expect(kept.size).toBe(2);
+});
+
+test('earlier frames of many streams are read a few at a time, and hold no more than their own pictures', async () => {
+  const streams = Array.from({ length: 12 }, (_, n) => `s${n}`);
+  const { received } = kafkaOf(
+    streams.map((stream) => frameOf(stream, 50, 'event')),
+    'twice',
+  );
+  const batch = Buffer.alloc(1_000_000);
+  const { key, headers } = encodeDetectedFrame(frameOf('s0', 49, undefined));
+  const value = batch.subarray(0, 5_000);
+  const reader = earlierFrom(
+    {
+      async *before() {
+        yield { offset: 1, key: Buffer.from(key), value, headers: headers as never };
+      },
+      async *newest() {},
+      at: async () => [],
+    },
+    'detections',
+  );
+  let [running, most] = [0, 0];
+  const earlier: typeof reader = {
+    ...reader,
+    async since(...args) {
+      most = Math.max(most, ++running);
+      await setImmediate();
+      running--;
+      return reader.since(...args);
+    },
+  };
+  const choice = await createPictureChooser(RULE, earlier)(received);
+  expect(most).toBeLessThanOrEqual(4);
+  expect(choice.earlier.map(({ jpeg }) => [jpeg.length, jpeg.buffer === batch.buffer])).toEqual([
+    [5_000, false],
+  ]);
 });

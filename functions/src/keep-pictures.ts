@@ -1,7 +1,7 @@
 import type { Config } from '@video-pipeline/config';
 import { type DetectedFrame, decodeSeenFrame, type SeenFrame, withPictures } from '@video-pipeline/frame';
 import type { Tail, TailRecord } from '@video-pipeline/kafka';
-import { cutRuns } from '@video-pipeline/storage';
+import { cutRuns, inParallel } from '@video-pipeline/storage';
 import { offsetRanges, topicPartition } from './checkpoint-cache.ts';
 import { byStream, type Received } from './records.ts';
 
@@ -51,6 +51,8 @@ export type PictureChooser = (received: readonly Received<DetectedFrame>[]) => P
 
 /** How long times of interest are remembered beyond the windows, milliseconds: a batch may be delivered again. */
 const REMEMBERED_MS = 60_000;
+/** Streams whose earlier frames are read at the same time: each takes a dozen megabytes meanwhile. */
+const STREAMS_AT_ONCE = 4;
 
 export function createPictureChooser(rule: KeepRule, earlier: Earlier): PictureChooser {
   const memory = createMemory();
@@ -113,7 +115,7 @@ export function createPictureChooser(rule: KeepRule, earlier: Earlier): PictureC
 
   return async (received) => {
     memory.enter(received);
-    const chosen = await Promise.all([...byStream(received).values()].map(chooseStream));
+    const chosen = await inParallel([...byStream(received).values()], STREAMS_AT_ONCE, chooseStream);
     return {
       kept: new Set(chosen.flatMap(({ kept }) => kept)),
       earlier: chosen.flatMap((one) => one.earlier),
@@ -193,7 +195,9 @@ export function earlierFrom(tail: Pick<Tail, 'newest' | 'before' | 'at'>, detect
           continue;
         }
         older = 0;
-        found.set(`${seen.session}/${seen.frameNumber}`, seen);
+        // A copy of the picture: otherwise each frame would hold its whole batch in memory.
+        const own = 'jpeg' in seen ? { ...seen, jpeg: Buffer.from(seen.jpeg) } : seen;
+        found.set(`${seen.session}/${seen.frameNumber}`, own);
       }
       return [...found.values()];
     },

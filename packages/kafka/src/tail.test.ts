@@ -1,6 +1,7 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect, test, vi } from 'vitest';
 import { startFakeCluster } from '../test/fake-cluster.ts';
-import { connectKafka } from './connect.ts';
+import { connectKafka, type Kafka } from './connect.ts';
 import { orderedProducer } from './producer.ts';
 import { createTail, TailError } from './tail.ts';
 
@@ -48,4 +49,38 @@ test.each([
     vi.restoreAllMocks();
     await Promise.all([tail.close(), producer.disconnect(), cluster.close()]);
   }
+});
+
+test('many records by their positions are fetched a few at a time, each with little of what follows it', async () => {
+  let [running, most] = [0, 0];
+  const limits = new Set<number>();
+  const broker = {
+    async fetch({ topics }: { topics: { partitions: { fetchOffset: string; maxBytes: number }[] }[] }) {
+      const [{ fetchOffset: offset = '', maxBytes = 0 } = {}] = topics[0]?.partitions ?? [];
+      limits.add(maxBytes);
+      most = Math.max(most, ++running);
+      await setImmediate();
+      running--;
+      const message = { offset, timestamp: '0', key: null, value: null, headers: {}, isControlRecord: false };
+      return { responses: [{ partitions: [{ messages: [message] }] }] };
+    },
+  };
+  const cluster = {
+    async connect() {},
+    async addTargetTopic() {},
+    async refreshMetadataIfNecessary() {},
+    findLeaderForPartitions: () => ({ 1: [0] }),
+    findBroker: async () => broker,
+    fetchTopicsOffset: async ([asked]: { fromBeginning: boolean }[]) => [
+      { partitions: [{ offset: asked?.fromBeginning ? '0' : '99999' }] },
+    ],
+  };
+  const consumer = ({ partitionAssigners: [assigner] }: { partitionAssigners: ((of: object) => void)[] }) =>
+    assigner?.({ cluster });
+  const tail = createTail({ consumer } as unknown as Kafka);
+  const positions = Array.from({ length: 30 }, (_, n) => ({ topic: 't', partition: 0, offset: 100 * n }));
+  const records = await tail.at(positions);
+  expect(records.map(({ offset }) => offset)).toEqual(positions.map(({ offset }) => offset));
+  expect(most).toBeLessThanOrEqual(4);
+  expect(Math.max(...limits)).toBeLessThanOrEqual(4 * 1024 * 1024);
 });

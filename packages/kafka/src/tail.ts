@@ -67,6 +67,9 @@ export interface Tail {
 /** Records fetched at once: two batches of 25. */
 const STEP = 50;
 const MAX_FETCH_BYTES = 16 * 1024 * 1024;
+/** Limits for a few records: each fetch reads what follows them, too, and a Lambda has 512 MB for many at a time. */
+const SMALL_FETCH_BYTES = 4 * 1024 * 1024;
+const SPANS_AT_ONCE = 4;
 const READ_COMMITTED = 1;
 /** Attempts to read a range from which no record comes, and the pause between them, milliseconds. */
 const MAX_ATTEMPTS = 10;
@@ -87,7 +90,7 @@ export function createTail(kafka: Kafka): Tail {
       await cluster.addTargetTopic(topic);
       await cluster.refreshMetadataIfNecessary();
     });
-  const isReadable = (topic: string) =>
+  const canRead = (topic: string) =>
     open(topic).then(
       () => true,
       (error) => {
@@ -106,8 +109,13 @@ export function createTail(kafka: Kafka): Tail {
         const spans: Span[] = [];
         // One topic after the other: in one request with an unreadable topic, the others would fail, too.
         for (const [topic, some] of Map.groupBy(positions, (position) => position.topic))
-          if (await isReadable(topic)) spans.push(...spansOf(some));
-        return (await Promise.all(spans.map((span) => readSpan(cluster, span)))).flat();
+          if (await canRead(topic)) spans.push(...spansOf(some));
+        const found: Awaited<ReturnType<Tail['at']>> = [];
+        while (spans.length > 0) {
+          const some = spans.splice(0, SPANS_AT_ONCE).map((span) => readSpan(cluster, span));
+          found.push(...(await Promise.all(some)).flat());
+        }
+        return found;
       } catch (cause) {
         return fail(`${positions.length} records by their positions`, cause);
       }
@@ -194,9 +202,12 @@ async function readSpan(
   const high = await offsetOf(cluster, topic, partition, false);
   const end = Math.min(high, (offsets.at(-1) ?? 0) + 1);
   const from = { topic, partition, offset: Math.max(low, offsets[0] ?? 0) };
-  return (await fetchRange(cluster, from, end))
-    .filter(({ offset }) => offsets.includes(offset))
-    .map((record) => ({ ...record, topic, partition }));
+  const found: (Position & TailRecord)[] = [];
+  for await (const record of fetched(cluster, from, end, SMALL_FETCH_BYTES))
+    if (isReadable(record) && offsets.includes(record.offset))
+      // A copy: the record itself holds its whole batch in memory.
+      found.push({ ...record, topic, partition, value: record.value && Buffer.from(record.value) });
+  return found;
 }
 
 /** Offset of a partition's first record, or that after its last one. */
@@ -209,15 +220,21 @@ async function offsetOf(cluster: Cluster, topic: string, partition: number, firs
 
 /** A record, or a gap: up to its offset there is nothing to deliver. */
 type Fetched = StoredRecord & { isGap: boolean };
+const isReadable = ({ isGap, refusal }: Fetched) => !isGap && !refusal;
 
 /**
  * The records and gaps of a partition from a position on. They go past `end` to the end of a batch. They end early where
  * the broker sends nothing.
  */
-async function* fetched(cluster: Cluster, { topic, partition, offset }: Position, end: number) {
+async function* fetched(
+  cluster: Cluster,
+  { topic, partition, offset }: Position,
+  end: number,
+  maxBytes = MAX_FETCH_BYTES,
+) {
   for (let next = offset; next < end; ) {
     const position = { topic, partition, offset: next };
-    const messages = await untilLed(cluster, () => fetchFrom(cluster, position));
+    const messages = await untilLed(cluster, () => fetchFrom(cluster, position, maxBytes));
     // A broker sends whole batches, which may begin before the requested offset.
     const fresh = messages.filter((message) => message.offset >= next);
     if (fresh.length === 0) return;
@@ -228,19 +245,23 @@ async function* fetched(cluster: Cluster, { topic, partition, offset }: Position
 
 /** Records from a position up to before offset `end`; fewer where offsets are missing. */
 async function fetchRange(cluster: Cluster, from: Position, end: number): Promise<TailRecord[]> {
-  const all = await Array.fromAsync(fetched(cluster, from, end));
-  return all.filter(({ offset, isGap, refusal }) => offset < end && !isGap && !refusal);
+  const all = await Array.fromAsync(fetched(cluster, from, end, SMALL_FETCH_BYTES));
+  return all.filter((record) => record.offset < end && isReadable(record));
 }
 
-async function fetchFrom(cluster: Cluster, { topic, partition, offset }: Position): Promise<Fetched[]> {
+async function fetchFrom(
+  cluster: Cluster,
+  { topic, partition, offset }: Position,
+  maxBytes: number,
+): Promise<Fetched[]> {
   const [nodeId = ''] = Object.keys(cluster.findLeaderForPartitions(topic, [partition]));
   const broker = await cluster.findBroker({ nodeId });
   const answer: { responses: { partitions: { messages: FetchedMessage[] }[] }[] } = await broker.fetch({
     isolationLevel: READ_COMMITTED,
     maxWaitTime: 1_000,
     minBytes: 1,
-    maxBytes: MAX_FETCH_BYTES,
-    topics: [{ topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes: MAX_FETCH_BYTES }] }],
+    maxBytes,
+    topics: [{ topic, partitions: [{ partition, fetchOffset: String(offset), maxBytes }] }],
   });
   const messages = answer.responses[0]?.partitions[0]?.messages ?? [];
   return messages.map(({ offset, timestamp, key, value, headers, isControlRecord, refusal }) => ({
