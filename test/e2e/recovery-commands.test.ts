@@ -302,7 +302,9 @@ describe('with frames 1 and 2 published', () => {
     test('--help names each stage that puts records into failed/', async () => {
       const helps = ['list', 'redrive', 'purge'].map((one) => program('failed', one, '--help'));
       for (const { stdout } of await Promise.all(helps))
-        expect(stdout.replaceAll(/\s+/g, ' ')).toContain('detect, annotate, notify, clip, event-source');
+        expect(stdout.replaceAll(/\s+/g, ' ')).toContain(
+          '"detect", "annotate", "notify", "clip", "event-source"',
+        );
     });
 
     test('show prints a record completely', async () => {
