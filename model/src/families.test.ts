@@ -927,11 +927,11 @@ test('a card sets the softmax of a classifier, and the input size of a model wit
   const path = await writeConstantModel(join(folder, 'classes.onnx'), {
     outputs: [{ name: 'logits', values: Float32Array.of(0, Math.log(3)), dims: [1, 2] }],
     input: { shape: ['batch_size', 'num_channels', 'height', 'width'] },
-    only: [-1, 3, 96, 96],
+    only: [1, 3, 160, 64],
   });
-  await writeFile(join(folder, 'classes.yaml'), 'task: classify\nscores: logits\nimgsz: [96, 96]\n');
+  await writeFile(join(folder, 'classes.yaml'), 'task: classify\nscores: logits\nimgsz: [160, 64]\n');
   const { head, alone, inputSize } = await readClosed(path);
-  expect([head, inputSize]).toEqual(['classify', { kind: 'fixed', width: 96, height: 96 }]);
+  expect([head, inputSize]).toEqual(['classify', { kind: 'fixed', width: 64, height: 160 }]);
   const [shares = []] = alone.map(([output]) => [...(output?.data ?? [])]);
   expect(shares.map((share) => share.toFixed(3))).toEqual(['0.250', '0.750']);
 });

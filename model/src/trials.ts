@@ -98,11 +98,11 @@ export class Trials {
 
   /**
    * Loads the model with the preprocessing of a family, and runs it. Some exports say that the sides of their input
-   * vary, and run at one square size alone: from then on they are described so.
+   * vary, and run at one size alone: from then on they are described so.
    */
   async #run(head: HeadName, form: OutputForm) {
     const { path, stored, described, threads = 1, batchSizes = [1] } = this.#given;
-    const { card, batchSize, inputSize, facts } = described;
+    const { card, batchSize, inputSize, facts, metadata } = described;
     await this.close();
     const onnx = await stored.write(changedGraph(stored, head, card, form));
     try {
@@ -115,8 +115,9 @@ export class Trials {
         probe(pool, { batchSize, width, height, batchSizes });
       const proof = await prove(described.wide).catch((cause) => {
         if (inputSize.kind === 'fixed') throw cause;
-        described.inputSize = squareOf(inputSize);
-        described.wide = letterbox(1, 1, described.inputSize);
+        const [height, width] = metadata.imgsz ?? [];
+        described.inputSize = height && width ? { kind: 'fixed', width, height } : squareOf(inputSize);
+        described.wide = letterbox(16, 9, described.inputSize);
         return prove(described.wide);
       });
       return { onnx, pool, proof };
