@@ -36,6 +36,19 @@ export function datedSegments(list: string, base: string): Map<string, DatedSegm
   return new Map(dated.map(({ url, ...segment }) => [url, segment]));
 }
 
+/** Finds lists whose segments are counted from the start again: FFmpeg would wait until its next number has come. */
+export class MediaSequences {
+  readonly #first = new Map<string, number>();
+
+  /** @param url of the list @returns whether all its segments are older than those before; some are in a late copy */
+  restarts(list: string, url: string): boolean {
+    const number = Number(/^#EXT-X-MEDIA-SEQUENCE: *(\d+)/m.exec(list)?.[1] ?? 0);
+    const before = this.#first.get(url) ?? 0;
+    this.#first.set(url, Math.max(number, before));
+    return number + list.split('#EXTINF').length - 1 < before;
+  }
+}
+
 /** Tolerance for inexact durations in a list, seconds. */
 const TOLERANCE = 0.3;
 

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { AllowedHosts, connectTo, portOf, withoutBrackets } from '@video-pipeline/outbound';
 import { type Authorization, authorizationOf, mayGetPassword } from './authorization.ts';
 import type { InputProxy } from './ffmpeg-source.ts';
-import { type DatedSegment, datedSegments, SegmentClock } from './hls-list.ts';
+import { type DatedSegment, datedSegments, MediaSequences, SegmentClock } from './hls-list.ts';
 import {
   type BodyHandler,
   type Exchange,
@@ -42,6 +42,7 @@ export class HttpProxy implements InputProxy {
   /** Each `host:port` that is reached over TLS. FFmpeg does not know of the TLS. */
   readonly #secure = new Set<string>();
   readonly #clock = new SegmentClock();
+  readonly #sequences = new MediaSequences();
   #segments = new Map<string, DatedSegment>();
   #bytes = 0;
   #requests = 0;
@@ -195,7 +196,8 @@ export class HttpProxy implements InputProxy {
       try {
         step();
       } catch (error) {
-        this.#refuse(response, new SourceError((error as Error).message, true));
+        const { message } = error as Error;
+        this.#refuse(response, error instanceof SourceError ? error : new SourceError(message, true));
       }
     };
     const onData = (bytes: Buffer) => {
@@ -265,11 +267,8 @@ export class HttpProxy implements InputProxy {
     // Without this check a source that FFmpeg has closed would be requested for ever.
     if ((reply.statusCode ?? 502) >= 400 || response.destroyed) return void response.destroy();
     const { etag, 'last-modified': modified } = responseHeaders(reply, ['etag', 'last-modified']);
-    exchange.validators = {
-      ...exchange.validators,
-      ...(etag ? { 'if-none-match': etag } : {}),
-      ...(modified ? { 'if-modified-since': modified } : {}),
-    };
+    if (etag) exchange.validators['if-none-match'] = etag;
+    if (modified) exchange.validators['if-modified-since'] = modified;
     if (last && performance.now() - last.at > MAX_STILL_MS) {
       last.at = performance.now();
       response.write(partOf(last.jpeg));
@@ -284,6 +283,7 @@ export class HttpProxy implements InputProxy {
       const url = URL.parse(link);
       return url ? this.#plainUrl(url) : link;
     });
+    if (this.#sequences.restarts(text, base.href)) throw new SourceError('its list begins anew');
     const segments = datedSegments(text, base.href);
     if (segments.size > 0) this.#segments = segments;
     this.recordedAt ??= segments.values().next().value?.date;

@@ -437,6 +437,24 @@ test.each(['GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n', PAGE, '\x16\x03\x01\r\n\
   },
 );
 
+// As Nimble Streamer writes it (video-dev/hls.js, issue 4309): FFmpeg would wait for segment 1420.
+test('a list that counts its segments from the start again ends the source, for an early retry', async () => {
+  const numbers = [1418, 1419, 1418, 2];
+  const { url, close } = await startFakeServer(() => ({
+    body: `#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXT-X-MEDIA-SEQUENCE:${numbers.shift()}\n#EXTINF:1,\na.ts\n`,
+  }));
+  const proxy = await HttpProxy.open(new URL(`${url}/list.m3u8`));
+  onTestFinished(() => {
+    proxy.close();
+    void close();
+  });
+  const ask = () => say(proxy.proxyUrl, `GET ${url}/list.m3u8 HTTP/1.0\r\nHost: ${url.slice(7)}\r\n\r\n`);
+  for (const number of [1418, 1419, 1418]) expect(await ask()).toContain(`SEQUENCE:${number}\n`);
+  expect(proxy.problem).toBeUndefined();
+  expect(await ask()).not.toContain('SEQUENCE');
+  expect(proxy.problem).toMatchObject({ message: 'its list begins anew', permanent: false });
+});
+
 test('a snapshot is requested again, with any ETag of the camera', async () => {
   const jpeg = Buffer.from('ffd8ffd9', 'hex').toString('latin1');
   const camera = await startCamera();
