@@ -3,6 +3,7 @@ import { type DetectedFrame, decodeSeenFrame, type SeenFrame, withPictures } fro
 import type { Tail, TailRecord } from '@video-pipeline/kafka';
 import { cutRuns, inParallel } from '@video-pipeline/storage';
 import { offsetRanges, topicPartition } from './checkpoint-cache.ts';
+import { STREAM_CONCURRENCY } from './frame-concurrency.ts';
 import { byStream, type Received } from './records.ts';
 
 // STORE=events: pictures are kept for some seconds before and after each frame of interest. The seconds before it may
@@ -51,8 +52,6 @@ export type PictureChooser = (received: readonly Received<DetectedFrame>[]) => P
 
 /** How long times of interest are remembered beyond the windows, milliseconds: a batch may be delivered again. */
 const REMEMBERED_MS = 60_000;
-/** Streams whose earlier frames are read at the same time: each takes a dozen megabytes meanwhile. */
-const STREAMS_AT_ONCE = 4;
 
 export function createPictureChooser(rule: KeepRule, earlier: Earlier): PictureChooser {
   const memory = createMemory();
@@ -115,7 +114,7 @@ export function createPictureChooser(rule: KeepRule, earlier: Earlier): PictureC
 
   return async (received) => {
     memory.enter(received);
-    const chosen = await inParallel([...byStream(received).values()], STREAMS_AT_ONCE, chooseStream);
+    const chosen = await inParallel([...byStream(received).values()], STREAM_CONCURRENCY, chooseStream);
     return {
       kept: new Set(chosen.flatMap(({ kept }) => kept)),
       earlier: chosen.flatMap((one) => one.earlier),

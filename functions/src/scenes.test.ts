@@ -1,6 +1,7 @@
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import {
   addCheckpoint,
   type DetectedFrame,
@@ -295,6 +296,23 @@ test('a stream without a scene is published unchanged, without a read of the top
   ).toBe(true);
   expect(topics.events).toEqual([]);
   expect(read).not.toHaveBeenCalled();
+});
+
+test('a process that knows no stream of a batch reads the states of a few at a time', async () => {
+  const topics = new Topics();
+  const ids = Array.from({ length: 12 }, (_, n) => `s${n}`);
+  const records = ids.map((id, offset) => recordOf(offset, id, 0, START));
+  let [running, most] = [0, 0];
+  vi.spyOn(topics.tail, 'newest').mockImplementation(async function* () {
+    most = Math.max(most, ++running);
+    await setImmediate();
+    running--;
+    yield* [];
+  });
+  const invoke = startProcess(topics, new Map(ids.map((id) => [id, config])));
+  await invoke({ ...eventOf(0, 0), records: { 'video-frames-0': records } });
+  expect(topics.frames).toHaveLength(12);
+  expect(most).toBeLessThanOrEqual(4);
 });
 
 test('a redriven record with an old checkpoint does not restore that checkpoint', async () => {

@@ -18,9 +18,11 @@ import {
   sceneConfigSchema,
   tracksObjects,
 } from '@video-pipeline/scene';
+import { inParallel } from '@video-pipeline/storage';
 import { emitMetrics, type Logger, rateOf } from '@video-pipeline/telemetry';
 import { appearancesOf } from './appearances.ts';
 import { createCheckpointCache, type OffsetRange, offsetRanges, topicPartition } from './checkpoint-cache.ts';
+import { STREAM_CONCURRENCY } from './frame-concurrency.ts';
 import type { PublishedFrame } from './publish.ts';
 import { byStream, type Received } from './records.ts';
 
@@ -153,13 +155,11 @@ export function createScenes(dependencies: ScenesDependencies): Scenes {
       const spans = offsetRanges(recordsOf(event));
       for (const span of spans.values()) checkpoints.startBatch(span);
       const streams = [...byStream(detected)];
-      const processed = await Promise.all(
-        streams.map(async ([streamId, frames]) => {
-          const span = spans.get(topicPartition(frames[0]?.record ?? { topic: '', partition: 0 }));
-          if (!span) throw new RangeError(`stream '${streamId}' comes from no partition of the event`);
-          return watch(await open(streamId, span), frames, span);
-        }),
-      );
+      const processed = await inParallel(streams, STREAM_CONCURRENCY, async ([streamId, frames]) => {
+        const span = spans.get(topicPartition(frames[0]?.record ?? { topic: '', partition: 0 }));
+        if (!span) throw new RangeError(`stream '${streamId}' comes from no partition of the event`);
+        return watch(await open(streamId, span), frames, span);
+      });
       for (const span of spans.values()) checkpoints.endBatch(span);
       const frames = new Map(processed.flatMap((one) => one.frames.map((frame) => [frame.record, frame])));
       return {
