@@ -82,10 +82,13 @@ export function createService(name: string, spec: ServiceSpec): sst.aws.Service 
 
 function harden(args: aws.ecs.TaskDefinitionArgs, tmp = false): void {
   if (tmp) args.volumes = [{ name: 'tmp' }];
-  args.containerDefinitions = $output(args.containerDefinitions).apply((json) =>
+  const { containerDefinitions: json, memory } = args;
+  args.containerDefinitions = $resolve({ json, memory }).apply(({ json, memory }) =>
     JSON.stringify(
       JSON.parse(json).map((one: Record<string, any>) => ({
         ...one,
+        // Node limits its heap by the container's limit. Without one it would plan with the host's memory.
+        memory: Number(memory),
         // SST gives a container a terminal, but our processes write no metrics to a terminal.
         pseudoTerminal: false,
         readonlyRootFilesystem: true,

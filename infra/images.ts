@@ -19,17 +19,10 @@ export function createImage(
     imageScanningConfiguration: { scanOnPush: true },
     forceDelete: $app.removal === 'remove',
   });
+  const selection = { tagStatus: 'any', countType: 'imageCountMoreThan', countNumber: 10 };
   new aws.ecr.LifecyclePolicy(`${title(name)}RepositoryLifecycle`, {
     repository: repository.name,
-    policy: JSON.stringify({
-      rules: [
-        {
-          rulePriority: 1,
-          selection: { tagStatus: 'any', countType: 'imageCountMoreThan', countNumber: 10 },
-          action: { type: 'expire' },
-        },
-      ],
-    }),
+    policy: JSON.stringify({ rules: [{ rulePriority: 1, selection, action: { type: 'expire' } }] }),
   });
   if (prebuilt) return $output(prebuilt);
   const login = aws.ecr.getAuthorizationTokenOutput({ registryId: repository.registryId });

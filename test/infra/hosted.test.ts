@@ -91,7 +91,8 @@ describe('the hosted console on ECS', () => {
     expect(containerDefinitions).not.toContain('rtsp://');
   });
 
-  test('and every other ECS task have a read-only root file system, no capabilities and no terminal', async () => {
+  /** @see https://github.com/heroku/buildpacks-nodejs/issues/220: without its limit a container sees the host's memory */
+  test('and every other ECS task have a read-only root, no capabilities, no terminal, and a memory limit', async () => {
     for (const stage of ['hosted', 'staging', 'thrifty'] as const) {
       const tasks = ofType(await graphOf(stage), 'aws:ecs/taskDefinition:TaskDefinition');
       expect(tasks.length).toBeGreaterThan(0);
@@ -102,6 +103,7 @@ describe('the hosted console on ECS', () => {
             pseudoTerminal: false,
             readonlyRootFilesystem: true,
             linuxParameters: { capabilities: { drop: ['ALL'] } },
+            memory: Number(inputs.memory),
           });
         }
     }
