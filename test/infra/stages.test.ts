@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
-import { globSync } from 'node:fs';
-import { join, relative } from 'node:path';
+import { globSync, readFileSync } from 'node:fs';
+import { join, matchesGlob, relative } from 'node:path';
 import { promisify } from 'node:util';
 import { type PipelineStage, STAGES } from '@video-pipeline/stages';
 import { describe, expect, test, vi } from 'vitest';
@@ -54,6 +54,32 @@ test('a deploy writes no file of types into the packages', async () => {
   expect(packages.length).toBeGreaterThan(20);
   const isIgnored = (file: string) => ignored.some((folder) => !relative(folder, file).startsWith('..'));
   expect(packages.filter((file) => !isIgnored(file))).toEqual([]);
+});
+
+/**
+ * pulumi-docker-build builds an image anew, and so replaces its tasks, when any file of the context has changed.
+ * @see https://github.com/pulumi/pulumi-docker-build/blob/main/provider/internal/context.go
+ */
+test('folders of the context hold only what an image copies, and no tests', () => {
+  const patterns = readFileSync(join(ROOT, '.dockerignore'), 'utf8').trim().split('\n');
+  const isIgnored = (file: string) =>
+    patterns.reduce((is, pattern) => {
+      const path = pattern.replace('!', '');
+      return matchesGlob(file, path) || matchesGlob(file, `${path}/**`) ? path === pattern : is;
+    }, false);
+  const files = globSync('*/**/*.*', { cwd: ROOT, exclude: ['**/node_modules'] });
+  const context = files.filter((file) => !isIgnored(file));
+  const copied = globSync('{*,*/*}/Dockerfile*', { cwd: ROOT, exclude: ['node_modules'] }).flatMap((file) =>
+    Array.from(
+      readFileSync(join(ROOT, file), 'utf8').matchAll(/^COPY (?!-)(.+) \S+$/gm),
+      ([, from = '']) => from,
+    ),
+  );
+  const sources = copied.flatMap((from) => from.split(' '));
+  for (const from of sources) expect(isIgnored(from), from).toBe(false);
+  const isCopied = (file: string) => sources.some((from) => file === from || file.startsWith(`${from}/`));
+  const others = context.filter((file) => !isCopied(file) || file.endsWith('.test.ts'));
+  expect(others.filter((file) => !/^model\/test\/|Dockerfile/.test(file))).toEqual([]);
 });
 
 test("names of log groups for delivered logs do not lengthen the account's resource policy", async () => {
