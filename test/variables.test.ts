@@ -147,3 +147,10 @@ test("tests get only the machine's variables for downloads, and bypass its proxy
   const no_proxy = 'npm.example,127.0.0.1,localhost,::1';
   expect(env).toEqual({ ...download, PATH: '/bin', CI: 'true', no_proxy, NO_PROXY: no_proxy });
 });
+
+test('npm run producer runs beside an ingest host: without HEALTH_PORT, its health has a free port', async () => {
+  vi.stubEnv('HEALTH_PORT', '');
+  vi.resetModules();
+  await import('../ingest-host/src/producer.ts');
+  expect(produced.HEALTH_PORT).toBe('0');
+});

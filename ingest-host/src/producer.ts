@@ -29,6 +29,8 @@ const command = new Command('npm run producer --')
       KAFKA_BOOTSTRAP_SERVERS: kafkaBootstrap,
       KAFKA_TOPIC: kafkaTopic,
       FRAME_RATE: frameRate,
+      // The default port is that of the ingest host, which may run beside it.
+      HEALTH_PORT: process.env.HEALTH_PORT || '0',
     };
     for (const [name, value] of Object.entries(options)) if (value !== undefined) process.env[name] = value;
     if (process.stderr.isTTY) showProgress();
