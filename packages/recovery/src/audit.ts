@@ -70,7 +70,7 @@ interface Sought {
   seen: Detected | undefined;
 }
 
-/** Most records that are looked for at once, and most bytes of their pictures. The next ones are read meanwhile. */
+/** Most records that are looked for at once, and most bytes of their pictures. As many are read meanwhile, and no more. */
 const CHUNK = 20_000;
 const CHUNK_BYTES = 64 * 1024 ** 2;
 /** Partitions that are read side by side: each holds up to 16 MB of its topic. */
@@ -142,13 +142,16 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
   let chunk: Sought[] = [];
   let bytes = 0;
   let accounting = Promise.resolve();
+  /** What all readers wait for while a full chunk waits: otherwise each of them could fill another one. */
+  let waiting: Promise<void> | undefined;
   /** Accounts for the chunk, once that is done for the one before it. */
   const flush = async () => {
-    const [all, before] = [chunk, accounting];
-    [chunk, bytes] = [[], 0];
-    accounting = before.then(() => accountAll(all));
+    const all = chunk;
+    [chunk, bytes, waiting] = [[], 0, accounting];
+    accounting = waiting.then(() => accountAll(all));
     accounting.catch(() => {}); // Whoever waits for it gets the error.
-    await before;
+    await waiting;
+    waiting = undefined;
   };
   const visit = (record: PositionedRecord) => {
     report.published++;
@@ -163,7 +166,7 @@ export async function audit(options: AuditOptions): Promise<AuditReport> {
     if (frame && !pixels) frame.jpeg = NO_PICTURE;
     chunk.push({ name, record: { topic, partition, offset, timestamp }, frame, seen });
     bytes += frame?.jpeg.length ?? 0;
-    return chunk.length >= CHUNK || bytes >= CHUNK_BYTES ? flush() : undefined;
+    return chunk.length >= CHUNK || bytes >= CHUNK_BYTES ? flush() : waiting;
   };
   await readTopic(kafka, config.KAFKA_TOPIC, visit, { ...READERS, since: from });
   await flush();
