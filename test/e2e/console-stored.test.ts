@@ -48,7 +48,7 @@ describeInChromium('stored pictures on the page', () => {
 
     const search = await tabs.open('#/search?stream=shed');
     const reasons = search.locator('.grid .missing');
-    await reasons.first().waitFor(LONG);
+    await reasons.nth(1).waitFor(LONG);
     expect(await reasons.allTextContents()).toEqual([NOT_KEPT, NOT_KEPT]);
     await search.locator('.grid button').first().press('Enter');
     await search.getByRole('dialog').getByText(NOT_KEPT).waitFor(LONG);

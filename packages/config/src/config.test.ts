@@ -86,7 +86,7 @@ test.each([
   ['BATCH_SIZE', '1.5', 'must be a whole number'],
   ['BATCH_SIZE', '1e9', 'must be 10000 or less'],
   ['STORE', 'x', 'must be one of frames, archive, video, events'],
-  ['S3_BUCKET', 'x', 'must have 3 letters or more'],
+  ['S3_BUCKET', 'x', 'must have 3 characters or more'],
   ['AWS_ENDPOINT_URL', 'x', 'must be a valid URL'],
 ] as const)('of %s=%s it is said what it must be', (name, value, said) => {
   expect(() => readConfig([name], { [name]: value })).toThrow(`${name} ${said}`);

@@ -51,7 +51,7 @@ function describe(issue: z.core.$ZodIssue): string {
   if (code === 'invalid_value') return `must be one of ${issue.values.join(', ')}`;
   if (code === 'invalid_type') return `must be a ${issue.expected === 'int' ? 'whole ' : ''}number`;
   if (code === 'too_big') return `must be ${issue.maximum} or less`;
-  const of = code === 'too_small' && issue.origin === 'string' ? 'letters ' : '';
+  const of = code === 'too_small' && issue.origin === 'string' ? 'characters ' : '';
   if (code === 'too_small') return `must ${of ? 'have' : 'be'} ${issue.minimum} ${of}or more`;
   return message.replace(/^Invalid /, 'must be a valid ');
 }
