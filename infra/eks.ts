@@ -74,10 +74,7 @@ export function createEks(parts: Parts): InferenceTarget {
   };
 }
 
-/**
- * A text that is not known yet, for an object that only carries it. Made in an `apply`, all objects would wait for Kafka,
- * and `sst diff` would not see them when an image is to be built.
- */
+/** A text, perhaps not known yet, that objects only carry. Made in an `apply`, all of them would wait for Kafka. */
 const carried = (text: $util.Input<string>) => text as string;
 
 function createCluster(stage: Stage, network: Network) {
