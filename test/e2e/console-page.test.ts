@@ -237,6 +237,18 @@ describeInChromium('the page', () => {
   test('search shows its results page by page, and the picture of a result', async () => {
     const page = await tabs.open('#/search');
     await page.getByRole('status').filter({ hasText: '24 of 30 frames, back to' }).waitFor();
+    // Keys work after a click on a button that is disabled then.
+    await page.locator('.grid button').first().click();
+    const [title, shown] = [page.locator('dialog h1'), () => new URL(page.url()).hash];
+    const [first, text] = [shown(), await title.textContent()];
+    await page.keyboard.press('ArrowRight');
+    await expect.poll(shown).not.toBe(first);
+    await page.getByRole('button', { name: 'Newer' }).click();
+    await expect.poll(() => title.textContent()).toBe(text);
+    await page.waitForTimeout(100);
+    await page.keyboard.press('ArrowRight');
+    await expect.poll(shown).not.toBe(first);
+    await page.keyboard.press('Escape');
     await page.getByRole('button', { name: 'More' }).click();
     await page.getByRole('status').filter({ hasText: '30 frames, all there are' }).waitFor();
     await page.getByLabel('Class').fill('cat');

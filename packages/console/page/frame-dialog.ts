@@ -35,6 +35,8 @@ export function openLarge<Item>(index: number, large: Large<Item>): void {
     history.replaceState(history.state, '', `${view}${view.includes('?') ? '&' : '?'}${address(item)}`);
     newer.disabled = next === 0;
     older.disabled = next === items.length - 1;
+    // A disabled button loses the focus, and with it the dialog its keys.
+    if (dialog.querySelector(':focus:disabled')) close.focus();
     body.replaceChildren(...render(item));
     shown?.(next);
   };
