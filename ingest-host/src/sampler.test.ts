@@ -86,3 +86,8 @@ test('a stream whose times restart at 0 every second, as in HLS with discontinui
   expect(sample(segments.flat(), 25)).toHaveLength(125);
   expect(sample(segments.flat(), 10)).toHaveLength(50);
 });
+
+test('a stream whose times restart at 0 within half a second goes on', () => {
+  const segments = Array.from({ length: 50 }, () => even(25, 0.4));
+  expect(sample(segments.flat(), 10).length).toBeGreaterThan(100);
+});

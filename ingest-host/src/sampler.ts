@@ -8,6 +8,8 @@ const REORDERED = 8;
 const MAX_STEP = 10;
 /** So does a longer step back. Inexact clocks step back by less. A live stream may restart at 0 every second. */
 const MAX_BACK = 0.5;
+/** More pictures in a row than this that are behind the latest one are not late: the clock was set back by little. */
+const MAX_BEHIND = 4;
 
 /**
  * Keeps the first picture at or after each point of a grid of `1 / rate` seconds. Of a source with fewer pictures than
@@ -16,7 +18,10 @@ const MAX_BACK = 0.5;
 export class Sampler {
   readonly #rate: number;
   #origin: number | undefined;
+  /** The latest time. */
   #last = 0;
+  /** Pictures in a row that are behind it. */
+  #behind = 0;
   /** Number of the next grid point, counted from the origin. */
   #next = 0;
   /** Longest interval in the source's last window, seconds; unknown before the first window is full. */
@@ -30,11 +35,13 @@ export class Sampler {
 
   /** @param time presentation time, seconds, in presentation order */
   keep(time: number): boolean {
-    if (this.#origin === undefined || time < this.#last - MAX_BACK || time > this.#last + MAX_STEP) {
-      this.#origin = time;
-      this.#next = 0;
+    this.#behind = time < this.#last ? this.#behind + 1 : 0;
+    const isSet = this.#behind > MAX_BEHIND || time < this.#last - MAX_BACK || time > this.#last + MAX_STEP;
+    if (this.#origin === undefined || isSet) {
+      this.#origin = this.#last = time;
+      this.#next = this.#behind = 0;
     }
-    this.#last = time;
+    this.#last = Math.max(this.#last, time);
     const point = (time - this.#origin + TOLERANCE) * this.#rate;
     if (point < this.#next) return false;
     this.#next = Math.floor(point) + 1;
