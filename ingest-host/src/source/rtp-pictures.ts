@@ -7,8 +7,8 @@ import type { Damage, SourceOptions } from './source.ts';
 const HEADER = 12;
 /** Larger numbers are no payload types (RFC 3550, 5.1). */
 const MAX_TYPE = 127;
-/** A packet that is behind by more is not late: its sender has set its numbers back. */
-const MAX_LATE = 256;
+/** A packet that is behind by more, or after more late ones, is not late: its sender has set its numbers back. */
+const MAX_LATE = 64;
 
 interface RtpEvents {
   /**
@@ -103,6 +103,8 @@ export class RtpPictures {
   readonly #events: RtpEvents;
   #packets: Buffer[] = [];
   #next: number | undefined;
+  /** Late packets in a row. */
+  #late = 0;
   #timestamp: number | undefined;
   #isWhole = true;
   /** What was lost since the last picture that was passed on. */
@@ -121,7 +123,8 @@ export class RtpPictures {
     const timestamp = packet.readUInt32BE(FRAMING + 4);
     const missing = (sequence - (this.#next ?? sequence)) & 0xffff;
     // It came twice, or after its picture was given up: over TCP too, if a recorder passes on what came over UDP.
-    if (missing > 0xffff - MAX_LATE) return;
+    this.#late = missing > 0xffff - MAX_LATE ? this.#late + 1 : 0;
+    if (this.#late > 0 && this.#late <= MAX_LATE) return;
     const isGap = missing !== 0;
     this.#next = (sequence + 1) & 0xffff;
     if (isGap) this.#events.loss();
