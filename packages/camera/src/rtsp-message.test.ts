@@ -91,6 +91,23 @@ test('incomplete packets are skipped, and the messages after them are read', () 
   });
 });
 
+test('bytes that may begin a packet, without end, take time by their number, and what follows is read', () => {
+  const one = packet(8);
+  one[4] = 0x80;
+  const packets: number[] = [];
+  const splitter = new RtspSplitter(
+    (framed) => packets.push(framed.length),
+    () => {},
+  );
+  splitter.push(Buffer.concat([one, Buffer.from('x')]));
+  const { user } = process.cpuUsage();
+  for (let times = 0; times < 512; times += 1) splitter.push(Buffer.alloc(4_096, '$'));
+  // To look at all that came before again, with each chunk, takes a hundred times as long.
+  expect(process.cpuUsage().user - user).toBeLessThan(2_000_000);
+  splitter.push(Buffer.concat([Buffer.from('....'), one]));
+  expect(packets).toEqual([12, 12]);
+});
+
 test.each([
   ['a head', 'X: y\r\n'.repeat(10_000)],
   ['a body', 'RTSP/1.0 200 OK\r\nContent-Length: 2147483000\r\n\r\n'],

@@ -67,8 +67,8 @@ export class RtspSplitter {
       if (this.#channels.size === 0 || isStart(bytes, at)) return this.#message(bytes, at);
     }
     const next = this.#nextPacket(bytes, at);
-    this.#isLost = next === undefined || next === bytes.length;
-    return next;
+    this.#isLost = next + FRAMING >= bytes.length;
+    return this.#isLost && next === at ? undefined : next;
   }
 
   #packet(bytes: Buffer, start: number): number | undefined {
@@ -77,18 +77,17 @@ export class RtspSplitter {
     if (end > bytes.length) return undefined;
     // If nothing begins at its end, but a packet within it, its own end is missing.
     const next = isStart(bytes, end) ? end : this.#nextPacket(bytes, start + FRAMING);
-    if (next === undefined || next < end) return next;
+    if (next < end) return next + FRAMING < bytes.length ? next : undefined;
     this.#channels.add(bytes[start + 1] ?? 0);
     this.#onPacket(bytes.subarray(start, end));
     return end;
   }
 
-  /** @returns where the next packet of a known channel begins, by the version of RTP and RTCP; undefined if it is cut */
-  #nextPacket(bytes: Buffer, from: number): number | undefined {
+  /** @returns where the next packet of a known channel begins, by the version of RTP and RTCP, or may begin at the end */
+  #nextPacket(bytes: Buffer, from: number): number {
     for (let at = bytes.indexOf(0x24, from); at >= 0; at = bytes.indexOf(0x24, at + 1)) {
-      const [, channel = 0, , , first] = bytes.subarray(at, at + FRAMING + 1);
-      if (first === undefined) return undefined;
-      if (first >> 6 === 2 && this.#channels.has(channel)) return at;
+      const first = bytes[at + FRAMING];
+      if (first === undefined || (first >> 6 === 2 && this.#channels.has(bytes[at + 1] ?? 0))) return at;
     }
     return bytes.length;
   }
