@@ -2,6 +2,7 @@ import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import { expect, onTestFinished, test, vi } from 'vitest';
 import { startFakeServer } from '../../../test/support/fake-server.ts';
 import { authorizationOf } from './authorization.ts';
@@ -243,6 +244,28 @@ test('a picture that comes before the response to PLAY is passed on after it', a
   await expect.poll(() => came).toBe(playing + picture(1) + picture(2));
 });
 
+test('pictures flow after the response to PLAY, also where a second session has no response', async () => {
+  const { ffmpeg, camera, say } = await joined();
+  for (const session of ['7', '8']) {
+    await say(ffmpeg, SETUP, camera);
+    await say(camera, `RTSP/1.0 200 OK\r\nCSeq: 2\r\nSession: ${session}\r\n\r\n`, ffmpeg);
+  }
+  let asked = '';
+  camera.on('data', (bytes) => {
+    asked += bytes;
+  });
+  ffmpeg.write('PLAY rtsp://h/x RTSP/1.0\r\nCSeq: 3\r\nSession: 7\r\n\r\n');
+  await expect.poll(() => asked.split('PLAY ')).toHaveLength(3);
+  const answer = 'RTSP/1.0 200 OK\r\nCSeq: 3\r\n\r\n';
+  const picture = '$\x00\x00\x0e\x80\xe0\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07\x65\x01';
+  let came = '';
+  ffmpeg.on('data', (bytes) => {
+    came += bytes.toString('latin1');
+  });
+  camera.write(answer + picture, 'latin1');
+  await expect.poll(() => came).toBe(answer + picture);
+});
+
 test('a camera that rejects OPTIONS is read, unless it rejects the password', async () => {
   const { proxy, ffmpeg, camera, say } = await joined();
   const options = 'OPTIONS rtsp://h/x RTSP/1.0\r\nCSeq: 1\r\n\r\n';
@@ -256,23 +279,39 @@ test('a camera that rejects OPTIONS is read, unless it rejects the password', as
   expect(proxy.problem).toMatchObject({ permanent: true, message: expect.stringContaining('check user') });
 });
 
-test('a camera that sends an endless picture over UDP is disconnected', async () => {
+/** A camera that sends packets of 60,000 bytes over UDP; `second` is their second byte. @returns what sends the next one */
+async function largePackets(second: number) {
   const { proxy, ffmpeg, camera, say } = await joined('', '', { transport: 'udp' });
   const asked = await say(ffmpeg, SETUP, camera);
   const [, port] = /client_port=(\d+)/.exec(asked) ?? [];
-  ffmpeg.resume();
   await say(camera, 'RTSP/1.0 200 OK\r\nTransport: RTP/AVP;unicast;client_port=1-2\r\n\r\n', ffmpeg);
   const sender = createSocket('udp4').bind(0, '127.0.0.1');
   onTestFinished(() => void sender.close());
   const packet = Buffer.alloc(60_000);
-  packet[0] = 0x80;
+  packet.set([0x80, second]);
   let sequence = 0;
-  const problem = () => {
+  const send = () => {
     packet.writeUInt16BE(sequence++ & 0xffff, 2);
     sender.send(packet, Number(port), '127.0.0.1');
     return proxy.problem?.message;
   };
-  await expect.poll(problem, { interval: 1, timeout: 10_000 }).toBe('8192 KiB without a picture');
+  return { proxy, ffmpeg, send };
+}
+
+test('a camera that sends an endless picture over UDP is disconnected', async () => {
+  const { ffmpeg, send } = await largePackets(0);
+  ffmpeg.resume();
+  await expect.poll(send, { interval: 1, timeout: 10_000 }).toBe('8192 KiB without a picture');
+});
+
+test('a camera whose pictures come over UDP while FFmpeg does not read stays connected', async () => {
+  const { proxy, ffmpeg, send } = await largePackets(0x80);
+  ffmpeg.pause();
+  for (let sent = 0; sent < 400; sent += 1) {
+    send();
+    await delay(1);
+  }
+  expect(proxy.problem).toBeUndefined();
 });
 
 test('a camera that sends endless requests and reads no response is disconnected', async () => {

@@ -158,7 +158,7 @@ export class RtspProxy implements InputProxy {
     const pass = passPictures(pair.client, { codecs: () => this.#codecs, relayOf, losses: this, damage });
     return (framed) => {
       pair.early.push(() => pass(framed));
-      if (!pair.pending.some(({ method }) => method === 'PLAY'))
+      if (!pair.pending.some(({ method, isCopy }) => method === 'PLAY' && !isCopy))
         for (const one of pair.early.splice(0)) one();
     };
   }
@@ -274,7 +274,8 @@ export class RtspProxy implements InputProxy {
       const onPacket = this.#onPackets(pair);
       track.receive(channels[0], (framed) => {
         try {
-          this.#count(framed);
+          // While FFmpeg does not read, pictures are dropped.
+          if (!pair.client.writableNeedDrain) this.#count(framed);
           onPacket(framed);
         } catch (error) {
           this.#end(pair.client, error as SourceError);
