@@ -16,7 +16,7 @@ export function toLambdaRecord(
   return {
     ...position,
     offset: Number(position.offset),
-    timestampType: 'CREATE_TIME',
+    timestampType: 'LOG_APPEND_TIME',
     key: record.key === null ? '' : Buffer.from(record.key).toString('base64'),
     value: record.value?.toString('base64') ?? '',
     headers: Object.entries(record.headers ?? {}).flatMap(([name, value]) =>

@@ -239,6 +239,12 @@ test('too deeply nested detections or too many events make a dead letter, and do
     );
 });
 
+test("a record's time in a Lambda event is the broker's, as our topics and so AWS have it", () => {
+  const position = { topic: 'video-frames', partition: 2, offset: '7', timestamp: 5 };
+  const event = toLambdaRecord(position, { key: 'yard', value: null, headers: {} });
+  expect(event).toMatchObject({ timestamp: 5, timestampType: 'LOG_APPEND_TIME' });
+});
+
 test('a record with a null value, or with null in a header, in a Lambda event is read', () => {
   const { headers, ...record } = toLambdaRecord(
     { topic: 't', partition: 0, offset: '1', timestamp: 1 },
