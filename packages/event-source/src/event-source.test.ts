@@ -4,7 +4,7 @@ import { type Kafka, MAX_MESSAGE_BYTES } from '@video-pipeline/kafka';
 import { expect, test } from 'vitest';
 import { type Handler, startEventSource } from './index.ts';
 
-/** A broker with one partition, whose records come when they are told to. */
+/** A broker with two partitions, whose records come when they are told to. */
 function brokerOf(topic: string) {
   type Listener = (event: { payload: unknown }) => void;
   const listeners = new Map<string, Listener>();
@@ -15,19 +15,19 @@ function brokerOf(topic: string) {
     on: (event: string, listener: Listener) => listeners.set(event, listener),
     async connect() {},
     async subscribe() {},
-    async commitOffsets() {},
+    async commitOffsets(_offsets: { partition: number; offset: string }[]) {},
     async disconnect() {},
     async run(each: { eachBatch: typeof eachBatch }) {
       eachBatch = each.eachBatch;
-      listeners.get('join')?.({ payload: { memberId: 'me', memberAssignment: { [topic]: [0] } } });
+      listeners.get('join')?.({ payload: { memberId: 'me', memberAssignment: { [topic]: [0, 1] } } });
     },
   };
-  const send = (offset: number) => {
+  const send = (offset: number, partition = 0) => {
     const messages = [
       { offset: String(offset), timestamp: '0', key: null, value: Buffer.from('frame'), headers: {} },
     ];
     return eachBatch({
-      batch: { topic, partition: 0, highWatermark: '99', messages },
+      batch: { topic, partition, highWatermark: '99', messages },
       pause: () => () => {},
     });
   };
@@ -37,7 +37,7 @@ function brokerOf(topic: string) {
       payload: { topics: [{ topic, partitions: [{ partition: 0, offset: '-2' }] }] },
     });
   const kafka = { consumer: (given: object) => Object.assign(options, given) && consumer };
-  return { kafka: kafka as unknown as Kafka, send, reset, options };
+  return { kafka: kafka as unknown as Kafka, consumer, send, reset, options };
 }
 
 /** What is the same in all tests. */
@@ -94,5 +94,27 @@ test('a fetch requests enough bytes for the largest batch of a partition, which 
   const { kafka, options } = brokerOf('frames');
   const source = await startEventSource({ ...READER, ...collect(), kafka, batchSize: 1, windowMs: 0 });
   expect(options.maxBytesPerPartition).toBeGreaterThan(MAX_MESSAGE_BYTES);
+  await source.stop();
+});
+
+test('the next commit begins when the one before has ended, as kafkajs would repeat the older offsets later', async () => {
+  const { kafka, consumer, send } = brokerOf('frames');
+  const { delivered, handler } = collect();
+  const commits: string[][] = [];
+  const { promise: moved, resolve: move } = Promise.withResolvers<void>();
+  consumer.commitOffsets = (offsets) => {
+    commits.push(offsets.map(({ partition, offset }) => `${partition}:${offset}`));
+    return moved;
+  };
+  const limits = { batchSize: 1, windowMs: 0, concurrency: 2 };
+  const source = await startEventSource({ ...READER, ...limits, kafka, handler });
+  await send(0);
+  await expect.poll(() => commits).toEqual([['0:1']]);
+  await send(7, 1);
+  await expect.poll(() => delivered).toEqual([[0], [7]]);
+  await setImmediate();
+  expect(commits).toHaveLength(1);
+  move();
+  await expect.poll(() => commits).toEqual([['0:1'], ['0:1', '1:8']]);
   await source.stop();
 });

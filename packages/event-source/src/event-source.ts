@@ -118,6 +118,9 @@ class Poller implements EventSource {
   /** For each assigned partition, the offset up to which all is done, until a broker has accepted its commit. */
   readonly #uncommitted = new Map<number, number>();
   #commitTimer: NodeJS.Timeout | undefined;
+  /** The commit that runs, and the one that begins after it. */
+  #commitNow: Promise<void> = Promise.resolve();
+  #commitNext: Promise<void> | undefined;
   readonly #lastGood = {};
 
   constructor(options: EventSourceOptions, consumer: Consumer) {
@@ -232,8 +235,21 @@ class Poller implements EventSource {
     this.#batcher.release(batch);
   }
 
-  /** Commits what is done. Tries until a broker has accepted it, since these records are not delivered again. */
-  async #commit(): Promise<void> {
+  /**
+   * Commits what is done, one commit after another: kafkajs tries a commit again with the same offsets, and so would
+   * overwrite those of a later one.
+   */
+  #commit(): Promise<void> {
+    this.#commitNext ??= this.#commitNow.then(() => {
+      this.#commitNext = undefined;
+      this.#commitNow = this.#commitOnce();
+      return this.#commitNow;
+    });
+    return this.#commitNext;
+  }
+
+  /** Tries until a broker has accepted the offsets, since these records are not delivered again. */
+  async #commitOnce(): Promise<void> {
     if (this.#uncommitted.size === 0) return;
     const { topic, logger } = this.#options;
     try {
