@@ -92,26 +92,28 @@ export function createBus(
   busName: string,
   firstWaitMs = BUS_WAIT_MS,
 ): Bus {
-  return async (events) => {
-    for (let at = 0; at < events.length; at += BUS_ENTRIES) {
-      const all = events.slice(at, at + BUS_ENTRIES).map((event) => ({
-        EventBusName: busName,
-        Source: 'video-pipeline',
-        DetailType: event.type,
-        Detail: JSON.stringify(event),
-        Time: new Date(event.at),
-      }));
-      let rest = all;
-      for (let attempt = 1; ; attempt++) {
-        const { FailedEntryCount = 0, Entries } = await client.send(new PutEventsCommand({ Entries: rest }));
-        if (FailedEntryCount === 0) break;
-        const code = Entries?.find(({ ErrorCode }) => ErrorCode)?.ErrorCode;
-        if (attempt === BUS_ATTEMPTS)
-          throw new Error(`bus '${busName}' refused ${FailedEntryCount} of ${all.length} events: ${code}`);
-        rest = rest.filter((_, index) => Entries?.[index]?.ErrorCode);
-        await sleep(firstWaitMs * 2 ** (attempt - 1));
-      }
+  const entryOf = (event: SceneEvent) => ({
+    EventBusName: busName,
+    Source: 'video-pipeline',
+    DetailType: event.type,
+    Detail: JSON.stringify(event),
+    Time: new Date(event.at),
+  });
+  const put = async (all: ReturnType<typeof entryOf>[]) => {
+    let rest = all;
+    for (let attempt = 1; ; attempt++) {
+      const { FailedEntryCount = 0, Entries } = await client.send(new PutEventsCommand({ Entries: rest }));
+      if (FailedEntryCount === 0) return;
+      const code = Entries?.find(({ ErrorCode }) => ErrorCode)?.ErrorCode;
+      if (attempt === BUS_ATTEMPTS)
+        throw new Error(`bus '${busName}' refused ${FailedEntryCount} of ${all.length} events: ${code}`);
+      rest = rest.filter((_, index) => Entries?.[index]?.ErrorCode);
+      await sleep(firstWaitMs * 2 ** (attempt - 1));
     }
+  };
+  return async (events) => {
+    for (let at = 0; at < events.length; at += BUS_ENTRIES)
+      await put(events.slice(at, at + BUS_ENTRIES).map(entryOf));
   };
 }
 

@@ -103,16 +103,18 @@ export async function newestBelow(reader: FolderReader, prefix: string, limit = 
   const names = await reader.folders(prefix);
   const dated = names.filter((name) => /^(date=[\d-]+|hour=\d\d)$/.test(name)).sort();
   if (names.length === 0) return (await listNewest(reader, prefix, limit, Infinity)).newest;
-  const below = (name: string, most = limit) => newestBelow(reader, `${prefix}${name}/`, most);
+  const below = (name: string, most: number) => newestBelow(reader, `${prefix}${name}/`, most);
   let found: ListedObject[] = [];
-  const add = async (name: string) => {
-    const more = await below(name);
-    found = [...found, ...more].sort(newestFirst).slice(0, limit);
-  };
-  if (dated.length === 0) await inParallel(names, 16, add);
+  if (dated.length === 0) {
+    await inParallel(names, 16, async (name) => {
+      const more = await below(name, limit);
+      found = [...found, ...more].sort(newestFirst).slice(0, limit);
+    });
+    return found;
+  }
   for (const name of dated.reverse())
     if (found.length < limit) found.push(...(await below(name, limit - found.length)));
-  return found.sort(newestFirst).slice(0, limit);
+  return found.sort(newestFirst);
 }
 
 /** Errors of the file system that the name of an object causes. */

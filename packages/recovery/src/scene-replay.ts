@@ -91,18 +91,19 @@ function framesIn(
   streamId: string,
   onForeign: (error: NotOursError) => void,
 ): SceneFrame[] {
-  if (text instanceof NotOursError) onForeign(text);
+  if (text instanceof NotOursError) {
+    onForeign(text);
+    return [];
+  }
   const foreign: number[] = [];
-  const frames = String(text)
-    .split('\n')
-    .flatMap((line, index): SceneFrame[] => {
-      if (line.trim() === '' || text instanceof NotOursError) return [];
-      const { data } = lineSchema.safeParse(parseJson(line));
-      if (!data) foreign.push(index + 1);
-      if (data?.stream_id !== streamId) return [];
-      const { session, frame_number, captured_at, width, height, detections } = data;
-      return [{ session, frameNumber: frame_number, capturedAt: captured_at, width, height, detections }];
-    });
+  const frames = text.split('\n').flatMap((line, index): SceneFrame[] => {
+    if (line.trim() === '') return [];
+    const { data } = lineSchema.safeParse(parseJson(line));
+    if (!data) foreign.push(index + 1);
+    if (data?.stream_id !== streamId) return [];
+    const { session, frame_number, captured_at, width, height, detections } = data;
+    return [{ session, frameNumber: frame_number, capturedAt: captured_at, width, height, detections }];
+  });
   const more = foreign.length > SHOWN ? ` and ${foreign.length - SHOWN} more` : '';
   const problem = `has lines that annotate did not write: ${foreign.slice(0, SHOWN).join(', ')}${more}`;
   if (foreign.length > 0) onForeign(new NotOursError(where, problem));
